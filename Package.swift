@@ -1,0 +1,93 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The house rules hold in every room: memory safety is strict, every warning is an error, and a target names all
+// that it may import (`swift build --explicit-target-dependency-import-check error`).
+let strict: [SwiftSetting] = [
+  .strictMemorySafety(),
+  .treatAllWarnings(as: .error),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableExperimentalFeature("Lifetimes"),
+]
+
+let package = Package(
+  name: "sharedpack",
+  platforms: [.macOS(.v15)],
+  products: [
+    .library(name: "SharedPack", targets: ["SharedPack"]),
+    .executable(name: "sharedpack", targets: ["SharedPackCommand"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+    .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+  ],
+  targets: [
+    // C libraries of the system.
+    .systemLibrary(name: "CXXHash", providers: [.apt(["libxxhash-dev"])]),
+    .systemLibrary(name: "CZstd", providers: [.apt(["libzstd-dev"])]),
+    .systemLibrary(name: "CLz4", providers: [.apt(["liblz4-dev"])]),
+
+    // The foundations: each stands on nothing of ours.
+    .target(name: "CKernels"),
+    .target(name: "PackedTiles", swiftSettings: strict),
+    .target(name: "CanonicalJSON", swiftSettings: strict),
+    .target(
+      name: "FileAccess",
+      dependencies: ["CXXHash", "CZstd", "CLz4", .product(name: "Crypto", package: "swift-crypto")],
+      swiftSettings: strict),
+    .target(
+      name: "Tokenization",
+      dependencies: ["CanonicalJSON", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
+      swiftSettings: strict),
+    .target(name: "ContextTrees", dependencies: ["PackedTiles"], swiftSettings: strict),
+
+    // The formats and the engine.
+    .target(name: "ModelPacks", dependencies: ["FileAccess", "CanonicalJSON", "PackedTiles"], swiftSettings: strict),
+    .target(
+      name: "Conversion",
+      dependencies: ["ModelPacks", "FileAccess", "CanonicalJSON", "PackedTiles", "Tokenization"],
+      swiftSettings: strict),
+    .target(
+      name: "LlamaRuntime", dependencies: ["ModelPacks", "CKernels", "PackedTiles", "ContextTrees"],
+      swiftSettings: strict),
+    .target(
+      name: "TreeStore", dependencies: ["FileAccess", "CanonicalJSON", "ContextTrees"], swiftSettings: strict),
+
+    // What people use.
+    .target(
+      name: "SharedPack",
+      dependencies: ["FileAccess", "ModelPacks", "Tokenization", "LlamaRuntime", "ContextTrees", "TreeStore"],
+      swiftSettings: strict),
+    // Not named like its product: `sharedpack` and `SharedPack` are one folder on a file system that ignores case.
+    .executableTarget(
+      name: "SharedPackCommand",
+      dependencies: [
+        "SharedPack", "Conversion", "CanonicalJSON",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: strict),
+
+    .testTarget(name: "CanonicalJSONTests", dependencies: ["CanonicalJSON"], swiftSettings: strict),
+    .testTarget(name: "FileAccessTests", dependencies: ["FileAccess"], swiftSettings: strict),
+    .testTarget(name: "PackedTilesTests", dependencies: ["PackedTiles"], swiftSettings: strict),
+    .testTarget(name: "TokenizationTests", dependencies: ["Tokenization"], swiftSettings: strict),
+    .testTarget(name: "ContextTreesTests", dependencies: ["ContextTrees"], swiftSettings: strict),
+    .testTarget(
+      name: "ModelPacksTests", dependencies: ["ModelPacks", "FileAccess", "CanonicalJSON", "PackedTiles"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "ConversionTests", dependencies: ["Conversion", "ModelPacks", "FileAccess", "CanonicalJSON"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "LlamaRuntimeTests", dependencies: ["LlamaRuntime", "CKernels", "ModelPacks", "PackedTiles"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "TreeStoreTests", dependencies: ["TreeStore", "FileAccess", "ContextTrees"], swiftSettings: strict),
+    .testTarget(
+      name: "SharedPackTests", dependencies: ["SharedPack", "Conversion", "FileAccess", "CanonicalJSON"],
+      swiftSettings: strict),
+  ]
+)

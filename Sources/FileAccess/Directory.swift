@@ -1,0 +1,110 @@
+import Glibc
+
+/// Operations on directories and on the names in them.
+public enum Directory {
+  /// The directory part of a path (`.` when it has none) and the last component.
+  public static func split(_ path: String) -> (directory: String, name: String) {
+    guard let slash = path.lastIndex(of: "/") else { return (".", path) }
+    let directory = String(path[..<slash])
+    return (directory.isEmpty ? "/" : directory, String(path[path.index(after: slash)...]))
+  }
+
+  /// Creates a directory unless it exists. Its parent must exist.
+  public static func create(_ path: String, mode: UInt32 = 0o755) throws(Refusal) {
+    try FileOperation.createDirectory(path: path).announce()
+    if unsafe mkdir(path, mode_t(mode)) != 0 {
+      guard errno == EEXIST else {
+        let refusal = SystemError.refusal("mkdir", path: path)
+        throw Refusal(refusal.name == .noSpace ? .noSpace : .cannotCreate, file: path, refusal.fault)
+      }
+      guard exists(path) == .directory else {
+        throw Refusal(.notADirectory, file: path, "exists and is not a directory")
+      }
+    }
+  }
+
+  /// The names in a directory, sorted by their bytes, without `.` and `..`.
+  public static func names(in path: String) throws(Refusal) -> [String] {
+    try FileOperation.open(path: path).announce()
+    guard let stream = unsafe opendir(path) else { throw SystemError.refusal("opendir", path: path) }
+    defer { unsafe _ = closedir(stream) }
+    var names: [String] = []
+    errno = 0
+    while let entry = unsafe readdir(stream) {
+      let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+        unsafe pointer.withMemoryRebound(to: CChar.self, capacity: 256) { unsafe String(cString: $0) }
+      }
+      if name != ".", name != ".." { names.append(name) }
+      errno = 0
+    }
+    guard errno == 0 else { throw SystemError.refusal("readdir", path: path) }
+    return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+  }
+
+  public enum Kind: Sendable { case file, directory, other }
+
+  /// What a path leads to, following symbolic links; nil when it leads nowhere.
+  public static func exists(_ path: String) -> Kind? {
+    var status = stat()
+    guard unsafe stat(path, &status) == 0 else { return nil }
+    switch status.st_mode & S_IFMT {
+    case S_IFREG: return .file
+    case S_IFDIR: return .directory
+    default: return .other
+    }
+  }
+
+  /// Makes the names in a directory durable.
+  public static func synchronize(_ path: String) throws(Refusal) {
+    try FileOperation.synchronizeDirectory(path: path).announce()
+    let descriptor = try Descriptor(opening: path, flags: O_RDONLY | O_DIRECTORY)
+    guard fsync(descriptor.number) == 0 else { throw SystemError.refusal("fsync", path: path) }
+  }
+
+  /// Removes a file.
+  public static func removeFile(_ path: String) throws(Refusal) {
+    try FileOperation.remove(path: path).announce()
+    guard unsafe unlink(path) == 0 else { throw SystemError.refusal("unlink", path: path) }
+  }
+
+  /// Removes an empty directory.
+  public static func remove(_ path: String) throws(Refusal) {
+    try FileOperation.remove(path: path).announce()
+    guard unsafe rmdir(path) == 0 else { throw SystemError.refusal("rmdir", path: path) }
+  }
+
+  /// Creates an empty directory with a fresh name in the system's temporary directory.
+  public static func temporary(_ prefix: String = "sharedpack") throws(Refusal) -> String {
+    let parent = unsafe getenv("TMPDIR").map { unsafe String(cString: $0) } ?? "/tmp"
+    let path = "\(parent)/\(prefix)-\(String(UInt64.random(in: .min ... .max), radix: 16))"
+    guard unsafe mkdir(path, 0o700) == 0 else { throw SystemError.refusal("mkdir", path: path) }
+    return path
+  }
+
+  /// Removes a directory that this process made for itself, with all that is in it.
+  public static func removeTree(_ path: String) throws(Refusal) {
+    for name in try names(in: path) {
+      let child = "\(path)/\(name)"
+      var status = stat()
+      guard unsafe lstat(child, &status) == 0 else { throw SystemError.refusal("lstat", path: child) }
+      if status.st_mode & S_IFMT == S_IFDIR { try removeTree(child) } else { try removeFile(child) }
+    }
+    try remove(path)
+  }
+}
+
+/// An exclusive lock that the kernel releases when its holder ends, however it ends.
+public struct FileLock: ~Copyable, Sendable {
+  private let descriptor: Descriptor
+
+  /// Takes the lock on a file, which is created when it is missing and never deleted.
+  /// - Throws: `Refusal` `busy` when another holder has it.
+  public init(exclusive path: String) throws(Refusal) {
+    try FileOperation.lock(path: path).announce()
+    descriptor = try Descriptor(opening: path, flags: O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o600)
+    guard flock(descriptor.number, LOCK_EX | LOCK_NB) == 0 else {
+      guard errno == EWOULDBLOCK else { throw SystemError.refusal("flock", path: path) }
+      throw Refusal(.busy, file: path, "another process is writing; try again when it has finished")
+    }
+  }
+}

@@ -1,0 +1,65 @@
+import Glibc
+
+/// A regular file mapped read-only and shared: every process that maps it uses the same physical pages.
+///
+/// Immutable and safe to use from any thread. The file must not shrink while it is mapped; published files never do.
+@safe public final class MappedFile: Sendable {
+  /// As the caller named it.
+  public let path: String
+  public let byteCount: Int
+  private let address: UInt
+
+  /// Maps a whole file.
+  /// - Throws: `Refusal` `missing-file`, `not-a-regular-file`, `permission-denied` or `input-output`.
+  public init(_ path: String) throws(Refusal) {
+    try FileOperation.open(path: path).announce()
+    // Non-blocking, so that a FIFO in place of the file is refused, not waited for.
+    let descriptor = try Descriptor(opening: path, flags: O_RDONLY | O_NONBLOCK)
+    let byteCount = try descriptor.regularFileByteCount(path: path)
+    self.path = path
+    self.byteCount = byteCount
+    guard byteCount > 0 else {
+      address = 0
+      return
+    }
+    try FileOperation.map(path: path).announce()
+    address = UInt(bitPattern: unsafe mmap(nil, byteCount, PROT_READ, MAP_SHARED, descriptor.number, 0))
+    // MAP_FAILED is the address of all ones.
+    guard address != .max else { throw SystemError.refusal("mmap", path: path) }
+  }
+
+  deinit {
+    if byteCount > 0, address != .max { unsafe _ = munmap(UnsafeMutableRawPointer(bitPattern: address), byteCount) }
+  }
+
+  /// The file's bytes.
+  public var bytes: RawSpan {
+    @_lifetime(borrow self) get {
+      let span = unsafe RawSpan(_unsafeBytes: unsafeBytes)
+      return unsafe _overrideLifetime(span, borrowing: self)
+    }
+  }
+
+  /// The file's bytes for the kernels. Valid as long as this object lives.
+  @unsafe public var unsafeBytes: UnsafeRawBufferPointer {
+    unsafe UnsafeRawBufferPointer(start: UnsafeRawPointer(bitPattern: address), count: byteCount)
+  }
+
+  /// What the kernel may do with a range of pages.
+  public enum Advice: Sendable {
+    /// Read them ahead.
+    case willNeed
+    /// Release them: they are read again from the file when touched.
+    case release
+  }
+
+  /// Advises the kernel on the pages that lie wholly or partly in a range of bytes.
+  public func advise(_ advice: Advice, _ range: Range<Int>) {
+    let page = Int(sysconf(Int32(_SC_PAGESIZE)))
+    let start = max(range.lowerBound, 0) / page * page
+    let end = min(range.upperBound, byteCount)
+    guard end > start else { return }
+    let flag = advice == .willNeed ? MADV_WILLNEED : MADV_DONTNEED
+    unsafe madvise(UnsafeMutableRawPointer(bitPattern: address + UInt(start)), end - start, flag)
+  }
+}

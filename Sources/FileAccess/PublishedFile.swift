@@ -1,0 +1,89 @@
+import Glibc
+
+/// A file that appears under its name only when it is whole and durable.
+///
+/// It is written under a temporary name in the same directory, synchronized, renamed, and the directory synchronized.
+/// Anything that ends before `publish()` leaves nothing behind (a killed process leaves the temporary file, whose name
+/// starts with a dot and ends in `.partial`).
+public struct PublishedFile: ~Copyable {
+  public let path: String
+  private let temporaryPath: String
+  private let descriptor: Descriptor
+  private var isPublished = false
+  /// Bytes appended so far.
+  public private(set) var byteCount = 0
+
+  /// Creates the temporary file.
+  /// - Parameter mode: permission bits of the finished file, subject to the umask.
+  /// - Throws: `Refusal` `cannot-create` when the directory is missing or not writable.
+  public init(creating path: String, mode: UInt32 = 0o644) throws(Refusal) {
+    let (directory, name) = Directory.split(path)
+    let unique = String(UInt64.random(in: .min ... .max), radix: 16)
+    let temporaryPath = "\(directory)/.\(name).\(unique).partial"
+    try FileOperation.create(path: temporaryPath).announce()
+    do {
+      descriptor = try Descriptor(
+        opening: temporaryPath, flags: O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: mode_t(mode))
+    } catch {
+      throw Refusal(error.name == .noSpace ? .noSpace : .cannotCreate, file: path, error.fault)
+    }
+    self.path = path
+    self.temporaryPath = temporaryPath
+  }
+
+  deinit {
+    if !isPublished { unsafe _ = unlink(temporaryPath) }
+  }
+
+  /// Appends bytes at the end of what was appended.
+  public mutating func append(_ bytes: [UInt8]) throws(Refusal) {
+    try unsafe write(bytes.span.bytes, at: byteCount)
+    byteCount += bytes.count
+  }
+
+  /// Appends bytes at the end of what was appended.
+  public mutating func append(_ bytes: RawSpan) throws(Refusal) {
+    try write(bytes, at: byteCount)
+    byteCount += bytes.byteCount
+  }
+
+  /// Writes bytes at an offset, for writers that know their layout beforehand. Safe to call from several threads on
+  /// disjoint ranges. Does not move the end of `append`.
+  public func write(_ bytes: RawSpan, at byteOffset: Int) throws(Refusal) {
+    try FileOperation.write(path: temporaryPath, byteOffset: byteOffset, byteCount: bytes.byteCount).announce()
+    let code: Int32 = unsafe bytes.withUnsafeBytes { buffer in
+      var done = 0
+      while done < buffer.count {
+        let count = retrying {
+          unsafe pwrite(descriptor.number, buffer.baseAddress! + done, buffer.count - done, off_t(byteOffset + done))
+        }
+        if count < 0 { return errno }
+        done += count
+      }
+      return 0
+    }
+    guard code == 0 else { throw failure("write", code: code) }
+  }
+
+  /// Sets the length: the file grows with zeros.
+  public func resize(to byteCount: Int) throws(Refusal) {
+    guard ftruncate(descriptor.number, off_t(byteCount)) == 0 else { throw failure("ftruncate", code: errno) }
+  }
+
+  /// Makes the file durable and visible under its name. An existing file of that name is replaced.
+  /// - Throws: `Refusal`; then nothing has changed under the name, unless only the last step, the directory's
+  ///   synchronization, failed.
+  public mutating func publish() throws(Refusal) {
+    try FileOperation.synchronize(path: temporaryPath).announce()
+    guard fsync(descriptor.number) == 0 else { throw failure("fsync", code: errno) }
+    try FileOperation.rename(from: temporaryPath, to: path).announce()
+    guard unsafe rename(temporaryPath, path) == 0 else { throw failure("rename", code: errno) }
+    isPublished = true
+    try Directory.synchronize(Directory.split(path).directory)
+  }
+
+  private func failure(_ call: String, code: Int32) -> Refusal {
+    let refusal = SystemError.refusal(call, path: path, code: code)
+    return Refusal(refusal.name, file: path, refusal.fault)
+  }
+}

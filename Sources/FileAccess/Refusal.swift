@@ -1,0 +1,59 @@
+/// The status with which a command ends, after sysexits(3).
+public enum ExitStatus: Int32, Sendable {
+  case usage = 64
+  case badInput = 65
+  case missing = 66
+  case cannotCreate = 73
+  case inputOutput = 74
+  case tryAgain = 75
+}
+
+/// Something outside this process is not as it must be: a file, a directory, the machine.
+///
+/// One flat type for every room. Each room adds its own names (`extension Refusal.Name`), and `Formats/` lists the
+/// names that each structure can be refused with. The description is one line: file, structure, fault, name.
+public struct Refusal: Error, Sendable, CustomStringConvertible {
+  /// The stable name of a fault and the exit status that goes with it.
+  public struct Name: Hashable, Sendable {
+    public let text: String
+    public let exitStatus: ExitStatus
+
+    public init(_ text: String, _ exitStatus: ExitStatus) {
+      self.text = text
+      self.exitStatus = exitStatus
+    }
+  }
+
+  public let name: Name
+  /// The file as the caller named it.
+  public let file: String
+  /// The part of the file at fault, such as `tensor index, entry 3`. Empty when it is the file as a whole.
+  public let structure: String
+  public let fault: String
+
+  public init(_ name: Name, file: String, structure: String = "", _ fault: String) {
+    self.name = name
+    self.file = file
+    self.structure = structure
+    self.fault = fault
+  }
+
+  public var description: String {
+    let place = [file, structure].filter { !$0.isEmpty }.joined(separator: ": ")
+    return "\(place): \(fault) [\(name.text)]"
+  }
+}
+
+extension Refusal.Name {
+  public static let missingFile = Refusal.Name("missing-file", .missing)
+  public static let notARegularFile = Refusal.Name("not-a-regular-file", .badInput)
+  public static let notADirectory = Refusal.Name("not-a-directory", .badInput)
+  public static let permissionDenied = Refusal.Name("permission-denied", .inputOutput)
+  public static let cannotCreate = Refusal.Name("cannot-create", .cannotCreate)
+  public static let alreadyExists = Refusal.Name("already-exists", .cannotCreate)
+  public static let noSpace = Refusal.Name("no-space", .inputOutput)
+  public static let inputOutput = Refusal.Name("input-output", .inputOutput)
+  public static let busy = Refusal.Name("busy", .tryAgain)
+  public static let truncated = Refusal.Name("truncated", .badInput)
+  public static let malformedJSON = Refusal.Name("malformed-json", .badInput)
+}
