@@ -101,10 +101,11 @@ public struct FileLock: ~Copyable, Sendable {
   /// - Throws: `Refusal` `busy` when another holder has it.
   public init(exclusive path: String) throws(Refusal) {
     try FileOperation.lock(path: path).announce()
-    descriptor = try Descriptor(opening: path, flags: O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o600)
+    let descriptor = try Descriptor(opening: path, flags: O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o600)
     guard flock(descriptor.number, LOCK_EX | LOCK_NB) == 0 else {
       guard errno == EWOULDBLOCK else { throw SystemError.refusal("flock", path: path) }
       throw Refusal(.busy, file: path, "another process is writing; try again when it has finished")
     }
+    self.descriptor = descriptor
   }
 }

@@ -10,10 +10,11 @@ public struct SequentialFile: ~Copyable, Sendable {
   /// - Throws: `Refusal` `missing-file`, `not-a-regular-file`, `permission-denied` or `input-output`.
   public init(_ path: String, followingLinks: Bool = true) throws(Refusal) {
     try FileOperation.open(path: path).announce()
-    descriptor = try Descriptor(
+    let descriptor = try Descriptor(
       opening: path, flags: O_RDONLY | O_NONBLOCK | (followingLinks ? 0 : O_NOFOLLOW))
-    self.path = path
     byteCount = try descriptor.regularFileByteCount(path: path)
+    self.path = path
+    self.descriptor = descriptor
     _ = posix_fadvise(descriptor.number, 0, 0, POSIX_FADV_SEQUENTIAL)
   }
 
