@@ -32,7 +32,7 @@ let package = Package(
 
     // The foundations: each stands on nothing of ours.
     .target(name: "CKernels"),
-    .target(name: "PackedTiles", swiftSettings: strict),
+    .target(name: "PackedTiles", dependencies: ["CKernels"], swiftSettings: strict),
     .target(name: "CanonicalJSON", swiftSettings: strict),
     .target(
       name: "FileAccess",
@@ -71,6 +71,7 @@ let package = Package(
       swiftSettings: strict),
 
     .testTarget(name: "CanonicalJSONTests", dependencies: ["CanonicalJSON"], swiftSettings: strict),
+    .testTarget(name: "CKernelsTests", dependencies: ["CKernels"], swiftSettings: strict),
     .testTarget(name: "FileAccessTests", dependencies: ["FileAccess"], swiftSettings: strict),
     .testTarget(name: "PackedTilesTests", dependencies: ["PackedTiles"], swiftSettings: strict),
     .testTarget(name: "TokenizationTests", dependencies: ["Tokenization"], swiftSettings: strict),
