@@ -51,7 +51,7 @@ let package = Package(
       dependencies: ["ModelPacks", "FileAccess", "CanonicalJSON", "PackedTiles", "Tokenization"],
       swiftSettings: strict),
     .target(
-      name: "LlamaRuntime", dependencies: ["ModelPacks", "CKernels", "PackedTiles", "ContextTrees"],
+      name: "LlamaRuntime", dependencies: ["ModelPacks", "CKernels", "PackedTiles", "ContextTrees", "FileAccess"],
       swiftSettings: strict),
     .target(
       name: "TreeStore", dependencies: ["FileAccess", "CanonicalJSON", "ContextTrees"], swiftSettings: strict),
