@@ -17,6 +17,27 @@ public struct LlamaConfiguration: Sendable, Hashable {
   public var tiesWordEmbeddings: Bool
   public var beginOfTextToken: Int32?
   public var endOfTextTokens: [Int32]
+
+  public init(
+    hiddenSize: Int, intermediateSize: Int, layerCount: Int, headCount: Int, kvHeadCount: Int, headDim: Int,
+    vocabularySize: Int, rmsNormEpsilon: Float, ropeTheta: Double, ropeScaling: RopeScaling, maxPositionCount: Int,
+    tiesWordEmbeddings: Bool, beginOfTextToken: Int32?, endOfTextTokens: [Int32]
+  ) {
+    self.hiddenSize = hiddenSize
+    self.intermediateSize = intermediateSize
+    self.layerCount = layerCount
+    self.headCount = headCount
+    self.kvHeadCount = kvHeadCount
+    self.headDim = headDim
+    self.vocabularySize = vocabularySize
+    self.rmsNormEpsilon = rmsNormEpsilon
+    self.ropeTheta = ropeTheta
+    self.ropeScaling = ropeScaling
+    self.maxPositionCount = maxPositionCount
+    self.tiesWordEmbeddings = tiesWordEmbeddings
+    self.beginOfTextToken = beginOfTextToken
+    self.endOfTextTokens = endOfTextTokens
+  }
 }
 
 /// How the angles of rotary positions are stretched beyond the trained window.
