@@ -89,6 +89,6 @@ let package = Package(
       name: "TreeStoreTests", dependencies: ["TreeStore", "FileAccess", "ContextTrees"], swiftSettings: strict),
     .testTarget(
       name: "SharedPackTests", dependencies: ["SharedPack", "Conversion", "FileAccess", "CanonicalJSON"],
-      swiftSettings: strict),
+      resources: [.copy("Fixtures")], swiftSettings: strict),
   ]
 )

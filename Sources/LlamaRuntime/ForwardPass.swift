@@ -1,3 +1,4 @@
+internal import CKernels
 internal import ModelPacks
 
 /// The passes of tokens through layers, with the buffers that they need.

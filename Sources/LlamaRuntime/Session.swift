@@ -1,4 +1,4 @@
-public import ModelPacks
+internal import ModelPacks
 
 /// One running text on a model: what has been read so far, and the context that is injected into it.
 ///
