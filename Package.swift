@@ -22,7 +22,6 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
-    .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
   ],
   targets: [
     // C libraries of the system.
@@ -38,10 +37,7 @@ let package = Package(
       name: "FileAccess",
       dependencies: ["CXXHash", "CZstd", "CLz4", .product(name: "Crypto", package: "swift-crypto")],
       swiftSettings: strict),
-    .target(
-      name: "Tokenization",
-      dependencies: ["CanonicalJSON", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
-      swiftSettings: strict),
+    .target(name: "Tokenization", dependencies: ["CanonicalJSON"], swiftSettings: strict),
     .target(name: "ContextTrees", dependencies: ["PackedTiles"], swiftSettings: strict),
 
     // The formats and the engine.
