@@ -43,6 +43,18 @@ public final class LlamaModel: Sendable {
     return weights.layers.first?.query.encoding == .float32 ? .float32 : .float16
   }
 
+  /// Tokens that the running text may have: the trained window, less the positions that merged rows take.
+  public var window: Int {
+    configuration.maxPositionCount - (sharedLLM?.injection == .mergedSoftmax ? mergedPositionOffset : 0)
+  }
+
+  /// What, besides the weights and the layout, decides the bytes of a stored row.
+  public var rowNumerics: String {
+    guard let sharedLLM else { return "" }
+    let carriesPosition = sharedLLM.injection == .mergedSoftmax || sharedLLM.positionMode.storedKeysCarryPosition
+    return "keys=\(carriesPosition ? "in-node-position" : "unrotated");kernels=1"
+  }
+
   /// Merged rows stand before the running text, whose first token gets the position behind the longest node.
   var mergedPositionOffset: Int { sharedLLM.map { ($0.chunkSize + 1) / 2 } ?? 0 }
 

@@ -67,6 +67,12 @@ public struct TreeStoreWriter: ~Copyable {
   /// Counts commits from 1 on.
   public var generation: Int { manifest.generation }
 
+  /// A document that the store has, or will have with the next commit.
+  public func document(named name: String) -> StoredDocument? {
+    let (place, isThere) = documents.place(of: name)
+    return isThere ? documents[place] : nil
+  }
+
   /// Whether the store has a chunk, or will have it with the next commit.
   public func contains(_ key: ChunkKey) -> Bool { tokenCount(of: key) != nil }
 
