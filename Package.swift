@@ -22,7 +22,6 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
-    .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
   ],
   targets: [
     // C libraries of the system.
@@ -38,10 +37,7 @@ let package = Package(
       name: "FileAccess",
       dependencies: ["CXXHash", "CZstd", "CLz4", .product(name: "Crypto", package: "swift-crypto")],
       swiftSettings: strict),
-    .target(
-      name: "Tokenization",
-      dependencies: ["CanonicalJSON", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
-      swiftSettings: strict),
+    .target(name: "Tokenization", dependencies: ["CanonicalJSON"], swiftSettings: strict),
     .target(name: "ContextTrees", dependencies: ["PackedTiles"], swiftSettings: strict),
 
     // The formats and the engine.
@@ -51,7 +47,7 @@ let package = Package(
       dependencies: ["ModelPacks", "FileAccess", "CanonicalJSON", "PackedTiles", "Tokenization"],
       swiftSettings: strict),
     .target(
-      name: "LlamaRuntime", dependencies: ["ModelPacks", "CKernels", "PackedTiles", "ContextTrees"],
+      name: "LlamaRuntime", dependencies: ["ModelPacks", "CKernels", "PackedTiles", "ContextTrees", "FileAccess"],
       swiftSettings: strict),
     .target(
       name: "TreeStore", dependencies: ["FileAccess", "CanonicalJSON", "ContextTrees"], swiftSettings: strict),
@@ -89,6 +85,6 @@ let package = Package(
       name: "TreeStoreTests", dependencies: ["TreeStore", "FileAccess", "ContextTrees"], swiftSettings: strict),
     .testTarget(
       name: "SharedPackTests", dependencies: ["SharedPack", "Conversion", "FileAccess", "CanonicalJSON"],
-      swiftSettings: strict),
+      resources: [.copy("Fixtures")], swiftSettings: strict),
   ]
 )

@@ -209,11 +209,11 @@ static void dequantize_row(const uint8_t *row_block, size_t row, size_t columns,
   }
 }
 
-static void quantize_activations(const float *source, size_t first, size_t last, size_t columns, size_t group_size,
-                                 sp_activations output) {
+static void quantize_activations(const float *source, size_t source_stride, size_t first, size_t last, size_t columns,
+                                 size_t group_size, sp_activations output) {
   size_t groups = (columns + group_size - 1) / group_size;
   for (size_t t = first; t < last; t++) {
-    const float *row = source + t * columns;
+    const float *row = source + t * source_stride;
     int8_t *values = output.values + t * output.stride;
     for (size_t g = 0; g < groups; g++) {
       size_t start = g * group_size;
@@ -432,7 +432,7 @@ static void product_float(const void *matrix, sp_element element, size_t first_r
 // ---- attention ----
 
 INLINE void scores_of(sp_element element, const void *keys, size_t count, size_t head_dim, const float *query,
-                      float scale, float *scores) {
+                      float *scores) {
   for (size_t i = 0; i < count; i++) {
     f32x16 sum = splat(0);
     size_t d = 0;
@@ -440,14 +440,14 @@ INLINE void scores_of(sp_element element, const void *keys, size_t count, size_t
       sum = fma16(load(query + d), widen16(keys, element, i * head_dim + d), sum);
     if (d < head_dim)
       sum = fma16(load_partial(query + d, head_dim - d), widen_some(keys, element, i * head_dim + d, head_dim - d), sum);
-    scores[i] = horizontal_sum(sum) * scale;
+    scores[i] = horizontal_sum(sum);
   }
 }
 
 static void scores_float(const void *keys, sp_element element, size_t count, size_t head_dim, const float *query,
-                         float scale, float *scores) {
-  if (element == SP_FLOAT32) scores_of(SP_FLOAT32, keys, count, head_dim, query, scale, scores);
-  else scores_of(SP_FLOAT16, keys, count, head_dim, query, scale, scores);
+                         float *scores) {
+  if (element == SP_FLOAT32) scores_of(SP_FLOAT32, keys, count, head_dim, query, scores);
+  else scores_of(SP_FLOAT16, keys, count, head_dim, query, scores);
 }
 
 // Four vectors of channels at a time, so that the sums stay in registers while the rows go by.

@@ -18,9 +18,9 @@ extension ContextTree {
   ///   - chunk: the chunk's number, which only the random policy uses.
   ///   - score: how well a node fits the query; asked only by the cosine policy.
   /// - Returns: coarse nodes first; of the deepest two, the left one first.
-  public func preservedNodes(
-    policy: PathPolicy, chunk: Int, score: (TreeNode) -> Float
-  ) -> [TreeNode] {
+  public func preservedNodes<Failure: Error>(
+    policy: PathPolicy, chunk: Int, score: (TreeNode) throws(Failure) -> Float
+  ) throws(Failure) -> [TreeNode] {
     var preserved: [TreeNode] = []
     var current: TreeNode?
     for level in 1...shape.depth {
@@ -34,13 +34,13 @@ extension ContextTree {
         preserved += [left, right].compactMap { $0 }
         break
       }
-      let expandsRight =
-        switch policy {
-        case .right: true
-        case .left: false
-        case .random(let seed): Self.coin(seed: seed, chunk: chunk, level: level)
-        case .cosine: score(right) > score(left)
-        }
+      let expandsRight: Bool
+      switch policy {
+      case .right: expandsRight = true
+      case .left: expandsRight = false
+      case .random(let seed): expandsRight = Self.coin(seed: seed, chunk: chunk, level: level)
+      case .cosine: expandsRight = try score(right) > score(left)
+      }
       preserved.append(expandsRight ? left : right)
       current = expandsRight ? right : left
     }

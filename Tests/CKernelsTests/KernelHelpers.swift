@@ -70,7 +70,7 @@ func int8Product(
         let activations = unsafe sp_activations(
           values: values.baseAddress, scales: scales.baseAddress, offsets: offsets.baseAddress, stride: padded)
         unsafe kernels.pointee.quantize_activations(
-          input, 0, shape.tokens, shape.columns, shape.groupSize, activations)
+          input, shape.columns, 0, shape.tokens, shape.columns, shape.groupSize, activations)
         unsafe kernels.pointee.product_int8(
           tiles, 0, blocks, shape.rows, shape.columns, shape.groupSize, activations, shape.tokens, &output, shape.rows,
           false)
@@ -113,7 +113,7 @@ func vectorResults(_ kernels: Kernels, count: Int) -> [UInt32] {
   results += output
   results.append(unsafe kernels.pointee.dot(x, y, count))
   var scores = [Float](repeating: 0, count: 7)
-  unsafe kernels.pointee.scores_float(rows, SP_FLOAT32, 7, count, x, 0.25, &scores)
+  unsafe kernels.pointee.scores_float(rows, SP_FLOAT32, 7, count, x, &scores)
   results += scores
   unsafe kernels.pointee.weighted_sum_float(rows, SP_FLOAT32, 7, count, scores, &output)
   results += output

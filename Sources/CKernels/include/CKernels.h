@@ -45,9 +45,9 @@ typedef struct sp_kernels_table {
   /// True when all values are finite.
   bool (*all_finite)(const float *values, size_t count);
 
-  /// Quantizes tokens first ..< last. source: (tokens, columns).
-  void (*quantize_activations)(const float *source, size_t first, size_t last, size_t columns, size_t group_size,
-                               sp_activations output);
+  /// Quantizes tokens first ..< last. source: (tokens, columns), its rows source_stride apart.
+  void (*quantize_activations)(const float *source, size_t source_stride, size_t first, size_t last, size_t columns,
+                               size_t group_size, sp_activations output);
 
   /// output[t][r] = Σ_c matrix[r][c] · activation[t][c] for the row blocks first ..< last and all tokens.
   /// matrix: the packed tiles of the whole matrix; output: (tokens, output_stride). With accumulate it adds.
@@ -59,11 +59,11 @@ typedef struct sp_kernels_table {
   void (*product_float)(const void *matrix, sp_element element, size_t first_row, size_t last_row, size_t columns,
                         const float *input, size_t tokens, float *output, size_t output_stride, bool accumulate);
 
-  /// scores[i] = scale · Σ_d query[d] · keys[i][d]. keys: (count, head_dim) row-major.
+  /// scores[i] = Σ_d query[d] · keys[i][d]. keys: (count, head_dim) row-major, float32 or float16.
   void (*scores_float)(const void *keys, sp_element element, size_t count, size_t head_dim, const float *query,
-                       float scale, float *scores);
+                       float *scores);
 
-  /// output[d] += Σ_i weights[i] · values[i][d]. values: (count, head_dim) row-major.
+  /// output[d] += Σ_i weights[i] · values[i][d]. values: (count, head_dim) row-major, float32 or float16.
   void (*weighted_sum_float)(const void *values, sp_element element, size_t count, size_t head_dim,
                              const float *weights, float *output);
 

@@ -1,0 +1,80 @@
+public import ModelPacks
+public import ContextTrees
+internal import PackedTiles
+
+/// A LLaMA in a mapped pack, with the lower model that encodes its chunks.
+///
+/// Immutable; any number of sessions and encoders use it at the same time.
+public final class LlamaModel: Sendable {
+  public let pack: ModelPack
+  let weights: LlamaWeights
+  /// Nil for a plain pack.
+  let lowerWeights: LlamaWeights?
+
+  /// Tokens of a prompt that go through a layer together.
+  static let promptBlockSize = 256
+
+  public init(_ pack: ModelPack) {
+    self.pack = pack
+    weights = .upper(pack)
+    lowerWeights = .lower(pack, upper: weights)
+  }
+
+  public var configuration: LlamaConfiguration { pack.configuration }
+  public var sharedLLM: SharedLLMConfiguration? { pack.sharedLLM }
+
+  /// The form of the context trees; nil for a plain pack.
+  public var treeShape: TreeShape? {
+    sharedLLM.flatMap { TreeShape(chunkSize: $0.chunkSize, depth: $0.treeDepth, leafRatio: $0.leafRatio) }
+  }
+
+  /// How nodes of this model's trees are laid out; nil for a plain pack.
+  public func nodeLayout(_ encoding: RowEncoding) -> NodeBlockLayout? {
+    sharedLLM.flatMap {
+      NodeBlockLayout(
+        layerCount: $0.injectedLayerCount, kvHeadCount: configuration.kvHeadCount, headDim: configuration.headDim,
+        encoding: encoding)
+    }
+  }
+
+  /// Float packs keep float32 keys and values; so does the dynamic scaling, which turns keys again and again.
+  var cacheElement: FloatElement {
+    if case .dynamic = configuration.ropeScaling { return .float32 }
+    return weights.layers.first?.query.encoding == .float32 ? .float32 : .float16
+  }
+
+  /// Tokens that the running text may have: the trained window, less the positions that merged rows take.
+  public var window: Int {
+    configuration.maxPositionCount - (sharedLLM?.injection == .mergedSoftmax ? mergedPositionOffset : 0)
+  }
+
+  /// What, besides the weights and the layout, decides the bytes of a stored row.
+  public var rowNumerics: String {
+    guard let sharedLLM else { return "" }
+    let carriesPosition = sharedLLM.injection == .mergedSoftmax || sharedLLM.positionMode.storedKeysCarryPosition
+    return "keys=\(carriesPosition ? "in-node-position" : "unrotated");kernels=1"
+  }
+
+  /// Merged rows stand before the running text, whose first token gets the position behind the longest node.
+  var mergedPositionOffset: Int { sharedLLM.map { ($0.chunkSize + 1) / 2 } ?? 0 }
+
+  /// The vector that nodes are compared with: the state of the last token after one whole layer of the upper model
+  /// and the final norm.
+  /// Source: arXiv 2410.19318, section 3.2.
+  /// - Parameter tokens: the query, at positions from 0; not empty.
+  /// - Returns: (hidden).
+  public func queryEmbedding(_ tokens: [Int32], threadCount: Int) -> [Float] {
+    precondition(!tokens.isEmpty)
+    let forward = ForwardPass(
+      configuration, rotary: RotaryTable(configuration, sequenceLength: tokens.count), blockSize: tokens.count,
+      crew: ThreadCrew(threadCount: threadCount))
+    let cache = KeyValueCache(
+      layerCount: 1, kvHeadCount: configuration.kvHeadCount, headDim: configuration.headDim, capacity: tokens.count,
+      element: cacheElement)
+    forward.embed(tokens[...], weights)
+    forward.project(weights.layers[0], tokens: tokens.count)
+    forward.selfAttend(weights.layers[0], index: 0, tokens: tokens.count, cache: cache)
+    forward.feedForward(weights.layers[0], tokens: tokens.count)
+    return forward.finalState(weights, token: tokens.count - 1)
+  }
+}
