@@ -25,7 +25,7 @@ extension Refusal.Name {
   static let configurationMismatch = Refusal.Name("configuration-mismatch", .badInput)
 
   static let invalidChunk = Refusal.Name("invalid-chunk", .badInput)
-  static let invalidDocumentName = Refusal.Name("invalid-document-name", .usage)
+  static let documentNaming = Refusal.Name("invalid-document-name", .usage)
   static let documentExists = Refusal.Name("document-exists", .cannotCreate)
   static let missingDocument = Refusal.Name("missing-document", .missing)
   static let writerFailed = Refusal.Name("writer-failed", .inputOutput)
