@@ -5,7 +5,7 @@ import Testing
 @testable import TreeStore
 
 /// A directory that is removed when the test ends.
-final class Workplace {
+final class Workplace: Sendable {
   let path: String
 
   init() throws(Refusal) { path = try Directory.temporary("tree-store-tests") }

@@ -35,4 +35,12 @@ final class Recorder: Sendable {
     }
     if fails { throw Refusal(.inputOutput, file: "injected", "\(operation)") }
   }
+
+  /// Runs a piece of work whose system calls this recorder decides.
+  func probing(_ body: () -> Void) {
+    let probe: @Sendable (FileOperation) throws(Refusal) -> Void = { (operation) throws(Refusal) in
+      try self.decide(operation)
+    }
+    FileOperation.$probe.withValue(probe, operation: body)
+  }
 }
