@@ -1,6 +1,7 @@
 import ArgumentParser
 import CanonicalJSON
 import Glibc
+import Synchronization
 
 /// Where words go: data to standard output, everything else to standard error.
 enum Console {
@@ -131,4 +132,17 @@ struct ProgressBar {
 
 extension Duration {
   var inSeconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
+}
+
+/// A progress bar that several threads report to.
+final class SharedProgress: Sendable {
+  private let bar: Mutex<ProgressBar>
+
+  init(_ label: String, mode: ProgressMode) {
+    bar = Mutex(ProgressBar(label, unit: .bytes, mode: mode))
+  }
+
+  func update(_ done: Int, of total: Int) { bar.withLock { $0.update(done, of: total) } }
+
+  func finish() { bar.withLock { $0.finish() } }
 }
