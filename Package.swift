@@ -61,7 +61,8 @@ let package = Package(
     .executableTarget(
       name: "SharedPackCommand",
       dependencies: [
-        "SharedPack", "Conversion", "CanonicalJSON",
+        "SharedPack", "Conversion", "CanonicalJSON", "ContextTrees", "FileAccess", "LlamaRuntime", "ModelPacks",
+        "Tokenization", "TreeStore",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
@@ -79,12 +80,13 @@ let package = Package(
       name: "ConversionTests", dependencies: ["Conversion", "ModelPacks", "FileAccess", "CanonicalJSON"],
       swiftSettings: strict),
     .testTarget(
-      name: "LlamaRuntimeTests", dependencies: ["LlamaRuntime", "CKernels", "ModelPacks", "PackedTiles"],
-      swiftSettings: strict),
+      name: "LlamaRuntimeTests",
+      dependencies: ["LlamaRuntime", "ModelPacks", "PackedTiles", "ContextTrees", "FileAccess", "CanonicalJSON"],
+      resources: [.copy("Fixtures")], swiftSettings: strict),
     .testTarget(
       name: "TreeStoreTests", dependencies: ["TreeStore", "FileAccess", "CanonicalJSON", "ContextTrees"], swiftSettings: strict),
     .testTarget(
       name: "SharedPackTests", dependencies: ["SharedPack", "Conversion", "FileAccess", "CanonicalJSON"],
-      resources: [.copy("Fixtures")], swiftSettings: strict),
+      swiftSettings: strict),
   ]
 )

@@ -54,11 +54,18 @@ public final class TreeEncoder {
     return nodes.sorted { $0.node.number < $1.node.number }
   }
 
+  /// Encodes one node in a pass of its own, which gives the same bits as `encode(_:)`.
+  /// - Parameter tokens: the tokens of the node's chunk.
+  /// - Throws: `Refusal` `not-finite`.
+  public func encode(alone node: TreeNode, of tokens: [Int32]) throws(Refusal) -> EncodedNode {
+    try encode(Array(tokens[node.range]), nodes: [node])[0]
+  }
+
   /// One pass over the longest node of a left spine.
   /// - Parameters:
   ///   - tokens: the longest node's tokens.
   ///   - nodes: nodes that start where the tokens start.
-  func encode(_ tokens: [Int32], nodes: [TreeNode]) throws(Refusal) -> [EncodedNode] {
+  private func encode(_ tokens: [Int32], nodes: [TreeNode]) throws(Refusal) -> [EncodedNode] {
     let configuration = model.configuration
     let cache = KeyValueCache(
       layerCount: 1, kvHeadCount: configuration.kvHeadCount, headDim: configuration.headDim, capacity: tokens.count,

@@ -3,6 +3,7 @@ import CanonicalJSON
 import ContextTrees
 import FileAccess
 import SharedPack
+import TreeStore
 
 /// Which child of a node is expanded, as an argument.
 enum PolicyArgument: String, ExpressibleByArgument, CaseIterable {

@@ -20,8 +20,8 @@ struct SharedPackCommand: AsyncParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      ConvertCommand.self, InspectCommand.self, VerifyCommand.self, TokenizeCommand.self, StoreCommand.self,
-      GenerateCommand.self, AskCommand.self, GoldenCommand.self,
+      InspectCommand.self, VerifyCommand.self, TokenizeCommand.self, StoreCommand.self,
+      GenerateCommand.self, AskCommand.self,
     ])
 
   static func main() async {

@@ -1,6 +1,8 @@
 import ArgumentParser
 import CanonicalJSON
+import ContextTrees
 import FileAccess
+import ModelPacks
 import SharedPack
 import TreeStore
 
