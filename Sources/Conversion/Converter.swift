@@ -96,7 +96,7 @@ public struct Converter: Sendable {
     var byteCount = 0
     while let (piece, buffer) = try pipe.next() {
       if let part = piece.part {
-        try encoder.encode(buffer, of: piece, file: files[piece.file])
+        try encoder.encode(buffer.bytes, of: piece, file: files[piece.file])
         try encoder.write(part, to: &writer)
       }
       pipe.recycle(buffer)

@@ -2,6 +2,25 @@ import Dispatch
 import FileAccess
 import Synchronization
 
+/// Bytes that are handed from the reader to the converter and back; one of them has it at a time.
+final class PieceBuffer: @unchecked Sendable {
+  var bytes: [UInt8]
+
+  init(byteCount: Int) { bytes = [UInt8](repeating: 0, count: byteCount) }
+
+  func fill(from file: borrowing SequentialFile, _ range: Range<Int>, hasher: inout Hasher256) throws(Refusal) {
+    // A span of a class's property cannot leave its access, so the array is taken out for the time.
+    var bytes: [UInt8] = []
+    swap(&bytes, &self.bytes)
+    defer { swap(&bytes, &self.bytes) }
+    var span = bytes.mutableSpan
+    var whole = unsafe span.mutableBytes
+    var part = whole._mutatingExtracting(0..<range.count)
+    try file.read(at: range.lowerBound, into: &part)
+    hasher.update(part.bytes)
+  }
+}
+
 /// Reads pieces of files ahead of the one who converts them, and digests the files on the way.
 ///
 /// A fixed number of buffers goes round: the reader fills one while others are converted.
@@ -10,21 +29,22 @@ final class PiecePipe: Sendable {
   static let bufferCount = 6
 
   private struct State {
-    var free: [[UInt8]] = []
-    var filled: [(piece: SourceFile.Piece, buffer: [UInt8])] = []
+    var free: [PieceBuffer] = []
+    var filled: [(piece: SourceFile.Piece, buffer: PieceBuffer)] = []
     var refusal: Refusal?
     var digests: [Digest256] = []
     var isStopped = false
   }
 
   private let state: Mutex<State>
-  private let freeCount = DispatchSemaphore(value: PiecePipe.bufferCount)
+  private let freeCount = DispatchSemaphore(value: 0)
   private let filledCount = DispatchSemaphore(value: 0)
   private let reader = DispatchGroup()
 
   init(bufferByteCount: Int) {
-    state = Mutex(
-      State(free: (0..<Self.bufferCount).map { _ in [UInt8](repeating: 0, count: bufferByteCount) }))
+    state = Mutex(State(free: (0..<Self.bufferCount).map { _ in PieceBuffer(byteCount: bufferByteCount) }))
+    // Not its initial value, below which it must not end.
+    for _ in 0..<Self.bufferCount { freeCount.signal() }
   }
 
   /// The digests of the files, when `next()` has returned nil.
@@ -55,12 +75,8 @@ final class PiecePipe: Sendable {
     var hasher = Hasher256()
     for piece in file.pieces {
       freeCount.wait()
-      guard var buffer = state.withLock({ $0.isStopped ? nil : $0.free.popLast() }) else { return }
-      var span = buffer.mutableSpan
-      var bytes = unsafe span.mutableBytes
-      var part = bytes._mutatingExtracting(0..<piece.byteRange.count)
-      try source.read(at: piece.byteRange.lowerBound, into: &part)
-      hasher.update(part.bytes)
+      guard let buffer = state.withLock({ $0.isStopped ? nil : $0.free.popLast() }) else { return }
+      try buffer.fill(from: source, piece.byteRange, hasher: &hasher)
       state.withLock { $0.filled.append((piece, buffer)) }
       filledCount.signal()
     }
@@ -70,7 +86,7 @@ final class PiecePipe: Sendable {
   /// The next piece and a buffer that starts with its bytes. The buffer must come back through `recycle`.
   /// - Returns: nil at the end.
   /// - Throws: the reader's `Refusal`.
-  func next() throws(Refusal) -> (piece: SourceFile.Piece, buffer: [UInt8])? {
+  func next() throws(Refusal) -> (piece: SourceFile.Piece, buffer: PieceBuffer)? {
     filledCount.wait()
     let (first, refusal) = state.withLock { state in
       (state.filled.isEmpty ? nil : state.filled.removeFirst(), state.refusal)
@@ -79,8 +95,7 @@ final class PiecePipe: Sendable {
     return first
   }
 
-  func recycle(_ buffer: consuming [UInt8]) {
-    let buffer = buffer
+  func recycle(_ buffer: PieceBuffer) {
     state.withLock { $0.free.append(buffer) }
     freeCount.signal()
   }
