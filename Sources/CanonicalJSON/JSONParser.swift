@@ -73,7 +73,8 @@ struct JSONParser {
   private mutating func object(depth: Int) throws(JSONError) -> JSONValue {
     offset += 1
     var members: [JSONValue.Member] = []
-    var keys: Set<String> = []
+    // By their bytes: equal strings in Swift may differ in bytes, such as é composed and decomposed.
+    var keys: Set<[UInt8]> = []
     skipSpace()
     if accept(UInt8(ascii: "}")) { return .object([]) }
     while true {
@@ -81,7 +82,7 @@ struct JSONParser {
       guard next == UInt8(ascii: "\"") else { throw error("expected a key") }
       let keyOffset = offset
       let key = try string()
-      guard keys.insert(key).inserted else {
+      guard keys.insert(Array(key.utf8)).inserted else {
         throw JSONError(byteOffset: keyOffset, reason: "duplicate key \"\(key)\"")
       }
       skipSpace()

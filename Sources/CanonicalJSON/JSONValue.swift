@@ -24,9 +24,10 @@ public enum JSONValue: Sendable, Hashable {
     .object(pairs.compactMap { pair in pair.value.map { Member(pair.key, $0) } })
   }
 
+  /// The member whose key has the same bytes.
   public subscript(key: String) -> JSONValue? {
     guard case .object(let members) = self else { return nil }
-    return members.first { $0.key == key }?.value
+    return members.first { $0.key.utf8.elementsEqual(key.utf8) }?.value
   }
 
   public var string: String? {

@@ -1,7 +1,6 @@
 public import ContextTrees
 public import FileAccess
 import LlamaRuntime
-import Tokenization
 public import TreeStore
 
 /// A store of documents, opened for asking with the model that encoded them.
@@ -164,8 +163,7 @@ public struct StoreBuilder: ~Copyable {
         .documentExists, file: source.path,
         "another text is stored as \"\(source.name)\"; --replace puts this one in its place")
     }
-    let tokens = try model.requireTokenizer().encode(text, addingBeginOfText: false)
-    guard !tokens.isEmpty else { throw Refusal(.emptyDocument, file: source.path, "has no tokens") }
+    let tokens = try model.documentTokens(text, file: source.path)
     var keys: [ChunkKey] = []
     var encodedTokenCount = 0
     for range in shape.chunks(tokenCount: tokens.count) {
@@ -188,6 +186,21 @@ public struct StoreBuilder: ~Copyable {
     return Report(
       name: source.name, outcome: existing == nil ? .added : .replaced, tokenCount: tokens.count,
       chunkCount: keys.count, encodedTokenCount: encodedTokenCount)
+  }
+
+  /// Bytes that a text of so many tokens takes in a store, when none of its chunks is there.
+  public static func byteCount(
+    tokenCount: Int, shape: TreeShape, layout: NodeBlockLayout, embeddingSize: Int
+  ) -> Int {
+    // All chunks but the last are alike.
+    let chunks = shape.chunks(tokenCount: tokenCount)
+    func byteCount(_ chunk: Range<Int>) -> Int {
+      ContextTree(shape: shape, tokenCount: chunk.count).nodes.reduce(chunk.count * 4) {
+        $0 + layout.byteCount(rows: $1.rowCount) + embeddingSize * 4
+      }
+    }
+    guard let first = chunks.first, let last = chunks.last else { return 0 }
+    return byteCount(first) * (chunks.count - 1) + byteCount(last)
   }
 
   private mutating func commit() throws(Refusal) {

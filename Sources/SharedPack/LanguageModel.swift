@@ -3,7 +3,7 @@ public import FileAccess
 public import LlamaRuntime
 public import ModelPacks
 public import Tokenization
-import TreeStore
+public import TreeStore
 
 /// A model pack that is open: mapped, checked, ready to be asked.
 ///

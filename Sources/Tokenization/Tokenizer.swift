@@ -86,7 +86,11 @@ final class Vocabulary: Sendable {
       let kind = kinds[index]
       switch kind {
       case .byte:
-        byteTokens[Int(bytes[range.lowerBound])] = Int32(index)
+        let byte = Int(bytes[range.lowerBound])
+        guard byteTokens[byte] < 0 else {
+          throw TokenizerError(.duplicatePiece, "piece \(index)", "the byte \(byte) has a piece already")
+        }
+        byteTokens[byte] = Int32(index)
         continue
       case .control, .unknown:
         let name = Array(pieces.bytes[range])

@@ -113,7 +113,8 @@ struct Manifest: Equatable {
     let body = all.extracting(0..<bytes.count - 32)
     hasher.update(body)
     guard hasher.finalize().bytes == Array(bytes[(bytes.count - 32)...]) else {
-      throw Refusal(.digestMismatch, file: file, structure: "manifest", "the SHA-256 at its end is not that of its bytes")
+      throw Refusal(
+        .digestMismatch, file: file, structure: "manifest", "the SHA-256 at its end is not that of its bytes")
     }
 
     var reader = ByteReader(body, file: file, structure: "manifest")

@@ -25,7 +25,7 @@ extension Refusal.Name {
   public static let configurationMismatch = Refusal.Name("configuration-mismatch", .badInput)
 
   public static let invalidChunk = Refusal.Name("invalid-chunk", .badInput)
-  public static let invalidDocumentName = Refusal.Name("invalid-document-name", .usage)
+  public static let documentNaming = Refusal.Name("invalid-document-name", .usage)
   public static let documentExists = Refusal.Name("document-exists", .cannotCreate)
   public static let missingDocument = Refusal.Name("missing-document", .missing)
   public static let writerFailed = Refusal.Name("writer-failed", .inputOutput)

@@ -90,7 +90,8 @@ struct SegmentWriter: ~Copyable {
     for (node, block) in zip(tree.nodes, blocks) {
       let place = BlockPlace(salt: salt, key: key, kind: .rows, node: node.number)
       NodeEntry(
-        byteCount: block.bytes.byteCount, compression: block.compression, checksum: place.checksum(of: block.bytes.bytes)
+        byteCount: block.bytes.byteCount, compression: block.compression,
+        checksum: place.checksum(of: block.bytes.bytes)
       ).write(into: &head)
       totals.blockByteCount += configuration.layout.byteCount(rows: node.rowCount)
       totals.storedBlockByteCount += block.bytes.byteCount

@@ -10,7 +10,8 @@ enum StoreCreation {
     case .directory:
       let names = try Directory.names(in: path)
       // Nothing is written into a directory that is neither a store nor a beginning of one.
-      guard names.contains(where: { StoreFormat.generation($0) != nil }) || configuration != nil && names.allSatisfy(isOurs)
+      guard
+        names.contains(where: { StoreFormat.generation($0) != nil }) || configuration != nil && names.allSatisfy(isOurs)
       else { throw Refusal(.notAStore, file: path, "the directory has no manifest") }
     case nil:
       guard configuration != nil else { throw Refusal(.missingFile, file: path, "there is no store here") }
@@ -66,7 +67,8 @@ enum StoreCreation {
     let directory = "\(path)/\(StoreFormat.segmentsName)"
     let kept = Set(digests.map { "\($0)\(StoreFormat.segmentSuffix)" })
     var freed = 0
-    for name in try Directory.names(in: directory) where name.hasSuffix(StoreFormat.segmentSuffix) && !kept.contains(name) {
+    for name in try Directory.names(in: directory)
+    where name.hasSuffix(StoreFormat.segmentSuffix) && !kept.contains(name) {
       let segment = "\(directory)/\(name)"
       let byteCount = try SequentialFile(segment, followingLinks: false).byteCount
       try Directory.removeFile(segment)

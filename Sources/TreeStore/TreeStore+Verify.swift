@@ -42,7 +42,8 @@ extension TreeStore {
       for key in document.chunks {
         guard let count = segments.tokenCount(of: key) else {
           throw Refusal(
-            .missingChunk, file: path, structure: "document \"\(document.name)\"", "chunk \(key.short) is in no segment")
+            .missingChunk, file: path, structure: "document \"\(document.name)\"",
+            "chunk \(key.short) is in no segment")
         }
         tokenCount += count
       }

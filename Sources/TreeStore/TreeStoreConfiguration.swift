@@ -83,7 +83,8 @@ public struct TreeStoreConfiguration: Sendable, Hashable {
     guard modelIdentity == needed.modelIdentity else {
       throw Refusal(
         .modelMismatch, file: file,
-        "belongs to model \(modelIdentity.description.prefix(12)), not to \(needed.modelIdentity.description.prefix(12))")
+        "belongs to model \(modelIdentity.description.prefix(12)), not to \(needed.modelIdentity.description.prefix(12))"
+      )
     }
     let differences = zip(fields, needed.fields).filter { $0.value != $1.value }
       .map { "\($0.name) is \($0.value), not \($1.value)" }

@@ -151,7 +151,7 @@ public struct TreeStoreWriter: ~Copyable {
     try requireWorking()
     let structure = "document \"\(name)\""
     if let fault = StoredDocument.fault(ofName: name) {
-      throw Refusal(.invalidDocumentName, file: path, structure: "document name", fault)
+      throw Refusal(.documentNaming, file: path, structure: "document name", fault)
     }
     var sum = 0
     for key in chunks {
