@@ -57,12 +57,18 @@ let package = Package(
       name: "SharedPack",
       dependencies: ["FileAccess", "ModelPacks", "Tokenization", "LlamaRuntime", "ContextTrees", "TreeStore"],
       swiftSettings: strict),
+    .target(
+      name: "Evaluation",
+      dependencies: [
+        "SharedPack", "Conversion", "CanonicalJSON", "ContextTrees", "FileAccess", "LlamaRuntime", "ModelPacks",
+        "PackedTiles", "TreeStore",
+      ], swiftSettings: strict),
     // Not named like its product: `sharedpack` and `SharedPack` are one folder on a file system that ignores case.
     .executableTarget(
       name: "SharedPackCommand",
       dependencies: [
-        "SharedPack", "Conversion", "CanonicalJSON", "ContextTrees", "FileAccess", "LlamaRuntime", "ModelPacks",
-        "Tokenization", "TreeStore",
+        "SharedPack", "Conversion", "Evaluation", "CanonicalJSON", "ContextTrees", "FileAccess", "LlamaRuntime",
+        "ModelPacks", "Tokenization", "TreeStore",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
@@ -85,6 +91,8 @@ let package = Package(
       resources: [.copy("Fixtures")], swiftSettings: strict),
     .testTarget(
       name: "TreeStoreTests", dependencies: ["TreeStore", "FileAccess", "CanonicalJSON", "ContextTrees"], swiftSettings: strict),
+    .testTarget(
+      name: "EvaluationTests", dependencies: ["Evaluation", "Conversion", "FileAccess"], swiftSettings: strict),
     .testTarget(
       name: "SharedPackTests", dependencies: ["SharedPack", "Conversion", "FileAccess", "CanonicalJSON"],
       swiftSettings: strict),

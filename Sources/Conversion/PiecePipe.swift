@@ -55,15 +55,21 @@ final class PiecePipe: Sendable {
     // The seam of the tests belongs to the task that converts.
     let probe = FileOperation.probe
     DispatchQueue.global().async(group: reader) { [self] in
-      FileOperation.$probe.withValue(probe) {
-        do throws(Refusal) {
-          for file in files { try read(file) }
-        } catch {
-          state.withLock { $0.refusal = error }
-        }
+      if let probe {
+        FileOperation.$probe.withValue(probe) { readAll(files) }
+      } else {
+        readAll(files)
       }
       // The end, or the refusal.
       filledCount.signal()
+    }
+  }
+
+  private func readAll(_ files: [SourceFile]) {
+    do throws(Refusal) {
+      for file in files { try read(file) }
+    } catch {
+      state.withLock { $0.refusal = error }
     }
   }
 

@@ -20,8 +20,8 @@ struct SharedPackCommand: AsyncParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      InspectCommand.self, VerifyCommand.self, TokenizeCommand.self, StoreCommand.self,
-      GenerateCommand.self, AskCommand.self,
+      ConvertCommand.self, InspectCommand.self, VerifyCommand.self, TokenizeCommand.self, StoreCommand.self,
+      GenerateCommand.self, AskCommand.self, GoldenCommand.self,
     ])
 
   static func main() async {
