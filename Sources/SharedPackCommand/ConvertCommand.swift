@@ -3,9 +3,26 @@ import CanonicalJSON
 import Conversion
 import FileAccess
 import ModelPacks
+import Tokenization
 
 enum QuantizationArgument: String, ExpressibleByArgument, CaseIterable {
   case int8, f16, f32
+}
+
+struct ChatTemplateArgument: ExpressibleByArgument {
+  let choice: Converter.ChatTemplateChoice
+
+  init?(argument: String) {
+    if argument == "none" {
+      choice = .none
+    } else if let template = ChatTemplate(rawValue: argument) {
+      choice = .named(template)
+    } else {
+      return nil
+    }
+  }
+
+  static var allValueStrings: [String] { ChatTemplate.allCases.map(\.rawValue) + ["none"] }
 }
 
 struct ConvertCommand: ParsableCommand {
@@ -44,6 +61,10 @@ struct ConvertCommand: ParsableCommand {
   @Option(help: ArgumentHelp("With --injected-layers: tokens for each kept row at the deepest level.", valueName: "tokens"))
   var leafRatio: Int?
 
+  @Option(
+    help: ArgumentHelp("llama-2, llama-3 or none, in place of the checkpoint's own.", valueName: "name"))
+  var chatTemplate: ChatTemplateArgument?
+
   @Option(help: ArgumentHelp("The licence of the weights, to be kept in the pack.", valueName: "name"))
   var licence: String?
 
@@ -65,6 +86,7 @@ struct ConvertCommand: ParsableCommand {
     options.treeDepth = treeDepth
     options.leafRatio = leafRatio
     options.licence = licence
+    if let chatTemplate { options.chatTemplate = chatTemplate.choice }
     options.converter = "sharedpack \(SharedPackCommand.configuration.version)"
     let converter = try Converter(directory: directory, options: options)
     if dryRun { return show(converter.plan) }
