@@ -41,7 +41,8 @@ public struct GoldenComparison: Sendable {
     }
   }
 
-  private static func largestDifference(_ actual: SafetensorsFile.Tensor?, _ expected: SafetensorsFile.Tensor) -> Double {
+  private static func largestDifference(_ actual: SafetensorsFile.Tensor?, _ expected: SafetensorsFile.Tensor) -> Double
+  {
     guard let actual, actual.shape == expected.shape else { return .infinity }
     func doubles(_ tensor: SafetensorsFile.Tensor) -> [Double] {
       switch tensor.values {
@@ -49,7 +50,9 @@ public struct GoldenComparison: Sendable {
       case .int32(let values): values.map(Double.init)
       }
     }
-    return zip(doubles(actual), doubles(expected)).reduce(0) { max($0, abs($1.0 - $1.1).isNaN ? .infinity : abs($1.0 - $1.1)) }
+    return zip(doubles(actual), doubles(expected)).reduce(0) {
+      max($0, abs($1.0 - $1.1).isNaN ? .infinity : abs($1.0 - $1.1))
+    }
   }
 
   /// Σ p · (ln p - ln q), averaged over the rows; both from logits.

@@ -57,10 +57,12 @@ struct AskCommand: AsyncParsableCommand {
     completion: .file())
   var documents: [String]
 
-  @Option(help: ArgumentHelp("How trees are searched: cosine (by the question), right, left or random.", valueName: "policy"))
+  @Option(
+    help: ArgumentHelp("How trees are searched: cosine (by the question), right, left or random.", valueName: "policy"))
   var policy = PolicyArgument.cosine
 
-  @Option(help: ArgumentHelp("How text files that are encoded now keep their rows: int8, f16 or f32.", valueName: "form"))
+  @Option(
+    help: ArgumentHelp("How text files that are encoded now keep their rows: int8, f16 or f32.", valueName: "form"))
   var kv: RowEncodingArgument?
 
   @Flag(help: "Ask without the model's chat template, if it has one.")

@@ -93,7 +93,9 @@ struct ProgressBar {
     if isBar {
       let width = max(0, min(30, Console.columns - label.count - facts.count - 6))
       let filled = Int(share * Double(width))
-      let bar = width > 4 ? "[" + String(repeating: "=", count: filled) + String(repeating: " ", count: width - filled) + "] " : ""
+      let bar =
+        width > 4
+        ? "[" + String(repeating: "=", count: filled) + String(repeating: " ", count: width - filled) + "] " : ""
       Console.error("\r\u{1B}[K\(label) \(bar)\(facts)", terminator: "")
       isShown = true
     } else {

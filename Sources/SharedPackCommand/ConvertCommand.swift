@@ -58,7 +58,8 @@ struct ConvertCommand: ParsableCommand {
   @Option(help: ArgumentHelp("With --injected-layers: levels of a chunk's tree.", valueName: "levels"))
   var treeDepth: Int?
 
-  @Option(help: ArgumentHelp("With --injected-layers: tokens for each kept row at the deepest level.", valueName: "tokens"))
+  @Option(
+    help: ArgumentHelp("With --injected-layers: tokens for each kept row at the deepest level.", valueName: "tokens"))
   var leafRatio: Int?
 
   @Option(

@@ -28,7 +28,9 @@ struct GoldenCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Columns that share a scale, for int8.", valueName: "count"))
   var groupSize = 128
 
-  @Option(help: ArgumentHelp("Write our own tensors under the same names, for one case.", valueName: "file"), completion: .file())
+  @Option(
+    help: ArgumentHelp("Write our own tensors under the same names, for one case.", valueName: "file"),
+    completion: .file())
   var write: String?
 
   @Option(help: ArgumentHelp("Threads that share the work.", valueName: "count"))
@@ -66,7 +68,9 @@ struct GoldenCommand: ParsableCommand {
   private func print(_ directory: String, _ comparison: GoldenComparison) {
     Console.output("\(directory): \(comparison.isWithinTolerance ? "within tolerance" : "OUT OF TOLERANCE")")
     for difference in comparison.differences {
-      let mark = comparison.numeric == .float && difference.largest > difference.tolerance ? "  exceeds \(difference.tolerance)" : ""
+      let mark =
+        comparison.numeric == .float && difference.largest > difference.tolerance
+        ? "  exceeds \(difference.tolerance)" : ""
       Console.output("  \(difference.name)\tlargest difference \(Float(difference.largest))\(mark)")
     }
     Console.output("  trees \(comparison.treesAgree ? "agree" : "DIFFER")")
