@@ -146,6 +146,7 @@ struct HuggingFaceImporter {
       }
     }
     definition.merges.reserveCapacity(merges.count)
+    var pairs: Set<UInt64> = []
     for (rank, merge) in merges.enumerated() {
       let structure = "merge \(rank)"
       guard let (left, right) = Self.pair(merge), let leftBytes = bytes(left), let rightBytes = bytes(right) else {
@@ -157,6 +158,9 @@ struct HuggingFaceImporter {
       }
       guard let left = parts[0], let right = parts[1], let result = parts[2] else {
         throw TokenizerError(.malformed, structure, "a piece of it is not in the vocabulary")
+      }
+      guard pairs.insert(UInt64(left) << 32 | UInt64(right)).inserted else {
+        throw TokenizerError(.duplicatePiece, structure, "its pair has a merge already")
       }
       // Such a piece has been found before merging starts.
       if definition.kinds[Int(result)] == .userDefined { continue }
