@@ -61,7 +61,7 @@ private struct TemplateShape {
     var rest = template
     for (index, expression) in (required + optional).enumerated() {
       var lexer = JinjaLexer("{{" + expression + "}}")
-      let wanted = lexer.tokens() ?? []
+      let wanted = (lexer.tokens() ?? []).dropFirst().dropLast()
       let start = rest.indices.first { rest[$0...].starts(with: wanted) }
       if let start {
         rest.replaceSubrange(start..<start + wanted.count, with: [.expression])

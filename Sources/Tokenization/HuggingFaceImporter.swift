@@ -85,7 +85,8 @@ struct HuggingFaceImporter {
     var spellings: [String?] = []
     func place(_ spelling: String, at id: Int, _ structure: String) throws(TokenizerError) {
       guard id >= 0, id < TokenizerLimits.symbolCount else {
-        throw TokenizerError(.tooLarge, structure, "\(id) is past the \(TokenizerLimits.symbolCount) ids that are known")
+        throw TokenizerError(
+          .tooLarge, structure, "\(id) is past the \(TokenizerLimits.symbolCount) ids that are known")
       }
       if id >= spellings.count { spellings.append(contentsOf: repeatElement(nil, count: id + 1 - spellings.count)) }
       guard spellings[id].map({ $0.utf8.elementsEqual(spelling.utf8) }) ?? true else {

@@ -107,7 +107,11 @@ final class Vocabulary: Sendable {
         guard range.count <= 4 else { continue }
         let scalar = UTF8Scan.scalar(at: range.lowerBound, of: bytes)
         guard scalar.byteCount == range.count, kind == .normal || kind == .unused else { continue }
-        if scalar.value < 0x80 { small[Int(scalar.value)] = UInt32(index) } else { characters[scalar.value] = UInt32(index) }
+        if scalar.value < 0x80 {
+          small[Int(scalar.value)] = UInt32(index)
+        } else {
+          characters[scalar.value] = UInt32(index)
+        }
       }
     }
     for (index, scalar) in definition.extraCharacters.enumerated() {
