@@ -59,9 +59,10 @@ enum StoreFormat {
     }
     let major = try reader.integer(UInt16.self)
     let minor = try reader.integer(UInt16.self)
-    guard major == majorVersion else {
+    guard major == majorVersion, minor <= minorVersion else {
       throw Refusal(
-        .newerVersion, file: file, "has format version \(major).\(minor); version \(majorVersion) is read here")
+        .newerVersion, file: file,
+        "has format version \(major).\(minor); version \(majorVersion).\(minorVersion) is read here")
     }
     _ = try reader.integer(UInt32.self)
     let features = try reader.integer(UInt64.self)
