@@ -82,7 +82,8 @@ let package = Package(
       name: "LlamaRuntimeTests", dependencies: ["LlamaRuntime", "CKernels", "ModelPacks", "PackedTiles"],
       swiftSettings: strict),
     .testTarget(
-      name: "TreeStoreTests", dependencies: ["TreeStore", "FileAccess", "CanonicalJSON", "ContextTrees"], swiftSettings: strict),
+      name: "TreeStoreTests", dependencies: ["TreeStore", "FileAccess", "CanonicalJSON", "ContextTrees"],
+      swiftSettings: strict),
     .testTarget(
       name: "SharedPackTests", dependencies: ["SharedPack", "Conversion", "FileAccess", "CanonicalJSON"],
       resources: [.copy("Fixtures")], swiftSettings: strict),
