@@ -1,7 +1,7 @@
 internal import FileAccess
 
 /// What all files of a store have in common.
-/// Format: `Formats/tree-store.md`, common fields.
+/// Format: `Formats/tree-store.md`, preamble.
 enum StoreFormat {
   static let majorVersion: UInt16 = 1
   static let minorVersion: UInt16 = 0
