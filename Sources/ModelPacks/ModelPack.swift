@@ -8,6 +8,9 @@ public import FileAccess
 /// Format: `Formats/model-pack.md`.
 @safe public final class ModelPack: Sendable {
   /// As the caller named it.
+  /// The first bytes of every pack.
+  public static var magic: [UInt8] { PackHeader.magic }
+
   public let path: String
   public let byteCount: Int
   public let configuration: LlamaConfiguration

@@ -3,7 +3,7 @@ public import FileAccess
 public import LlamaRuntime
 public import ModelPacks
 public import Tokenization
-import TreeStore
+public import TreeStore
 
 /// A model pack that is open: mapped, checked, ready to be asked.
 ///
@@ -85,7 +85,8 @@ public final class LanguageModel: Sendable {
 extension Refusal {
   init(tokenizerError error: TokenizerError, file: String) {
     self.init(
-      Name(error.name, .badInput), file: file, structure: ["tokenizer", error.structure].filter { !$0.isEmpty }
+      Name(error.name, .badInput), file: file,
+      structure: ["tokenizer", error.structure].filter { !$0.isEmpty }
         .joined(separator: ", "), error.fault)
   }
 }

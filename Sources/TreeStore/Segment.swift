@@ -8,6 +8,9 @@ internal import Synchronization
 /// Safe to use from any thread.
 /// Format: `Formats/tree-store.md`, segments.
 public final class Segment: Sendable {
+  /// The first bytes of every segment.
+  public static var magic: [UInt8] { StoreFormat.segmentMagic }
+
   static let fixedHeaderByteCount = 32
   static let footerByteCount = 96
 
