@@ -57,11 +57,18 @@ let package = Package(
       name: "SharedPack",
       dependencies: ["FileAccess", "ModelPacks", "Tokenization", "LlamaRuntime", "ContextTrees", "TreeStore"],
       swiftSettings: strict),
+    .target(
+      name: "Evaluation",
+      dependencies: [
+        "SharedPack", "Conversion", "CanonicalJSON", "ContextTrees", "FileAccess", "LlamaRuntime", "ModelPacks",
+        "PackedTiles", "TreeStore",
+      ], swiftSettings: strict),
     // Not named like its product: `sharedpack` and `SharedPack` are one folder on a file system that ignores case.
     .executableTarget(
       name: "SharedPackCommand",
       dependencies: [
-        "SharedPack", "Conversion", "CanonicalJSON",
+        "SharedPack", "Conversion", "Evaluation", "CanonicalJSON", "ContextTrees", "FileAccess", "LlamaRuntime",
+        "ModelPacks", "Tokenization", "TreeStore",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
@@ -79,12 +86,15 @@ let package = Package(
       name: "ConversionTests", dependencies: ["Conversion", "ModelPacks", "FileAccess", "CanonicalJSON"],
       swiftSettings: strict),
     .testTarget(
-      name: "LlamaRuntimeTests", dependencies: ["LlamaRuntime", "CKernels", "ModelPacks", "PackedTiles"],
-      swiftSettings: strict),
+      name: "LlamaRuntimeTests",
+      dependencies: ["LlamaRuntime", "ModelPacks", "PackedTiles", "ContextTrees", "FileAccess", "CanonicalJSON"],
+      resources: [.copy("Fixtures")], swiftSettings: strict),
     .testTarget(
       name: "TreeStoreTests", dependencies: ["TreeStore", "FileAccess", "CanonicalJSON", "ContextTrees"], swiftSettings: strict),
     .testTarget(
+      name: "EvaluationTests", dependencies: ["Evaluation", "Conversion", "FileAccess"], swiftSettings: strict),
+    .testTarget(
       name: "SharedPackTests", dependencies: ["SharedPack", "Conversion", "FileAccess", "CanonicalJSON"],
-      resources: [.copy("Fixtures")], swiftSettings: strict),
+      swiftSettings: strict),
   ]
 )

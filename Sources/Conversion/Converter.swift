@@ -1,6 +1,7 @@
 import CanonicalJSON
 public import FileAccess
 public import ModelPacks
+public import Tokenization
 
 /// Turns a checkpoint in Hugging Face's layout into a model pack.
 ///
@@ -26,9 +27,19 @@ public struct Converter: Sendable {
     /// Name and version of the program, for the provenance.
     public var converter = "sharedpack"
 
+    public var chatTemplate = ChatTemplateChoice.fromCheckpoint
+
     public init() {}
 
     var hasTreeOptions: Bool { chunkSize != nil || treeDepth != nil || leafRatio != nil || positionMode != nil }
+  }
+
+  /// Where the chat template of a pack comes from.
+  public enum ChatTemplateChoice: Sendable, Hashable {
+    /// The checkpoint's, which must be one that is known.
+    case fromCheckpoint
+    case named(ChatTemplate)
+    case none
   }
 
   public let plan: ConversionPlan
@@ -48,7 +59,8 @@ public struct Converter: Sendable {
     let shared = try SharedLLMImport(reader, checkpoint: checkpoint)
     let configuration = try LlamaConfiguration(reader, isSharedLLM: shared.isPresent)
     let sharedLLM = try shared.configuration(configuration, options: options)
-    let section = try TokenizerSection(directory: directory, configuration: configuration)
+    let section = try TokenizerSection(
+      directory: directory, configuration: configuration, chatTemplate: options.chatTemplate)
 
     var sources = [
       PackProvenance.Source(

@@ -56,15 +56,21 @@ final class PiecePipe: Sendable {
     let probe = FileOperation.probe
     // A queue of its own has a thread whatever others do.
     DispatchQueue(label: "sharedpack.conversion.reader").async(group: reader) { [self] in
-      FileOperation.$probe.withValue(probe) {
-        do throws(Refusal) {
-          for file in files { try read(file) }
-        } catch {
-          state.withLock { $0.refusal = error }
-        }
+      if let probe {
+        FileOperation.$probe.withValue(probe) { readAll(files) }
+      } else {
+        readAll(files)
       }
       // The end, or the refusal.
       filledCount.signal()
+    }
+  }
+
+  private func readAll(_ files: [SourceFile]) {
+    do throws(Refusal) {
+      for file in files { try read(file) }
+    } catch {
+      state.withLock { $0.refusal = error }
     }
   }
 

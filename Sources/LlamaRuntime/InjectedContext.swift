@@ -16,6 +16,25 @@ public import ModelPacks
     unsafe self.block = block
     self.owner = owner
   }
+
+  /// Rows in memory of their own.
+  public init(copying encoded: TreeEncoder.EncodedNode) {
+    let copy = AlignedBytes(encoded.block)
+    unsafe self.init(rows: encoded.node.rowCount, block: copy.base, owner: copy)
+  }
+}
+
+/// A copy of bytes on a multiple of 64 bytes.
+@safe private final class AlignedBytes: @unchecked Sendable {
+  @unsafe let base: UnsafeRawPointer
+
+  init(_ bytes: [UInt8]) {
+    let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: max(bytes.count, 64), alignment: 64)
+    unsafe memory.copyBytes(from: bytes)
+    unsafe base = UnsafeRawPointer(memory.baseAddress!)
+  }
+
+  deinit { unsafe base.deallocate() }
 }
 
 /// What is injected into the upper model: the preserved nodes of every chunk, chunks in order.

@@ -50,9 +50,34 @@ public final class LlamaModel: Sendable {
 
   /// What, besides the weights and the layout, decides the bytes of a stored row.
   public var rowNumerics: String {
-    guard let sharedLLM else { return "" }
-    let carriesPosition = sharedLLM.injection == .mergedSoftmax || sharedLLM.positionMode.storedKeysCarryPosition
-    return "keys=\(carriesPosition ? "in-node-position" : "unrotated");kernels=1"
+    guard sharedLLM != nil else { return "" }
+    return "keys=\(storedKeysCarryPosition ? "in-node-position" : "unrotated");kernels=1"
+  }
+
+  /// Keys of a node as they were before any rotation: (rows, kv heads, head dim).
+  /// - Parameter keys: as they are stored, in floats.
+  public func unrotatedKeys(_ keys: [Float], node: TreeNode, layout: NodeBlockLayout) -> [Float] {
+    guard storedKeysCarryPosition else { return keys }
+    let frequencies = RotaryTable(configuration, sequenceLength: node.range.count).frequencies
+    let half = layout.headDim / 2
+    var result = keys
+    for row in 0..<node.rowCount {
+      let angles = RotaryTable.angles(frequencies, position: -node.position(row: row))
+      for head in 0..<layout.kvHeadCount {
+        let start = (row * layout.kvHeadCount + head) * layout.headDim
+        for i in 0..<half {
+          let (a, b) = (keys[start + i], keys[start + half + i])
+          result[start + i] = a * angles[i] - b * angles[half + i]
+          result[start + half + i] = b * angles[i] + a * angles[half + i]
+        }
+      }
+    }
+    return result
+  }
+
+  /// Whether a stored key is turned by its in-node position.
+  var storedKeysCarryPosition: Bool {
+    sharedLLM.map { $0.injection == .mergedSoftmax || $0.positionMode.storedKeysCarryPosition } ?? false
   }
 
   /// Merged rows stand before the running text, whose first token gets the position behind the longest node.

@@ -107,14 +107,21 @@ final class ThreadCrew: Sendable {
     while true {
       unsafe wait(for: posted) { self.generation.load(ordering: .acquiring) != seen }
       seen += 1
-      guard let work else { return }
-      work(index)
+      guard perform(as: index) else { return }
       if unfinished.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 {
         unsafe pthread_mutex_lock(mutex)
         unsafe pthread_cond_signal(finished)
         unsafe pthread_mutex_unlock(mutex)
       }
     }
+  }
+
+  /// Not inlined: the reference to the work must be gone before the work counts as finished, because the caller's
+  /// closure does not outlive that.
+  @inline(never) private func perform(as index: Int) -> Bool {
+    guard let work else { return false }
+    work(index)
+    return true
   }
 
   @unsafe private func wait(for condition: UnsafeMutablePointer<pthread_cond_t>, until isMet: () -> Bool) {

@@ -12,7 +12,6 @@ public final class TreeEncoder {
   private let weights: LlamaWeights
   private let shape: TreeShape
   public let layout: NodeBlockLayout
-  private let storedKeysCarryPosition: Bool
   private let forward: ForwardPass
   private let packer: NodePacker
 
@@ -27,14 +26,12 @@ public final class TreeEncoder {
 
   /// - Returns: nil for a plain pack, which has no lower model.
   public init?(_ model: LlamaModel, encoding: RowEncoding, threadCount: Int) {
-    guard let weights = model.lowerWeights, let shape = model.treeShape, let layout = model.nodeLayout(encoding),
-      let shared = model.sharedLLM
+    guard let weights = model.lowerWeights, let shape = model.treeShape, let layout = model.nodeLayout(encoding)
     else { return nil }
     self.model = model
     self.weights = weights
     self.shape = shape
     self.layout = layout
-    storedKeysCarryPosition = shared.injection == .mergedSoftmax || shared.positionMode.storedKeysCarryPosition
     // A pass is at most the longer half of a chunk, or the whole of it when it has one token.
     let longestPass = max(1, (shape.chunkSize + 1) / 2)
     forward = ForwardPass(
@@ -54,11 +51,18 @@ public final class TreeEncoder {
     return nodes.sorted { $0.node.number < $1.node.number }
   }
 
+  /// Encodes one node in a pass of its own, which gives the same bits as `encode(_:)`.
+  /// - Parameter tokens: the tokens of the node's chunk.
+  /// - Throws: `Refusal` `not-finite`.
+  public func encode(alone node: TreeNode, of tokens: [Int32]) throws(Refusal) -> EncodedNode {
+    try encode(Array(tokens[node.range]), nodes: [node])[0]
+  }
+
   /// One pass over the longest node of a left spine.
   /// - Parameters:
   ///   - tokens: the longest node's tokens.
   ///   - nodes: nodes that start where the tokens start.
-  func encode(_ tokens: [Int32], nodes: [TreeNode]) throws(Refusal) -> [EncodedNode] {
+  private func encode(_ tokens: [Int32], nodes: [TreeNode]) throws(Refusal) -> [EncodedNode] {
     let configuration = model.configuration
     let cache = KeyValueCache(
       layerCount: 1, kvHeadCount: configuration.kvHeadCount, headDim: configuration.headDim, capacity: tokens.count,
@@ -84,14 +88,14 @@ public final class TreeEncoder {
       // The deepest layer's attention and MLP feed nothing but, in a lower model of one layer, the embeddings.
       if index == deepest, index > 0 {
         forward.projectKeysAndValues(layer, tokens: tokens.count)
-        if storedKeysCarryPosition { forward.compute.rotate(forward.key, tokens: tokens.count, from: 0, forward.rotary) }
+        if model.storedKeysCarryPosition { forward.compute.rotate(forward.key, tokens: tokens.count, from: 0, forward.rotary) }
         try keep(layer: index)
         break
       }
       forward.project(layer, tokens: tokens.count)
-      if !storedKeysCarryPosition { try keep(layer: index) }
+      if !model.storedKeysCarryPosition { try keep(layer: index) }
       forward.selfAttend(layer, index: 0, tokens: tokens.count, cache: cache)
-      if storedKeysCarryPosition { try keep(layer: index) }
+      if model.storedKeysCarryPosition { try keep(layer: index) }
       forward.feedForward(layer, tokens: tokens.count)
       if index == 0 {
         embeddings = nodes.map { forward.finalState(weights, token: $0.range.count - 1) }

@@ -131,10 +131,15 @@ extension LanguageModel {
         .promptTooLong, file: pack.path,
         "the prompt has \(prompt.count) tokens; with one to answer, the model's window holds \(runtime.window)")
     }
-    if let token = prompt.first(where: { $0 < 0 || Int($0) >= configuration.vocabularySize }) {
+    try requireTokens(prompt, file: pack.path)
+  }
+
+  /// - Throws: `Refusal` `token-out-of-range` when a token is not in the vocabulary.
+  public func requireTokens(_ tokens: [Int32], file: String) throws(Refusal) {
+    if let token = tokens.first(where: { $0 < 0 || Int($0) >= configuration.vocabularySize }) {
       throw Refusal(
-        .tokenOutOfRange, file: pack.path,
-        "token \(token) of the prompt is not in the vocabulary of \(configuration.vocabularySize)")
+        .tokenOutOfRange, file: file,
+        "token \(token) is not in the model's vocabulary of \(configuration.vocabularySize)")
     }
   }
 

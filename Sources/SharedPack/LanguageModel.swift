@@ -85,7 +85,8 @@ public final class LanguageModel: Sendable {
 extension Refusal {
   init(tokenizerError error: TokenizerError, file: String) {
     self.init(
-      Name(error.name, .badInput), file: file, structure: ["tokenizer", error.structure].filter { !$0.isEmpty }
+      Name(error.name, .badInput), file: file,
+      structure: ["tokenizer", error.structure].filter { !$0.isEmpty }
         .joined(separator: ", "), error.fault)
   }
 }

@@ -38,9 +38,11 @@ struct TextWriter: Sendable {
       return String(decoding: held[..<end], as: UTF8.self)
     }
     // A suffix that starts a stop string waits for what follows.
-    let waiting = stopStrings.map { stop in
-      (1...stop.count).last { count in count <= held.count && held.suffix(count).elementsEqual(stop.prefix(count)) } ?? 0
-    }.max() ?? 0
+    let waiting =
+      stopStrings.map { stop in
+        (1...stop.count).last { count in count <= held.count && held.suffix(count).elementsEqual(stop.prefix(count)) }
+          ?? 0
+      }.max() ?? 0
     // Characters stay whole: stop strings start where characters start.
     let shown = String(decoding: held.dropLast(waiting), as: UTF8.self)
     held.removeFirst(held.count - waiting)

@@ -3,6 +3,7 @@ import CanonicalJSON
 import ContextTrees
 import FileAccess
 import SharedPack
+import TreeStore
 
 /// Which child of a node is expanded, as an argument.
 enum PolicyArgument: String, ExpressibleByArgument, CaseIterable {
@@ -56,10 +57,12 @@ struct AskCommand: AsyncParsableCommand {
     completion: .file())
   var documents: [String]
 
-  @Option(help: ArgumentHelp("How trees are searched: cosine (by the question), right, left or random.", valueName: "policy"))
+  @Option(
+    help: ArgumentHelp("How trees are searched: cosine (by the question), right, left or random.", valueName: "policy"))
   var policy = PolicyArgument.cosine
 
-  @Option(help: ArgumentHelp("How text files that are encoded now keep their rows: int8, f16 or f32.", valueName: "form"))
+  @Option(
+    help: ArgumentHelp("How text files that are encoded now keep their rows: int8, f16 or f32.", valueName: "form"))
   var kv: RowEncodingArgument?
 
   @Flag(help: "Ask without the model's chat template, if it has one.")

@@ -1,17 +1,27 @@
 import ArgumentParser
 import CanonicalJSON
+import FileAccess
 import Glibc
 import Synchronization
 
 /// Where words go: data to standard output, everything else to standard error.
 enum Console {
-  static func output(_ text: String, terminator: String = "\n") {
-    unsafe fputs(text + terminator, stdout)
-    unsafe fflush(stdout)
-  }
+  static func output(_ text: String, terminator: String = "\n") { write(text + terminator, to: STDOUT_FILENO) }
 
-  static func error(_ text: String, terminator: String = "\n") {
-    unsafe fputs(text + terminator, stderr)
+  static func error(_ text: String, terminator: String = "\n") { write(text + terminator, to: STDERR_FILENO) }
+
+  private static func write(_ text: String, to descriptor: Int32) {
+    var bytes = Array(text.utf8)[...]
+    while !bytes.isEmpty {
+      let count = unsafe bytes.withUnsafeBytes { unsafe Glibc.write(descriptor, $0.baseAddress, $0.count) }
+      if count < 0 {
+        if errno == EINTR { continue }
+        // Nobody can be told: standard error may be the one that fails.
+        if descriptor == STDOUT_FILENO { Glibc.exit(ExitStatus.inputOutput.rawValue) }
+        return
+      }
+      bytes = bytes.dropFirst(count)
+    }
   }
 
   static func output(_ json: JSONValue) { output(json.indented) }
@@ -83,7 +93,9 @@ struct ProgressBar {
     if isBar {
       let width = max(0, min(30, Console.columns - label.count - facts.count - 6))
       let filled = Int(share * Double(width))
-      let bar = width > 4 ? "[" + String(repeating: "=", count: filled) + String(repeating: " ", count: width - filled) + "] " : ""
+      let bar =
+        width > 4
+        ? "[" + String(repeating: "=", count: filled) + String(repeating: " ", count: width - filled) + "] " : ""
       Console.error("\r\u{1B}[K\(label) \(bar)\(facts)", terminator: "")
       isShown = true
     } else {

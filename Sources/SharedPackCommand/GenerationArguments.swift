@@ -15,7 +15,8 @@ struct GenerationArguments: ParsableArguments {
   @Option(help: ArgumentHelp("Choose among the k most likely tokens only.", valueName: "k"))
   var topK: Int?
 
-  @Option(help: ArgumentHelp("Choose among the most likely tokens that together have this probability.", valueName: "p"))
+  @Option(
+    help: ArgumentHelp("Choose among the most likely tokens that together have this probability.", valueName: "p"))
   var topP: Float = 1
 
   @Option(help: ArgumentHelp("Choose among tokens at least this likely, relative to the most likely.", valueName: "p"))
@@ -27,7 +28,8 @@ struct GenerationArguments: ParsableArguments {
   @Option(help: ArgumentHelp("The same seed gives the same answer.", valueName: "number"))
   var seed: UInt64 = 0
 
-  @Option(name: .customLong("stop"), help: ArgumentHelp("End the answer before this text. Repeatable.", valueName: "text"))
+  @Option(
+    name: .customLong("stop"), help: ArgumentHelp("End the answer before this text. Repeatable.", valueName: "text"))
   var stopStrings: [String] = []
 
   @Flag(help: "Go on beyond the end of the text.")

@@ -142,7 +142,8 @@ enum PackDescription {
     lines.append("converter   \(pack.provenance.converter)")
     if let licence = pack.provenance.licence { lines.append("licence     \(licence)") }
     for source in pack.provenance.sources {
-      lines.append("source      \(source.name), \(ProgressBar.bytes(Double(source.byteCount))), SHA-256 \(source.digest)")
+      lines.append(
+        "source      \(source.name), \(ProgressBar.bytes(Double(source.byteCount))), SHA-256 \(source.digest)")
     }
     if listingTensors {
       for tensor in pack.tensors {

@@ -1,6 +1,8 @@
 import ArgumentParser
 import CanonicalJSON
+import ContextTrees
 import FileAccess
+import ModelPacks
 import SharedPack
 import TreeStore
 
@@ -39,13 +41,16 @@ extension StoreCommand {
     @Argument(help: "Text files, and directories of text files.", completion: .file())
     var paths: [String]
 
-    @Option(help: ArgumentHelp("The store; created if it is not there.", valueName: "directory"), completion: .directory)
+    @Option(
+      help: ArgumentHelp("The store; created if it is not there.", valueName: "directory"), completion: .directory)
     var store: String
 
     @Option(help: ArgumentHelp("How keys and values are kept: int8, f16 or f32.", valueName: "form"))
     var kv = RowEncodingArgument.int8
 
-    @Option(help: ArgumentHelp("Compress new blocks: none, lz4 or zstd. Compressed blocks are not mapped.", valueName: "method"))
+    @Option(
+      help: ArgumentHelp(
+        "Compress new blocks: none, lz4 or zstd. Compressed blocks are not mapped.", valueName: "method"))
     var compress = CompressionArgument.none
 
     @Flag(help: "Put a text in the place of another one of the same name.")

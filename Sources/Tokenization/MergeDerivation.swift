@@ -41,8 +41,8 @@ extension TokenizerDefinition {
 
   private func isMergeable(_ piece: Int) -> Bool { kinds[piece] == .normal || kinds[piece] == .unused }
 
-  /// The symbol of a part of a piece: a piece that merging makes, or a single character, also one of another kind or
-  /// one that is no piece. A user-defined piece never merges.
+  /// The symbol of a part of a piece: a piece that merging makes, or a single character, also one that is no such
+  /// piece. A user-defined piece never merges.
   private func symbol(_ range: Range<Int>, _ hash: UInt64, _ index: PieceIndex) -> UInt32? {
     let bytes = pieces.bytes.span
     let isCharacter =
@@ -50,8 +50,8 @@ extension TokenizerDefinition {
     if let piece = index.find(hash: hash, range, of: bytes, in: pieces) {
       switch kinds[Int(piece)] {
       case .normal, .unused: return piece
-      case .control where isCharacter: return piece
-      case .unknown where isCharacter: break
+      // As a part it is that character, and never the special piece.
+      case .control where isCharacter, .unknown where isCharacter: break
       default: return nil
       }
     }
@@ -78,7 +78,7 @@ extension TokenizerDefinition {
         let scalar = UTF8Scan.scalar(at: offset, of: bytes)
         let character = offset..<offset + scalar.byteCount
         let known = index.find(character, of: bytes, in: pieces)
-        if known.map({ kinds[Int($0)] == .unknown }) ?? true { found.insert(scalar.value) }
+        if known.map({ kinds[Int($0)] == .unknown || kinds[Int($0)] == .control }) ?? true { found.insert(scalar.value) }
         offset = character.upperBound
       }
     }

@@ -115,7 +115,7 @@ final class Vocabulary: Sendable {
         // No character is longer.
         guard range.count <= 4 else { continue }
         let scalar = UTF8Scan.scalar(at: range.lowerBound, of: bytes)
-        guard scalar.byteCount == range.count, kind != .unknown else { continue }
+        guard scalar.byteCount == range.count, kind == .normal || kind == .unused else { continue }
         if scalar.value < 0x80 { small[Int(scalar.value)] = UInt32(index) } else { characters[scalar.value] = UInt32(index) }
       }
     }

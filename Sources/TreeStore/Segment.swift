@@ -50,13 +50,15 @@ public final class Segment: Sendable {
     let footerOffset = file.byteCount - Self.footerByteCount
     var footer = ByteReader(
       file.bytes.extracting(footerOffset..<file.byteCount), file: path, structure: "footer")
+    try footer.seek(to: 56)
+    guard try footer.bytes(8) == StoreFormat.footerMagic else {
+      throw Refusal(.badMagic, file: path, structure: "footer", "does not end as a segment of a tree store")
+    }
+    try footer.seek(to: 0)
     let indexOffset = try footer.size()
     totals = try SegmentTotals(from: &footer)
     let claimedByteCount = try footer.size()
     let zero = try footer.integer(UInt64.self)
-    guard try footer.bytes(8) == StoreFormat.footerMagic else {
-      throw Refusal(.badMagic, file: path, structure: "footer", "does not end as a segment of a tree store")
-    }
     guard claimedByteCount == file.byteCount,
       let indexByteCount = CheckedSize.product(totals.chunkCount, SegmentIndex.entryByteCount),
       CheckedSize.sum(indexOffset, indexByteCount) == footerOffset, indexOffset >= header.count
@@ -67,6 +69,7 @@ public final class Segment: Sendable {
     }
     guard zero == 0 else { throw Refusal(.nonZeroPadding, file: path, structure: "footer", "byte 48 to 55 are not 0") }
 
+    try footer.seek(to: 64)
     guard let claimed = Digest256(bytes: try footer.bytes(32)) else {
       throw Refusal(.truncated, file: path, structure: "footer", "has no digest")
     }

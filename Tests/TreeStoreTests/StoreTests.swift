@@ -264,7 +264,8 @@ extension StoreTests {
     try writer.add(document: "a", [Fixture.tokens(1)])
     try writer.commit()
     let operations = Recorder()
-    try FileOperation.$probe.withValue({ operations.note($0) }) {
+    let probe: @Sendable (FileOperation) throws(Refusal) -> Void = { operations.note($0) }
+    try FileOperation.$probe.withValue(probe) {
       let store = try TreeStore(opening: place.store)
       try store.verify { _, _ in }
       _ = try store.chunk(store.chunkKey(tokens: Fixture.tokens(1)))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes what transformers computes for small LLaMAs under every RoPE scaling, as a fixture for the tests.
 
-    python3 Tools/reference/plain_llama.py > Tests/SharedPackTests/Fixtures/plain-llama.json
+    python3 Tools/reference/plain_llama.py > Tests/LlamaRuntimeTests/Fixtures/plain-llama.json
 
 Needs torch and transformers 5. The weights are made from the tensors' names, here and in the tests, so that only the
 logits are stored.
@@ -17,7 +17,7 @@ MASK = (1 << 64) - 1
 
 
 def uniform(name, count):
-    """Floats in -1 ..< 1 from SplitMix64, seeded with FNV-1a of the name; the same in ReferenceCheckpoint.swift."""
+    """Floats in -1 ..< 1 from SplitMix64, seeded with FNV-1a of the name; the same in TestPack.swift."""
     seed = 0xCBF29CE484222325
     for byte in name.encode():
         seed = ((seed ^ byte) * 0x100000001B3) & MASK
