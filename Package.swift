@@ -31,7 +31,7 @@ let package = Package(
 
     // The foundations: each stands on nothing of ours.
     .target(name: "CKernels"),
-    .target(name: "PackedTiles", swiftSettings: strict),
+    .target(name: "PackedTiles", dependencies: ["CKernels"], swiftSettings: strict),
     .target(name: "CanonicalJSON", swiftSettings: strict),
     .target(
       name: "FileAccess",
@@ -47,7 +47,7 @@ let package = Package(
       dependencies: ["ModelPacks", "FileAccess", "CanonicalJSON", "PackedTiles", "Tokenization"],
       swiftSettings: strict),
     .target(
-      name: "LlamaRuntime", dependencies: ["ModelPacks", "CKernels", "PackedTiles", "ContextTrees"],
+      name: "LlamaRuntime", dependencies: ["ModelPacks", "CKernels", "PackedTiles", "ContextTrees", "FileAccess"],
       swiftSettings: strict),
     .target(
       name: "TreeStore", dependencies: ["FileAccess", "CanonicalJSON", "ContextTrees"], swiftSettings: strict),
@@ -57,16 +57,24 @@ let package = Package(
       name: "SharedPack",
       dependencies: ["FileAccess", "ModelPacks", "Tokenization", "LlamaRuntime", "ContextTrees", "TreeStore"],
       swiftSettings: strict),
+    .target(
+      name: "Evaluation",
+      dependencies: [
+        "SharedPack", "Conversion", "CanonicalJSON", "ContextTrees", "FileAccess", "LlamaRuntime", "ModelPacks",
+        "PackedTiles", "TreeStore",
+      ], swiftSettings: strict),
     // Not named like its product: `sharedpack` and `SharedPack` are one folder on a file system that ignores case.
     .executableTarget(
       name: "SharedPackCommand",
       dependencies: [
-        "SharedPack", "Conversion", "CanonicalJSON",
+        "SharedPack", "Conversion", "Evaluation", "CanonicalJSON", "ContextTrees", "FileAccess", "LlamaRuntime",
+        "ModelPacks", "Tokenization", "TreeStore",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
 
     .testTarget(name: "CanonicalJSONTests", dependencies: ["CanonicalJSON"], swiftSettings: strict),
+    .testTarget(name: "CKernelsTests", dependencies: ["CKernels"], swiftSettings: strict),
     .testTarget(name: "FileAccessTests", dependencies: ["FileAccess"], swiftSettings: strict),
     .testTarget(name: "PackedTilesTests", dependencies: ["PackedTiles"], swiftSettings: strict),
     .testTarget(name: "TokenizationTests", dependencies: ["Tokenization"], swiftSettings: strict),
@@ -78,10 +86,14 @@ let package = Package(
       name: "ConversionTests", dependencies: ["Conversion", "ModelPacks", "FileAccess", "CanonicalJSON"],
       swiftSettings: strict),
     .testTarget(
-      name: "LlamaRuntimeTests", dependencies: ["LlamaRuntime", "CKernels", "ModelPacks", "PackedTiles"],
+      name: "LlamaRuntimeTests",
+      dependencies: ["LlamaRuntime", "ModelPacks", "PackedTiles", "ContextTrees", "FileAccess", "CanonicalJSON"],
+      resources: [.copy("Fixtures")], swiftSettings: strict),
+    .testTarget(
+      name: "TreeStoreTests", dependencies: ["TreeStore", "FileAccess", "CanonicalJSON", "ContextTrees"],
       swiftSettings: strict),
     .testTarget(
-      name: "TreeStoreTests", dependencies: ["TreeStore", "FileAccess", "ContextTrees"], swiftSettings: strict),
+      name: "EvaluationTests", dependencies: ["Evaluation", "Conversion", "FileAccess"], swiftSettings: strict),
     .testTarget(
       name: "SharedPackTests", dependencies: ["SharedPack", "Conversion", "FileAccess", "CanonicalJSON"],
       swiftSettings: strict),

@@ -9,10 +9,16 @@ public enum Compression: UInt8, Sendable, CaseIterable {
 
   /// - Returns: the compressed bytes, which are at most a few bytes longer than the input.
   public func compress(_ bytes: [UInt8]) -> [UInt8] {
+    unsafe compress(bytes.span.bytes)
+  }
+
+  /// - Precondition: at most 2^31 - 2^25 bytes for LZ4.
+  /// - Returns: the compressed bytes, which are at most a few bytes longer than the input.
+  public func compress(_ bytes: RawSpan) -> [UInt8] {
     switch self {
-    case .none: return bytes
+    case .none: return bytes.array
     case .lz4:
-      let bound = Int(LZ4_compressBound(Int32(bytes.count)))
+      let bound = Int(LZ4_compressBound(Int32(bytes.byteCount)))
       return unsafe [UInt8](unsafeUninitializedCapacity: bound) { output, count in
         unsafe bytes.withUnsafeBytes { input in
           count = Int(
@@ -24,7 +30,7 @@ public enum Compression: UInt8, Sendable, CaseIterable {
         precondition(count > 0, "the bound suffices")
       }
     case .zstd:
-      let bound = ZSTD_compressBound(bytes.count)
+      let bound = ZSTD_compressBound(bytes.byteCount)
       return unsafe [UInt8](unsafeUninitializedCapacity: bound) { output, count in
         unsafe bytes.withUnsafeBytes { input in
           count = unsafe ZSTD_compress(output.baseAddress, bound, input.baseAddress, input.count, 3)
@@ -37,31 +43,34 @@ public enum Compression: UInt8, Sendable, CaseIterable {
   /// Decompresses one block whose length is known beforehand: a frame's own claim is never believed.
   /// - Returns: exactly `byteCount` bytes, or nil when the block is not a frame of that length.
   public func decompress(_ bytes: RawSpan, byteCount: Int) -> [UInt8]? {
-    var isWhole = false
-    let result = unsafe [UInt8](unsafeUninitializedCapacity: byteCount) { output, count in
-      isWhole = unsafe bytes.withUnsafeBytes { input in
+    var result = [UInt8](repeating: 0, count: byteCount)
+    var span = result.mutableSpan
+    var output = unsafe span.mutableBytes
+    return decompress(bytes, into: &output) ? result : nil
+  }
+
+  /// Decompresses one block into memory of its length: a frame's own claim is never believed.
+  /// - Returns: false when the block is not a frame of that length; the memory's content is then of no use.
+  public func decompress(_ bytes: RawSpan, into output: inout MutableRawSpan) -> Bool {
+    unsafe output.withUnsafeMutableBytes { output in
+      unsafe bytes.withUnsafeBytes { input in
         switch self {
         case .none:
-          guard input.count == byteCount else { return false }
-          if byteCount > 0 {
-            unsafe UnsafeMutableRawPointer(output.baseAddress!).copyMemory(
-              from: input.baseAddress!, byteCount: byteCount)
-          }
+          guard input.count == output.count else { return false }
+          unsafe output.copyMemory(from: input)
           return true
         case .lz4:
-          guard let inputCount = Int32(exactly: input.count), let outputCount = Int32(exactly: byteCount),
-            inputCount > 0
+          guard let inputCount = Int32(exactly: input.count), let outputCount = Int32(exactly: output.count),
+            let source = input.baseAddress, let target = output.baseAddress
           else { return false }
           return unsafe LZ4_decompress_safe(
-            input.baseAddress!.assumingMemoryBound(to: CChar.self),
-            UnsafeMutableRawPointer(output.baseAddress!).assumingMemoryBound(to: CChar.self),
-            inputCount, outputCount) == outputCount
+            source.assumingMemoryBound(to: CChar.self), target.assumingMemoryBound(to: CChar.self), inputCount,
+            outputCount) == outputCount
         case .zstd:
-          return unsafe ZSTD_decompress(output.baseAddress, byteCount, input.baseAddress, input.count) == byteCount
+          return unsafe ZSTD_decompress(output.baseAddress, output.count, input.baseAddress, input.count)
+            == output.count
         }
       }
-      count = isWhole ? byteCount : 0
     }
-    return isWhole ? result : nil
   }
 }

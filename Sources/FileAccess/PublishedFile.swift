@@ -74,12 +74,31 @@ public struct PublishedFile: ~Copyable {
   /// - Throws: `Refusal`; then nothing has changed under the name, unless only the last step, the directory's
   ///   synchronization, failed.
   public mutating func publish() throws(Refusal) {
-    try FileOperation.synchronize(path: temporaryPath).announce()
-    guard fsync(descriptor.number) == 0 else { throw failure("fsync", code: errno) }
+    try synchronize()
     try FileOperation.rename(from: temporaryPath, to: path).announce()
     guard unsafe rename(temporaryPath, path) == 0 else { throw failure("rename", code: errno) }
     isPublished = true
     try Directory.synchronize(Directory.split(path).directory)
+  }
+
+  /// Makes the file durable and visible in its directory under a name that is known only now, such as the digest of
+  /// its content. Never replaces a file, if the caller is the directory's only writer.
+  /// - Throws: `Refusal` `already-exists` and others; then nothing has changed, unless only the last step, the
+  ///   directory's synchronization, failed.
+  public mutating func publish(as name: String) throws(Refusal) {
+    let directory = Directory.split(path).directory
+    let target = "\(directory)/\(name)"
+    try synchronize()
+    try FileOperation.rename(from: temporaryPath, to: target).announce()
+    guard Directory.exists(target) == nil else { throw SystemError.refusal("rename", path: target, code: EEXIST) }
+    guard unsafe rename(temporaryPath, target) == 0 else { throw failure("rename", code: errno) }
+    isPublished = true
+    try Directory.synchronize(directory)
+  }
+
+  private func synchronize() throws(Refusal) {
+    try FileOperation.synchronize(path: temporaryPath).announce()
+    guard fsync(descriptor.number) == 0 else { throw failure("fsync", code: errno) }
   }
 
   private func failure(_ call: String, code: Int32) -> Refusal {

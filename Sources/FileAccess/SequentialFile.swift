@@ -14,8 +14,8 @@ public struct SequentialFile: ~Copyable, Sendable {
       opening: path, flags: O_RDONLY | O_NONBLOCK | (followingLinks ? 0 : O_NOFOLLOW))
     byteCount = try descriptor.regularFileByteCount(path: path)
     self.path = path
-    self.descriptor = descriptor
     _ = posix_fadvise(descriptor.number, 0, 0, POSIX_FADV_SEQUENTIAL)
+    self.descriptor = descriptor
   }
 
   /// Fills `buffer` from an offset.

@@ -1,1 +1,107 @@
+// The packed-tile products and the vector operations around them.
+//
+// Every operation exists once per instruction set; `sp_kernels()` picks the best that the processor has. Results do not
+// depend on the choice: integer sums are exact, and float operations are done in one order with fused multiply-adds
+// that every instruction set rounds alike. They do not depend on how many tokens are processed together either.
+//
+// Format of an int8 matrix: Formats/packed-tile.md. All sizes are in elements unless a name says bytes.
 #pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/// Element type of a row-major array.
+typedef enum sp_element {
+  SP_FLOAT32 = 1,
+  SP_FLOAT16 = 2,
+  SP_BFLOAT16 = 3,
+} sp_element;
+
+/// Activations of some tokens, quantized to int8 per token and group of columns.
+typedef struct sp_activations {
+  int8_t *values;      // (tokens, stride), zero behind the last column
+  float *scales;       // (tokens, groups)
+  int32_t *offsets;    // (tokens, groups): -128 times the sum of the group's values, for the tiles' offset of 128
+  size_t stride;       // columns rounded up to a multiple of 4 at least
+} sp_activations;
+
+/// The operations of one instruction set.
+typedef struct sp_kernels_table {
+  const char *name;
+
+  /// Quantizes 16 or fewer rows of float32 to one row block.
+  /// source: (rows, columns); output: one row block of the layout. Returns false when a value is not finite.
+  bool (*quantize_row_block)(const float *source, size_t rows, size_t columns, size_t group_size, uint8_t *output);
+
+  /// Restores one row (0…15) of a row block.
+  void (*dequantize_row)(const uint8_t *row_block, size_t row, size_t columns, size_t group_size, float *output);
+
+  /// Widens count elements to float32.
+  void (*widen)(const void *source, sp_element element, size_t count, float *output);
+
+  /// Narrows count elements from float32, rounding to nearest even.
+  void (*narrow_to_float16)(const float *source, size_t count, uint16_t *output);
+
+  /// True when all values are finite.
+  bool (*all_finite)(const float *values, size_t count);
+
+  /// Quantizes tokens first ..< last. source: (tokens, columns), its rows source_stride apart.
+  void (*quantize_activations)(const float *source, size_t source_stride, size_t first, size_t last, size_t columns,
+                               size_t group_size, sp_activations output);
+
+  /// output[t][r] = Σ_c matrix[r][c] · activation[t][c] for the row blocks first ..< last and all tokens.
+  /// matrix: the packed tiles of the whole matrix; output: (tokens, output_stride). With accumulate it adds.
+  void (*product_int8)(const uint8_t *matrix, size_t first_block, size_t last_block, size_t rows, size_t columns,
+                       size_t group_size, sp_activations activations, size_t tokens, float *output,
+                       size_t output_stride, bool accumulate);
+
+  /// The same for a row-major matrix of floats (rows, columns) and rows first ..< last; input: (tokens, columns).
+  void (*product_float)(const void *matrix, sp_element element, size_t first_row, size_t last_row, size_t columns,
+                        const float *input, size_t tokens, float *output, size_t output_stride, bool accumulate);
+
+  /// scores[i] = Σ_d query[d] · keys[i][d]. keys: (count, head_dim) row-major, float32 or float16.
+  void (*scores_float)(const void *keys, sp_element element, size_t count, size_t head_dim, const float *query,
+                       float *scores);
+
+  /// output[d] += Σ_i weights[i] · values[i][d]. values: (count, head_dim) row-major, float32 or float16.
+  void (*weighted_sum_float)(const void *values, sp_element element, size_t count, size_t head_dim,
+                             const float *weights, float *output);
+
+  /// The largest value.
+  float (*maximum)(const float *values, size_t count);
+
+  /// values[i] = exp(values[i] - maximum); returns their sum.
+  float (*exponentiate)(float *values, size_t count, float maximum);
+
+  /// output = x / sqrt(mean(x²) + epsilon) · weight.
+  void (*rms_norm)(const float *x, const float *weight, size_t count, float epsilon, float *output);
+
+  /// gate[i] = gate[i] / (1 + exp(-gate[i])) · up[i].
+  void (*swiglu)(float *gate, const float *up, size_t count);
+
+  /// x[i] += y[i].
+  void (*add)(float *x, const float *y, size_t count);
+
+  /// x[i] *= factor.
+  void (*scale)(float *x, float factor, size_t count);
+
+  /// Rotates pairs (i, i + half) of each head: cosines, sines: (half). heads are head_dim apart.
+  void (*rotate)(float *x, size_t heads, size_t head_dim, const float *cosines, const float *sines);
+
+  /// The dot product of two vectors of float32.
+  float (*dot)(const float *x, const float *y, size_t count);
+
+  /// Does nothing but int8 products of registers, for measuring what the processor can do: returns the number of
+  /// multiplications and additions.
+  uint64_t (*peak_int8)(size_t iterations);
+
+  /// Does nothing but read memory, for measuring its bandwidth. byte_count is a multiple of 256. Returns a number that
+  /// depends on all bytes.
+  uint64_t (*read_memory)(const void *memory, size_t byte_count);
+} sp_kernels_table;
+
+/// The best table for this processor.
+const sp_kernels_table *sp_kernels(void);
+
+/// All tables that this processor can run, the portable one first. Returns how many; at most capacity are written.
+size_t sp_available_kernels(const sp_kernels_table **tables, size_t capacity);

@@ -1,0 +1,83 @@
+public import PackedTiles
+
+/// How the keys and values of a node are stored.
+public enum RowEncoding: UInt8, Sendable, Hashable, CaseIterable {
+  /// Packed tiles: keys as a matrix (rows, head dim), values transposed as a matrix (head dim, rows), so that both
+  /// scores and weighted sums are the product that the weights use.
+  case int8 = 1
+  /// Row-major, keys (rows, head dim) and values (rows, head dim).
+  case float16 = 2
+  case float32 = 3
+}
+
+/// Where the keys and values of a node lie in its block of bytes: layer by layer, in a layer head by head, in a head
+/// the keys and then the values, each padded with zeros to 64 bytes.
+/// Format: `Formats/tree-store.md`, node blocks.
+public struct NodeBlockLayout: Sendable, Hashable {
+  /// M: layers whose keys and values are kept.
+  public let layerCount: Int
+  public let kvHeadCount: Int
+  public let headDim: Int
+  public let encoding: RowEncoding
+
+  /// Rows of values that share a scale per channel, at most.
+  public static let valueGroupSize = 128
+
+  /// - Returns: nil when a number is not positive or larger than any model's.
+  public init?(layerCount: Int, kvHeadCount: Int, headDim: Int, encoding: RowEncoding) {
+    guard (1...1024).contains(layerCount), (1...1024).contains(kvHeadCount), (2...1024).contains(headDim) else {
+      return nil
+    }
+    self.layerCount = layerCount
+    self.kvHeadCount = kvHeadCount
+    self.headDim = headDim
+    self.encoding = encoding
+  }
+
+  /// The tiles of one head's keys: (rows, head dim), one group.
+  public func keyTiles(rows: Int) -> PackedTileLayout {
+    tiles(rows: rows, columns: headDim, groupSize: headDim)
+  }
+
+  /// The tiles of one head's values, transposed: (head dim, rows).
+  public func valueTiles(rows: Int) -> PackedTileLayout {
+    tiles(rows: headDim, columns: rows, groupSize: min(rows, Self.valueGroupSize))
+  }
+
+  private func tiles(rows: Int, columns: Int, groupSize: Int) -> PackedTileLayout {
+    guard let layout = PackedTileLayout(rows: rows, columns: columns, groupSize: (groupSize + 3) / 4 * 4) else {
+      preconditionFailure("a node has at least one row and no more than a chunk has tokens")
+    }
+    return layout
+  }
+
+  /// Bytes of one head's keys.
+  public func keyByteCount(rows: Int) -> Int {
+    encoding == .int8 ? keyTiles(rows: rows).byteCount : rowMajorByteCount(rows: rows)
+  }
+
+  /// Bytes of one head's values.
+  public func valueByteCount(rows: Int) -> Int {
+    encoding == .int8 ? valueTiles(rows: rows).byteCount : rowMajorByteCount(rows: rows)
+  }
+
+  private func rowMajorByteCount(rows: Int) -> Int {
+    let byteCount = rows * headDim * (encoding == .float16 ? 2 : 4)
+    return (byteCount + 63) / 64 * 64
+  }
+
+  /// The offset of a head's keys in the block; its values follow.
+  public func keyByteOffset(layer: Int, head: Int, rows: Int) -> Int {
+    (layer * kvHeadCount + head) * (keyByteCount(rows: rows) + valueByteCount(rows: rows))
+  }
+
+  /// The offset of a head's values in the block.
+  public func valueByteOffset(layer: Int, head: Int, rows: Int) -> Int {
+    keyByteOffset(layer: layer, head: head, rows: rows) + keyByteCount(rows: rows)
+  }
+
+  /// Bytes of a node's block. A multiple of 64.
+  public func byteCount(rows: Int) -> Int {
+    layerCount * kvHeadCount * (keyByteCount(rows: rows) + valueByteCount(rows: rows))
+  }
+}

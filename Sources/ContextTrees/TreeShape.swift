@@ -1,0 +1,33 @@
+/// The form of the context trees of a model.
+/// Source: arXiv 2410.19318, section 3.2; `ContextTree` gives the rules for chunks of any length.
+public struct TreeShape: Sendable, Hashable {
+  /// Tokens of a whole chunk.
+  public let chunkSize: Int
+  /// h: levels below the root.
+  public let depth: Int
+  /// Tokens for each row kept of a node at the deepest level.
+  public let leafRatio: Int
+
+  public static let depths = 1...8
+  public static let chunkSizes = 1...65536
+
+  /// - Returns: nil when a number is out of range.
+  public init?(chunkSize: Int, depth: Int, leafRatio: Int) {
+    guard Self.chunkSizes.contains(chunkSize), Self.depths.contains(depth), (1...chunkSize).contains(leafRatio)
+    else { return nil }
+    self.chunkSize = chunkSize
+    self.depth = depth
+    self.leafRatio = leafRatio
+  }
+
+  /// 2^(h+1) - 2: the nodes below the root of a chunk's tree.
+  public var nodeCount: Int { (1 << (depth + 1)) - 2 }
+
+  /// Tokens for each row kept of a node at a level (1 … h): doubles with every level upwards.
+  public func ratio(level: Int) -> Int { leafRatio << (depth - level) }
+
+  /// The chunks of a text, in order: whole ones, then what is left.
+  public func chunks(tokenCount: Int) -> [Range<Int>] {
+    stride(from: 0, to: tokenCount, by: chunkSize).map { $0..<min($0 + chunkSize, tokenCount) }
+  }
+}

@@ -1,0 +1,41 @@
+public import FileAccess
+public import ModelPacks
+
+/// What a conversion will do, known from the headers alone.
+public struct ConversionPlan: Sendable {
+  /// One file of weights.
+  public struct Source: Sendable, Hashable {
+    /// Without directory.
+    public let name: String
+    public let byteCount: Int
+  }
+
+  public let configuration: LlamaConfiguration
+  /// nil: a plain pack.
+  public let sharedLLM: SharedLLMConfiguration?
+  public let quantization: TensorEncoding
+  public let sources: [Source]
+  /// In the order of the pack; the digests are zeros.
+  public let tensors: [PackTensor]
+  /// Tensors of the checkpoint that a LLaMA has no use for, such as `rotary_emb.inv_freq`.
+  public let unusedTensors: [String]
+  public let hasTokenizer: Bool
+  public let sourceByteCount: Int
+  public let packByteCount: Int
+  /// Bytes of all buffers: what the conversion takes of memory besides the program itself.
+  public let memoryByteCount: Int
+}
+
+/// How far a conversion is.
+public struct ConversionProgress: Sendable {
+  /// Bytes of the sources that have been read and converted.
+  public let byteCount: Int
+  public let totalByteCount: Int
+}
+
+/// What a conversion made.
+public struct ConversionSummary: Sendable {
+  public let identity: Digest256
+  public let packByteCount: Int
+  public let sources: [PackProvenance.Source]
+}

@@ -1,0 +1,18 @@
+public import FileAccess
+
+extension Refusal.Name {
+  /// A safetensors file that is not one, or lies about itself.
+  public static let malformedSafetensors = Refusal.Name("malformed-safetensors", .badInput)
+  /// `model.safetensors.index.json` and the files it names do not agree.
+  public static let malformedShardIndex = Refusal.Name("malformed-shard-index", .badInput)
+  public static let unsupportedElementType = Refusal.Name("unsupported-element-type", .badInput)
+  /// A key of `config.json` is missing, of a wrong type or out of range.
+  public static let invalidConfiguration = Refusal.Name("invalid-configuration", .badInput)
+  /// A key of `config.json` asks for something that cannot be run.
+  public static let unsupportedConfiguration = Refusal.Name("unsupported-configuration", .badInput)
+  public static let nonFiniteWeight = Refusal.Name("non-finite-weight", .badInput)
+  /// A weight is too large for float16.
+  public static let weightOutOfRange = Refusal.Name("weight-out-of-range", .badInput)
+  /// Options of the caller that do not go together or with the checkpoint.
+  public static let invalidOption = Refusal.Name("invalid-option", .usage)
+}

@@ -1,0 +1,124 @@
+import CanonicalJSON
+public import FileAccess
+public import ModelPacks
+public import Tokenization
+
+/// Turns a checkpoint in Hugging Face's layout into a model pack.
+///
+/// Every source file is read once, from its start to its end, through buffers of a fixed size. The same input makes
+/// the same bytes.
+public struct Converter: Sendable {
+  public struct Options: Sendable {
+    /// Of all matrices; the weights of norms are always float32.
+    public var encoding: TensorEncoding = .int8(groupSize: 128)
+    /// For a plain checkpoint: how many layers read context trees through one softmax over injected rows and running
+    /// text. nil makes a plain pack.
+    public var injectedLayers: Int?
+    /// In place of what the checkpoint says, or of min(1024, half the trained window).
+    public var chunkSize: Int?
+    /// In place of what the checkpoint says, or of 3.
+    public var treeDepth: Int?
+    /// In place of what the checkpoint says, or of 4.
+    public var leafRatio: Int?
+    /// In place of what the checkpoint says, or of `none` without and `local` with trained cross-attention.
+    public var positionMode: PositionMode?
+    /// The licence of the weights, for the provenance.
+    public var licence: String?
+    /// Name and version of the program, for the provenance.
+    public var converter = "sharedpack"
+
+    public var chatTemplate = ChatTemplateChoice.fromCheckpoint
+
+    public init() {}
+
+    var hasTreeOptions: Bool { chunkSize != nil || treeDepth != nil || leafRatio != nil || positionMode != nil }
+  }
+
+  /// Where the chat template of a pack comes from.
+  public enum ChatTemplateChoice: Sendable, Hashable {
+    /// The checkpoint's, which must be one that is known.
+    case fromCheckpoint
+    case named(ChatTemplate)
+    case none
+  }
+
+  public let plan: ConversionPlan
+  private let checkpoint: Checkpoint
+  private let contents: PackContents
+  private let files: [SourceFile]
+
+  /// Reads the configuration, the tokenizer and the headers of the weights, and plans the pack.
+  /// - Parameter directory: holds `config.json` and `model.safetensors`, or shards and their index.
+  /// - Throws: `Refusal`: exit status 66 for what is missing, 65 for what cannot be converted, 64 for options.
+  public init(directory: String, options: Options = Options()) throws(Refusal) {
+    let checkpoint = try Checkpoint(directory: directory)
+    let reader = ConfigurationReader(json: checkpoint.configuration, file: checkpoint.configurationPath)
+    guard options.encoding.byteCount(rows: 1, columns: 1) != nil else {
+      throw reader.fault(.invalidOption, "\(options.encoding) is no encoding: groups have 4 to 4096 columns, in fours")
+    }
+    let shared = try SharedLLMImport(reader, checkpoint: checkpoint)
+    let configuration = try LlamaConfiguration(reader, isSharedLLM: shared.isPresent)
+    let sharedLLM = try shared.configuration(configuration, options: options)
+    let section = try TokenizerSection(
+      directory: directory, configuration: configuration, chatTemplate: options.chatTemplate)
+
+    var sources = [
+      PackProvenance.Source(
+        name: "config.json", byteCount: checkpoint.configurationText.count,
+        digest: Digest256(of: checkpoint.configurationText))
+    ]
+    sources += section.sources
+    // The digests of the weights are known when they have been read; they have the same length.
+    let unknown = Digest256(of: [])
+    sources += checkpoint.shards.map { .init(name: $0.name, byteCount: $0.byteCount, digest: unknown) }
+    contents = PackContents(
+      metadata: PackMetadata(
+        configuration: configuration, sharedLLM: sharedLLM, quantization: options.encoding,
+        provenance: PackProvenance(converter: options.converter, licence: options.licence, sources: sources)),
+      tokenizer: section.tokenizer, chatTemplate: section.chatTemplate)
+    let (tensors, packByteCount) = try contents.layout(file: directory)
+    let needed = configuration.tensors(sharedLLM: sharedLLM)
+    let (files, unused) = try SourceFile.plan(checkpoint, needed: needed, tensors: tensors)
+    self.files = files
+    self.checkpoint = checkpoint
+    plan = ConversionPlan(
+      configuration: configuration, sharedLLM: sharedLLM, quantization: options.encoding,
+      sources: checkpoint.shards.map { .init(name: $0.name, byteCount: $0.byteCount) }, tensors: tensors,
+      unusedTensors: unused, hasTokenizer: section.tokenizer != nil,
+      sourceByteCount: checkpoint.shards.reduce(0) { $0 + $1.byteCount }, packByteCount: packByteCount,
+      memoryByteCount: PiecePipe.bufferCount * SourceFile.bufferByteCount(files)
+        + PieceEncoder.memoryByteCount(files, tensors: tensors))
+  }
+
+  /// Converts.
+  /// - Parameters:
+  ///   - output: where the pack appears when it is whole and durable. A pack of that name is replaced.
+  ///   - progress: called on this thread after every few megabytes.
+  /// - Throws: `Refusal` `non-finite-weight`, `weight-out-of-range`, `cannot-create`, `no-space` or `input-output`;
+  ///   then nothing has changed under the name.
+  public func run(
+    output: String, progress: (ConversionProgress) -> Void = { _ in }
+  ) throws(Refusal) -> ConversionSummary {
+    var writer = try ModelPackWriter(creating: output, contents: contents)
+    var encoder = PieceEncoder(files, tensors: plan.tensors)
+    let pipe = PiecePipe(bufferByteCount: SourceFile.bufferByteCount(files))
+    pipe.read(files)
+    // Whatever happens, the reader has stopped before this returns.
+    defer { pipe.stop() }
+    var byteCount = 0
+    while let (piece, buffer) = try pipe.next() {
+      if let part = piece.part {
+        try encoder.encode(buffer.bytes, of: piece, file: files[piece.file])
+        try encoder.write(part, to: &writer)
+      }
+      pipe.recycle(buffer)
+      byteCount += piece.byteRange.count
+      progress(ConversionProgress(byteCount: byteCount, totalByteCount: plan.sourceByteCount))
+    }
+    var sources = contents.metadata.provenance.sources
+    let first = sources.count - files.count
+    for (number, digest) in pipe.digests.enumerated() { sources[first + number].digest = digest }
+    let identity = try writer.publish(sources: sources)
+    return ConversionSummary(identity: identity, packByteCount: plan.packByteCount, sources: sources)
+  }
+}

@@ -1,0 +1,110 @@
+import FileAccess
+import ModelPacks
+import PackedTiles
+
+/// Turns pieces of source files into the bytes of a pack, in buffers that it keeps.
+struct PieceEncoder {
+  private let tensors: [PackTensor]
+  private var floats: [Float]
+  private var output: [UInt8]
+  private var outputByteCount = 0
+
+  init(_ files: [SourceFile], tensors: [PackTensor]) {
+    self.tensors = tensors
+    let sizes = Self.sizes(files, tensors: tensors)
+    floats = [Float](repeating: 0, count: sizes.floats)
+    output = [UInt8](repeating: 0, count: sizes.output)
+  }
+
+  static func memoryByteCount(_ files: [SourceFile], tensors: [PackTensor]) -> Int {
+    let sizes = sizes(files, tensors: tensors)
+    return sizes.floats * MemoryLayout<Float>.size + sizes.output
+  }
+
+  private static func sizes(_ files: [SourceFile], tensors: [PackTensor]) -> (floats: Int, output: Int) {
+    var sizes = (floats: 0, output: 0)
+    for part in files.flatMap(\.pieces).compactMap(\.part) {
+      sizes.floats = max(sizes.floats, PackedTileLayout.tileRows * part.columns)
+      sizes.output = max(sizes.output, byteCount(of: part, encoding: tensors[part.tensor].encoding))
+    }
+    return sizes
+  }
+
+  private static func byteCount(of part: SourceFile.Part, encoding: TensorEncoding) -> Int {
+    guard let count = encoding.byteCount(rows: part.rows, columns: part.columns) else {
+      preconditionFailure("a part of a tensor is smaller than the tensor")
+    }
+    return count
+  }
+
+  /// Converts a piece, one row block after the other.
+  /// - Parameter buffer: starts with the bytes of the piece.
+  /// - Throws: `Refusal` `non-finite-weight` or `weight-out-of-range`.
+  mutating func encode(_ buffer: [UInt8], of piece: SourceFile.Piece, file: SourceFile) throws(Refusal) {
+    guard let part = piece.part else { return }
+    let tensor = tensors[part.tensor]
+    outputByteCount = Self.byteCount(of: part, encoding: tensor.encoding)
+    var failure: Refusal.Name?
+    unsafe buffer.withUnsafeBytes { source in
+      unsafe output.withUnsafeMutableBytes { output in
+        unsafe floats.withUnsafeMutableBufferPointer { floats in
+          unsafe failure = Self.encode(source, part: part, encoding: tensor.encoding, floats: floats, output: output)
+        }
+      }
+    }
+    if let failure {
+      throw Refusal(
+        failure, file: file.path, structure: tensor.name,
+        failure == .nonFiniteWeight ? "has a value that is infinite or not a number" : "has a value beyond float16")
+    }
+  }
+
+  private static func encode(
+    _ source: UnsafeRawBufferPointer, part: SourceFile.Part, encoding: TensorEncoding,
+    floats: UnsafeMutableBufferPointer<Float>, output: UnsafeMutableRawBufferPointer
+  ) -> Refusal.Name? {
+    let blockRows = PackedTileLayout.tileRows
+    var sourceOffset = 0
+    var outputOffset = 0
+    for row in stride(from: 0, to: part.rows, by: blockRows) {
+      let rows = min(blockRows, part.rows - row)
+      let count = rows * part.columns
+      let block = unsafe UnsafeMutableBufferPointer(rebasing: floats[..<count])
+      let sourceEnd = sourceOffset + count * part.element.byteCount
+      unsafe PackedTiles.widen(
+        UnsafeRawBufferPointer(rebasing: source[sourceOffset..<sourceEnd]), from: part.element, into: block)
+      sourceOffset = sourceEnd
+      let values = UnsafeBufferPointer(block)
+      func target(_ byteCount: Int) -> UnsafeMutableRawBufferPointer {
+        let start = outputOffset
+        outputOffset += byteCount
+        return unsafe UnsafeMutableRawBufferPointer(rebasing: output[start..<outputOffset])
+      }
+      switch encoding {
+      case .int8(let groupSize):
+        guard let layout = PackedTileLayout(rows: rows, columns: part.columns, groupSize: groupSize) else {
+          preconditionFailure("the plan has been checked")
+        }
+        guard unsafe PackedTiles.quantize(values, layout: layout, into: target(layout.rowBlockByteCount)) else {
+          return .nonFiniteWeight
+        }
+      case .float32:
+        guard unsafe PackedTiles.allFinite(values) else { return .nonFiniteWeight }
+        unsafe target(count * 4).copyMemory(from: UnsafeRawBufferPointer(values))
+      case .float16:
+        guard unsafe PackedTiles.allFinite(values) else { return .nonFiniteWeight }
+        let halves = unsafe target(count * 2)
+        unsafe PackedTiles.narrowToFloat16(values, into: halves)
+        // What became infinite in narrowing was too large for it.
+        unsafe PackedTiles.widen(UnsafeRawBufferPointer(halves), from: .float16, into: block)
+        guard unsafe PackedTiles.allFinite(values) else { return .weightOutOfRange }
+      }
+    }
+    return nil
+  }
+
+  /// Writes what was encoded last.
+  func write(_ part: SourceFile.Part, to writer: inout ModelPackWriter) throws(Refusal) {
+    try unsafe writer.append(output.span.bytes.extracting(0..<outputByteCount), toTensor: part.tensor)
+  }
+}

@@ -1,0 +1,120 @@
+import Dispatch
+import FileAccess
+import Synchronization
+
+/// Bytes that are handed from the reader to the converter and back; one of them has it at a time.
+final class PieceBuffer: @unchecked Sendable {
+  var bytes: [UInt8]
+
+  init(byteCount: Int) { bytes = [UInt8](repeating: 0, count: byteCount) }
+
+  func fill(from file: borrowing SequentialFile, _ range: Range<Int>, hasher: inout Hasher256) throws(Refusal) {
+    // A span of a class's property cannot leave its access, so the array is taken out for the time.
+    var bytes: [UInt8] = []
+    swap(&bytes, &self.bytes)
+    defer { swap(&bytes, &self.bytes) }
+    var span = bytes.mutableSpan
+    var whole = unsafe span.mutableBytes
+    var part = whole._mutatingExtracting(0..<range.count)
+    try file.read(at: range.lowerBound, into: &part)
+    hasher.update(part.bytes)
+  }
+}
+
+/// Reads pieces of files ahead of the one who converts them, and digests the files on the way.
+///
+/// A fixed number of buffers goes round: the reader fills one while others are converted.
+final class PiecePipe: Sendable {
+  /// Enough that neither side waits for the other's next buffer.
+  static let bufferCount = 6
+
+  private struct State {
+    var free: [PieceBuffer] = []
+    var filled: [(piece: SourceFile.Piece, buffer: PieceBuffer)] = []
+    var refusal: Refusal?
+    var digests: [Digest256] = []
+    var isStopped = false
+  }
+
+  private let state: Mutex<State>
+  private let freeCount = DispatchSemaphore(value: 0)
+  private let filledCount = DispatchSemaphore(value: 0)
+  private let reader = DispatchGroup()
+
+  init(bufferByteCount: Int) {
+    state = Mutex(State(free: (0..<Self.bufferCount).map { _ in PieceBuffer(byteCount: bufferByteCount) }))
+    // Not its initial value, below which it must not end.
+    for _ in 0..<Self.bufferCount { freeCount.signal() }
+  }
+
+  /// The digests of the files, when `next()` has returned nil.
+  var digests: [Digest256] { state.withLock(\.digests) }
+
+  /// Starts to read all files, in order, on a thread of its own.
+  func read(_ files: [SourceFile]) {
+    // The seam of the tests belongs to the task that converts.
+    let probe = FileOperation.probe
+    // A queue of its own has a thread whatever others do.
+    DispatchQueue(label: "sharedpack.conversion.reader").async(group: reader) { [self] in
+      if let probe {
+        FileOperation.$probe.withValue(probe) { readAll(files) }
+      } else {
+        readAll(files)
+      }
+      // The end, or the refusal.
+      filledCount.signal()
+    }
+  }
+
+  private func readAll(_ files: [SourceFile]) {
+    do throws(Refusal) {
+      for file in files { try read(file) }
+    } catch {
+      state.withLock { $0.refusal = error }
+    }
+  }
+
+  private func read(_ file: SourceFile) throws(Refusal) {
+    let source = try SequentialFile(file.path)
+    guard source.byteCount == file.byteCount else {
+      throw Refusal(.inputOutput, file: file.path, "has changed while it was read")
+    }
+    var hasher = Hasher256()
+    for piece in file.pieces {
+      freeCount.wait()
+      guard let buffer = state.withLock({ $0.isStopped ? nil : $0.free.popLast() }) else {
+        // Nor is the next file read.
+        freeCount.signal()
+        return
+      }
+      try buffer.fill(from: source, piece.byteRange, hasher: &hasher)
+      state.withLock { $0.filled.append((piece, buffer)) }
+      filledCount.signal()
+    }
+    state.withLock { $0.digests.append(hasher.finalize()) }
+  }
+
+  /// The next piece and a buffer that starts with its bytes. The buffer must come back through `recycle`.
+  /// - Returns: nil at the end.
+  /// - Throws: the reader's `Refusal`.
+  func next() throws(Refusal) -> (piece: SourceFile.Piece, buffer: PieceBuffer)? {
+    filledCount.wait()
+    let (first, refusal) = state.withLock { state in
+      (state.filled.isEmpty ? nil : state.filled.removeFirst(), state.refusal)
+    }
+    if first == nil, let refusal { throw refusal }
+    return first
+  }
+
+  func recycle(_ buffer: PieceBuffer) {
+    state.withLock { $0.free.append(buffer) }
+    freeCount.signal()
+  }
+
+  /// Makes the reader end and waits for it.
+  func stop() {
+    state.withLock { $0.isStopped = true }
+    freeCount.signal()
+    reader.wait()
+  }
+}

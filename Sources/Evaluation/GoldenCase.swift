@@ -1,0 +1,170 @@
+import CanonicalJSON
+public import ContextTrees
+public import Conversion
+public import FileAccess
+import LlamaRuntime
+import ModelPacks
+import PackedTiles
+import SharedPack
+
+/// A folder with a checkpoint, a case and the numbers that another implementation computed for it.
+///
+/// `config.json` and `model.safetensors` are a checkpoint; `case.json` has the policy, the tokens of the context and of
+/// the running text, the preserved nodes of every chunk and the greedy tokens; `expected.safetensors` the numbers.
+public struct GoldenCase: Sendable {
+  /// The numbers that the weights are computed with.
+  public enum Numeric: String, Sendable, CaseIterable {
+    case float, int8
+  }
+
+  public let directory: String
+  public let policy: PathPolicy
+  public let context: [Int32]
+  public let runningText: [Int32]
+  public let greedy: [Int32]
+  /// The preserved nodes of each chunk.
+  public let trees: [[GoldenNode]]
+  public let expected: SafetensorsFile
+
+  /// - Throws: `Refusal` `missing-file`, `malformed-case` or `malformed-safetensors`.
+  public init(reading directory: String) throws(Refusal) {
+    self.directory = directory
+    let path = "\(directory)/case.json"
+    let text = try SequentialFile.contents(path, limit: 1 << 28)
+    let json: JSONValue
+    do throws(JSONError) {
+      json = try JSONValue(parsing: text)
+    } catch {
+      throw Refusal(.malformedJSON, file: path, error.description)
+    }
+    func tokens(_ key: String) throws(Refusal) -> [Int32] {
+      let values = json[key]?.array?.compactMap { $0.integer.flatMap { Int32(exactly: $0) } }
+      guard let values, values.count == json[key]?.array?.count else {
+        throw Refusal(.malformedCase, file: path, structure: key, "is not a list of tokens")
+      }
+      return values
+    }
+    switch json["policy"]?.string {
+    case "right": policy = .right
+    case "left": policy = .left
+    case "cosine": policy = .cosine
+    default: throw Refusal(.malformedCase, file: path, structure: "policy", "is not right, left or cosine")
+    }
+    context = try tokens("context")
+    runningText = try tokens("running_text")
+    greedy = try tokens("greedy")
+    let chunks = json["trees"]?.array?.map { $0.array?.map(GoldenNode.init(json:)) ?? [nil] } ?? [[nil]]
+    guard chunks.allSatisfy({ $0.allSatisfy { $0 != nil } }), !runningText.isEmpty else {
+      throw Refusal(.malformedCase, file: path, structure: "trees", "are not lists of nodes")
+    }
+    trees = chunks.map { $0.compactMap { $0 } }
+    expected = try SafetensorsFile(reading: "\(directory)/expected.safetensors")
+  }
+}
+
+/// A preserved node, in the words of `case.json`.
+public struct GoldenNode: Sendable, Hashable {
+  public let path: String
+  public let start: Int
+  public let end: Int
+  public let ratio: Int
+
+  init(_ node: TreeNode) {
+    path = node.path
+    start = node.range.lowerBound
+    end = node.range.upperBound
+    ratio = node.ratio
+  }
+
+  init?(json: JSONValue) {
+    guard let path = json["path"]?.string, let start = json["start"]?.integer, let end = json["end"]?.integer,
+      let ratio = json["ratio"]?.integer
+    else { return nil }
+    (self.path, self.start, self.end, self.ratio) = (path, start, end, ratio)
+  }
+}
+
+/// What a run of a case gave.
+public struct GoldenResult: Sendable {
+  public let tensors: SafetensorsFile
+  public let trees: [[GoldenNode]]
+  public let greedy: [Int32]
+}
+
+extension GoldenCase {
+  /// Runs the case through the ordinary code: convert, open, encode, select, read, decode.
+  /// - Throws: `Refusal`; those of the converter and the runtime.
+  public func run(_ numeric: Numeric, groupSize: Int = 128, threadCount: Int? = nil) throws(Refusal) -> GoldenResult {
+    let temporary = try Directory.temporary("sharedpack-golden")
+    defer { try? Directory.removeTree(temporary) }
+    var options = Converter.Options()
+    options.encoding = numeric == .float ? .float32 : .int8(groupSize: groupSize)
+    let pack = "\(temporary)/model.spk"
+    _ = try Converter(directory: directory, options: options).run(output: pack)
+    let model = try LanguageModel(opening: pack, threadCount: threadCount)
+    try model.requireTokens(context + runningText + greedy, file: "\(directory)/case.json")
+    let document = try model.encode(
+      name: "context", tokens: context, encoding: numeric == .float ? .float32 : .int8)
+    let selection = try model.select(from: [document], policy: policy, query: runningText)
+
+    let plain = Session(model.runtime, capacity: runningText.count, threadCount: model.threadCount)
+    let session = Session(
+      model.runtime, capacity: runningText.count + greedy.count, context: selection.context,
+      threadCount: model.threadCount)
+    let vocabulary = model.configuration.vocabularySize
+    let logits = session.readAll(runningText)
+    var next = Array(logits.suffix(vocabulary))
+    var sampler = Sampler(.greedy)
+    var tokens: [Int32] = []
+    var decoded: [Float] = []
+    for expected in greedy {
+      tokens.append(sampler.choose(next))
+      // The expected token goes on, so that the logits after a token that differs can still be compared.
+      next = session.read(CollectionOfOne(expected))
+      decoded += next
+    }
+
+    var tensors = try rows(document, selection, model)
+    func rowsOfLogits(_ values: [Float]) -> SafetensorsFile.Tensor {
+      SafetensorsFile.Tensor(shape: [values.count / vocabulary, vocabulary], values: .float32(values))
+    }
+    tensors["plain_logits"] = rowsOfLogits(plain.readAll(runningText))
+    tensors["logits"] = rowsOfLogits(logits)
+    tensors["decode_logits"] = rowsOfLogits(decoded)
+    return GoldenResult(
+      tensors: SafetensorsFile(tensors), trees: selection.nodes.map { $0.map(GoldenNode.init) }, greedy: tokens)
+  }
+
+  /// The injected rows, as floats: chunk, in-node position, un-rotated keys and values of the first and last layer.
+  private func rows(
+    _ document: ContextDocument, _ selection: ContextSelection, _ model: LanguageModel
+  ) throws(Refusal) -> [String: SafetensorsFile.Tensor] {
+    let layout = document.layout
+    var chunks: [Int32] = []
+    var positions: [Int32] = []
+    var floats: [String: [Float]] = [:]
+    for (number, (chunk, nodes)) in zip(document.chunks, selection.nodes).enumerated() {
+      for node in nodes {
+        chunks += [Int32](repeating: Int32(number), count: node.rowCount)
+        positions += (0..<node.rowCount).map { Int32(node.position(row: $0)) }
+        let block = try chunk.block(of: node)
+        for (layer, name) in [(0, "layer0"), (layout.layerCount - 1, "last_injected")] {
+          let rows = NodeRows(block: block, layout: layout, layer: layer, node: node)
+          floats["memory_key_\(name)_unrotated", default: []] += model.runtime.unrotatedKeys(
+            rows.keys, node: node, layout: layout)
+          floats["memory_value_\(name)", default: []] += rows.values
+        }
+      }
+    }
+    var tensors = floats.mapValues {
+      SafetensorsFile.Tensor(shape: [chunks.count, layout.kvHeadCount, layout.headDim], values: .float32($0))
+    }
+    tensors["memory_rows_chunk"] = SafetensorsFile.Tensor(shape: [chunks.count], values: .int32(chunks))
+    tensors["memory_rows_position"] = SafetensorsFile.Tensor(shape: [chunks.count], values: .int32(positions))
+    return tensors
+  }
+}
+
+extension Refusal.Name {
+  public static let malformedCase = Refusal.Name("malformed-case", .badInput)
+}

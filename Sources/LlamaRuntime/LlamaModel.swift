@@ -1,0 +1,105 @@
+public import ModelPacks
+public import ContextTrees
+internal import PackedTiles
+
+/// A LLaMA in a mapped pack, with the lower model that encodes its chunks.
+///
+/// Immutable; any number of sessions and encoders use it at the same time.
+public final class LlamaModel: Sendable {
+  public let pack: ModelPack
+  let weights: LlamaWeights
+  /// Nil for a plain pack.
+  let lowerWeights: LlamaWeights?
+
+  /// Tokens of a prompt that go through a layer together.
+  static let promptBlockSize = 256
+
+  public init(_ pack: ModelPack) {
+    self.pack = pack
+    weights = .upper(pack)
+    lowerWeights = .lower(pack, upper: weights)
+  }
+
+  public var configuration: LlamaConfiguration { pack.configuration }
+  public var sharedLLM: SharedLLMConfiguration? { pack.sharedLLM }
+
+  /// The form of the context trees; nil for a plain pack.
+  public var treeShape: TreeShape? {
+    sharedLLM.flatMap { TreeShape(chunkSize: $0.chunkSize, depth: $0.treeDepth, leafRatio: $0.leafRatio) }
+  }
+
+  /// How nodes of this model's trees are laid out; nil for a plain pack.
+  public func nodeLayout(_ encoding: RowEncoding) -> NodeBlockLayout? {
+    sharedLLM.flatMap {
+      NodeBlockLayout(
+        layerCount: $0.injectedLayerCount, kvHeadCount: configuration.kvHeadCount, headDim: configuration.headDim,
+        encoding: encoding)
+    }
+  }
+
+  /// Float packs keep float32 keys and values; so does the dynamic scaling, which turns keys again and again.
+  var cacheElement: FloatElement {
+    if case .dynamic = configuration.ropeScaling { return .float32 }
+    return weights.layers.first?.query.encoding == .float32 ? .float32 : .float16
+  }
+
+  /// Tokens that the running text may have: the trained window, less the positions that merged rows take.
+  public var window: Int {
+    configuration.maxPositionCount - (sharedLLM?.injection == .mergedSoftmax ? mergedPositionOffset : 0)
+  }
+
+  /// What, besides the weights and the layout, decides the bytes of a stored row.
+  public var rowNumerics: String {
+    guard sharedLLM != nil else { return "" }
+    return "keys=\(storedKeysCarryPosition ? "in-node-position" : "unrotated");kernels=1"
+  }
+
+  /// Keys of a node as they were before any rotation: (rows, kv heads, head dim).
+  /// - Parameter keys: as they are stored, in floats.
+  public func unrotatedKeys(_ keys: [Float], node: TreeNode, layout: NodeBlockLayout) -> [Float] {
+    guard storedKeysCarryPosition else { return keys }
+    let frequencies = RotaryTable(configuration, sequenceLength: node.range.count).frequencies
+    let half = layout.headDim / 2
+    var result = keys
+    for row in 0..<node.rowCount {
+      let angles = RotaryTable.angles(frequencies, position: -node.position(row: row))
+      for head in 0..<layout.kvHeadCount {
+        let start = (row * layout.kvHeadCount + head) * layout.headDim
+        for i in 0..<half {
+          let (a, b) = (keys[start + i], keys[start + half + i])
+          result[start + i] = a * angles[i] - b * angles[half + i]
+          result[start + half + i] = b * angles[i] + a * angles[half + i]
+        }
+      }
+    }
+    return result
+  }
+
+  /// Whether a stored key is turned by its in-node position.
+  var storedKeysCarryPosition: Bool {
+    sharedLLM.map { $0.injection == .mergedSoftmax || $0.positionMode.storedKeysCarryPosition } ?? false
+  }
+
+  /// Merged rows stand before the running text, whose first token gets the position behind the longest node.
+  var mergedPositionOffset: Int { sharedLLM.map { ($0.chunkSize + 1) / 2 } ?? 0 }
+
+  /// The vector that nodes are compared with: the state of the last token after one whole layer of the upper model
+  /// and the final norm.
+  /// Source: arXiv 2410.19318, section 3.2.
+  /// - Parameter tokens: the query, at positions from 0; not empty.
+  /// - Returns: (hidden).
+  public func queryEmbedding(_ tokens: [Int32], threadCount: Int) -> [Float] {
+    precondition(!tokens.isEmpty)
+    let forward = ForwardPass(
+      configuration, rotary: RotaryTable(configuration, sequenceLength: tokens.count), blockSize: tokens.count,
+      crew: ThreadCrew(threadCount: threadCount))
+    let cache = KeyValueCache(
+      layerCount: 1, kvHeadCount: configuration.kvHeadCount, headDim: configuration.headDim, capacity: tokens.count,
+      element: cacheElement)
+    forward.embed(tokens[...], weights)
+    forward.project(weights.layers[0], tokens: tokens.count)
+    forward.selfAttend(weights.layers[0], index: 0, tokens: tokens.count, cache: cache)
+    forward.feedForward(weights.layers[0], tokens: tokens.count)
+    return forward.finalState(weights, token: tokens.count - 1)
+  }
+}

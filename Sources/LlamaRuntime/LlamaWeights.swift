@@ -1,0 +1,98 @@
+internal import ModelPacks
+
+/// The weights of one layer, under their Llama names.
+struct LayerWeights: Sendable {
+  let inputNorm: WeightVector
+  let query: WeightMatrix
+  let key: WeightMatrix
+  let value: WeightMatrix
+  let output: WeightMatrix
+  let postAttentionNorm: WeightVector
+  let gate: WeightMatrix
+  let up: WeightMatrix
+  let down: WeightMatrix
+  /// Only in layers that read injected rows, and only in packs that were trained to.
+  let crossAttention: CrossAttention?
+
+  struct CrossAttention: Sendable {
+    let norm: WeightVector
+    let query: WeightMatrix
+    let output: WeightMatrix
+  }
+}
+
+/// A stack of layers with what is below and above it: the upper model, or a lower model of its own.
+struct LlamaWeights: Sendable {
+  let embedding: WeightMatrix
+  let layers: [LayerWeights]
+  let norm: WeightVector
+  /// Nil for a lower model.
+  let head: WeightMatrix?
+}
+
+extension LlamaWeights {
+  /// The upper model of a pack.
+  static func upper(_ pack: ModelPack) -> LlamaWeights {
+    let find = TensorFinder(pack: pack)
+    let embedding = find.matrix("model.embed_tokens.weight")
+    return LlamaWeights(
+      embedding: embedding,
+      layers: (0..<pack.configuration.layerCount).map { find.layer("model.layers.\($0)") },
+      norm: find.vector("model.norm.weight"),
+      head: pack.configuration.tiesWordEmbeddings ? embedding : find.matrix("lm_head.weight"))
+  }
+
+  /// The model that encodes chunks: the bottom of the upper model, or its own under `encoder.`. Nil for a plain pack.
+  static func lower(_ pack: ModelPack, upper: LlamaWeights) -> LlamaWeights? {
+    guard let shared = pack.sharedLLM else { return nil }
+    switch shared.lowerModel {
+    case .shared:
+      return LlamaWeights(
+        embedding: upper.embedding, layers: Array(upper.layers.prefix(shared.injectedLayerCount)), norm: upper.norm,
+        head: nil)
+    case .own:
+      let find = TensorFinder(pack: pack)
+      return LlamaWeights(
+        embedding: find.matrix("encoder.embed_tokens.weight"),
+        layers: (0..<shared.injectedLayerCount).map { find.layer("encoder.layers.\($0)") },
+        norm: find.vector("encoder.norm.weight"), head: nil)
+    }
+  }
+}
+
+/// Finds tensors that the pack was checked to have.
+private struct TensorFinder {
+  let pack: ModelPack
+
+  func matrix(_ name: String) -> WeightMatrix { WeightMatrix(tensor(name), in: pack) }
+
+  func vector(_ name: String) -> WeightVector { WeightVector(tensor(name), in: pack) }
+
+  func layer(_ prefix: String) -> LayerWeights {
+    var crossAttention: LayerWeights.CrossAttention?
+    if pack.tensor(named: "\(prefix).cross_attn.q_proj.weight") != nil {
+      crossAttention = LayerWeights.CrossAttention(
+        norm: vector("\(prefix).cross_attn.layernorm.weight"),
+        query: matrix("\(prefix).cross_attn.q_proj.weight"),
+        output: matrix("\(prefix).cross_attn.o_proj.weight"))
+    }
+    return LayerWeights(
+      inputNorm: vector("\(prefix).input_layernorm.weight"),
+      query: matrix("\(prefix).self_attn.q_proj.weight"),
+      key: matrix("\(prefix).self_attn.k_proj.weight"),
+      value: matrix("\(prefix).self_attn.v_proj.weight"),
+      output: matrix("\(prefix).self_attn.o_proj.weight"),
+      postAttentionNorm: vector("\(prefix).post_attention_layernorm.weight"),
+      gate: matrix("\(prefix).mlp.gate_proj.weight"),
+      up: matrix("\(prefix).mlp.up_proj.weight"),
+      down: matrix("\(prefix).mlp.down_proj.weight"),
+      crossAttention: crossAttention)
+  }
+
+  private func tensor(_ name: String) -> PackTensor {
+    guard let tensor = pack.tensor(named: name) else {
+      preconditionFailure("the pack was checked to have \(name) when it was opened")
+    }
+    return tensor
+  }
+}

@@ -1,0 +1,131 @@
+internal import ModelPacks
+
+/// One running text on a model: what has been read so far, and the context that is injected into it.
+///
+/// Not thread-safe: one task or thread at a time. Sessions of one model are independent.
+public final class Session {
+  private let model: LlamaModel
+  private let forward: ForwardPass
+  private let cache: KeyValueCache
+  /// The spans that each injected layer reads; empty without a context.
+  private let injectedSpans: [[RowSpan]]
+  private let injection: SharedLLMConfiguration.Injection?
+  /// Keeps the memory that the spans point into.
+  private let context: InjectedContext?
+  private let logitsOfOne: FloatBuffer
+
+  /// - Parameters:
+  ///   - capacity: tokens that the running text may grow to.
+  ///   - context: what is injected; nil, or one without rows, is the plain model.
+  ///   - threadCount: threads that share the work; results do not depend on it.
+  public init(_ model: LlamaModel, capacity: Int, context: InjectedContext? = nil, threadCount: Int) {
+    self.model = model
+    let configuration = model.configuration
+    let context = context.flatMap { $0.rowCount > 0 ? $0 : nil }
+    self.context = context
+    injection = context == nil ? nil : model.sharedLLM?.injection
+    let firstPosition = injection == .mergedSoftmax ? model.mergedPositionOffset : 0
+    forward = ForwardPass(
+      configuration, rotary: RotaryTable(configuration, sequenceLength: 0),
+      blockSize: min(max(capacity, 1), LlamaModel.promptBlockSize), crew: ThreadCrew(threadCount: threadCount))
+    cache = KeyValueCache(
+      layerCount: configuration.layerCount, kvHeadCount: configuration.kvHeadCount, headDim: configuration.headDim,
+      capacity: capacity, element: model.cacheElement, firstPosition: firstPosition)
+    logitsOfOne = FloatBuffer(rows: 1, columns: configuration.vocabularySize)
+    if let context, let shared = model.sharedLLM {
+      let chunkCount = context.chunks.count
+      injectedSpans = (0..<shared.injectedLayerCount).map { layer in
+        context.spans(layer: layer) { chunk in
+          // Merged rows carry their in-node position and meet queries that are turned by their own.
+          shared.injection == .mergedSoftmax ? 0 : shared.positionMode.queryAngle(chunk: chunk, of: chunkCount)
+        }
+      }
+      forward.rotary.prepare(count: chunkCount + 2)
+    } else {
+      injectedSpans = []
+    }
+  }
+
+  /// Tokens read so far.
+  public var tokenCount: Int { cache.count }
+
+  /// Tokens that still fit.
+  public var remainingCapacity: Int { cache.capacity - cache.count }
+
+  /// Bytes reserved for the keys and values of the running text.
+  public var cacheByteCount: Int { cache.byteCount }
+
+  /// Reads tokens and returns what the model expects after the last one.
+  /// - Parameter afterEachBlock: called with the number of tokens read so far; what it throws ends the reading, and the
+  ///   blocks so far stay read.
+  /// - Returns: logits: (vocabulary).
+  /// - Precondition: `tokens` is not empty, fits the capacity, and each token is in the vocabulary.
+  public func read<Failure: Error>(
+    _ tokens: some Collection<Int32>, afterEachBlock: (Int) throws(Failure) -> Void
+  ) throws(Failure) -> [Float] {
+    let tokens = Array(tokens)
+    prepare(for: tokens.count)
+    for start in stride(from: 0, to: tokens.count, by: forward.blockSize) {
+      let block = tokens[start..<min(start + forward.blockSize, tokens.count)]
+      readBlock(block)
+      if block.endIndex == tokens.count {
+        forward.logits(model.weights, tokens: block.count, last: 1, into: logitsOfOne)
+      }
+      try afterEachBlock(block.endIndex)
+    }
+    return logitsOfOne.array(rows: 0..<1)
+  }
+
+  /// Reads tokens and returns what the model expects after the last one: (vocabulary).
+  public func read(_ tokens: some Collection<Int32>) -> [Float] {
+    read(tokens) { _ in }
+  }
+
+  /// Reads tokens and returns what the model expects after each of them.
+  /// - Returns: logits: (tokens, vocabulary), row-major.
+  public func readAll(_ tokens: some Collection<Int32>) -> [Float] {
+    let tokens = Array(tokens)
+    prepare(for: tokens.count)
+    let logits = FloatBuffer(rows: forward.blockSize, columns: model.configuration.vocabularySize)
+    var result: [Float] = []
+    for start in stride(from: 0, to: tokens.count, by: forward.blockSize) {
+      let block = tokens[start..<min(start + forward.blockSize, tokens.count)]
+      readBlock(block)
+      forward.logits(model.weights, tokens: block.count, last: block.count, into: logits)
+      result += logits.array(rows: 0..<block.count)
+    }
+    return result
+  }
+
+  private func prepare(for tokenCount: Int) {
+    precondition(tokenCount > 0 && tokenCount <= remainingCapacity, "the running text does not fit its capacity")
+    adjustScaling(sequenceLength: cache.firstPosition + cache.count + tokenCount)
+  }
+
+  /// The forward pass of SharedLLM: every layer attends to the running text; the bottom ones also to injected rows.
+  private func readBlock(_ tokens: ArraySlice<Int32>) {
+    forward.embed(tokens, model.weights)
+    for (index, layer) in model.weights.layers.enumerated() {
+      let injected = index < injectedSpans.count ? injectedSpans[index] : []
+      forward.project(layer, tokens: tokens.count)
+      forward.selfAttend(
+        layer, index: index, tokens: tokens.count, cache: cache, merged: injection == .mergedSoftmax ? injected : [])
+      if let cross = layer.crossAttention, injection == .crossAttention {
+        forward.crossAttend(cross, tokens: tokens.count, to: injected)
+      }
+      forward.feedForward(layer, tokens: tokens.count)
+    }
+    cache.advance(tokens.count)
+  }
+
+  /// The dynamic scaling's frequencies depend on the length of the sequence: keys in the cache are turned on when it
+  /// grows beyond the trained window.
+  private func adjustScaling(sequenceLength: Int) {
+    guard case .dynamic = model.configuration.ropeScaling else { return }
+    let old = forward.rotary.table
+    let new = RotaryTable(model.configuration, sequenceLength: sequenceLength)
+    guard new.frequencies != old.frequencies else { return }
+    cache.rerotate(from: old, to: new, forward.compute)
+    forward.rotary.replaceTable(new)
+  }
+}

@@ -1,0 +1,47 @@
+internal import ModelPacks
+internal import PackedTiles
+
+/// A weight matrix as it lies in the mapping: (rows, columns), one row for each output.
+@safe struct WeightMatrix: @unchecked Sendable {
+  let rows: Int
+  let columns: Int
+  let encoding: TensorEncoding
+  @unsafe let base: UnsafeRawPointer
+
+  init(_ tensor: PackTensor, in pack: ModelPack) {
+    rows = tensor.rows
+    columns = tensor.columns
+    encoding = tensor.encoding
+    guard let address = unsafe pack.unsafeBytes(of: tensor).baseAddress else {
+      preconditionFailure("a tensor has bytes: the pack was checked when it was opened")
+    }
+    unsafe base = address
+  }
+
+  /// The group size of packed tiles, nil for floats.
+  var groupSize: Int? {
+    guard case .int8(let groupSize) = encoding else { return nil }
+    return groupSize
+  }
+
+  var floatElement: FloatElement {
+    switch encoding {
+    case .float16: .float16
+    default: .float32
+    }
+  }
+}
+
+/// A vector of float32 weights as it lies in the mapping.
+@safe struct WeightVector: @unchecked Sendable {
+  let count: Int
+  @unsafe let base: UnsafePointer<Float>
+
+  init(_ tensor: PackTensor, in pack: ModelPack) {
+    count = tensor.rows * tensor.columns
+    guard let address = unsafe pack.unsafeBytes(of: tensor).baseAddress else {
+      preconditionFailure("a tensor has bytes: the pack was checked when it was opened")
+    }
+    unsafe base = address.assumingMemoryBound(to: Float.self)
+  }
+}

@@ -1,0 +1,68 @@
+/// A tensor that an architecture needs.
+public struct LlamaTensor: Sendable, Hashable {
+  /// The Hugging Face name.
+  public let name: String
+  /// 1 for the weights of a norm.
+  public let rows: Int
+  public let columns: Int
+  /// The weights of a norm, which stay float32 in every pack.
+  public let isNorm: Bool
+}
+
+extension LlamaConfiguration {
+  /// Every tensor of the model, in the order of use in one pass: the order of a pack.
+  ///
+  /// The configuration must have passed `fault(sharedLLM:)`.
+  /// Format: `Formats/model-pack.md` §Tensors.
+  public func tensors(sharedLLM: SharedLLMConfiguration?) -> [LlamaTensor] {
+    var list = TensorList(configuration: self)
+    list.matrix("model.embed_tokens", vocabularySize, hiddenSize)
+    if let sharedLLM, sharedLLM.lowerModel == .own {
+      list.matrix("encoder.embed_tokens", vocabularySize, hiddenSize)
+      for layer in 0..<sharedLLM.injectedLayerCount { list.layer("encoder.layers.\(layer)", hasCrossAttention: false) }
+      list.norm("encoder.norm")
+    }
+    for layer in 0..<layerCount {
+      let isInjected = sharedLLM.map { $0.injection == .crossAttention && layer < $0.injectedLayerCount } ?? false
+      list.layer("model.layers.\(layer)", hasCrossAttention: isInjected)
+    }
+    list.norm("model.norm")
+    if !tiesWordEmbeddings { list.matrix("lm_head", vocabularySize, hiddenSize) }
+    return list.tensors
+  }
+}
+
+private struct TensorList {
+  let configuration: LlamaConfiguration
+  var tensors: [LlamaTensor] = []
+
+  init(configuration: LlamaConfiguration) { self.configuration = configuration }
+
+  mutating func matrix(_ name: String, _ rows: Int, _ columns: Int) {
+    tensors.append(LlamaTensor(name: name + ".weight", rows: rows, columns: columns, isNorm: false))
+  }
+
+  mutating func norm(_ name: String) {
+    tensors.append(LlamaTensor(name: name + ".weight", rows: 1, columns: configuration.hiddenSize, isNorm: true))
+  }
+
+  mutating func layer(_ prefix: String, hasCrossAttention: Bool) {
+    let hiddenSize = configuration.hiddenSize
+    let querySize = configuration.headCount * configuration.headDim
+    let keySize = configuration.kvHeadCount * configuration.headDim
+    norm("\(prefix).input_layernorm")
+    matrix("\(prefix).self_attn.q_proj", querySize, hiddenSize)
+    matrix("\(prefix).self_attn.k_proj", keySize, hiddenSize)
+    matrix("\(prefix).self_attn.v_proj", keySize, hiddenSize)
+    matrix("\(prefix).self_attn.o_proj", hiddenSize, querySize)
+    if hasCrossAttention {
+      norm("\(prefix).cross_attn.layernorm")
+      matrix("\(prefix).cross_attn.q_proj", querySize, hiddenSize)
+      matrix("\(prefix).cross_attn.o_proj", hiddenSize, querySize)
+    }
+    norm("\(prefix).post_attention_layernorm")
+    matrix("\(prefix).mlp.gate_proj", configuration.intermediateSize, hiddenSize)
+    matrix("\(prefix).mlp.up_proj", configuration.intermediateSize, hiddenSize)
+    matrix("\(prefix).mlp.down_proj", hiddenSize, configuration.intermediateSize)
+  }
+}

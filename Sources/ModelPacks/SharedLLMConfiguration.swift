@@ -1,0 +1,58 @@
+/// How a model reads context trees.
+/// Source: arXiv 2410.19318, section 3.
+public struct SharedLLMConfiguration: Sendable, Hashable {
+  /// M: layers of the lower model, and the bottom layers of the upper model that read injected rows.
+  public var injectedLayerCount: Int
+  /// L: tokens of a chunk.
+  public var chunkSize: Int
+  /// h: levels of a chunk's tree below its root.
+  public var treeDepth: Int
+  /// Tokens for each row that is kept of a node at the deepest level; doubles with every level upwards.
+  public var leafRatio: Int
+  public var positionMode: PositionMode
+  public var injection: Injection
+  public var lowerModel: LowerModel
+
+  public init(
+    injectedLayerCount: Int, chunkSize: Int, treeDepth: Int, leafRatio: Int, positionMode: PositionMode,
+    injection: Injection, lowerModel: LowerModel
+  ) {
+    self.injectedLayerCount = injectedLayerCount
+    self.chunkSize = chunkSize
+    self.treeDepth = treeDepth
+    self.leafRatio = leafRatio
+    self.positionMode = positionMode
+    self.injection = injection
+    self.lowerModel = lowerModel
+  }
+
+  /// How the injected rows enter a layer.
+  public enum Injection: String, Sendable, Hashable, CaseIterable {
+    /// A cross-attention of its own between self-attention and MLP, with trained weights.
+    case crossAttention = "cross-attention"
+    /// One softmax over injected rows and running text. Needs no weights; nothing was trained for it.
+    case mergedSoftmax = "merged-softmax"
+  }
+
+  /// Whose weights encode the chunks.
+  public enum LowerModel: String, Sendable, Hashable, CaseIterable {
+    /// The bottom layers of the upper model.
+    case shared
+    /// Its own: embedding, layers and final norm under `encoder.`.
+    case own
+  }
+}
+
+/// The angles of injected keys and of the queries that read them, for n chunks, chunk c and in-node position p.
+public enum PositionMode: String, Sendable, Hashable, CaseIterable {
+  /// Key c, query n.
+  case replace
+  /// Key p + c, query n.
+  case compose
+  /// Key p + c, query n + 1.
+  case composePlusOne = "compose+1"
+  /// Key p, query n + 1. What the authors' released code computes.
+  case local
+  /// Key p, query 0.
+  case none
+}

@@ -1,0 +1,95 @@
+public import CKernels
+
+/// Element type of a row-major array of floats.
+public enum FloatElement: Sendable, Hashable {
+  case float32, float16, bfloat16
+
+  public var byteCount: Int { self == .float32 ? 4 : 2 }
+
+  /// The kernels' name for it.
+  public var kernelElement: sp_element {
+    switch self {
+    case .float32: SP_FLOAT32
+    case .float16: SP_FLOAT16
+    case .bfloat16: SP_BFLOAT16
+    }
+  }
+}
+
+/// Turning floats into tiles and other floats, and back.
+public enum PackedTiles {
+  /// Quantizes the rows of one row block.
+  /// Format: `Formats/packed-tile.md`, quantization.
+  /// - Parameters:
+  ///   - source: (rows, columns) float32, at most 16 rows.
+  ///   - output: `layout.rowBlockByteCount` bytes.
+  /// - Returns: false when a value is not finite; the output is then not to be used.
+  @unsafe public static func quantize(
+    _ source: UnsafeBufferPointer<Float>, layout: PackedTileLayout, into output: UnsafeMutableRawBufferPointer
+  ) -> Bool {
+    let rows = source.count / layout.columns
+    precondition(
+      (1...PackedTileLayout.tileRows).contains(rows) && source.count == rows * layout.columns
+        && output.count == layout.rowBlockByteCount)
+    return unsafe sp_kernels().pointee.quantize_row_block(
+      source.baseAddress, rows, layout.columns, layout.groupSize, output.baseAddress)
+  }
+
+  /// Quantizes a whole matrix.
+  /// - Parameters:
+  ///   - source: (rows, columns) float32.
+  ///   - output: `layout.byteCount` bytes.
+  /// - Returns: false when a value is not finite.
+  @unsafe public static func quantizeMatrix(
+    _ source: UnsafeBufferPointer<Float>, layout: PackedTileLayout, into output: UnsafeMutableRawBufferPointer
+  ) -> Bool {
+    precondition(source.count == layout.rows * layout.columns && output.count == layout.byteCount)
+    for block in 0..<layout.rowBlockCount {
+      let rows = block * 16..<min(block * 16 + 16, layout.rows)
+      let start = block * layout.rowBlockByteCount
+      guard
+        unsafe quantize(
+          UnsafeBufferPointer(rebasing: source[rows.lowerBound * layout.columns..<rows.upperBound * layout.columns]),
+          layout: layout,
+          into: UnsafeMutableRawBufferPointer(rebasing: output[start..<start + layout.rowBlockByteCount]))
+      else { return false }
+    }
+    return true
+  }
+
+  /// Restores one row of a matrix.
+  /// - Parameters:
+  ///   - tiles: the whole matrix.
+  ///   - output: `layout.columns` float32.
+  @unsafe public static func dequantize(
+    row: Int, of tiles: UnsafeRawBufferPointer, layout: PackedTileLayout, into output: UnsafeMutableBufferPointer<Float>
+  ) {
+    precondition(
+      (0..<layout.rows).contains(row) && tiles.count == layout.byteCount && output.count == layout.columns)
+    let block = unsafe tiles.baseAddress! + row / 16 * layout.rowBlockByteCount
+    unsafe sp_kernels().pointee.dequantize_row(
+      block.assumingMemoryBound(to: UInt8.self), row % 16, layout.columns, layout.groupSize, output.baseAddress)
+  }
+
+  /// Converts floats to float32; both buffers have the same number of elements.
+  @unsafe public static func widen(
+    _ source: UnsafeRawBufferPointer, from element: FloatElement, into output: UnsafeMutableBufferPointer<Float>
+  ) {
+    precondition(source.count == output.count * element.byteCount)
+    unsafe sp_kernels().pointee.widen(source.baseAddress, element.kernelElement, output.count, output.baseAddress)
+  }
+
+  /// Converts float32 to float16, rounding to nearest even; too large values become infinite.
+  @unsafe public static func narrowToFloat16(
+    _ source: UnsafeBufferPointer<Float>, into output: UnsafeMutableRawBufferPointer
+  ) {
+    precondition(output.count == source.count * 2)
+    unsafe sp_kernels().pointee.narrow_to_float16(
+      source.baseAddress, source.count, output.baseAddress?.assumingMemoryBound(to: UInt16.self))
+  }
+
+  /// Whether no value is infinite or not a number.
+  @unsafe public static func allFinite(_ values: UnsafeBufferPointer<Float>) -> Bool {
+    unsafe sp_kernels().pointee.all_finite(values.baseAddress, values.count)
+  }
+}

@@ -1,0 +1,57 @@
+public import ContextTrees
+public import FileAccess
+public import LlamaRuntime
+import ModelPacks
+import TreeStore
+
+/// The nodes that a query picks from the trees of some documents, and their rows.
+public struct ContextSelection: Sendable {
+  /// The preserved nodes of every chunk, documents and chunks in order.
+  public let nodes: [[TreeNode]]
+  public let context: InjectedContext
+
+  /// Rows of keys and values that are injected into each layer.
+  public var rowCount: Int { context.rowCount }
+}
+
+extension LanguageModel {
+  /// Searches the trees of documents.
+  ///
+  /// - Parameters:
+  ///   - documents: in the order in which the model is to read them; all with one layout.
+  ///   - query: the running text, which only the cosine policy looks at; not empty.
+  /// - Throws: `Refusal` when a stored node is damaged, or when documents differ in layout.
+  public func select(
+    from documents: [ContextDocument], policy: PathPolicy, query: [Int32]
+  ) throws(Refusal) -> ContextSelection {
+    guard let first = documents.first else {
+      throw Refusal(.emptyDocument, file: pack.path, "no document to ask about")
+    }
+    for document in documents where document.layout != first.layout {
+      throw Refusal(
+        .configurationDiffers, file: document.name,
+        "its rows are \(document.layout.encoding), those of \(first.name) are \(first.layout.encoding)")
+    }
+    let queryEmbedding = policy == .cosine ? runtime.queryEmbedding(query, threadCount: threadCount) : []
+    var selected: [[TreeNode]] = []
+    var injected: [[InjectedNode]] = []
+    for (number, chunk) in documents.flatMap(\.chunks).enumerated() {
+      let nodes = try chunk.tree.preservedNodes(policy: policy, chunk: number) { (node) throws(Refusal) in
+        cosineSimilarity(queryEmbedding, try chunk.embedding(of: node))
+      }
+      selected.append(nodes)
+      var rows: [InjectedNode] = []
+      for node in nodes {
+        let block = try chunk.block(of: node)
+        guard let base = unsafe block.unsafeBytes.baseAddress else { continue }
+        rows.append(unsafe InjectedNode(rows: node.rowCount, block: base, owner: block))
+      }
+      injected.append(rows)
+    }
+    return ContextSelection(nodes: selected, context: InjectedContext(layout: first.layout, chunks: injected))
+  }
+}
+
+extension Refusal.Name {
+  public static let configurationDiffers = Refusal.Name("configuration-differs", .badInput)
+}

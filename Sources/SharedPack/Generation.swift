@@ -1,0 +1,199 @@
+public import FileAccess
+public import LlamaRuntime
+import ModelPacks
+import Synchronization
+import Tokenization
+
+/// How an answer is written.
+public struct GenerationOptions: Sendable, Hashable {
+  /// Tokens of the answer, at most; fewer when the model's window ends before.
+  public var maxTokens: Int
+  public var sampling: SamplingOptions
+  /// The answer ends before any of these.
+  public var stopStrings: [String]
+  /// Whether the answer goes on beyond the model's end-of-text tokens.
+  public var ignoresEndOfText: Bool
+
+  public init(
+    maxTokens: Int = 256, sampling: SamplingOptions = .greedy, stopStrings: [String] = [],
+    ignoresEndOfText: Bool = false
+  ) {
+    self.maxTokens = maxTokens
+    self.sampling = sampling
+    self.stopStrings = stopStrings
+    self.ignoresEndOfText = ignoresEndOfText
+  }
+}
+
+/// Why an answer ended.
+public enum FinishReason: String, Sendable, Hashable {
+  case endOfText = "end-of-text"
+  case stopString = "stop-string"
+  case maxTokens = "max-tokens"
+  /// The model's trained window is full.
+  case window
+}
+
+/// What an answer was made of.
+public struct ResponseSummary: Sendable, Hashable {
+  public var promptTokens: Int
+  /// All generated tokens, with the one that ended the answer.
+  public var tokens: [Int32]
+  public var finishReason: FinishReason
+  /// Chunks and rows of the injected context; 0 without one.
+  public var contextChunks: Int
+  public var contextRows: Int
+  /// Whether the context was injected without weights that were trained for it.
+  public var injectionIsUntrained: Bool
+  public var secondsToFirstToken: Double
+  public var secondsInAll: Double
+}
+
+/// What comes out of a request while it runs.
+public enum ResponseEvent: Sendable, Hashable {
+  /// Tokens of the prompt that have been read, of how many.
+  case promptProgress(done: Int, of: Int)
+  /// A piece of the answer: whole characters, possibly several.
+  case text(String)
+  /// The end of the answer.
+  case finished(ResponseSummary)
+}
+
+/// An answer, piece by piece. Leaving the loop, or cancelling its task, ends the work.
+public struct ResponseStream: AsyncSequence, Sendable {
+  public typealias Element = ResponseEvent
+  public typealias Failure = any Error
+
+  private let events: AsyncThrowingStream<ResponseEvent, any Error>
+
+  init(_ work: @escaping @Sendable ((ResponseEvent) throws(CancellationError) -> Void) throws -> Void) {
+    events = AsyncThrowingStream { continuation in
+      let isCancelled = CancellationFlag()
+      continuation.onTermination = { _ in isCancelled.set() }
+      WorkThread.start {
+        do {
+          try work { (event) throws(CancellationError) in
+            if isCancelled.isSet { throw CancellationError() }
+            continuation.yield(event)
+          }
+          continuation.finish()
+        } catch {
+          continuation.finish(throwing: error)
+        }
+      }
+    }
+  }
+
+  public func makeAsyncIterator() -> AsyncThrowingStream<ResponseEvent, any Error>.AsyncIterator {
+    events.makeAsyncIterator()
+  }
+
+  /// Waits for the whole answer.
+  public func collect() async throws -> (text: String, summary: ResponseSummary) {
+    var text = ""
+    for try await event in self {
+      switch event {
+      case .promptProgress: break
+      case .text(let piece): text += piece
+      case .finished(let summary): return (text, summary)
+      }
+    }
+    throw CancellationError()
+  }
+}
+
+private final class CancellationFlag: Sendable {
+  private let flag = Atomic<Bool>(false)
+
+  var isSet: Bool { flag.load(ordering: .relaxed) }
+
+  func set() { flag.store(true, ordering: .relaxed) }
+}
+
+extension LanguageModel {
+  /// Continues a prompt.
+  /// - Parameter prompt: tokens, with the begin-of-text token if the model wants one.
+  /// - Throws: `Refusal` `empty-prompt`, `prompt-too-long`, `token-out-of-range`, before anything is computed.
+  public func generate(
+    _ prompt: [Int32], context: ContextSelection? = nil, options: GenerationOptions = GenerationOptions()
+  ) throws(Refusal) -> ResponseStream {
+    try requirePrompt(prompt)
+    return ResponseStream { yield in
+      try self.generate(prompt, context: context, options: options, yield: yield)
+    }
+  }
+
+  /// - Throws: `Refusal` `empty-prompt`, `prompt-too-long`, `token-out-of-range`.
+  private func requirePrompt(_ prompt: [Int32]) throws(Refusal) {
+    guard !prompt.isEmpty else { throw Refusal(.emptyPrompt, file: pack.path, "the prompt has no tokens") }
+    guard prompt.count < runtime.window else {
+      throw Refusal(
+        .promptTooLong, file: pack.path,
+        "the prompt has \(prompt.count) tokens; with one to answer, the model's window holds \(runtime.window)")
+    }
+    try requireTokens(prompt, file: pack.path)
+  }
+
+  /// - Throws: `Refusal` `token-out-of-range` when a token is not in the vocabulary.
+  public func requireTokens(_ tokens: [Int32], file: String) throws(Refusal) {
+    if let token = tokens.first(where: { $0 < 0 || Int($0) >= configuration.vocabularySize }) {
+      throw Refusal(
+        .tokenOutOfRange, file: file,
+        "token \(token) is not in the model's vocabulary of \(configuration.vocabularySize)")
+    }
+  }
+
+  private func generate(
+    _ prompt: [Int32], context: ContextSelection?, options: GenerationOptions,
+    yield: (ResponseEvent) throws(CancellationError) -> Void
+  ) throws(CancellationError) {
+    let start = ContinuousClock.now
+    let room = min(options.maxTokens, runtime.window - prompt.count)
+    let session = Session(
+      runtime, capacity: prompt.count + max(room, 1), context: context?.context, threadCount: threadCount)
+    var logits = try session.read(prompt) { (done) throws(CancellationError) in
+      try yield(.promptProgress(done: done, of: prompt.count))
+    }
+    var sampler = Sampler(options.sampling)
+    sampler.see(prompt)
+    var writer = TextWriter(
+      decoder: tokenizer?.makeStreamDecoder(after: prompt), stopStrings: options.stopStrings)
+    var summary = ResponseSummary(
+      promptTokens: prompt.count, tokens: [],
+      finishReason: room < options.maxTokens ? .window : .maxTokens,
+      contextChunks: context?.nodes.count ?? 0, contextRows: context?.rowCount ?? 0,
+      injectionIsUntrained: context != nil && injectionIsUntrained, secondsToFirstToken: 0, secondsInAll: 0)
+    let endTokens = Set(configuration.endOfTextTokens + (tokenizer?.endOfTextTokens ?? []))
+
+    while summary.tokens.count < room {
+      let token = sampler.choose(logits)
+      if summary.tokens.isEmpty { summary.secondsToFirstToken = (ContinuousClock.now - start).seconds }
+      summary.tokens.append(token)
+      if endTokens.contains(token), !options.ignoresEndOfText {
+        summary.finishReason = .endOfText
+        break
+      }
+      let text = writer.push(token)
+      if !text.isEmpty { try yield(.text(text)) }
+      if writer.hasStopped {
+        summary.finishReason = .stopString
+        break
+      }
+      if summary.tokens.count < room { logits = session.read(CollectionOfOne(token)) }
+    }
+    let rest = writer.finish()
+    if !rest.isEmpty { try yield(.text(rest)) }
+    summary.secondsInAll = (ContinuousClock.now - start).seconds
+    try yield(.finished(summary))
+  }
+}
+
+extension Duration {
+  public var seconds: Double {
+    Double(components.seconds) + Double(components.attoseconds) * 1e-18
+  }
+}
+
+extension Refusal.Name {
+  public static let tokenOutOfRange = Refusal.Name("token-out-of-range", .badInput)
+}

@@ -1,0 +1,102 @@
+public import ContextTrees
+public import FileAccess
+public import LlamaRuntime
+public import ModelPacks
+public import Tokenization
+public import TreeStore
+
+/// A model pack that is open: mapped, checked, ready to be asked.
+///
+/// Immutable and safe to use from any number of tasks. Opening copies nothing: processes that open the same pack share
+/// its pages.
+public final class LanguageModel: Sendable {
+  public let pack: ModelPack
+  public let runtime: LlamaModel
+  /// Nil for a pack without one, which takes tokens only.
+  public let tokenizer: Tokenizer?
+  public let chatTemplate: ChatTemplate?
+  /// Threads that share the work of a request. Answers do not depend on it.
+  public let threadCount: Int
+
+  /// Opens a pack.
+  /// - Parameter threadCount: nil takes the machine's processors.
+  /// - Throws: `Refusal`; `Formats/model-pack.md` and `Formats/tokenizer.md` list the names.
+  public init(opening path: String, threadCount: Int? = nil) throws(Refusal) {
+    let pack = try ModelPack(opening: path)
+    self.pack = pack
+    self.threadCount = max(1, threadCount ?? SystemResources.processorCount)
+    runtime = LlamaModel(pack)
+    if let bytes = pack.tokenizer {
+      do throws(TokenizerError) {
+        tokenizer = try Tokenizer(serialized: bytes)
+      } catch {
+        throw Refusal(tokenizerError: error, file: path)
+      }
+    } else {
+      tokenizer = nil
+    }
+    if let name = pack.chatTemplate {
+      guard let template = ChatTemplate(rawValue: name) else {
+        throw Refusal(
+          .chatTemplateUnknown, file: path, structure: "chat template",
+          "this version renders \(ChatTemplate.allCases.map(\.rawValue).joined(separator: ", ")), not \"\(name)\"")
+      }
+      chatTemplate = template
+    } else {
+      chatTemplate = nil
+    }
+  }
+
+  public var configuration: LlamaConfiguration { pack.configuration }
+
+  /// Whether contexts are injected without weights that were trained for it.
+  public var injectionIsUntrained: Bool { pack.sharedLLM?.injection == .mergedSoftmax }
+
+  /// The tokenizer.
+  /// - Throws: `Refusal` `no-tokenizer`.
+  public func requireTokenizer() throws(Refusal) -> Tokenizer {
+    guard let tokenizer else {
+      throw Refusal(.noTokenizer, file: pack.path, "the pack has no tokenizer: it was converted without one")
+    }
+    return tokenizer
+  }
+
+  /// The form of the model's context trees and the layout of their nodes.
+  /// - Throws: `Refusal` `no-injection` for a plain pack.
+  public func requireTrees(_ encoding: RowEncoding) throws(Refusal) -> (shape: TreeShape, layout: NodeBlockLayout) {
+    guard let shape = runtime.treeShape, let layout = runtime.nodeLayout(encoding) else {
+      throw Refusal(
+        .noInjection, file: pack.path,
+        "a plain model reads no documents; convert it with --injected-layers to inject them untrained")
+    }
+    return (shape, layout)
+  }
+
+  /// The configuration of the stores that this model can read.
+  /// - Throws: `Refusal` `no-injection` for a plain pack.
+  public func storeConfiguration(_ encoding: RowEncoding) throws(Refusal) -> TreeStoreConfiguration {
+    let (shape, layout) = try requireTrees(encoding)
+    return TreeStoreConfiguration(
+      modelIdentity: pack.identity, shape: shape, layout: layout, embeddingSize: configuration.hiddenSize,
+      rowNumerics: runtime.rowNumerics)
+  }
+}
+
+extension Refusal {
+  init(tokenizerError error: TokenizerError, file: String) {
+    self.init(
+      Name(error.name, .badInput), file: file,
+      structure: ["tokenizer", error.structure].filter { !$0.isEmpty }
+        .joined(separator: ", "), error.fault)
+  }
+}
+
+extension Refusal.Name {
+  public static let noTokenizer = Refusal.Name("no-tokenizer", .badInput)
+  public static let noInjection = Refusal.Name("no-injection", .badInput)
+  public static let chatTemplateUnknown = Refusal.Name("chat-template-unknown", .badInput)
+  public static let promptTooLong = Refusal.Name("prompt-too-long", .badInput)
+  public static let emptyPrompt = Refusal.Name("empty-prompt", .badInput)
+  public static let notText = Refusal.Name("not-text", .badInput)
+  public static let emptyDocument = Refusal.Name("empty-document", .badInput)
+}

@@ -1,0 +1,122 @@
+import ArgumentParser
+import CanonicalJSON
+import ContextTrees
+import FileAccess
+import SharedPack
+import TreeStore
+
+/// Which child of a node is expanded, as an argument.
+enum PolicyArgument: String, ExpressibleByArgument, CaseIterable {
+  case cosine, right, left, random
+
+  func policy(seed: UInt64) -> PathPolicy {
+    switch self {
+    case .cosine: .cosine
+    case .right: .right
+    case .left: .left
+    case .random: .random(seed: seed)
+    }
+  }
+}
+
+/// How keys and values are stored, as an argument.
+enum RowEncodingArgument: String, ExpressibleByArgument, CaseIterable {
+  case int8, f16, f32
+
+  var encoding: RowEncoding {
+    switch self {
+    case .int8: .int8
+    case .f16: .float16
+    case .f32: .float32
+    }
+  }
+}
+
+struct AskCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "ask",
+    abstract: "Ask a question about documents.",
+    discussion: """
+      sharedpack ask model.spk --store library --document emma.txt "Who is Mr Knightley?"
+      sharedpack ask model.spk --document notes.txt "What was decided?"      (a text file, encoded now)
+      Documents are read in the order in which they are named.
+      """)
+
+  @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))
+  var model: String
+
+  @Argument(help: "The question; - reads it from standard input.")
+  var question: String
+
+  @Option(help: ArgumentHelp("The store that has the documents.", valueName: "directory"), completion: .directory)
+  var store: String?
+
+  @Option(
+    name: .customLong("document"),
+    help: ArgumentHelp("A stored document's name, or a text file. Repeatable.", valueName: "name"),
+    completion: .file())
+  var documents: [String]
+
+  @Option(
+    help: ArgumentHelp("How trees are searched: cosine (by the question), right, left or random.", valueName: "policy"))
+  var policy = PolicyArgument.cosine
+
+  @Option(
+    help: ArgumentHelp("How text files that are encoded now keep their rows: int8, f16 or f32.", valueName: "form"))
+  var kv: RowEncodingArgument?
+
+  @Flag(help: "Ask without the model's chat template, if it has one.")
+  var raw = false
+
+  @OptionGroup var generation: GenerationArguments
+  @OptionGroup var output: OutputOptions
+
+  func validate() throws {
+    guard !documents.isEmpty else { throw ValidationError("Name a --document to ask about.") }
+  }
+
+  func run() async throws {
+    let model = try LanguageModel(opening: model, threadCount: generation.threads)
+    let library = try store.map { path throws(Refusal) in try DocumentStore(opening: path, model: model) }
+    let text = try TextArgument.text(question)
+    let prompt = try model.chatTemplate != nil && !raw ? model.chatPrompt(text, system: nil) : model.textPrompt(text)
+    let encoding = kv?.encoding ?? library?.store.configuration.layout.encoding ?? .int8
+    var sources: [ContextDocument] = []
+    for name in documents { sources.append(try document(name, model: model, library: library, encoding: encoding)) }
+    let selection = try model.select(
+      from: sources, policy: policy.policy(seed: generation.seed), query: prompt)
+    if model.injectionIsUntrained {
+      Console.error("sharedpack: the injection of this model is untrained (merged softmax): expect little of it")
+    }
+    try await ResponsePrinter.print(
+      try model.generate(prompt, context: selection, options: generation.options), output: output,
+      facts: [
+        JSONValue.Member("question", .string(text)),
+        JSONValue.Member(
+          "documents",
+          .array(
+            sources.map {
+              .members([
+                "name": .string($0.name), "tokens": .integer($0.tokenCount), "chunks": .integer($0.chunks.count),
+              ])
+            })),
+      ])
+  }
+
+  /// A stored document, or a text file that is encoded now.
+  private func document(
+    _ name: String, model: LanguageModel, library: DocumentStore?, encoding: RowEncoding
+  ) throws(Refusal) -> ContextDocument {
+    if let library, library.store.document(named: name) != nil { return try library.document(named: name) }
+    guard Directory.exists(name) != nil else {
+      if let library { return try library.document(named: name) }
+      throw Refusal(.missingFile, file: name, "is no text file, and no --store was named")
+    }
+    let tokens = try model.documentTokens(DocumentSource(name: name, path: name).text(), file: name)
+    var bar = ProgressBar("Encoding \(name)", unit: .tokens, mode: output.progress)
+    defer { bar.finish() }
+    return try model.encode(name: name, tokens: tokens, encoding: encoding) { (done) throws(Refusal) in
+      bar.update(done, of: tokens.count)
+    }
+  }
+}

@@ -1,0 +1,160 @@
+import ArgumentParser
+import CanonicalJSON
+import FileAccess
+import Glibc
+import Synchronization
+
+/// Where words go: data to standard output, everything else to standard error.
+enum Console {
+  static func output(_ text: String, terminator: String = "\n") { write(text + terminator, to: STDOUT_FILENO) }
+
+  static func error(_ text: String, terminator: String = "\n") { write(text + terminator, to: STDERR_FILENO) }
+
+  private static func write(_ text: String, to descriptor: Int32) {
+    var bytes = Array(text.utf8)[...]
+    while !bytes.isEmpty {
+      let count = unsafe bytes.withUnsafeBytes { unsafe Glibc.write(descriptor, $0.baseAddress, $0.count) }
+      if count < 0 {
+        if errno == EINTR { continue }
+        // Nobody can be told: standard error may be the one that fails.
+        if descriptor == STDOUT_FILENO { Glibc.exit(ExitStatus.inputOutput.rawValue) }
+        return
+      }
+      bytes = bytes.dropFirst(count)
+    }
+  }
+
+  static func output(_ json: JSONValue) { output(json.indented) }
+
+  static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }
+
+  /// Columns of the terminal behind standard error.
+  static var columns: Int {
+    var size = winsize()
+    guard unsafe ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
+    return Int(size.ws_col)
+  }
+}
+
+/// How progress is shown.
+enum ProgressMode: String, ExpressibleByArgument, CaseIterable {
+  /// A bar on a terminal, nothing elsewhere.
+  case auto
+  /// A line now and then.
+  case plain
+  case none
+}
+
+/// The options of commands that take a while.
+struct OutputOptions: ParsableArguments {
+  @Flag(help: "Print JSON for programs.")
+  var json = false
+
+  @Option(help: ArgumentHelp("How to show progress on standard error: auto, plain or none.", valueName: "mode"))
+  var progress = ProgressMode.auto
+}
+
+/// A bar with rate and estimated time, on standard error.
+struct ProgressBar {
+  private let label: String
+  private let unit: Unit
+  private let mode: ProgressMode
+  private let start = ContinuousClock.now
+  private var lastShown: ContinuousClock.Instant?
+  private var isShown = false
+
+  enum Unit {
+    case bytes, tokens
+  }
+
+  init(_ label: String, unit: Unit, mode: ProgressMode) {
+    self.label = label
+    self.unit = unit
+    self.mode = mode
+  }
+
+  /// Shows how much is done, a few times a second.
+  /// - Parameter worked: how much of what is done took work, for the rate; nil: all.
+  mutating func update(_ done: Int, of total: Int, worked: Int? = nil) {
+    let isBar = mode == .auto && Console.errorIsTerminal
+    guard isBar || mode == .plain else { return }
+    let now = ContinuousClock.now
+    let interval: Duration = isBar ? .milliseconds(100) : .seconds(5)
+    if let lastShown, now - lastShown < interval, done < total { return }
+    lastShown = now
+    let seconds = (now - start).inSeconds
+    let rate = seconds > 0 ? Double(worked ?? done) / seconds : 0
+    let share = total > 0 ? Double(done) / Double(total) : 1
+    var facts = "\(Int((share * 100).rounded(.down)))%  \(format(Double(done))) of \(format(Double(total)))"
+    if rate > 0 {
+      facts += "  \(format(rate))/s"
+      if done < total { facts += "  \(Self.duration(Double(total - done) / rate)) left" }
+    }
+    if isBar {
+      let width = max(0, min(30, Console.columns - label.count - facts.count - 6))
+      let filled = Int(share * Double(width))
+      let bar =
+        width > 4
+        ? "[" + String(repeating: "=", count: filled) + String(repeating: " ", count: width - filled) + "] " : ""
+      Console.error("\r\u{1B}[K\(label) \(bar)\(facts)", terminator: "")
+      isShown = true
+    } else {
+      Console.error("\(label) \(facts)")
+    }
+  }
+
+  /// Removes the bar.
+  mutating func finish() {
+    if isShown { Console.error("\r\u{1B}[K", terminator: "") }
+    isShown = false
+  }
+
+  private func format(_ value: Double) -> String {
+    switch unit {
+    case .bytes: Self.bytes(value)
+    case .tokens: value < 10_000 ? "\(Int(value)) tokens" : "\(Self.rounded(value / 1000))k tokens"
+    }
+  }
+
+  static func bytes(_ value: Double) -> String {
+    let units = ["B", "kB", "MB", "GB", "TB"]
+    var value = value
+    var index = 0
+    while value >= 1000, index < units.count - 1 {
+      value /= 1000
+      index += 1
+    }
+    return "\(index == 0 ? String(Int(value)) : rounded(value)) \(units[index])"
+  }
+
+  /// Three significant digits, roughly.
+  static func rounded(_ value: Double) -> String {
+    if value >= 100 { return String(Int(value.rounded())) }
+    let scale = value >= 10 ? 10.0 : 100.0
+    return String((value * scale).rounded() / scale)
+  }
+
+  static func duration(_ seconds: Double) -> String {
+    let seconds = Int(min(seconds, 1e7).rounded(.up))
+    if seconds < 60 { return "\(seconds) s" }
+    if seconds < 3600 { return "\(seconds / 60) min \(seconds % 60) s" }
+    return "\(seconds / 3600) h \(seconds % 3600 / 60) min"
+  }
+}
+
+extension Duration {
+  var inSeconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
+}
+
+/// A progress bar that several threads report to.
+final class SharedProgress: Sendable {
+  private let bar: Mutex<ProgressBar>
+
+  init(_ label: String, mode: ProgressMode) {
+    bar = Mutex(ProgressBar(label, unit: .bytes, mode: mode))
+  }
+
+  func update(_ done: Int, of total: Int) { bar.withLock { $0.update(done, of: total) } }
+
+  func finish() { bar.withLock { $0.finish() } }
+}

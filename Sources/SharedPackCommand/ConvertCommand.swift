@@ -1,0 +1,144 @@
+import ArgumentParser
+import CanonicalJSON
+import Conversion
+import FileAccess
+import ModelPacks
+import Tokenization
+
+enum QuantizationArgument: String, ExpressibleByArgument, CaseIterable {
+  case int8, f16, f32
+}
+
+struct ChatTemplateArgument: ExpressibleByArgument {
+  let choice: Converter.ChatTemplateChoice
+
+  init?(argument: String) {
+    if argument == "none" {
+      choice = .none
+    } else if let template = ChatTemplate(rawValue: argument) {
+      choice = .named(template)
+    } else {
+      return nil
+    }
+  }
+
+  static var allValueStrings: [String] { ChatTemplate.allCases.map(\.rawValue) + ["none"] }
+}
+
+struct ConvertCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "convert",
+    abstract: "Make a model pack from a Hugging Face directory.",
+    discussion: """
+      sharedpack convert Llama-2-7b-hf model.spk
+      sharedpack convert my-sharedllm model.spk --quantize f16
+      sharedpack convert Llama-2-7b-hf model.spk --injected-layers 4     (documents without trained weights)
+      """)
+
+  @Argument(help: "The directory with config.json, safetensors and the tokenizer.", completion: .directory)
+  var directory: String
+
+  @Argument(help: "The pack to write.", completion: .file(extensions: ["spk"]))
+  var output: String
+
+  @Option(help: ArgumentHelp("How weights are kept: int8, f16 or f32.", valueName: "form"))
+  var quantize = QuantizationArgument.int8
+
+  @Option(help: ArgumentHelp("Columns that share a scale, for int8; a multiple of 4.", valueName: "count"))
+  var groupSize = 128
+
+  @Option(
+    help: ArgumentHelp(
+      "For a plain checkpoint: bottom layers that read documents, by merged softmax, untrained.", valueName: "count"))
+  var injectedLayers: Int?
+
+  @Option(help: ArgumentHelp("With --injected-layers: tokens of a chunk.", valueName: "tokens"))
+  var chunkSize: Int?
+
+  @Option(help: ArgumentHelp("With --injected-layers: levels of a chunk's tree.", valueName: "levels"))
+  var treeDepth: Int?
+
+  @Option(
+    help: ArgumentHelp("With --injected-layers: tokens for each kept row at the deepest level.", valueName: "tokens"))
+  var leafRatio: Int?
+
+  @Option(
+    help: ArgumentHelp("llama-2, llama-3 or none, in place of the checkpoint's own.", valueName: "name"))
+  var chatTemplate: ChatTemplateArgument?
+
+  @Option(help: ArgumentHelp("The licence of the weights, to be kept in the pack.", valueName: "name"))
+  var licence: String?
+
+  @Flag(help: "Say how large the pack and the memory would be, and write nothing.")
+  var dryRun = false
+
+  @OptionGroup var outputOptions: OutputOptions
+
+  func run() throws {
+    var options = Converter.Options()
+    options.encoding =
+      switch quantize {
+      case .int8: .int8(groupSize: groupSize)
+      case .f16: .float16
+      case .f32: .float32
+      }
+    options.injectedLayers = injectedLayers
+    options.chunkSize = chunkSize
+    options.treeDepth = treeDepth
+    options.leafRatio = leafRatio
+    options.licence = licence
+    if let chatTemplate { options.chatTemplate = chatTemplate.choice }
+    options.converter = "sharedpack \(SharedPackCommand.configuration.version)"
+    let converter = try Converter(directory: directory, options: options)
+    if dryRun { return show(converter.plan) }
+    var bar = ProgressBar("Converting", unit: .bytes, mode: outputOptions.progress)
+    let summary = try converter.run(output: output) { bar.update($0.byteCount, of: $0.totalByteCount) }
+    bar.finish()
+    let plan = converter.plan
+    if !plan.unusedTensors.isEmpty {
+      Console.error("sharedpack: not used: \(plan.unusedTensors.joined(separator: ", "))")
+    }
+    if plan.sharedLLM?.injection == .mergedSoftmax {
+      Console.error("sharedpack: documents will be injected untrained (merged softmax)")
+    }
+    if !plan.hasTokenizer { Console.error("sharedpack: no tokenizer was found: the pack takes token ids only") }
+    if outputOptions.json {
+      Console.output(
+        .members([
+          "pack": .string(output), "bytes": .integer(summary.packByteCount),
+          "identity": .string(summary.identity.description),
+          "sources": .array(
+            summary.sources.map {
+              .members([
+                "name": .string($0.name), "bytes": .integer($0.byteCount), "sha256": .string($0.digest.description),
+              ])
+            }),
+        ]))
+    } else {
+      Console.output("\(output): \(ProgressBar.bytes(Double(summary.packByteCount))), identity \(summary.identity)")
+    }
+  }
+
+  private func show(_ plan: ConversionPlan) {
+    if outputOptions.json {
+      Console.output(
+        .members([
+          "source_bytes": .integer(plan.sourceByteCount), "pack_bytes": .integer(plan.packByteCount),
+          "memory_bytes": .integer(plan.memoryByteCount), "tensors": .integer(plan.tensors.count),
+          "weights": .string(plan.quantization.name), "has_tokenizer": .boolean(plan.hasTokenizer),
+          "injection": plan.sharedLLM.map {
+            .string($0.injection == .mergedSoftmax ? "merged-softmax (untrained)" : "cross-attention")
+          },
+        ]))
+    } else {
+      Console.output(
+        """
+        would read   \(ProgressBar.bytes(Double(plan.sourceByteCount))) in \(plan.sources.count) files
+        would write  \(ProgressBar.bytes(Double(plan.packByteCount))), \(plan.tensors.count) tensors, \
+        weights \(plan.quantization.name)
+        buffers      \(ProgressBar.bytes(Double(plan.memoryByteCount)))
+        tokenizer    \(plan.hasTokenizer ? "found" : "none found")
+        """)
+    }
+  }
+}

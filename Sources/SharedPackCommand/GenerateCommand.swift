@@ -1,0 +1,36 @@
+import ArgumentParser
+import SharedPack
+
+struct GenerateCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "generate",
+    abstract: "Continue a text.",
+    discussion: """
+      sharedpack generate model.spk "Once upon a time" --max-tokens 100
+      cat story.txt | sharedpack generate model.spk - --temperature 0.8 --top-p 0.9 --seed 7
+      sharedpack generate chat.spk "Why is the sky blue?" --chat
+      """)
+
+  @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))
+  var model: String
+
+  @Argument(help: "The text to continue; - reads it from standard input.")
+  var prompt: String
+
+  @Flag(help: "Wrap the prompt in the model's chat template, as a user's message.")
+  var chat = false
+
+  @Option(help: ArgumentHelp("A system message for the chat template.", valueName: "text"))
+  var system: String?
+
+  @OptionGroup var generation: GenerationArguments
+  @OptionGroup var output: OutputOptions
+
+  func run() async throws {
+    let model = try LanguageModel(opening: model, threadCount: generation.threads)
+    let text = try TextArgument.text(prompt)
+    let tokens = try chat || system != nil ? model.chatPrompt(text, system: system) : model.textPrompt(text)
+    try await ResponsePrinter.print(
+      try model.generate(tokens, options: generation.options), output: output, echo: chat ? "" : text)
+  }
+}

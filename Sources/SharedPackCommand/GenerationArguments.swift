@@ -1,0 +1,136 @@
+import ArgumentParser
+import CanonicalJSON
+import FileAccess
+import LlamaRuntime
+import SharedPack
+
+/// The options of commands that write an answer.
+struct GenerationArguments: ParsableArguments {
+  @Option(help: ArgumentHelp("Tokens of the answer, at most.", valueName: "count"))
+  var maxTokens = 256
+
+  @Option(help: ArgumentHelp("0 takes the most likely token; higher values spread the choice.", valueName: "number"))
+  var temperature: Float = 0
+
+  @Option(help: ArgumentHelp("Choose among the k most likely tokens only.", valueName: "k"))
+  var topK: Int?
+
+  @Option(
+    help: ArgumentHelp("Choose among the most likely tokens that together have this probability.", valueName: "p"))
+  var topP: Float = 1
+
+  @Option(help: ArgumentHelp("Choose among tokens at least this likely, relative to the most likely.", valueName: "p"))
+  var minP: Float = 0
+
+  @Option(help: ArgumentHelp("Make tokens that were seen less likely; 1 does nothing.", valueName: "factor"))
+  var repetitionPenalty: Float = 1
+
+  @Option(help: ArgumentHelp("The same seed gives the same answer.", valueName: "number"))
+  var seed: UInt64 = 0
+
+  @Option(
+    name: .customLong("stop"), help: ArgumentHelp("End the answer before this text. Repeatable.", valueName: "text"))
+  var stopStrings: [String] = []
+
+  @Flag(help: "Go on beyond the end of the text.")
+  var ignoreEnd = false
+
+  @Option(help: ArgumentHelp("Threads that share the work; answers do not depend on it.", valueName: "count"))
+  var threads: Int?
+
+  func validate() throws {
+    guard maxTokens > 0 else { throw ValidationError("--max-tokens must be at least 1.") }
+    guard temperature >= 0, temperature.isFinite else { throw ValidationError("--temperature must be 0 or more.") }
+    guard topK.map({ $0 > 0 }) ?? true else { throw ValidationError("--top-k must be at least 1.") }
+    guard topP > 0, topP <= 1 else { throw ValidationError("--top-p must be above 0 and at most 1.") }
+    guard minP >= 0, minP <= 1 else { throw ValidationError("--min-p must be between 0 and 1.") }
+    guard repetitionPenalty > 0, repetitionPenalty.isFinite else {
+      throw ValidationError("--repetition-penalty must be above 0.")
+    }
+    guard threads.map({ (1...1024).contains($0) }) ?? true else {
+      throw ValidationError("--threads must be between 1 and 1024.")
+    }
+  }
+
+  var options: GenerationOptions {
+    GenerationOptions(
+      maxTokens: maxTokens,
+      sampling: SamplingOptions(
+        temperature: temperature, topK: topK, topP: topP, minP: minP, repetitionPenalty: repetitionPenalty, seed: seed),
+      stopStrings: stopStrings, ignoresEndOfText: ignoreEnd)
+  }
+}
+
+/// Shows an answer while it is written.
+enum ResponsePrinter {
+  static func print(
+    _ stream: ResponseStream, output: OutputOptions, echo: String = "", facts: [JSONValue.Member] = []
+  ) async throws {
+    var bar = ProgressBar("Reading", unit: .tokens, mode: output.progress)
+    var text = ""
+    if !output.json { Console.output(echo, terminator: "") }
+    for try await event in stream {
+      switch event {
+      case .promptProgress(let done, let total):
+        bar.update(done, of: total)
+        if done == total { bar.finish() }
+      case .text(let piece):
+        text += piece
+        if !output.json { Console.output(piece, terminator: "") }
+      case .finished(let summary):
+        if output.json {
+          Console.output(.object(facts + [JSONValue.Member("text", .string(text))] + members(summary)))
+        } else {
+          Console.output("")
+          Console.error(line(summary))
+        }
+      }
+    }
+  }
+
+  private static func line(_ summary: ResponseSummary) -> String {
+    let decodeSeconds = summary.secondsInAll - summary.secondsToFirstToken
+    var line = "[\(summary.promptTokens) tokens read"
+    if summary.contextChunks > 0 {
+      line += ", \(summary.contextRows) rows of \(summary.contextChunks) chunks injected"
+      if summary.injectionIsUntrained { line += " (untrained)" }
+    }
+    line += ", first token after \(ProgressBar.rounded(summary.secondsToFirstToken)) s, \(summary.tokens.count) written"
+    if summary.tokens.count > 1, decodeSeconds > 0 {
+      line += " at \(ProgressBar.rounded(Double(summary.tokens.count - 1) / decodeSeconds))/s"
+    }
+    return line + ", ended by \(summary.finishReason.rawValue)]"
+  }
+
+  private static func members(_ summary: ResponseSummary) -> [JSONValue.Member] {
+    let json = JSONValue.members([
+      "tokens": .array(summary.tokens.map { .integer(Int($0)) }),
+      "prompt_tokens": .integer(summary.promptTokens),
+      "finish_reason": .string(summary.finishReason.rawValue),
+      "context_chunks": .integer(summary.contextChunks),
+      "context_rows": .integer(summary.contextRows),
+      "injection": summary.contextChunks == 0
+        ? nil : .string(summary.injectionIsUntrained ? "merged-softmax (untrained)" : "cross-attention"),
+      "seconds_to_first_token": .number(summary.secondsToFirstToken),
+      "seconds": .number(summary.secondsInAll),
+    ])
+    return json.object ?? []
+  }
+}
+
+/// A text from the command line, where `-` is standard input.
+enum TextArgument {
+  static func text(_ argument: String) throws(Refusal) -> String {
+    guard argument == "-" else { return argument }
+    var bytes: [UInt8] = []
+    while let line = readLine(strippingNewline: false) {
+      bytes += line.utf8
+      guard bytes.count <= DocumentSource.byteLimit else {
+        throw Refusal(.tooLarge, file: "standard input", "has more than \(DocumentSource.byteLimit) bytes")
+      }
+    }
+    var text = String(decoding: bytes, as: UTF8.self)
+    if text.hasSuffix("\n") { text.removeLast() }
+    return text
+  }
+}

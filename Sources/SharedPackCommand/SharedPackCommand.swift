@@ -1,0 +1,45 @@
+import ArgumentParser
+import FileAccess
+import Glibc
+
+/// `sharedpack`: every capability of the library as a command. No logic lives here.
+@main
+struct SharedPackCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "sharedpack",
+    abstract: "Prepare long documents once and ask them many times, on a processor with little memory.",
+    discussion: """
+      A first walk:
+        sharedpack convert Llama-2-7b model.spk
+        sharedpack store build model.spk book.txt --store library
+        sharedpack ask model.spk --store library --document book.txt "Who is the narrator?"
+
+      Data goes to standard output, progress and messages to standard error.
+      Exit status: 0 done; 1 a check failed; 64 usage; 65 bad input; 66 missing input; 73 cannot create; 74 input or
+      output failed; 75 busy, try again.
+      """,
+    version: "0.1.0",
+    subcommands: [
+      ConvertCommand.self, InspectCommand.self, VerifyCommand.self, TokenizeCommand.self, StoreCommand.self,
+      GenerateCommand.self, AskCommand.self, GoldenCommand.self,
+    ])
+
+  static func main() async {
+    // A reader that goes away ends the program quietly, and a file that grows too large is an error to report.
+    signal(SIGPIPE, SIG_DFL)
+    signal(SIGXFSZ, SIG_IGN)
+    do {
+      var command = try parseAsRoot()
+      if var command = command as? any AsyncParsableCommand {
+        try await command.run()
+      } else {
+        try command.run()
+      }
+    } catch let refusal as Refusal {
+      Console.error("sharedpack: \(refusal)")
+      Glibc.exit(refusal.name.exitStatus.rawValue)
+    } catch {
+      exit(withError: error)
+    }
+  }
+}

@@ -1,0 +1,91 @@
+internal import ContextTrees
+internal import FileAccess
+
+/// What a block's checksum binds it to, besides its bytes.
+/// Format: `Formats/tree-store.md`, checksums.
+struct BlockPlace {
+  enum Kind: UInt32 {
+    case head = 1
+    case embeddings = 2
+    case rows = 3
+  }
+
+  let salt: UInt64
+  let key: ChunkKey
+  let kind: Kind
+  /// The node's number; 0 for the other kinds.
+  var node = 0
+
+  func checksum(of bytes: RawSpan) -> BlockChecksum {
+    var writer = ByteWriter()
+    writer.integer(salt)
+    key.write(into: &writer)
+    writer.integer(kind.rawValue)
+    writer.integer(UInt32(node))
+    let place = writer.bytes
+    return BlockChecksum(of: bytes, seed: unsafe BlockChecksum(of: place.span.bytes, seed: 0).low)
+  }
+}
+
+/// One node's entry in a record's head.
+struct NodeEntry: Equatable {
+  static let byteCount = 32
+
+  /// As stored: after compression.
+  let byteCount: Int
+  let compression: Compression
+  let checksum: BlockChecksum
+}
+
+/// Where the parts of a chunk's record lie in its segment.
+/// Format: `Formats/tree-store.md`, chunk records.
+struct RecordLayout {
+  static let alignment = 64
+  /// Parts of this size start on a page of their own, so that reading one reads nothing else.
+  static let pageThreshold = 16384
+  static let pageByteCount = 4096
+
+  static let fixedHeadByteCount = 64
+
+  let head: Range<Int>
+  let embeddings: Range<Int>
+  let blocks: [Range<Int>]
+  /// The record's end, after padding.
+  let end: Int
+
+  /// Bytes of the head: fixed fields, an entry for each node, token ids.
+  static func headByteCount(nodes: Int, tokens: Int) -> Int {
+    fixedHeadByteCount + nodes * NodeEntry.byteCount + tokens * 4
+  }
+
+  /// - Parameters:
+  ///   - byteOffset: the record's place in the segment, a multiple of 64.
+  ///   - blockByteCounts: bytes stored of each node.
+  /// - Returns: nil when a size does not fit.
+  init?(at byteOffset: Int, tokens: Int, embeddingByteCount: Int, blockByteCounts: [Int]) {
+    func part(after end: Int, byteCount: Int) -> Range<Int>? {
+      let alignment = byteCount >= Self.pageThreshold ? Self.pageByteCount : Self.alignment
+      guard let start = CheckedSize.aligned(end, to: alignment), let end = CheckedSize.sum(start, byteCount) else {
+        return nil
+      }
+      return start..<end
+    }
+    let headByteCount = Self.headByteCount(nodes: blockByteCounts.count, tokens: tokens)
+    guard let headEnd = CheckedSize.sum(byteOffset, headByteCount),
+      let embeddings = part(after: headEnd, byteCount: embeddingByteCount)
+    else { return nil }
+    var blocks: [Range<Int>] = []
+    for byteCount in blockByteCounts {
+      guard let block = part(after: (blocks.last ?? embeddings).upperBound, byteCount: byteCount) else { return nil }
+      blocks.append(block)
+    }
+    guard let end = CheckedSize.aligned((blocks.last ?? embeddings).upperBound, to: Self.alignment) else { return nil }
+    head = byteOffset..<headEnd
+    self.embeddings = embeddings
+    self.blocks = blocks
+    self.end = end
+  }
+
+  /// The parts in their order; between them and after the last one is padding.
+  var parts: [Range<Int>] { [head, embeddings] + blocks }
+}

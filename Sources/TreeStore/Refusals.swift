@@ -1,0 +1,32 @@
+public import FileAccess
+
+// The names that a store, its manifests and its segments are refused with, as `Formats/tree-store.md` lists them.
+extension Refusal.Name {
+  public static let notAStore = Refusal.Name("not-a-store", .badInput)
+  public static let missingManifest = Refusal.Name("missing-manifest", .badInput)
+  public static let missingSegment = Refusal.Name("missing-segment", .badInput)
+  public static let badMagic = Refusal.Name("bad-magic", .badInput)
+  public static let newerVersion = Refusal.Name("newer-version", .badInput)
+  public static let unknownFeature = Refusal.Name("unknown-feature", .badInput)
+  public static let wrongLength = Refusal.Name("wrong-length", .badInput)
+  public static let digestMismatch = Refusal.Name("digest-mismatch", .badInput)
+  public static let malformedManifest = Refusal.Name("malformed-manifest", .badInput)
+  public static let malformedSegment = Refusal.Name("malformed-segment", .badInput)
+  public static let malformedConfiguration = Refusal.Name("malformed-configuration", .badInput)
+  public static let segmentMismatch = Refusal.Name("segment-mismatch", .badInput)
+  public static let checksumMismatch = Refusal.Name("checksum-mismatch", .badInput)
+  public static let malformedRecord = Refusal.Name("malformed-record", .badInput)
+  public static let malformedFrame = Refusal.Name("malformed-frame", .badInput)
+  public static let nonZeroPadding = Refusal.Name("non-zero-padding", .badInput)
+  public static let missingChunk = Refusal.Name("missing-chunk", .badInput)
+  public static let tokenCountMismatch = Refusal.Name("token-count-mismatch", .badInput)
+
+  public static let modelMismatch = Refusal.Name("model-mismatch", .badInput)
+  public static let configurationMismatch = Refusal.Name("configuration-mismatch", .badInput)
+
+  public static let invalidChunk = Refusal.Name("invalid-chunk", .badInput)
+  public static let documentNaming = Refusal.Name("invalid-document-name", .usage)
+  public static let documentExists = Refusal.Name("document-exists", .cannotCreate)
+  public static let missingDocument = Refusal.Name("missing-document", .missing)
+  public static let writerFailed = Refusal.Name("writer-failed", .inputOutput)
+}

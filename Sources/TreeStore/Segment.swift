@@ -1,0 +1,173 @@
+internal import ContextTrees
+internal import FileAccess
+internal import Synchronization
+
+/// An immutable file of chunk records with a sorted index, mapped.
+///
+/// Opening checks the header, the index and the footer; what a record holds is checked when it is first loaded.
+/// Safe to use from any thread.
+/// Format: `Formats/tree-store.md`, segments.
+public final class Segment: Sendable {
+  /// The first bytes of every segment.
+  public static var magic: [UInt8] { StoreFormat.segmentMagic }
+
+  static let fixedHeaderByteCount = 32
+  static let footerByteCount = 96
+
+  let file: MappedFile
+  let configuration: TreeStoreConfiguration
+  let salt: UInt64
+  let index: SegmentIndex
+  /// Bytes of the records: between the header and the index.
+  let records: Range<Int>
+  let totals: SegmentTotals
+  /// The SHA-256 over header, index and footer.
+  let closingDigest: Digest256
+  /// Which parts of a record have passed their checksums, by the record's place in the index.
+  private let verified = Mutex<[Int: [UInt64]]>([:])
+
+  var path: String { file.path }
+
+  /// Opens a segment by what it says of itself.
+  /// - Throws: `Refusal`, see `Formats/tree-store.md`, refusals.
+  init(opening path: String) throws(Refusal) {
+    let file = try MappedFile(path)
+    let minimum = Self.fixedHeaderByteCount + Self.footerByteCount
+    guard file.byteCount >= minimum else {
+      throw Refusal(.wrongLength, file: path, "has \(file.byteCount) bytes; a segment has at least \(minimum)")
+    }
+    var reader = ByteReader(file.bytes, file: path, structure: "header")
+    try StoreFormat.readPreamble(StoreFormat.segmentMagic, from: &reader, file: path)
+    salt = try reader.integer(UInt64.self)
+    configuration = try TreeStoreConfiguration(from: &reader, file: path)
+    let header = Self.header(configuration, salt: salt)
+    try reader.seek(to: 0)
+    // Whatever is not spelled as a writer spells it, padding included, is refused.
+    guard try reader.bytes(header.count) == header else {
+      throw Refusal(.malformedSegment, file: path, structure: "header", "is not in its canonical form")
+    }
+
+    let footerOffset = file.byteCount - Self.footerByteCount
+    var footer = ByteReader(
+      file.bytes.extracting(footerOffset..<file.byteCount), file: path, structure: "footer")
+    try footer.seek(to: 56)
+    guard try footer.bytes(8) == StoreFormat.footerMagic else {
+      throw Refusal(.badMagic, file: path, structure: "footer", "does not end as a segment of a tree store")
+    }
+    try footer.seek(to: 0)
+    let indexOffset = try footer.size()
+    totals = try SegmentTotals(from: &footer)
+    let claimedByteCount = try footer.size()
+    let zero = try footer.integer(UInt64.self)
+    guard claimedByteCount == file.byteCount,
+      let indexByteCount = CheckedSize.product(totals.chunkCount, SegmentIndex.entryByteCount),
+      CheckedSize.sum(indexOffset, indexByteCount) == footerOffset, indexOffset >= header.count
+    else {
+      throw Refusal(
+        .wrongLength, file: path, structure: "footer",
+        "\(totals.chunkCount) entries at byte \(indexOffset) do not make a file of \(file.byteCount) bytes")
+    }
+    guard zero == 0 else { throw Refusal(.nonZeroPadding, file: path, structure: "footer", "byte 48 to 55 are not 0") }
+
+    try footer.seek(to: 64)
+    guard let claimed = Digest256(bytes: try footer.bytes(32)) else {
+      throw Refusal(.truncated, file: path, structure: "footer", "has no digest")
+    }
+    var hasher = Hasher256()
+    hasher.update(header)
+    hasher.update(file.bytes.extracting(indexOffset..<file.byteCount - 32))
+    guard hasher.finalize() == claimed else {
+      throw Refusal(
+        .digestMismatch, file: path, structure: "index", "the SHA-256 of header, index and footer is not the footer's")
+    }
+    closingDigest = claimed
+    records = header.count..<indexOffset
+    index = SegmentIndex(in: file, at: indexOffset, count: totals.chunkCount)
+    self.file = file
+    try index.validate(records: records, chunkSize: configuration.shape.chunkSize)
+  }
+
+  /// Opens a segment that a manifest names.
+  /// - Throws: `Refusal` `segment-mismatch` when it is another one, `missing-segment`, and those of the other opening.
+  convenience init(_ reference: SegmentReference, in store: String, _ needed: TreeStoreConfiguration) throws(Refusal) {
+    let path = StoreFormat.segmentPath(store, reference.digest)
+    do {
+      try self.init(opening: path)
+    } catch {
+      guard error.name == .missingFile else { throw error }
+      throw Refusal(.missingSegment, file: path, "the manifest names it and it is not there")
+    }
+    guard file.byteCount == reference.byteCount else {
+      throw Refusal(
+        .segmentMismatch, file: path, "has \(file.byteCount) bytes; the manifest names \(reference.byteCount)")
+    }
+    guard closingDigest == reference.closingDigest, totals.chunkCount == reference.chunkCount else {
+      throw Refusal(.segmentMismatch, file: path, "is not the segment that the manifest names")
+    }
+    try configuration.require(needed, file: path)
+  }
+
+  static func header(_ configuration: TreeStoreConfiguration, salt: UInt64) -> [UInt8] {
+    var writer = ByteWriter()
+    StoreFormat.writePreamble(StoreFormat.segmentMagic, into: &writer)
+    writer.integer(salt)
+    writer.append(configuration.encoded)
+    writer.pad(to: RecordLayout.alignment)
+    return writer.bytes
+  }
+
+  /// The checksum of a part of the file at its place.
+  func checksum(of range: Range<Int>, at place: BlockPlace) -> BlockChecksum {
+    let file = file
+    return place.checksum(of: file.bytes.extracting(range))
+  }
+
+  /// Runs a check once for each part of each record, for as long as the segment is open.
+  /// - Parameter part: 0 the head, 1 the key, 2 the embeddings, 3 + i the i-th node's block.
+  func verifyOnce(_ place: Int, part: Int, check: () throws(Refusal) -> Void) throws(Refusal) {
+    let (word, bit) = (part / 64, UInt64(1) << UInt64(part % 64))
+    let isVerified = verified.withLock { bits in
+      guard let words = bits[place], words.count > word else { return false }
+      return words[word] & bit != 0
+    }
+    if isVerified { return }
+    try check()
+    verified.withLock { bits in
+      var words = bits[place] ?? []
+      while words.count <= word { words.append(0) }
+      words[word] |= bit
+      bits[place] = words
+    }
+  }
+}
+
+extension Segment {
+  /// The next load of a record checks it again.
+  func forgetVerified(_ place: Int) {
+    verified.withLock { bits in _ = bits.removeValue(forKey: place) }
+  }
+}
+
+/// What a segment's footer sums up.
+struct SegmentTotals: Equatable {
+  var chunkCount = 0
+  var tokenCount = 0
+  /// Bytes of all node blocks as the kernels read them.
+  var blockByteCount = 0
+  /// Bytes of all node blocks as stored.
+  var storedBlockByteCount = 0
+
+  init() {}
+
+  @_lifetime(reader: copy reader)
+  init(from reader: inout ByteReader) throws(Refusal) {
+    chunkCount = try reader.size()
+    tokenCount = try reader.size()
+    blockByteCount = try reader.size()
+    storedBlockByteCount = try reader.size()
+  }
+
+  func write(into writer: inout ByteWriter) {
+    for number in [chunkCount, tokenCount, blockByteCount, storedBlockByteCount] { writer.integer(UInt64(number)) }
+  }
+}

@@ -1,0 +1,100 @@
+internal import FileAccess
+
+/// What a segment's index knows of a chunk.
+struct SegmentEntry: Equatable {
+  let key: ChunkKey
+  /// Of the record; a multiple of 64.
+  let byteOffset: Int
+  let tokenCount: Int
+  /// Of the record with its padding; a multiple of 64.
+  let byteCount: Int
+  let headChecksum: BlockChecksum
+
+  func write(into writer: inout ByteWriter) {
+    key.write(into: &writer)
+    writer.integer(UInt64(byteOffset))
+    writer.integer(UInt32(tokenCount))
+    writer.integer(UInt32(byteCount / RecordLayout.alignment))
+    writer.integer(headChecksum.low)
+    writer.integer(headChecksum.high)
+  }
+}
+
+/// The sorted index of a mapped segment. A million entries are searched where they lie; none is parsed beforehand.
+/// Format: `Formats/tree-store.md`, segment index.
+struct SegmentIndex: Sendable {
+  static let entryByteCount = 64
+
+  let file: MappedFile
+  /// Of the first entry.
+  let byteOffset: Int
+  let count: Int
+
+  /// - Precondition: the index lies in the file.
+  init(in file: MappedFile, at byteOffset: Int, count: Int) {
+    precondition(byteOffset >= 0 && count >= 0 && byteOffset <= file.byteCount)
+    precondition(count <= (file.byteCount - byteOffset) / Self.entryByteCount)
+    self.file = file
+    self.byteOffset = byteOffset
+    self.count = count
+  }
+
+  func key(at place: Int) -> ChunkKey {
+    ChunkKey(file.bytes, at: byteOffset + place * Self.entryByteCount)
+  }
+
+  /// - Precondition: `place` is in the index.
+  func entry(at place: Int) -> SegmentEntry {
+    precondition((0..<count).contains(place))
+    let start = byteOffset + place * Self.entryByteCount
+    let bytes = file.bytes
+    func word(_ byteOffset: Int) -> UInt64 {
+      unsafe UInt64(littleEndian: bytes.unsafeLoadUnaligned(fromByteOffset: start + byteOffset, as: UInt64.self))
+    }
+    return SegmentEntry(
+      key: ChunkKey(bytes, at: start), byteOffset: Int(clamping: word(32)),
+      tokenCount: Int(word(40) & 0xFFFF_FFFF), byteCount: Int(word(40) >> 32) * RecordLayout.alignment,
+      headChecksum: BlockChecksum(high: word(56), low: word(48)))
+  }
+
+  /// Binary search.
+  func place(of key: ChunkKey) -> Int? {
+    var low = 0
+    var high = count
+    while low < high {
+      let middle = low + (high - low) / 2
+      if self.key(at: middle) < key { low = middle + 1 } else { high = middle }
+    }
+    return low < count && self.key(at: low) == key ? low : nil
+  }
+
+  /// Checks that the keys ascend and that every record lies among the records.
+  /// - Parameter records: the bytes between the header and the index.
+  /// - Throws: `Refusal` `malformed-segment`.
+  func validate(records: Range<Int>, chunkSize: Int) throws(Refusal) {
+    var total = 0
+    var previous: ChunkKey?
+    for place in 0..<count {
+      let entry = entry(at: place)
+      func malformed(_ fault: String) -> Refusal {
+        Refusal(.malformedSegment, file: file.path, structure: "index, entry \(place)", fault)
+      }
+      if let previous, previous >= entry.key { throw malformed("the keys do not ascend") }
+      previous = entry.key
+      guard (1...chunkSize).contains(entry.tokenCount) else {
+        throw malformed("a chunk of \(entry.tokenCount) tokens; the chunk size is \(chunkSize)")
+      }
+      guard entry.byteOffset % RecordLayout.alignment == 0, entry.byteOffset >= records.lowerBound,
+        let end = CheckedSize.sum(entry.byteOffset, entry.byteCount), end <= records.upperBound, entry.byteCount > 0
+      else { throw malformed("the record does not lie among the records") }
+      // Records that do not overlap add up to the records' bytes; `verify` looks at their order too.
+      total += entry.byteCount
+      guard total <= records.count else { throw malformed("records overlap") }
+    }
+    guard total == records.count else {
+      throw Refusal(
+        .malformedSegment, file: file.path, structure: "index",
+        "the records have \(total) bytes of \(records.count)")
+    }
+  }
+}

@@ -1,0 +1,158 @@
+public import CanonicalJSON
+internal import ContextTrees
+public import FileAccess
+
+/// What a segment says of itself, without its store. Its blocks are not checked.
+public struct SegmentInspection: Sendable {
+  public struct Chunk: Sendable {
+    public let key: ChunkKey
+    public let tokenCount: Int
+    public let nodeCount: Int
+    /// Of the record in the file.
+    public let byteOffset: Int
+    public let byteCount: Int
+    /// Of the node blocks, by what they are compressed with.
+    public let blockCounts: [Compression: Int]
+  }
+
+  public let path: String
+  public let byteCount: Int
+  public let salt: UInt64
+  public let configuration: TreeStoreConfiguration
+  public let tokenCount: Int
+  public let blockByteCount: Int
+  public let storedBlockByteCount: Int
+  /// By ascending key.
+  public let chunks: [Chunk]
+
+  public var json: JSONValue {
+    .members([
+      "path": .string(path), "kind": .string("tree-store-segment"),
+      "format_version": .string("\(StoreFormat.majorVersion).\(StoreFormat.minorVersion)"),
+      "byte_count": .integer(byteCount), "salt": .string(String(salt, radix: 16)),
+      "configuration": configuration.json, "token_count": .integer(tokenCount),
+      "block_byte_count": .integer(blockByteCount), "stored_block_byte_count": .integer(storedBlockByteCount),
+      "chunks": .array(
+        chunks.map { chunk in
+          .members([
+            "key": .string(chunk.key.description), "token_count": .integer(chunk.tokenCount),
+            "node_count": .integer(chunk.nodeCount), "byte_offset": .integer(chunk.byteOffset),
+            "byte_count": .integer(chunk.byteCount),
+            "blocks": .object(
+              Compression.allCases.compactMap { kind in
+                chunk.blockCounts[kind].map { JSONValue.Member("\(kind)", .integer($0)) }
+              }),
+          ])
+        }),
+    ])
+  }
+
+  /// A few lines for people, then a line for each chunk.
+  public var text: String {
+    var lines = [
+      "\(path): tree store segment, format \(StoreFormat.majorVersion).\(StoreFormat.minorVersion)",
+      "\(byteCount) bytes, \(chunks.count) chunks of \(tokenCount) tokens in all",
+      "blocks: \(storedBlockByteCount) bytes stored of \(blockByteCount)",
+      configuration.text,
+    ]
+    lines += chunks.map { chunk in
+      let kinds = Compression.allCases.compactMap { kind in chunk.blockCounts[kind].map { "\($0) \(kind)" } }
+      return
+        "\(chunk.key.short)  \(chunk.tokenCount) tokens, \(chunk.nodeCount) nodes (\(kinds.joined(separator: ", "))), "
+        + "\(chunk.byteCount) bytes at \(chunk.byteOffset)"
+    }
+    return lines.joined(separator: "\n")
+  }
+}
+
+extension Segment {
+  /// Describes a segment's file, wherever it lies.
+  /// - Throws: `Refusal`, see `Formats/tree-store.md`, refusals.
+  public static func inspect(_ path: String) throws(Refusal) -> SegmentInspection {
+    let segment = try Segment(opening: path)
+    var chunks: [SegmentInspection.Chunk] = []
+    for place in 0..<segment.index.count {
+      let entry = segment.index.entry(at: place)
+      let chunk = try StoredChunk(in: segment, at: place)
+      chunks.append(
+        SegmentInspection.Chunk(
+          key: entry.key, tokenCount: entry.tokenCount, nodeCount: chunk.entries.count, byteOffset: entry.byteOffset,
+          byteCount: entry.byteCount,
+          blockCounts: Dictionary(chunk.entries.map { ($0.compression, 1) }, uniquingKeysWith: +)))
+    }
+    return SegmentInspection(
+      path: path, byteCount: segment.file.byteCount, salt: segment.salt, configuration: segment.configuration,
+      tokenCount: segment.totals.tokenCount, blockByteCount: segment.totals.blockByteCount,
+      storedBlockByteCount: segment.totals.storedBlockByteCount, chunks: chunks)
+  }
+}
+
+extension TreeStoreConfiguration {
+  public var json: JSONValue {
+    .members([
+      "model_identity": .string(modelIdentity.description), "chunk_size": .integer(shape.chunkSize),
+      "tree_depth": .integer(shape.depth), "leaf_ratio": .integer(shape.leafRatio),
+      "layers": .integer(layout.layerCount), "kv_heads": .integer(layout.kvHeadCount),
+      "head_dim": .integer(layout.headDim), "row_encoding": .string("\(layout.encoding)"),
+      "embedding_size": .integer(embeddingSize), "row_numerics": .string(rowNumerics),
+    ])
+  }
+
+  /// One line for people.
+  public var text: String {
+    "model \(modelIdentity.description.prefix(12)), "
+      + fields.map { "\($0.name) \($0.value)" }.joined(separator: ", ")
+  }
+}
+
+extension StoreStatistics {
+  public var json: JSONValue {
+    .members([
+      "documents": .integer(documents), "chunks": .integer(chunks), "unique_chunks": .integer(uniqueChunks),
+      "tokens": .integer(tokens), "segments": .integer(segments), "live_byte_count": .integer(liveByteCount),
+      "dead_byte_count": .integer(deadByteCount), "total_byte_count": .integer(totalByteCount),
+      "block_byte_count": .integer(blockByteCount), "stored_block_byte_count": .integer(storedBlockByteCount),
+    ])
+  }
+}
+
+extension TreeStore {
+  /// What the generation holds: configuration, statistics, segments and documents.
+  public var json: JSONValue {
+    .members([
+      "path": .string(path), "kind": .string("tree-store"), "generation": .integer(generation),
+      "configuration": configuration.json, "statistics": statistics.json,
+      "segments": .array(
+        manifest.segments.map { segment in
+          .members([
+            "digest": .string(segment.digest.description), "byte_count": .integer(segment.byteCount),
+            "chunk_count": .integer(segment.chunkCount),
+          ])
+        }),
+      "documents": .array(documents.map(\.json)),
+    ])
+  }
+
+  /// A few lines for people, then a line for each document.
+  public var text: String {
+    let statistics = statistics
+    var lines = [
+      "\(path): tree store, generation \(generation)", configuration.text,
+      "\(statistics.documents) documents, \(statistics.tokens) tokens, \(statistics.uniqueChunks) chunks stored",
+      "\(statistics.totalByteCount) bytes in \(statistics.segments) segments and the manifest; records: "
+        + "\(statistics.liveByteCount) needed, \(statistics.deadByteCount) not",
+    ]
+    lines += documents.map { "\($0.name): \($0.tokenCount) tokens, \($0.chunks.count) chunks" }
+    return lines.joined(separator: "\n")
+  }
+}
+
+extension StoredDocument {
+  public var json: JSONValue {
+    .members([
+      "name": .string(name), "text_sha256": .string(textDigest.description),
+      "text_byte_count": .integer(textByteCount), "token_count": .integer(tokenCount),
+      "chunks": .array(chunks.map { .string($0.description) }),
+    ])
+  }
+}

@@ -1,0 +1,142 @@
+internal import ContextTrees
+internal import FileAccess
+
+/// A node's block as it goes into a segment.
+struct StoredBlock {
+  let bytes: NodeBlock
+  let compression: Compression
+
+  /// A block that compression does not shorten is stored as it is.
+  init(_ block: NodeBlock, compression: Compression) {
+    // LZ4 takes a little less than 2^31 bytes.
+    if compression != .none, block.byteCount < 1 << 30 {
+      let compressed = compression.compress(block.bytes)
+      if compressed.count < block.byteCount {
+        bytes = NodeBlock(bytes: compressed)
+        self.compression = compression
+        return
+      }
+    }
+    bytes = block
+    self.compression = .none
+  }
+
+  init(stored bytes: NodeBlock, compression: Compression) {
+    self.bytes = bytes
+    self.compression = compression
+  }
+}
+
+/// Writes a segment from its first byte to its last: only the index stays in memory.
+/// Format: `Formats/tree-store.md`, segments.
+struct SegmentWriter: ~Copyable {
+  private var file: PublishedFile
+  private var hasher = Hasher256()
+  private let configuration: TreeStoreConfiguration
+  private let header: [UInt8]
+  private let salt: UInt64
+  private var entries: [SegmentEntry] = []
+  private var totals = SegmentTotals()
+
+  /// Bytes written so far.
+  var byteCount: Int { file.byteCount }
+
+  init(in store: String, _ configuration: TreeStoreConfiguration, salt: UInt64) throws(Refusal) {
+    let header = Segment.header(configuration, salt: salt)
+    var file = try PublishedFile(creating: "\(store)/\(StoreFormat.segmentsName)/segment", mode: 0o400)
+    try file.append(header)
+    hasher.update(header)
+    self.configuration = configuration
+    self.salt = salt
+    self.header = header
+    self.file = file
+  }
+
+  private mutating func append(_ bytes: [UInt8]) throws(Refusal) {
+    try unsafe append(bytes.span.bytes)
+  }
+
+  private mutating func append(_ bytes: RawSpan) throws(Refusal) {
+    hasher.update(bytes)
+    try file.append(bytes)
+  }
+
+  private mutating func pad(to byteOffset: Int) throws(Refusal) {
+    if byteOffset > file.byteCount { try append([UInt8](repeating: 0, count: byteOffset - file.byteCount)) }
+  }
+
+  /// Appends a chunk's record.
+  /// - Precondition: the embeddings and blocks are those of a tree of this configuration.
+  mutating func append(
+    _ key: ChunkKey, tokens: [Int32], embeddings: [Float], blocks: [StoredBlock]
+  ) throws(Refusal) {
+    let tree = ContextTree(shape: configuration.shape, tokenCount: tokens.count)
+    let start = file.byteCount
+    guard
+      let layout = RecordLayout(
+        at: start, tokens: tokens.count, embeddingByteCount: embeddings.count * 4,
+        blockByteCounts: blocks.map(\.bytes.byteCount)),
+      UInt32(exactly: (layout.end - start) / RecordLayout.alignment) != nil
+    else { throw Refusal(.invalidChunk, file: file.path, structure: "chunk \(key.short)", "is too large") }
+
+    var head = ByteWriter()
+    key.write(into: &head)
+    head.integer(UInt32(tokens.count))
+    head.integer(UInt32(tree.nodes.count))
+    head.integer(UInt64(0))
+    let checksum = unsafe BlockPlace(salt: salt, key: key, kind: .embeddings).checksum(of: embeddings.span.bytes)
+    head.integer(checksum.low)
+    head.integer(checksum.high)
+    for (node, block) in zip(tree.nodes, blocks) {
+      let place = BlockPlace(salt: salt, key: key, kind: .rows, node: node.number)
+      NodeEntry(
+        byteCount: block.bytes.byteCount, compression: block.compression,
+        checksum: place.checksum(of: block.bytes.bytes)
+      ).write(into: &head)
+      totals.blockByteCount += configuration.layout.byteCount(rows: node.rowCount)
+      totals.storedBlockByteCount += block.bytes.byteCount
+    }
+    for token in tokens { head.integer(token) }
+    let headBytes = head.bytes
+
+    try append(headBytes)
+    try pad(to: layout.embeddings.lowerBound)
+    try unsafe append(embeddings.span.bytes)
+    for (range, block) in zip(layout.blocks, blocks) {
+      try pad(to: range.lowerBound)
+      try append(block.bytes.bytes)
+    }
+    try pad(to: layout.end)
+
+    entries.append(
+      SegmentEntry(
+        key: key, byteOffset: start, tokenCount: tokens.count, byteCount: layout.end - start,
+        headChecksum: unsafe BlockPlace(salt: salt, key: key, kind: .head).checksum(of: headBytes.span.bytes)))
+    totals.chunkCount += 1
+    totals.tokenCount += tokens.count
+  }
+
+  /// Writes index and footer and makes the segment durable under its name.
+  /// - Returns: what a manifest says of it.
+  mutating func publish() throws(Refusal) -> SegmentReference {
+    let indexOffset = file.byteCount
+    var writer = ByteWriter()
+    for entry in entries.sorted(by: { $0.key < $1.key }) { entry.write(into: &writer) }
+    let end = indexOffset + writer.bytes.count + Segment.footerByteCount
+    writer.integer(UInt64(indexOffset))
+    totals.write(into: &writer)
+    writer.integer(UInt64(end))
+    writer.integer(UInt64(0))
+    writer.append(StoreFormat.footerMagic)
+    var closing = Hasher256()
+    closing.update(header)
+    closing.update(writer.bytes)
+    let closingDigest = closing.finalize()
+    writer.append(closingDigest.bytes)
+    try append(writer.bytes)
+    let digest = hasher.finalize()
+    try file.publish(as: "\(digest)\(StoreFormat.segmentSuffix)")
+    return SegmentReference(
+      digest: digest, closingDigest: closingDigest, byteCount: end, chunkCount: totals.chunkCount)
+  }
+}

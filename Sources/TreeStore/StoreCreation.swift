@@ -1,0 +1,103 @@
+internal import ContextTrees
+internal import FileAccess
+
+/// What a writer does to a store's directory besides adding files.
+/// Format: `Formats/tree-store.md`, directory.
+enum StoreCreation {
+  /// Takes a store's lock; makes the directory when there is a configuration to create a store with.
+  static func lock(_ path: String, creating configuration: TreeStoreConfiguration?) throws(Refusal) -> FileLock {
+    switch Directory.exists(path) {
+    case .directory:
+      let names = try Directory.names(in: path)
+      // Nothing is written into a directory that is neither a store nor a beginning of one.
+      guard
+        names.contains(where: { StoreFormat.generation($0) != nil }) || configuration != nil && names.allSatisfy(isOurs)
+      else { throw Refusal(.notAStore, file: path, "the directory has no manifest") }
+    case nil:
+      guard configuration != nil else { throw Refusal(.missingFile, file: path, "there is no store here") }
+      try Directory.create(path, mode: 0o700)
+      try Directory.synchronize(Directory.split(path).directory)
+    default:
+      throw Refusal(.notADirectory, file: path, "a store is a directory")
+    }
+    return try FileLock(exclusive: "\(path)/\(StoreFormat.lockName)")
+  }
+
+  private static func isOurs(_ name: String) -> Bool {
+    name == StoreFormat.lockName || name == StoreFormat.segmentsName || isPartial(name)
+  }
+
+  private static func isPartial(_ name: String) -> Bool {
+    name.hasPrefix(".") && name.hasSuffix(StoreFormat.partialSuffix)
+  }
+
+  /// Makes the first generation, which is empty. The caller has the lock.
+  static func create(_ path: String, _ configuration: TreeStoreConfiguration) throws(Refusal) {
+    let segments = "\(path)/\(StoreFormat.segmentsName)"
+    try Directory.create(segments, mode: 0o700)
+    // The first manifest comes before the first segment, so segments without one are what is left of a damaged store.
+    if let name = try Directory.names(in: segments).first(where: { $0.hasSuffix(StoreFormat.segmentSuffix) }) {
+      throw Refusal(.missingManifest, file: path, "has segment \(name.prefix(12)) and no manifest")
+    }
+    try Directory.synchronize(path)
+    let manifest = Manifest(generation: 1, previous: nil, configuration: configuration, segments: [], documents: [])
+    _ = try manifest.publish(in: path)
+  }
+
+  // Removal frees space and changes no content, so one that fails is left to the next writer.
+
+  /// Removes what killed writers left. The caller has the lock.
+  static func removePartialFiles(_ path: String) {
+    for directory in [path, "\(path)/\(StoreFormat.segmentsName)"] {
+      for name in (try? Directory.names(in: directory)) ?? [] where isPartial(name) {
+        try? Directory.removeFile("\(directory)/\(name)")
+      }
+    }
+  }
+
+  static func removeManifests(_ path: String, before generation: Int) {
+    for old in (try? StoreFormat.generations(in: path)) ?? [] where old < generation {
+      try? Directory.removeFile("\(path)/\(StoreFormat.manifestName(old))")
+    }
+  }
+
+  /// Removes segments that no manifest names.
+  /// - Returns: the bytes freed.
+  static func removeSegments(_ path: String, except digests: [Digest256]) throws(Refusal) -> Int {
+    let directory = "\(path)/\(StoreFormat.segmentsName)"
+    let kept = Set(digests.map { "\($0)\(StoreFormat.segmentSuffix)" })
+    var freed = 0
+    for name in try Directory.names(in: directory)
+    where name.hasSuffix(StoreFormat.segmentSuffix) && !kept.contains(name) {
+      let segment = "\(directory)/\(name)"
+      let byteCount = try SequentialFile(segment, followingLinks: false).byteCount
+      try Directory.removeFile(segment)
+      freed += byteCount
+    }
+    return freed
+  }
+}
+
+extension TreeStoreConfiguration {
+  /// - Throws: `Refusal` `invalid-chunk`.
+  func validate(_ chunk: EncodedChunk, file: String) throws(Refusal) {
+    func invalid(_ fault: String) -> Refusal { Refusal(.invalidChunk, file: file, structure: "encoded chunk", fault) }
+    guard (1...shape.chunkSize).contains(chunk.tokens.count) else {
+      throw invalid("has \(chunk.tokens.count) tokens; the chunk size is \(shape.chunkSize)")
+    }
+    let nodes = ContextTree(shape: shape, tokenCount: chunk.tokens.count).nodes
+    guard chunk.embeddings.count == nodes.count * embeddingSize else {
+      throw invalid("has \(chunk.embeddings.count) embedding numbers for \(nodes.count) nodes of \(embeddingSize)")
+    }
+    guard chunk.embeddings.allSatisfy(\.isFinite) else { throw invalid("an embedding is not finite") }
+    guard chunk.blocks.count == nodes.count else {
+      throw invalid("has \(chunk.blocks.count) blocks for \(nodes.count) nodes")
+    }
+    for (node, block) in zip(nodes, chunk.blocks) {
+      let byteCount = layout.byteCount(rows: node.rowCount)
+      guard block.byteCount == byteCount else {
+        throw invalid("the block of node \(node.number) has \(block.byteCount) bytes, not \(byteCount)")
+      }
+    }
+  }
+}

@@ -1,0 +1,74 @@
+internal import FileAccess
+
+/// What all files of a store have in common.
+/// Format: `Formats/tree-store.md`, preamble.
+enum StoreFormat {
+  static let majorVersion: UInt16 = 1
+  static let minorVersion: UInt16 = 0
+  /// Bits whose meaning a reader must know. There are none yet.
+  static let knownFeatures: UInt64 = 0
+
+  // A byte that is not text, the kind, and the line ends and the end-of-file mark that a careless transfer changes.
+  static let segmentMagic: [UInt8] = [0x89, 0x54, 0x53, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]
+  static let manifestMagic: [UInt8] = [0x89, 0x54, 0x53, 0x4D, 0x0D, 0x0A, 0x1A, 0x0A]
+  static let footerMagic: [UInt8] = [0x89, 0x54, 0x53, 0x45, 0x0D, 0x0A, 0x1A, 0x0A]
+
+  static let lockName = "LOCK"
+  static let segmentsName = "segments"
+  static let segmentSuffix = ".seg"
+  static let partialSuffix = ".partial"
+
+  private static let manifestPrefix = "MANIFEST-"
+  private static let generationDigits = 16
+
+  static func manifestName(_ generation: Int) -> String {
+    let digits = String(generation)
+    return manifestPrefix + String(repeating: "0", count: generationDigits - digits.utf8.count) + digits
+  }
+
+  /// The generation of a manifest's name; nil for every other name.
+  static func generation(_ name: String) -> Int? {
+    guard name.hasPrefix(manifestPrefix), let generation = Int(name.dropFirst(manifestPrefix.count)),
+      (1..<10_000_000_000_000_000).contains(generation), manifestName(generation) == name
+    else { return nil }
+    return generation
+  }
+
+  /// The generations in a store's directory, ascending.
+  static func generations(in path: String) throws(Refusal) -> [Int] {
+    try Directory.names(in: path).compactMap(generation)
+  }
+
+  static func segmentPath(_ store: String, _ digest: Digest256) -> String {
+    "\(store)/\(segmentsName)/\(digest)\(segmentSuffix)"
+  }
+
+  static func writePreamble(_ magic: [UInt8], into writer: inout ByteWriter) {
+    writer.append(magic)
+    writer.integer(majorVersion)
+    writer.integer(minorVersion)
+    writer.integer(UInt32(0))
+    writer.integer(knownFeatures)
+  }
+
+  /// Reads the first 24 bytes of a manifest or a segment.
+  @_lifetime(reader: copy reader)
+  static func readPreamble(_ magic: [UInt8], from reader: inout ByteReader, file: String) throws(Refusal) {
+    guard try reader.bytes(magic.count) == magic else {
+      throw Refusal(.badMagic, file: file, "does not start as a file of a tree store")
+    }
+    let major = try reader.integer(UInt16.self)
+    let minor = try reader.integer(UInt16.self)
+    guard major == majorVersion, minor <= minorVersion else {
+      throw Refusal(
+        .newerVersion, file: file,
+        "has format version \(major).\(minor); version \(majorVersion).\(minorVersion) is read here")
+    }
+    _ = try reader.integer(UInt32.self)
+    let features = try reader.integer(UInt64.self)
+    guard features & ~knownFeatures == 0 else {
+      let unknown = (0..<64).filter { (features & ~knownFeatures) >> $0 & 1 == 1 }
+      throw Refusal(.unknownFeature, file: file, "needs feature \(unknown[0]), which is not known here")
+    }
+  }
+}

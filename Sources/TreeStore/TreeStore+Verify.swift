@@ -1,0 +1,127 @@
+internal import ContextTrees
+public import FileAccess
+
+extension TreeStore {
+  /// Reads every byte of the generation and checks it: digests of files, checksums, padding, frames, keys, and that
+  /// every document has its chunks.
+  /// - Parameter progress: bytes done and bytes in all; called now and then.
+  /// - Throws: `Refusal` for the first fault.
+  public func verify(progress: (Int, Int) -> Void) throws(Refusal) {
+    let total = segments.reduce(manifest.encoded.count) { $0 + $1.file.byteCount }
+    var done = 0
+    try verifyManifest(generation, is: manifestDigest, "has changed since it was opened")
+    if let previous = manifest.previous {
+      try verifyManifest(generation - 1, is: previous, "is not the generation that the next one follows")
+    }
+    done += manifest.encoded.count
+    progress(done, total)
+    for (segment, reference) in zip(segments, manifest.segments) {
+      try segment.verify(digest: reference.digest) { progress(done + $0, total) }
+      done += segment.file.byteCount
+    }
+    try verifyDocuments()
+  }
+
+  /// A generation that a writer has removed meanwhile cannot be wrong.
+  private func verifyManifest(_ generation: Int, is expected: Digest256, _ fault: String) throws(Refusal) {
+    let digest: Digest256
+    do {
+      (_, digest) = try Manifest.read(generation, in: path)
+    } catch {
+      guard error.name == .missingFile else { throw error }
+      return
+    }
+    guard digest == expected else {
+      throw Refusal(.digestMismatch, file: "\(path)/\(StoreFormat.manifestName(generation))", fault)
+    }
+  }
+
+  private func verifyDocuments() throws(Refusal) {
+    for document in documents {
+      var tokenCount = 0
+      for key in document.chunks {
+        guard let count = segments.tokenCount(of: key) else {
+          throw Refusal(
+            .missingChunk, file: path, structure: "document \"\(document.name)\"",
+            "chunk \(key.short) is in no segment")
+        }
+        tokenCount += count
+      }
+      guard tokenCount == document.tokenCount else {
+        throw Refusal(
+          .tokenCountMismatch, file: path, structure: "document \"\(document.name)\"",
+          "has \(document.tokenCount) tokens and chunks of \(tokenCount)")
+      }
+    }
+  }
+}
+
+extension [Segment] {
+  /// - Returns: nil when no segment has the chunk.
+  func tokenCount(of key: ChunkKey) -> Int? {
+    for segment in self {
+      if let place = segment.index.place(of: key) { return segment.index.entry(at: place).tokenCount }
+    }
+    return nil
+  }
+}
+
+extension Segment {
+  /// Reads the whole file once, from its first byte to its last.
+  /// - Parameter digest: the one that names the file.
+  func verify(digest: Digest256, progress: (Int) -> Void) throws(Refusal) {
+    let file = file
+    var hasher = Hasher256()
+    hasher.update(file.bytes.extracting(0..<records.lowerBound))
+    var totals = SegmentTotals()
+    var end = records.lowerBound
+    let order = (0..<index.count).map { (place: $0, entry: index.entry(at: $0)) }
+      .sorted { $0.entry.byteOffset < $1.entry.byteOffset }
+    for (place, entry) in order {
+      guard entry.byteOffset == end else {
+        throw Refusal(
+          .malformedSegment, file: path, structure: "index, entry \(place)",
+          "the record starts at byte \(entry.byteOffset), not where the one before ends, \(end)")
+      }
+      end += entry.byteCount
+      hasher.update(file.bytes.extracting(entry.byteOffset..<end))
+      try verify(place, into: &totals)
+      progress(end)
+    }
+    hasher.update(file.bytes.extracting(records.upperBound..<file.byteCount))
+    guard totals == self.totals else {
+      throw Refusal(.malformedSegment, file: path, structure: "footer", "the sums are not those of the records")
+    }
+    guard hasher.finalize() == digest else {
+      throw Refusal(.digestMismatch, file: path, "the SHA-256 of the file is not its name")
+    }
+    progress(file.byteCount)
+  }
+
+  private func verify(_ place: Int, into totals: inout SegmentTotals) throws(Refusal) {
+    // What a reader checked earlier is checked again: a page may have been read from the disk anew.
+    forgetVerified(place)
+    let chunk = try StoredChunk(in: self, at: place)
+    let file = file
+    var end = chunk.layout.head.lowerBound
+    for part in chunk.layout.parts + [chunk.layout.end..<chunk.layout.end] {
+      if let offset = file.bytes.extracting(end..<part.lowerBound).firstNonZeroOffset {
+        throw Refusal(
+          .nonZeroPadding, file: path, structure: "chunk \(chunk.key.short)", "byte \(end + offset) is not 0")
+      }
+      end = part.upperBound
+    }
+    for node in chunk.tree.nodes {
+      let embedding = try chunk.embedding(of: node)
+      guard embedding.allSatisfy(\.isFinite) else {
+        throw Refusal(
+          .malformedRecord, file: path, structure: "chunk \(chunk.key.short), node \(node.number)",
+          "the embedding has a number that is not finite")
+      }
+      totals.blockByteCount += try chunk.block(of: node).byteCount
+      totals.storedBlockByteCount += try chunk.storedBlock(of: node).byteCount
+    }
+    totals.chunkCount += 1
+    totals.tokenCount += chunk.tokens.count
+  }
+}

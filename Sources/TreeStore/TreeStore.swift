@@ -1,0 +1,146 @@
+public import FileAccess
+
+/// One generation of a store of context trees, pinned and mapped. Safe to use from any thread.
+///
+/// Reading takes no lock and writes nothing, so it works on read-only media and beside a writer: what a writer commits
+/// later is seen by those who open the store later.
+/// Format: `Formats/tree-store.md`.
+public final class TreeStore: Sendable {
+  /// As the caller named it.
+  public let path: String
+  let manifest: Manifest
+  let manifestDigest: Digest256
+  let segments: [Segment]
+
+  /// Opens the newest generation.
+  /// - Throws: `Refusal` `missing-file` when nothing is there, `not-a-store`, and those of damaged stores
+  ///   (`Formats/tree-store.md`, refusals). An older generation is never taken for a damaged newest one.
+  public init(opening path: String) throws(Refusal) {
+    var generation = try Self.newestGeneration(path)
+    while true {
+      do {
+        let (manifest, digest) = try Manifest.read(generation, in: path)
+        segments = try Self.open(manifest, in: path)
+        self.manifest = manifest
+        manifestDigest = digest
+        self.path = path
+        return
+      } catch {
+        // A writer may have removed this generation's files after it committed a newer one.
+        guard error.name == .missingFile || error.name == .missingSegment else { throw error }
+        let newest = try Self.newestGeneration(path)
+        guard newest > generation else { throw error }
+        generation = newest
+      }
+    }
+  }
+
+  private static func newestGeneration(_ path: String) throws(Refusal) -> Int {
+    guard let kind = Directory.exists(path) else { throw Refusal(.missingFile, file: path, "there is no store here") }
+    guard kind == .directory else { throw Refusal(.notADirectory, file: path, "a store is a directory") }
+    guard let newest = try StoreFormat.generations(in: path).last else {
+      throw Refusal(.notAStore, file: path, "the directory has no manifest")
+    }
+    return newest
+  }
+
+  static func open(_ manifest: Manifest, in path: String) throws(Refusal) -> [Segment] {
+    var segments: [Segment] = []
+    for reference in manifest.segments {
+      segments.append(try Segment(reference, in: path, manifest.configuration))
+    }
+    return segments
+  }
+
+  public var configuration: TreeStoreConfiguration { manifest.configuration }
+
+  /// Counts commits from 1 on.
+  public var generation: Int { manifest.generation }
+
+  /// - Throws: `Refusal` `model-mismatch` when another model encoded the chunks, `configuration-mismatch` when trees
+  ///   or rows are of another form.
+  public func require(_ configuration: TreeStoreConfiguration) throws(Refusal) {
+    try self.configuration.require(configuration, file: path)
+  }
+
+  /// Sorted by the bytes of their names.
+  public var documents: [StoredDocument] { manifest.documents }
+
+  public func document(named name: String) -> StoredDocument? {
+    let (place, isThere) = documents.place(of: name)
+    return isThere ? documents[place] : nil
+  }
+
+  /// The key of a chunk in this store.
+  public func chunkKey(tokens: [Int32]) -> ChunkKey { configuration.chunkKey(tokens: tokens) }
+
+  /// A chunk's tree.
+  /// - Returns: nil when the store does not have it.
+  /// - Throws: `Refusal` `checksum-mismatch` or `malformed-record` when it has it damaged: it can be encoded again.
+  public func chunk(_ key: ChunkKey) throws(Refusal) -> StoredChunk? {
+    for segment in segments {
+      if let place = segment.index.place(of: key) { return try StoredChunk(in: segment, at: place) }
+    }
+    return nil
+  }
+}
+
+/// What a store holds and how much of the disk it takes.
+public struct StoreStatistics: Sendable, Hashable {
+  public var documents = 0
+  /// In documents, counted as often as they are named.
+  public var chunks = 0
+  /// In segments, whether a document names them or not.
+  public var uniqueChunks = 0
+  /// Of documents.
+  public var tokens = 0
+  public var segments = 0
+  /// Records that documents need.
+  public var liveByteCount = 0
+  /// Records that no document needs, or that another segment has too: `collectGarbage` can remove them.
+  public var deadByteCount = 0
+  /// The manifest and its segments.
+  public var totalByteCount = 0
+  /// Keys and values, as the kernels read them and as they are stored.
+  public var blockByteCount = 0
+  public var storedBlockByteCount = 0
+
+  /// Stored bytes for each byte of keys and values; 1 without compression.
+  public var compression: Double {
+    blockByteCount == 0 ? 1 : Double(storedBlockByteCount) / Double(blockByteCount)
+  }
+}
+
+extension TreeStore {
+  /// Counts; reads the indices, not the records.
+  public var statistics: StoreStatistics {
+    var result = StoreStatistics()
+    result.documents = documents.count
+    result.chunks = documents.reduce(0) { $0 + $1.chunks.count }
+    result.tokens = documents.reduce(0) { $0 + $1.tokenCount }
+    result.segments = segments.count
+    result.totalByteCount = manifest.encoded.count
+    var seen: Set<ChunkKey> = []
+    let needed = Set(documents.lazy.flatMap(\.chunks))
+    for segment in segments {
+      let live = segment.liveByteCount(needed: needed, seen: &seen)
+      result.liveByteCount += live
+      result.deadByteCount += segment.records.count - live
+      result.totalByteCount += segment.file.byteCount
+      result.blockByteCount += segment.totals.blockByteCount
+      result.storedBlockByteCount += segment.totals.storedBlockByteCount
+    }
+    result.uniqueChunks = seen.count
+    return result
+  }
+}
+
+extension Segment {
+  /// Bytes of the records that are needed and in no segment that was asked before.
+  func liveByteCount(needed: Set<ChunkKey>, seen: inout Set<ChunkKey>) -> Int {
+    (0..<index.count).reduce(0) { sum, place in
+      let entry = index.entry(at: place)
+      return seen.insert(entry.key).inserted && needed.contains(entry.key) ? sum + entry.byteCount : sum
+    }
+  }
+}

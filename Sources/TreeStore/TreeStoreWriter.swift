@@ -1,0 +1,280 @@
+internal import ContextTrees
+public import FileAccess
+
+/// The one writer of a store.
+///
+/// What it adds becomes visible and durable with `commit()`, all at once; what is not committed leaves nothing that a
+/// reader sees. Chunks that were committed stay when a later step fails or the process is killed, so that preparing the
+/// same texts again goes on where it ended. After a failed step the writer refuses further work: open a new one.
+/// Format: `Formats/tree-store.md`, commits.
+public struct TreeStoreWriter: ~Copyable {
+  /// As the caller named it.
+  public let path: String
+  public let configuration: TreeStoreConfiguration
+  private let lock: FileLock
+  private let segmentByteLimit: Int
+  /// Decides the salt of every segment; nil for random ones. Tests set it.
+  private let fixedSalt: UInt64?
+
+  // The newest committed generation.
+  private(set) var manifest: Manifest
+  private var manifestDigest: Digest256
+  // What the next one will have.
+  private(set) var segments: [Segment]
+  private var references: [SegmentReference]
+  private var documents: [StoredDocument]
+  private var hasChanges = false
+  /// The segment that is being written, and the token counts of its chunks.
+  private var current: SegmentWriter?
+  private var currentChunks: [ChunkKey: Int] = [:]
+  private var failure: Refusal?
+
+  /// Takes the store's lock and opens its newest generation.
+  /// - Parameters:
+  ///   - configuration: creates a store that is not there yet; one that is there must have it. Nil opens any.
+  ///   - segmentByteLimit: a segment that has reached this many bytes takes no further chunks.
+  /// - Throws: `Refusal` `busy` when another process writes, `missing-file` or `not-a-store` when there is no store and
+  ///   no configuration, `model-mismatch`, `configuration-mismatch`, and those of `TreeStore`.
+  public init(
+    opening path: String, creating configuration: TreeStoreConfiguration?, segmentByteLimit: Int = 1 << 30
+  ) throws(Refusal) {
+    try self.init(opening: path, creating: configuration, segmentByteLimit: segmentByteLimit, salt: nil)
+  }
+
+  init(
+    opening path: String, creating configuration: TreeStoreConfiguration?, segmentByteLimit: Int, salt: UInt64?
+  ) throws(Refusal) {
+    let lock = try StoreCreation.lock(path, creating: configuration)
+    StoreCreation.removePartialFiles(path)
+    if let configuration, try StoreFormat.generations(in: path).isEmpty {
+      try StoreCreation.create(path, configuration)
+    }
+    let store = try TreeStore(opening: path)
+    if let configuration { try store.require(configuration) }
+    self.lock = lock
+    current = nil
+    self.path = path
+    self.configuration = store.configuration
+    self.segmentByteLimit = segmentByteLimit
+    fixedSalt = salt
+    manifest = store.manifest
+    manifestDigest = store.manifestDigest
+    segments = store.segments
+    references = store.manifest.segments
+    documents = store.documents
+  }
+
+  /// Counts commits from 1 on.
+  public var generation: Int { manifest.generation }
+
+  /// A document that the store has, or will have with the next commit.
+  public func document(named name: String) -> StoredDocument? {
+    let (place, isThere) = documents.place(of: name)
+    return isThere ? documents[place] : nil
+  }
+
+  /// Whether the store has a chunk, or will have it with the next commit.
+  public func contains(_ key: ChunkKey) -> Bool { tokenCount(of: key) != nil }
+
+  private func tokenCount(of key: ChunkKey) -> Int? { currentChunks[key] ?? segments.tokenCount(of: key) }
+
+  /// Runs a step after which, if it fails, nothing is known of the files: the writer ends with it.
+  private mutating func step<Result>(
+    _ body: (inout TreeStoreWriter) throws(Refusal) -> Result
+  ) throws(Refusal) -> Result {
+    try requireWorking()
+    do {
+      return try body(&self)
+    } catch {
+      failure = error
+      current = nil
+      throw error
+    }
+  }
+
+  private func requireWorking() throws(Refusal) {
+    if let failure {
+      throw Refusal(.writerFailed, file: path, "an earlier step failed (\(failure)); open the store again")
+    }
+  }
+
+  /// Stores a chunk's tree, unless the store has it.
+  /// - Parameter compression: of the blocks, for chunks that are rarely asked; mapped blocks are not compressed.
+  /// - Throws: `Refusal` `invalid-chunk` when the sizes are not those of a tree of this store; `no-space`,
+  ///   `input-output`.
+  /// - Returns: the chunk's key.
+  public mutating func add(_ chunk: EncodedChunk, compression: Compression) throws(Refusal) -> ChunkKey {
+    try requireWorking()
+    try configuration.validate(chunk, file: path)
+    let key = configuration.chunkKey(tokens: chunk.tokens)
+    guard !contains(key) else { return key }
+    let blocks = chunk.blocks.map { StoredBlock($0, compression: compression) }
+    try append(key, tokens: chunk.tokens, embeddings: chunk.embeddings, blocks: blocks)
+    return key
+  }
+
+  mutating func append(
+    _ key: ChunkKey, tokens: [Int32], embeddings: [Float], blocks: [StoredBlock]
+  ) throws(Refusal) {
+    try step { (writer) throws(Refusal) in
+      if writer.current == nil {
+        writer.current = try SegmentWriter(
+          in: writer.path, writer.configuration, salt: writer.fixedSalt ?? .random(in: .min ... .max))
+      }
+      try writer.current?.append(key, tokens: tokens, embeddings: embeddings, blocks: blocks)
+      writer.currentChunks[key] = tokens.count
+      writer.hasChanges = true
+      if let byteCount = writer.current?.byteCount, byteCount >= writer.segmentByteLimit {
+        try writer.finishSegment()
+      }
+    }
+  }
+
+  /// Makes the current segment durable under its name. No manifest names it yet.
+  private mutating func finishSegment() throws(Refusal) {
+    guard var segment = current.take() else { return }
+    let reference = try segment.publish()
+    // What is not readable now is not committed.
+    segments.append(try Segment(reference, in: path, configuration))
+    references.append(reference)
+    currentChunks = [:]
+  }
+
+  /// Names a text's chunks, all of which the store must have.
+  /// - Parameters:
+  ///   - tokenCount: the sum of the chunks' token counts.
+  ///   - replacing: whether a document of this name may be there already.
+  /// - Throws: `Refusal` `invalid-document-name`, `document-exists`, `missing-chunk`, `token-count-mismatch`.
+  public mutating func addDocument(
+    name: String, textDigest: Digest256, textByteCount: Int, tokenCount: Int, chunks: [ChunkKey], replacing: Bool
+  ) throws(Refusal) {
+    try requireWorking()
+    let structure = "document \"\(name)\""
+    if let fault = StoredDocument.fault(ofName: name) {
+      throw Refusal(.documentNaming, file: path, structure: "document name", fault)
+    }
+    var sum = 0
+    for key in chunks {
+      guard let count = self.tokenCount(of: key) else {
+        throw Refusal(.missingChunk, file: path, structure: structure, "chunk \(key.short) is not stored")
+      }
+      sum += count
+    }
+    guard sum == tokenCount, textByteCount >= 0 else {
+      throw Refusal(
+        .tokenCountMismatch, file: path, structure: structure, "has \(tokenCount) tokens and chunks of \(sum)")
+    }
+    let document = StoredDocument(
+      name: name, textDigest: textDigest, textByteCount: textByteCount, tokenCount: tokenCount, chunks: chunks)
+    let (place, isThere) = documents.place(of: name)
+    guard isThere else {
+      documents.insert(document, at: place)
+      hasChanges = true
+      return
+    }
+    guard replacing else {
+      throw Refusal(.documentExists, file: path, structure: structure, "is there already")
+    }
+    guard documents[place] != document else { return }
+    documents[place] = document
+    hasChanges = true
+  }
+
+  /// Forgets a document. Its chunks stay until `collectGarbage`.
+  /// - Throws: `Refusal` `missing-document`.
+  public mutating func removeDocument(named name: String) throws(Refusal) {
+    try requireWorking()
+    let (place, isThere) = documents.place(of: name)
+    guard isThere else {
+      throw Refusal(.missingDocument, file: path, structure: "document \"\(name)\"", "is not in the store")
+    }
+    documents.remove(at: place)
+    hasChanges = true
+  }
+
+  /// Makes everything since the last commit visible, at once, and durable. Nothing when there is nothing new.
+  /// - Throws: `Refusal`; then readers see the generation before, unless only the last step, the directory's
+  ///   synchronization, failed.
+  public mutating func commit() throws(Refusal) {
+    try step { (writer) throws(Refusal) in
+      try writer.finishSegment()
+      guard writer.hasChanges else { return }
+      try writer.publishManifest()
+      // The one before stays, for those who are opening it and for people.
+      StoreCreation.removeManifests(writer.path, before: writer.manifest.generation - 1)
+    }
+  }
+
+  private mutating func publishManifest() throws(Refusal) {
+    let next = Manifest(
+      generation: manifest.generation + 1, previous: manifestDigest, configuration: configuration,
+      segments: references, documents: documents)
+    manifestDigest = try next.publish(in: path)
+    manifest = next
+    hasChanges = false
+  }
+
+  /// Removes what no document needs, after committing what is not committed: drops segments without needed chunks,
+  /// writes segments anew that are mostly not needed, and removes files that no manifest names.
+  ///
+  /// Readers that are open keep what they have mapped.
+  /// - Throws: `Refusal`; then the store is as it was or already free of garbage.
+  public mutating func collectGarbage() throws(Refusal) -> GarbageReport {
+    try commit()
+    return try step { (writer) throws(Refusal) in
+      var report = GarbageReport()
+      let needed = Set(writer.documents.lazy.flatMap(\.chunks))
+      var seen: Set<ChunkKey> = []
+      let old = Array(zip(writer.segments, writer.references))
+      var rewritten: [Segment] = []
+      writer.segments = []
+      writer.references = []
+      for (segment, reference) in old {
+        let liveByteCount = segment.liveByteCount(needed: needed, seen: &seen)
+        if liveByteCount * 2 > segment.records.count {
+          writer.segments.append(segment)
+          writer.references.append(reference)
+        } else {
+          writer.hasChanges = true
+          if liveByteCount == 0 { report.droppedSegments += 1 } else { rewritten.append(segment) }
+        }
+      }
+      for segment in rewritten {
+        try writer.copyChunks(of: segment, needed: needed)
+        report.rewrittenSegments += 1
+      }
+      try writer.finishSegment()
+      report.removedChunks = Set(old.flatMap { $0.0.keys }).subtracting(writer.segments.flatMap(\.keys)).count
+      if writer.hasChanges { try writer.publishManifest() }
+      // Older manifests name what is removed next, so they go first.
+      StoreCreation.removeManifests(writer.path, before: writer.manifest.generation)
+      report.freedByteCount = try StoreCreation.removeSegments(writer.path, except: writer.references.map(\.digest))
+      return report
+    }
+  }
+
+  private mutating func copyChunks(of segment: Segment, needed: Set<ChunkKey>) throws(Refusal) {
+    for (place, key) in segment.keys.enumerated() where needed.contains(key) && !contains(key) {
+      let chunk = try StoredChunk(in: segment, at: place)
+      var blocks: [StoredBlock] = []
+      for node in chunk.tree.nodes {
+        blocks.append(StoredBlock(stored: try chunk.storedBlock(of: node), compression: chunk.compression(of: node)))
+      }
+      try append(key, tokens: chunk.tokens, embeddings: try chunk.embeddings(), blocks: blocks)
+    }
+  }
+}
+
+/// What `TreeStoreWriter.collectGarbage` did.
+public struct GarbageReport: Sendable, Hashable {
+  public var droppedSegments = 0
+  public var rewrittenSegments = 0
+  public var removedChunks = 0
+  /// Of removed segment files.
+  public var freedByteCount = 0
+}
+
+extension Segment {
+  /// Ascending.
+  var keys: [ChunkKey] { (0..<index.count).map { index.key(at: $0) } }
+}

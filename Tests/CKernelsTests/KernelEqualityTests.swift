@@ -1,0 +1,140 @@
+import CKernels
+import Testing
+
+/// Every instruction set must compute what the portable one computes, to the last bit: a pack or a store that one
+/// machine wrote answers alike on all.
+@Suite struct KernelEqualityTests {
+  static let portable = Kernels.available[0]
+  static let accelerated = Array(Kernels.available.dropFirst())
+
+  struct Shape: Sendable {
+    let tokens, rows, columns, groupSize: Int
+  }
+
+  static let shapes: [Shape] = [
+    Shape(tokens: 1, rows: 16, columns: 64, groupSize: 64),
+    Shape(tokens: 1, rows: 1, columns: 1, groupSize: 4),
+    Shape(tokens: 3, rows: 17, columns: 172, groupSize: 128),
+    Shape(tokens: 12, rows: 32, columns: 128, groupSize: 128),
+    Shape(tokens: 13, rows: 33, columns: 127, groupSize: 64),
+    Shape(tokens: 29, rows: 100, columns: 260, groupSize: 32),
+    Shape(tokens: 5, rows: 48, columns: 8, groupSize: 8),
+  ]
+
+  @Test(arguments: accelerated, shapes)
+  func int8Products(kernels: Kernels, shape: Shape) {
+    var random = Random(seed: 1)
+    let weights = random.floats(shape.rows * shape.columns)
+    let input = random.floats(shape.tokens * shape.columns)
+    let expected = int8Product(Self.portable, weights, input, shape)
+    let actual = int8Product(kernels, weights, input, shape)
+    #expect(actual.tiles == expected.tiles)
+    #expect(actual.activations == expected.activations)
+    #expect(actual.output == expected.output)
+    // And the product is the one that was asked for: the quantization steps are 1/127 of the largest magnitude.
+    for t in 0..<shape.tokens {
+      for r in 0..<shape.rows {
+        var exact: Float = 0
+        for c in 0..<shape.columns { exact += weights[r * shape.columns + c] * input[t * shape.columns + c] }
+        #expect(abs(exact - actual.output[t * shape.rows + r]) < 0.05 * Float(shape.columns).squareRoot())
+      }
+    }
+  }
+
+  @Test(arguments: accelerated)
+  func extremeBytesDoNotOverflow(kernels: Kernels) {
+    // All weights 127, all activations -127, the widest group: the largest sums there are.
+    let shape = Shape(tokens: 13, rows: 32, columns: 4096, groupSize: 4096)
+    let weights = [Float](repeating: 127, count: shape.rows * shape.columns)
+    let input = [Float](repeating: -127, count: shape.tokens * shape.columns)
+    let actual = int8Product(kernels, weights, input, shape)
+    #expect(actual.output.allSatisfy { $0 == -127 * 127 * 4096 })
+  }
+
+  @Test(arguments: accelerated)
+  func oneTokenEqualsManyTokens(kernels: Kernels) {
+    var random = Random(seed: 2)
+    let shape = Shape(tokens: 31, rows: 50, columns: 300, groupSize: 128)
+    let weights = random.floats(shape.rows * shape.columns)
+    let input = random.floats(shape.tokens * shape.columns)
+    let together = int8Product(kernels, weights, input, shape).output
+    let togetherFloat = floatProduct(kernels, weights, SP_FLOAT32, input, shape)
+    for t in 0..<shape.tokens {
+      let one = Shape(tokens: 1, rows: shape.rows, columns: shape.columns, groupSize: shape.groupSize)
+      let token = Array(input[t * shape.columns..<(t + 1) * shape.columns])
+      let range = t * shape.rows..<(t + 1) * shape.rows
+      #expect(int8Product(kernels, weights, token, one).output == Array(together[range]))
+      #expect(floatProduct(kernels, weights, SP_FLOAT32, token, one) == Array(togetherFloat[range]))
+    }
+  }
+
+  @Test(arguments: accelerated, shapes)
+  func floatProducts(kernels: Kernels, shape: Shape) {
+    var random = Random(seed: 3)
+    let weights = random.floats(shape.rows * shape.columns)
+    let input = random.floats(shape.tokens * shape.columns)
+    #expect(
+      floatProduct(kernels, weights, SP_FLOAT32, input, shape)
+        == floatProduct(Self.portable, weights, SP_FLOAT32, input, shape))
+    var halves = [UInt16](repeating: 0, count: weights.count)
+    unsafe Self.portable.pointee.narrow_to_float16(weights, weights.count, &halves)
+    #expect(
+      floatProduct(kernels, halves, SP_FLOAT16, input, shape)
+        == floatProduct(Self.portable, halves, SP_FLOAT16, input, shape))
+  }
+
+  @Test(arguments: accelerated)
+  func float16Conversions(kernels: Kernels) {
+    let halves = (0...UInt16.max).map { $0 }
+    var expected = [Float](repeating: 0, count: halves.count)
+    var actual = expected
+    unsafe Self.portable.pointee.widen(halves, SP_FLOAT16, halves.count, &expected)
+    unsafe kernels.pointee.widen(halves, SP_FLOAT16, halves.count, &actual)
+    for (half, (x, y)) in zip(halves, zip(expected, actual)) {
+      let isNaN = half & 0x7C00 == 0x7C00 && half & 0x3FF != 0
+      #expect(isNaN ? x.isNaN && y.isNaN : x.bitPattern == y.bitPattern)
+    }
+    // Every float16 and the midpoints between neighbours, which must go to the even one.
+    var values: [Float] = []
+    for half in 0..<UInt16(0x7BFF) {
+      let x = expected[Int(half)]
+      let y = expected[Int(half) + 1]
+      values += [x, (x + y) / 2, ((x + y) / 2).nextUp, -((x + y) / 2).nextDown]
+    }
+    values += [65519.9, 65520, 1e9, -.infinity, 1e-9]
+    var narrowed = [UInt16](repeating: 0, count: values.count)
+    var narrowedHere = narrowed
+    unsafe Self.portable.pointee.narrow_to_float16(values, values.count, &narrowed)
+    unsafe kernels.pointee.narrow_to_float16(values, values.count, &narrowedHere)
+    #expect(narrowed == narrowedHere)
+    #expect(narrowed[0] == 0 && narrowed[4] == 1 && narrowed[5] == 2)
+  }
+
+  @Test(arguments: accelerated, [1, 8, 15, 16, 17, 64, 100])
+  func vectorOperations(kernels: Kernels, count: Int) {
+    #expect(vectorResults(kernels, count: count) == vectorResults(Self.portable, count: count))
+  }
+
+  @Test func exponentialIsAccurate() {
+    var worst: Double = 0
+    let inputs = stride(from: Float(-80), through: 0, by: 0.0137).map { $0 }
+    var values = inputs
+    unsafe _ = sp_kernels().pointee.exponentiate(&values, values.count, 0)
+    for (x, y) in zip(inputs, values) {
+      let exact = reference(exp: Double(x))
+      worst = max(worst, abs(Double(y) - exact) / exact)
+    }
+    #expect(worst < 2e-7)
+  }
+
+  @Test(arguments: [Float.nan, .infinity, -.infinity], [0, 5, 30])
+  func quantizerRefusesWhatIsNotFinite(value: Float, place: Int) {
+    var weights = [Float](repeating: 1, count: 31)
+    weights[place] = value
+    for kernels in Kernels.available {
+      var tiles = [UInt8](repeating: 0, count: 32 * 16 + 64)
+      let isFinite = unsafe kernels.pointee.quantize_row_block(weights, 1, 31, 32, &tiles)
+      #expect(!isFinite)
+    }
+  }
+}

@@ -1,0 +1,138 @@
+import CKernels
+import Testing
+
+/// SplitMix64, so that a failure can be repeated.
+struct Random {
+  var state: UInt64
+
+  init(seed: UInt64) { state = seed }
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var z = state
+    z = (z ^ z >> 30) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ z >> 27) &* 0x94D0_49BB_1331_11EB
+    return z ^ z >> 31
+  }
+
+  /// Uniform in -1 ..< 1.
+  mutating func floats(_ count: Int) -> [Float] {
+    (0..<count).map { _ in Float(Int32(truncatingIfNeeded: next() >> 32)) / 2_147_483_648 }
+  }
+}
+
+/// One instruction set's operations. The table is immutable C data.
+@safe struct Kernels: @unchecked Sendable, CustomTestStringConvertible {
+  let pointee: sp_kernels_table
+
+  var testDescription: String { unsafe String(cString: pointee.name) }
+
+  /// All of this machine, the portable one first.
+  static let available: [Kernels] = {
+    var tables = unsafe [UnsafePointer<sp_kernels_table>?](repeating: nil, count: 8)
+    let count = unsafe sp_available_kernels(&tables, 8)
+    return unsafe tables.prefix(count).compactMap { unsafe $0.map { unsafe Kernels(pointee: $0.pointee) } }
+  }()
+}
+
+struct Int8Result {
+  let tiles: [UInt8]
+  let activations: [Int8]
+  let output: [Float]
+}
+
+func int8Product(
+  _ kernels: Kernels, _ weights: [Float], _ input: [Float],
+  _ shape: KernelEqualityTests.Shape
+) -> Int8Result {
+  let padded = (shape.columns + 3) / 4 * 4
+  let groups = (shape.columns + shape.groupSize - 1) / shape.groupSize
+  let blocks = (shape.rows + 15) / 16
+  let blockBytes = padded * 16 + groups * 64
+  var tiles = [UInt8](repeating: 0, count: blocks * blockBytes)
+  for block in 0..<blocks {
+    let rows = min(16, shape.rows - block * 16)
+    unsafe tiles.withUnsafeMutableBufferPointer { tiles in
+      unsafe weights.withUnsafeBufferPointer { weights in
+        _ = unsafe kernels.pointee.quantize_row_block(
+          weights.baseAddress! + block * 16 * shape.columns, rows, shape.columns, shape.groupSize,
+          tiles.baseAddress! + block * blockBytes)
+      }
+    }
+  }
+  var values = [Int8](repeating: 1, count: shape.tokens * padded)
+  var scales = [Float](repeating: 0, count: shape.tokens * groups)
+  var offsets = [Int32](repeating: 0, count: shape.tokens * groups)
+  var output = [Float](repeating: 0, count: shape.tokens * shape.rows)
+  unsafe values.withUnsafeMutableBufferPointer { values in
+    unsafe scales.withUnsafeMutableBufferPointer { scales in
+      unsafe offsets.withUnsafeMutableBufferPointer { offsets in
+        let activations = unsafe sp_activations(
+          values: values.baseAddress, scales: scales.baseAddress, offsets: offsets.baseAddress, stride: padded)
+        unsafe kernels.pointee.quantize_activations(
+          input, shape.columns, 0, shape.tokens, shape.columns, shape.groupSize, activations)
+        unsafe kernels.pointee.product_int8(
+          tiles, 0, blocks, shape.rows, shape.columns, shape.groupSize, activations, shape.tokens, &output, shape.rows,
+          false)
+      }
+    }
+  }
+  return Int8Result(tiles: tiles, activations: values, output: output)
+}
+
+func floatProduct<Element: BitwiseCopyable>(
+  _ kernels: Kernels, _ weights: [Element], _ element: sp_element, _ input: [Float],
+  _ shape: KernelEqualityTests.Shape
+) -> [Float] {
+  var output = [Float](repeating: 0, count: shape.tokens * shape.rows)
+  unsafe kernels.pointee.product_float(
+    weights, element, 0, shape.rows, shape.columns, input, shape.tokens, &output, shape.rows, false)
+  return output
+}
+
+/// The results of all operations on vectors, one after another.
+func vectorResults(_ kernels: Kernels, count: Int) -> [UInt32] {
+  var random = Random(seed: UInt64(count))
+  let x = random.floats(count)
+  let y = random.floats(count)
+  let rows = random.floats(7 * count)
+  var results: [Float] = []
+  var output = [Float](repeating: 0, count: count)
+  unsafe kernels.pointee.rms_norm(x, y, count, 1e-5, &output)
+  results += output
+  output = x.map { $0 * 30 }
+  unsafe kernels.pointee.swiglu(&output, y, count)
+  results += output
+  output = x.map { $0 * 20 }
+  let largest = unsafe kernels.pointee.maximum(output, count)
+  results.append(largest)
+  results.append(unsafe kernels.pointee.exponentiate(&output, count, largest))
+  results += output
+  unsafe kernels.pointee.add(&output, y, count)
+  unsafe kernels.pointee.scale(&output, 0.3, count)
+  results += output
+  results.append(unsafe kernels.pointee.dot(x, y, count))
+  var scores = [Float](repeating: 0, count: 7)
+  unsafe kernels.pointee.scores_float(rows, SP_FLOAT32, 7, count, x, &scores)
+  results += scores
+  unsafe kernels.pointee.weighted_sum_float(rows, SP_FLOAT32, 7, count, scores, &output)
+  results += output
+  var heads = random.floats(4 * count)
+  unsafe kernels.pointee.rotate(&heads, 2, 2 * count, x, y)
+  results += heads
+  return results.map(\.bitPattern)
+}
+
+/// e^x in double precision by its series, after halving x until it is small.
+func reference(exp x: Double) -> Double {
+  let halvings = 10
+  let r = x / Double(1 << halvings)
+  var term = 1.0
+  var sum = 1.0
+  for n in 1...20 {
+    term *= r / Double(n)
+    sum += term
+  }
+  for _ in 0..<halvings { sum *= sum }
+  return sum
+}

@@ -1,0 +1,164 @@
+import CanonicalJSON
+import Conversion
+import FileAccess
+import Glibc
+import ModelPacks
+import Testing
+
+@Suite struct ConversionTests {
+  static func convert(
+    _ checkpoint: TestCheckpoint, _ scratch: Scratch, encoding: TensorEncoding = .int8(groupSize: 8),
+    edit: (inout Converter.Options) -> Void = { _ in }
+  ) throws -> ModelPack {
+    let directory = try scratch.directory("checkpoint-\(UInt64.random(in: .min ... .max))")
+    try checkpoint.write(to: directory)
+    var options = Converter.Options()
+    options.encoding = encoding
+    edit(&options)
+    let converter = try Converter(directory: directory, options: options)
+    let output = "\(directory).spk"
+    var seen: [Int] = []
+    let summary = try converter.run(output: output) { progress in seen.append(progress.byteCount) }
+    #expect(seen.last == converter.plan.sourceByteCount && seen == seen.sorted())
+    let pack = try ModelPack(opening: output)
+    try pack.verify()
+    #expect(pack.identity == summary.identity && pack.byteCount == converter.plan.packByteCount)
+    #expect(pack.provenance.sources == summary.sources)
+    for source in summary.sources {
+      let bytes = try SequentialFile.contents("\(directory)/\(source.name)", limit: 1 << 24)
+      #expect(source.byteCount == bytes.count && source.digest == Digest256(of: bytes))
+    }
+    return pack
+  }
+
+  static func floats(_ pack: ModelPack, _ tensor: PackTensor) -> [Float] {
+    unsafe pack.unsafeBytes(of: tensor).withMemoryRebound(to: Float.self) { unsafe Array($0) }
+  }
+
+  /// Every source type, one file or several: float32 packs hold the very numbers.
+  @Test(arguments: TestCheckpoint.Element.allCases, [false, true])
+  func wideningIsExact(element: TestCheckpoint.Element, isSharded: Bool) throws {
+    let scratch = try Scratch()
+    var checkpoint = TestCheckpoint(element)
+    if isSharded { checkpoint.split() }
+    let pack = try Self.convert(checkpoint, scratch, encoding: .float32)
+    #expect(pack.configuration == TestCheckpoint.llama && pack.sharedLLM == nil)
+    for (number, tensor) in pack.tensors.enumerated() {
+      #expect(Self.floats(pack, tensor) == TestCheckpoint.values(number, count: tensor.rows * tensor.columns))
+    }
+  }
+
+  @Test func float16PacksKeepFloat16() throws {
+    let checkpoint = TestCheckpoint(.float16)
+    let pack = try Self.convert(checkpoint, Scratch(), encoding: .float16)
+    for (tensor, source) in zip(pack.tensors, checkpoint.tensors) where tensor.rows > 1 {
+      #expect(unsafe Array(pack.unsafeBytes(of: tensor)) == source.bytes)
+    }
+  }
+
+  /// int8: every value within half a step of its group, whose step is its largest value / 127.
+  @Test(arguments: [4, 8, 128])
+  func int8IsWithinHalfAStep(groupSize: Int) throws {
+    let pack = try Self.convert(TestCheckpoint(.bfloat16), Scratch(), encoding: .int8(groupSize: groupSize))
+    for (number, tensor) in pack.tensors.enumerated() where tensor.rows > 1 {
+      #expect(tensor.encoding == .int8(groupSize: groupSize))
+      let values = TestCheckpoint.values(number, count: tensor.rows * tensor.columns)
+      let bytes = unsafe Array(pack.unsafeBytes(of: tensor))
+      let groupStride = { (columns: Int) in (columns + 3) / 4 * 64 + 64 }
+      for row in 0..<tensor.rows {
+        var offset = row / 16 * (bytes.count / ((tensor.rows + 15) / 16))
+        for start in stride(from: 0, to: tensor.columns, by: groupSize) {
+          let columns = min(groupSize, tensor.columns - start)
+          let scaleOffset = offset + (columns + 3) / 4 * 64 + row % 16 * 4
+          let bits = (0..<4).reduce(UInt32(0)) { $0 | UInt32(bytes[scaleOffset + $1]) << (8 * UInt32($1)) }
+          let scale = Float(bitPattern: bits)
+          let source = values[row * tensor.columns + start..<row * tensor.columns + start + columns]
+          #expect(scale == (source.map(abs).max() ?? 0) / 127)
+          for (column, value) in source.enumerated() {
+            let byte = bytes[offset + column / 4 * 64 + row % 16 * 4 + column % 4]
+            #expect(abs((Float(byte) - 128) * scale - value) <= scale * 0.5001)
+          }
+          offset += groupStride(columns)
+        }
+      }
+    }
+  }
+
+  @Test func sameInputSameBytes() throws {
+    let scratch = try Scratch()
+    let checkpoint = TestCheckpoint(.float16)
+    let first = try Self.convert(checkpoint, scratch)
+    let second = try Self.convert(checkpoint, scratch)
+    #expect(
+      try SequentialFile.contents(first.path, limit: 1 << 24) == SequentialFile.contents(second.path, limit: 1 << 24))
+  }
+
+  /// Directories of the Hugging Face cache hold links to blobs.
+  @Test func linksAreFollowed() throws {
+    let scratch = try Scratch()
+    let blobs = try scratch.directory("blobs")
+    try TestCheckpoint().write(to: blobs)
+    let snapshot = try scratch.directory("snapshot")
+    for name in ["config.json", "model.safetensors"] {
+      #expect(unsafe symlink("../blobs/\(name)", "\(snapshot)/\(name)") == 0)
+    }
+    _ = try Converter(directory: snapshot).run(output: "\(scratch.path)/a.spk")
+    try ModelPack(opening: "\(scratch.path)/a.spk").verify()
+  }
+
+  @Test func tiedEmbeddingsAndCachedAnglesNeedNoTensors() throws {
+    var llama = TestCheckpoint.llama
+    llama.tiesWordEmbeddings = true
+    var checkpoint = TestCheckpoint(llama: llama)
+    checkpoint.configuration["tie_word_embeddings"] = .boolean(true)
+    checkpoint.tensors.append(
+      .init(
+        name: "model.layers.0.self_attn.rotary_emb.inv_freq", elementType: "F64", shape: [2],
+        bytes: [UInt8](repeating: 0, count: 16)))
+    checkpoint.tensors.append(
+      .init(name: "lm_head.weight", elementType: "F32", shape: [1], bytes: [UInt8](repeating: 0, count: 4)))
+    let pack = try Self.convert(checkpoint, Scratch())
+    #expect(pack.configuration.tiesWordEmbeddings && pack.tensor(named: "lm_head.weight") == nil)
+  }
+
+  static let shared = SharedLLMConfiguration(
+    injectedLayerCount: 1, chunkSize: 32, treeDepth: 2, leafRatio: 4, positionMode: .compose,
+    injection: .crossAttention, lowerModel: .shared)
+
+  @Test(arguments: SharedLLMConfiguration.LowerModel.allCases)
+  func trainedCrossAttentionIsRecognised(lowerModel: SharedLLMConfiguration.LowerModel) throws {
+    var shared = Self.shared
+    shared.lowerModel = lowerModel
+    var checkpoint = TestCheckpoint(sharedLLM: shared)
+    checkpoint.configuration["architectures"] = .array([.string("SharedLLMForCausalLM")])
+    checkpoint.configuration["sharedllm"] = .members([
+      "injected_layers": .integer(1), "chunk_size": .integer(32), "tree_depth": .integer(2), "leaf_ratio": .integer(4),
+      "position_mode": .string("compose"),
+    ])
+    #expect(try Self.convert(checkpoint, Scratch()).sharedLLM == shared)
+  }
+
+  @Test func authorsKeysAreRecognised() throws {
+    var checkpoint = TestCheckpoint(sharedLLM: Self.shared)
+    checkpoint.configuration["segment_tree_depth"] = .integer(2)
+    checkpoint.configuration["context_size"] = .integer(32)
+    checkpoint.configuration["last_p"] = .integer(2)
+    var expected = Self.shared
+    expected.positionMode = .local
+    #expect(try Self.convert(checkpoint, Scratch()).sharedLLM == expected)
+  }
+
+  @Test func plainCheckpointsReadTreesOnRequest() throws {
+    let pack = try Self.convert(TestCheckpoint(), Scratch()) {
+      $0.injectedLayers = 2
+      $0.leafRatio = 2
+      $0.licence = "mit"
+    }
+    #expect(
+      pack.sharedLLM
+        == SharedLLMConfiguration(
+          injectedLayerCount: 2, chunkSize: 32, treeDepth: 3, leafRatio: 2, positionMode: .none,
+          injection: .mergedSoftmax, lowerModel: .shared))
+    #expect(pack.provenance.licence == "mit")
+  }
+}

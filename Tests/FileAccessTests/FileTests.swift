@@ -1,0 +1,210 @@
+import FileAccess
+import Glibc
+import Testing
+
+@Suite struct MappedFileTests {
+  @Test func wholeFile() throws {
+    let place = try Workplace()
+    let bytes = (0..<10_000).map { UInt8(truncatingIfNeeded: $0 * 7) }
+    let file = try MappedFile(try place.file("a", bytes))
+    #expect(file.byteCount == 10_000)
+    let read = file.bytes.array
+    #expect(read == bytes)
+    file.advise(.willNeed, 0..<10_000)
+    file.advise(.release, 5_000..<20_000)
+    file.advise(.willNeed, -5..<0)
+    let again = file.bytes.array
+    #expect(again == bytes)
+  }
+
+  @Test func emptyFile() throws {
+    let place = try Workplace()
+    let file = try MappedFile(try place.file("a", []))
+    let count = file.bytes.byteCount
+    #expect(count == 0)
+    file.advise(.willNeed, 0..<0)
+  }
+
+  /// The mapping outlives the name.
+  @Test func removedFile() throws {
+    let place = try Workplace()
+    let path = try place.file("a", [1, 2, 3])
+    let file = try MappedFile(path)
+    try Directory.removeFile(path)
+    let read = file.bytes.array
+    #expect(read == [1, 2, 3])
+  }
+
+  /// A FIFO is refused, not waited for.
+  @Test func refusals() throws {
+    let place = try Workplace()
+    let path = place.path
+    #expect(refusal { () throws(Refusal) in _ = try MappedFile("\(path)/none") } == "missing-file")
+    #expect(refusal { () throws(Refusal) in _ = try MappedFile(path) } == "not-a-regular-file")
+    try #require(unsafe mkfifo("\(path)/fifo", 0o600) == 0)
+    #expect(refusal { () throws(Refusal) in _ = try MappedFile("\(path)/fifo") } == "not-a-regular-file")
+    #expect(refusal { () throws(Refusal) in _ = try MappedFile("/dev/null") } == "not-a-regular-file")
+    let file = try place.file("a", [1])
+    #expect(refusal { () throws(Refusal) in _ = try MappedFile("\(file)/b") } == "not-a-directory")
+  }
+}
+
+@Suite struct PublishedFileTests {
+  private func publish(_ path: String, _ bytes: [UInt8], as name: String? = nil) throws(Refusal) {
+    var file = try PublishedFile(creating: path)
+    try file.append(bytes)
+    if let name { try file.publish(as: name) } else { try file.publish() }
+  }
+
+  @Test func appearsWhole() throws {
+    let place = try Workplace()
+    let path = "\(place.path)/a"
+    do {
+      var file = try PublishedFile(creating: path, mode: 0o400)
+      try file.append([1, 2])
+      try file.append([3])
+      try file.resize(to: 5)
+      let nine: [UInt8] = [9]
+      try unsafe file.write(nine.span.bytes, at: 4)
+      #expect(Directory.exists(path) == nil)
+      try file.publish()
+    }
+    #expect(try SequentialFile.contents(path, limit: 10) == [1, 2, 3, 0, 9])
+    #expect(try Directory.names(in: place.path) == ["a"])
+  }
+
+  /// The order that makes it durable: data before name, name before its directory.
+  @Test(arguments: [nil, "b"]) func order(name: String?) throws {
+    let place = try Workplace()
+    let recorder = Recorder()
+    let path = "\(place.path)/a"
+    recorder.probing { #expect(refusal { () throws(Refusal) in try publish(path, [1], as: name) } == nil) }
+    let kinds = recorder.all.map { String("\($0)".prefix { $0 != "(" }) }
+    #expect(kinds == ["create", "write", "synchronize", "rename", "synchronizeDirectory"])
+  }
+
+  /// Whichever call fails, nothing is left but the file itself once it has its name.
+  @Test(arguments: 0..<5, [nil, "b"]) func failure(number: Int, name: String?) throws {
+    let place = try Workplace()
+    let recorder = Recorder(failing: number)
+    let path = "\(place.path)/a"
+    recorder.probing {
+      #expect(refusal { () throws(Refusal) in try publish(path, [1], as: name) } == "input-output")
+    }
+    #expect(try Directory.names(in: place.path) == (number < 4 ? [] : [name ?? "a"]))
+  }
+
+  @Test func abandoned() throws {
+    let place = try Workplace()
+    do {
+      var file = try PublishedFile(creating: "\(place.path)/a")
+      try file.append([1])
+      let names = try Directory.names(in: place.path)
+      #expect(names.count == 1 && names[0].hasPrefix(".a.") && names[0].hasSuffix(".partial"))
+    }
+    #expect(try Directory.names(in: place.path).isEmpty)
+  }
+
+  @Test func replacing() throws {
+    let place = try Workplace()
+    let path = try place.file("a", [1])
+    try publish(path, [2])
+    #expect(try SequentialFile.contents(path, limit: 10) == [2])
+    #expect(refusal { () throws(Refusal) in try publish("\(place.path)/c", [3], as: "a") } == "already-exists")
+    #expect(try SequentialFile.contents(path, limit: 10) == [2])
+    #expect(try Directory.names(in: place.path) == ["a"])
+    let missing = "\(place.path)/none/a"
+    #expect(refusal { () throws(Refusal) in try publish(missing, [3]) } == "cannot-create")
+  }
+}
+
+@Suite struct SequentialFileTests {
+  @Test func pieces() throws {
+    let place = try Workplace()
+    let bytes = (0..<1000).map { UInt8(truncatingIfNeeded: $0) }
+    let path = try place.file("a", bytes)
+    let file = try SequentialFile(path)
+    #expect(file.byteCount == 1000)
+    func read(_ offset: Int, _ count: Int) throws(Refusal) -> [UInt8] {
+      var buffer = [UInt8](repeating: 0, count: count)
+      var span = buffer.mutableSpan
+      var raw = unsafe span.mutableBytes
+      try file.read(at: offset, into: &raw)
+      return buffer
+    }
+    #expect(try read(0, 1000) == bytes)
+    #expect(try read(990, 10) == Array(bytes[990...]))
+    #expect(try read(1000, 0) == [])
+    #expect(refusal { () throws(Refusal) in _ = try read(991, 10) } == "truncated")
+    file.release(0..<1000)
+    #expect(refusal { () throws(Refusal) in _ = try SequentialFile.contents(path, limit: 999) } == "too-large")
+    try #require(unsafe symlink("a", "\(place.path)/link") == 0)
+    let link = "\(place.path)/link"
+    #expect(refusal { () throws(Refusal) in _ = try SequentialFile.contents(link, limit: 1000) } == nil)
+    #expect(
+      refusal { () throws(Refusal) in _ = try SequentialFile(link, followingLinks: false) } == "not-a-regular-file")
+    #expect(refusal { () throws(Refusal) in _ = try SequentialFile(place.path) } == "not-a-regular-file")
+  }
+}
+
+@Suite struct DirectoryTests {
+  @Test func names() throws {
+    let place = try Workplace()
+    for name in ["b", "a", "\u{E9}", "B", ".c"] { _ = try place.file(name, []) }
+    try Directory.create("\(place.path)/d")
+    #expect(try Directory.names(in: place.path) == [".c", "B", "a", "b", "d", "\u{E9}"])
+    #expect(refusal { () throws(Refusal) in _ = try Directory.names(in: "\(place.path)/none") } == "missing-file")
+    #expect(refusal { () throws(Refusal) in _ = try Directory.names(in: "\(place.path)/a") } == "not-a-directory")
+  }
+
+  @Test func creation() throws {
+    let place = try Workplace()
+    let path = "\(place.path)/d"
+    try Directory.create(path)
+    try Directory.create(path)
+    #expect(Directory.exists(path) == .directory)
+    try Directory.synchronize(path)
+    let file = try place.file("a", [])
+    #expect(Directory.exists(file) == .file)
+    #expect(refusal { () throws(Refusal) in try Directory.create(file) } == "not-a-directory")
+    #expect(refusal { () throws(Refusal) in try Directory.create("\(path)/x/y") } == "cannot-create")
+    _ = try place.file("d/x", [])
+    #expect(refusal { () throws(Refusal) in try Directory.remove(path) } == "already-exists")
+    #expect(refusal { () throws(Refusal) in try Directory.removeFile("\(path)/none") } == "missing-file")
+    try Directory.removeTree(path)
+    #expect(Directory.exists(path) == nil)
+  }
+
+  /// A tree is removed without following what links lead to.
+  @Test func removalDoesNotFollowLinks() throws {
+    let place = try Workplace()
+    try Directory.create("\(place.path)/kept")
+    _ = try place.file("kept/a", [1])
+    try Directory.create("\(place.path)/tree")
+    try #require(unsafe symlink("../kept", "\(place.path)/tree/link") == 0)
+    try Directory.removeTree("\(place.path)/tree")
+    #expect(try Directory.names(in: "\(place.path)/kept") == ["a"])
+  }
+
+  @Test func paths() {
+    #expect(Directory.split("a") == (".", "a"))
+    #expect(Directory.split("/a") == ("/", "a"))
+    #expect(Directory.split("b/c/a") == ("b/c", "a"))
+  }
+
+  /// One holder at a time; the kernel frees the lock of a holder that ends.
+  @Test func lock() throws {
+    let place = try Workplace()
+    let path = "\(place.path)/LOCK"
+    do {
+      let held = try FileLock(exclusive: path)
+      #expect(refusal { () throws(Refusal) in _ = try FileLock(exclusive: path) } == "busy")
+      _ = consume held
+    }
+    #expect(refusal { () throws(Refusal) in _ = try FileLock(exclusive: path) } == nil)
+    #expect(Directory.exists(path) == .file)
+    try #require(unsafe symlink("LOCK", "\(place.path)/link") == 0)
+    let link = "\(place.path)/link"
+    #expect(refusal { () throws(Refusal) in _ = try FileLock(exclusive: link) } == "not-a-regular-file")
+  }
+}

@@ -1,0 +1,120 @@
+import ContextTrees
+import LlamaRuntime
+import ModelPacks
+import Testing
+
+/// What must not change a single bit: threads, the cut into blocks and steps, spines, and where a tree comes from.
+@Suite struct InvarianceTests {
+  static let encodings: [TensorEncoding] = [.float32, .float16, .int8(groupSize: 32)]
+
+  @Test(arguments: encodings)
+  func threadsAndStepsChangeNothing(_ quantization: TensorEncoding) throws {
+    let pack = try TestPack(.small, quantization: quantization)
+    // More than one block of a prompt.
+    let tokens = LlamaConfiguration.small.tokens("text", 300)
+    let expected = Session(pack.model, capacity: 300, threadCount: 1).readAll(tokens)
+    #expect(!expected.contains { !$0.isFinite })
+    for threadCount in [2, 3] {
+      #expect(Session(pack.model, capacity: 300, threadCount: threadCount).readAll(tokens) == expected)
+    }
+    let stepwise = Session(pack.model, capacity: 300, threadCount: 2)
+    var logits: [Float] = []
+    for token in tokens { logits += stepwise.read(CollectionOfOne(token)) }
+    #expect(logits == expected)
+  }
+
+  @Test(arguments: encodings)
+  func leftSpinesEqualNodesAlone(_ quantization: TensorEncoding) throws {
+    for mode in [PositionMode.replace, .compose] {
+      let pack = try TestPack(.small, sharedLLM: .small(mode), quantization: quantization)
+      for encoding in RowEncoding.allCases {
+        let encoder = try #require(TreeEncoder(pack.model, encoding: encoding, threadCount: 2))
+        for length in [1, 2, 11, 31, 32] {
+          let tokens = LlamaConfiguration.small.tokens("chunk \(length)", length)
+          let tree = ContextTree(shape: try #require(pack.model.treeShape), tokenCount: length)
+          let together = try encoder.encode(tokens)
+          #expect(together.map(\.node) == tree.nodes)
+          for encoded in together {
+            let alone = try encoder.encode(alone: encoded.node, of: tokens)
+            #expect(alone.block == encoded.block)
+            #expect(alone.embedding == encoded.embedding)
+          }
+        }
+      }
+    }
+  }
+
+  @Test func anEmptyContextIsThePlainModel() throws {
+    let shared = try TestPack(.small, sharedLLM: .small(.replace))
+    let plain = try TestPack(.small)
+    let tokens = LlamaConfiguration.small.tokens("text", 40)
+    let layout = try #require(shared.model.nodeLayout(.int8))
+    let session = Session(
+      shared.model, capacity: 40, context: InjectedContext(layout: layout, chunks: []), threadCount: 1)
+    #expect(session.readAll(tokens) == Session(plain.model, capacity: 40, threadCount: 1).readAll(tokens))
+  }
+
+  @Test func truncatedRereadingIsTheSame() throws {
+    let pack = try TestPack(.small)
+    let tokens = LlamaConfiguration.small.tokens("text", 60)
+    let first = Session(pack.model, capacity: 60, threadCount: 1)
+    let expected = first.read(tokens)
+    let second = Session(pack.model, capacity: 60, threadCount: 1)
+    _ = second.read(tokens.prefix(17))
+    #expect(second.read(tokens.dropFirst(17)) == expected)
+  }
+}
+
+/// The position modes and what they promise.
+@Suite struct PositionModeTests {
+  /// Logits of a text with chunks injected in some order.
+  static func logits(_ pack: TestPack, chunks: [[Int32]], text: [Int32]) throws -> [Float] {
+    let encoder = try #require(TreeEncoder(pack.model, encoding: .float32, threadCount: 1))
+    let context = InjectedContext(
+      layout: encoder.layout,
+      chunks: try chunks.map { tokens in
+        let encoded = try encoder.encode(tokens)
+        let tree = ContextTree(shape: try #require(pack.model.treeShape), tokenCount: tokens.count)
+        return tree.preservedNodes(policy: .right, chunk: 0) { _ in 0 }.compactMap { node in
+          encoded.first { $0.node == node }.map { InjectedNode(copying: $0) }
+        }
+      })
+    return Session(pack.model, capacity: text.count, context: context, threadCount: 1).readAll(text)
+  }
+
+  @Test(arguments: PositionMode.allCases)
+  func orderOfChunksCountsWhereItShould(_ mode: PositionMode) throws {
+    let pack = try TestPack(.small, sharedLLM: .small(mode))
+    let configuration = LlamaConfiguration.small
+    let chunks = (0..<3).map { configuration.tokens("chunk \($0)", 32) }
+    let text = configuration.tokens("text", 12)
+    let forward = try Self.logits(pack, chunks: chunks, text: text)
+    let backward = try Self.logits(pack, chunks: chunks.reversed(), text: text)
+    let difference = zip(forward, backward).map { abs($0 - $1) }.max() ?? 0
+    switch mode {
+    case .local, .none: #expect(difference < 1e-4)
+    case .replace, .compose, .composePlusOne: #expect(difference > 1e-3)
+    }
+  }
+
+  @Test func mergedRowsOfAWholeModelAreParallelWindows() throws {
+    // With every layer injected, one row for each token and nodes of half a chunk, the running text reads two windows
+    // that stand in the same place: what two plain caches joined would give. Checked with a window of one node.
+    let shared = SharedLLMConfiguration(
+      injectedLayerCount: 3, chunkSize: 16, treeDepth: 1, leafRatio: 1, positionMode: .none, injection: .mergedSoftmax,
+      lowerModel: .shared)
+    let pack = try TestPack(.small, sharedLLM: shared)
+    let configuration = LlamaConfiguration.small
+    let window = configuration.tokens("window", 8)
+    let text = configuration.tokens("text", 10)
+    let encoder = try #require(TreeEncoder(pack.model, encoding: .float32, threadCount: 1))
+    // The right half of a chunk of 16 tokens is a node of 8; the left half is not injected.
+    let encoded = try encoder.encode(configuration.tokens("other", 8) + window)
+    let context = InjectedContext(layout: encoder.layout, chunks: [[InjectedNode(copying: encoded[1])]])
+    let injected = Session(pack.model, capacity: 10, context: context, threadCount: 1).readAll(text)
+    let plain = Session(pack.model, capacity: 18, threadCount: 1).readAll(window + text)
+    let expected = plain.suffix(10 * configuration.vocabularySize)
+    let difference = zip(injected, expected).map { abs($0 - $1) }.max() ?? .infinity
+    #expect(difference < 1e-4)
+  }
+}

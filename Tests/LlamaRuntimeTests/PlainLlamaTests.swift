@@ -1,0 +1,78 @@
+import CanonicalJSON
+import FileAccess
+import Foundation
+import LlamaRuntime
+import ModelPacks
+import Testing
+
+/// The plain model against transformers; the fixture is written by Tools/reference/plain_llama.py.
+@Suite struct PlainLlamaTests {
+  struct Case: Sendable, CustomTestStringConvertible {
+    let testDescription: String
+    let configuration: LlamaConfiguration
+    let tokens: [Int32]
+    let positions: [Int]
+    let logits: [[Float]]
+  }
+
+  static let cases: [Case] = {
+    guard let url = Bundle.module.url(forResource: "plain-llama", withExtension: "json", subdirectory: "Fixtures"),
+      let data = try? Data(contentsOf: url), let json = try? JSONValue(parsing: Array(data)),
+      let cases = json["cases"]?.array
+    else { return [] }
+    return cases.compactMap(Self.read)
+  }()
+
+  static func read(_ json: JSONValue) -> Case? {
+    guard let config = json["config"], let name = json["name"]?.string else { return nil }
+    func integer(_ key: String) -> Int { config[key]?.integer ?? 0 }
+    let window = integer("max_position_embeddings")
+    let scaling = config["rope_scaling"]
+    let factor = scaling?["factor"]?.number ?? 1
+    let ropeScaling: RopeScaling =
+      switch scaling?["rope_type"]?.string {
+      case "linear": .linear(factor: factor)
+      case "dynamic": .dynamic(factor: factor, originalPositionCount: window)
+      case "yarn":
+        .yarn(
+          RopeScaling.Yarn(
+            factor: factor, originalPositionCount: window, betaFast: 32, betaSlow: 1,
+            attentionFactor: 0.1 * log(factor) + 1, truncates: true))
+      case "llama3":
+        .llama3(factor: factor, lowFrequencyFactor: 1, highFrequencyFactor: 4, originalPositionCount: window)
+      default: .none
+      }
+    return Case(
+      testDescription: name,
+      configuration: LlamaConfiguration(
+        hiddenSize: integer("hidden_size"), intermediateSize: integer("intermediate_size"),
+        layerCount: integer("num_hidden_layers"), headCount: integer("num_attention_heads"),
+        kvHeadCount: integer("num_key_value_heads"),
+        headDim: config["head_dim"]?.integer ?? integer("hidden_size") / integer("num_attention_heads"),
+        vocabularySize: integer("vocab_size"), rmsNormEpsilon: 1e-5, ropeTheta: config["rope_theta"]?.number ?? 0,
+        ropeScaling: ropeScaling, maxPositionCount: window,
+        tiesWordEmbeddings: config["tie_word_embeddings"]?.boolean ?? false, beginOfTextToken: 1,
+        endOfTextTokens: [2]),
+      tokens: (json["tokens"]?.array ?? []).compactMap { $0.integer.map { Int32($0) } },
+      positions: (json["positions"]?.array ?? []).compactMap(\.integer),
+      logits: (json["logits"]?.array ?? []).map { ($0.array ?? []).compactMap { $0.number.map { Float($0) } } })
+  }
+
+  @Test func thereAreCases() {
+    // Two shapes, five scalings, within the window and four times beyond it.
+    #expect(Self.cases.count == 20)
+  }
+
+  @Test(arguments: cases)
+  func logitsAreTransformers(_ reference: Case) throws {
+    let pack = try TestPack(reference.configuration)
+    let session = Session(pack.model, capacity: reference.tokens.count, threadCount: 2)
+    let logits = session.readAll(reference.tokens)
+    let vocabulary = reference.configuration.vocabularySize
+    for (position, expected) in zip(reference.positions, reference.logits) {
+      let actual = Array(logits[position * vocabulary..<(position + 1) * vocabulary])
+      let difference = zip(actual, expected).map { abs($0 - $1) }.max() ?? .infinity
+      #expect(difference < 1e-4)
+    }
+  }
+}

@@ -1,0 +1,90 @@
+import FileAccess
+import LlamaRuntime
+import ModelPacks
+import PackedTiles
+
+/// A model of reproducible random weights, in a pack of its own that goes with it.
+final class TestPack {
+  let directory: String
+  let model: LlamaModel
+
+  init(
+    _ configuration: LlamaConfiguration, sharedLLM: SharedLLMConfiguration? = nil,
+    quantization: TensorEncoding = .float32, name: (String) -> String = { $0 }
+  ) throws {
+    directory = try Directory.temporary("runtime-tests")
+    let path = "\(directory)/model.spk"
+    var writer = try ModelPackWriter(
+      creating: path,
+      contents: PackContents(
+        metadata: PackMetadata(
+          configuration: configuration, sharedLLM: sharedLLM, quantization: quantization,
+          provenance: PackProvenance(converter: "tests", licence: nil, sources: []))))
+    for (number, tensor) in writer.tensors.enumerated() {
+      var values = Self.uniform(name(tensor.name), tensor.rows * tensor.columns)
+      if tensor.name.contains("norm") {
+        values = values.map { 1 + 0.25 * $0 }
+      } else if !tensor.name.contains("embed_tokens") {
+        values = values.map { 0.25 * $0 }
+      }
+      let bytes = Self.encode(values, tensor)
+      try unsafe writer.append(bytes.span.bytes, toTensor: number)
+    }
+    _ = try writer.publish()
+    model = LlamaModel(try ModelPack(opening: path))
+  }
+
+  deinit { try? Directory.removeTree(directory) }
+
+  /// Floats in -1 ..< 1 from SplitMix64, seeded with FNV-1a of the name; the same in Tools/reference/plain_llama.py.
+  static func uniform(_ name: String, _ count: Int) -> [Float] {
+    var state: UInt64 = 0xCBF2_9CE4_8422_2325
+    for byte in name.utf8 { state = (state ^ UInt64(byte)) &* 0x100_0000_01B3 }
+    return (0..<count).map { _ in
+      state &+= 0x9E37_79B9_7F4A_7C15
+      var z = state
+      z = (z ^ z >> 30) &* 0xBF58_476D_1CE4_E5B9
+      z = (z ^ z >> 27) &* 0x94D0_49BB_1331_11EB
+      z ^= z >> 31
+      return Float(z >> 40) / Float(1 << 23) - 1
+    }
+  }
+
+  private static func encode(_ values: [Float], _ tensor: PackTensor) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: tensor.byteCount)
+    unsafe values.withUnsafeBufferPointer { values in
+      unsafe bytes.withUnsafeMutableBytes { bytes in
+        switch tensor.encoding {
+        case .float32: unsafe bytes.copyMemory(from: UnsafeRawBufferPointer(values))
+        case .float16: unsafe PackedTiles.narrowToFloat16(values, into: bytes)
+        case .int8(let groupSize):
+          guard let layout = PackedTileLayout(rows: tensor.rows, columns: tensor.columns, groupSize: groupSize)
+          else { return }
+          _ = unsafe PackedTiles.quantizeMatrix(values, layout: layout, into: bytes)
+        }
+      }
+    }
+    return bytes
+  }
+}
+
+extension LlamaConfiguration {
+  /// A small model: grouped heads, odd sizes.
+  static let small = LlamaConfiguration(
+    hiddenSize: 48, intermediateSize: 76, layerCount: 3, headCount: 6, kvHeadCount: 2, headDim: 8, vocabularySize: 50,
+    rmsNormEpsilon: 1e-5, ropeTheta: 10000, ropeScaling: .none, maxPositionCount: 512, tiesWordEmbeddings: false,
+    beginOfTextToken: 1, endOfTextTokens: [2])
+
+  /// Tokens that differ from text to text.
+  func tokens(_ name: String, _ count: Int) -> [Int32] {
+    TestPack.uniform(name, count).map { Int32(($0 + 1) / 2 * Float(vocabularySize)) }
+  }
+}
+
+extension SharedLLMConfiguration {
+  static func small(_ mode: PositionMode, lowerModel: LowerModel = .shared, layers: Int = 2) -> SharedLLMConfiguration {
+    SharedLLMConfiguration(
+      injectedLayerCount: layers, chunkSize: 32, treeDepth: 3, leafRatio: 2, positionMode: mode,
+      injection: .crossAttention, lowerModel: lowerModel)
+  }
+}

@@ -1,0 +1,107 @@
+import ContextTrees
+import FileAccess
+import Glibc
+import Testing
+
+@testable import TreeStore
+
+/// Damage that nobody signed: flipped bits, lost ends. Never a wrong answer, never a dead process.
+@Suite struct DamageTests {
+  /// - Parameter headDim: 4 makes a store of about 4 KB, 280 one of about 32 KB.
+  private func store(headDim: Int) throws -> Workplace {
+    let place = try Workplace()
+    var writer = try TreeStoreWriter(
+      opening: place.store, creating: try Fixture.configuration(headDim: headDim), segmentByteLimit: 1 << 30, salt: 3)
+    try writer.add(document: "a", [Fixture.tokens(1), Fixture.tokens(2, count: 5)])
+    try writer.add(document: "b", [Fixture.tokens(3)], compression: .zstd, compressible: true)
+    try writer.commit()
+    return place
+  }
+
+  private func opensAndVerifies(_ place: Workplace) -> Bool {
+    refusal { () throws(Refusal) in try TreeStore(opening: place.store).verify { _, _ in } } == nil
+  }
+
+  private func flip(_ bits: (Int) -> [Int], headDim: Int) throws -> Int {
+    let place = try store(headDim: headDim)
+    try #require(opensAndVerifies(place))
+    var tried = 0
+    for path in try place.files() {
+      let bytes = try Surgery.read(path)
+      _ = unsafe chmod(path, 0o600)
+      let descriptor = unsafe open(path, O_RDWR)
+      try #require(descriptor >= 0)
+      defer { close(descriptor) }
+      for (offset, byte) in bytes.enumerated() {
+        for bit in bits(offset) {
+          var flipped = byte ^ 1 << UInt8(bit)
+          try #require(unsafe pwrite(descriptor, &flipped, 1, off_t(offset)) == 1)
+          if opensAndVerifies(place) { Issue.record("bit \(bit) of byte \(offset) of \(path) is not missed") }
+          tried += 1
+        }
+        var original = byte
+        try #require(unsafe pwrite(descriptor, &original, 1, off_t(offset)) == 1)
+      }
+    }
+    #expect(opensAndVerifies(place))
+    return tried
+  }
+
+  @Test func everyBitOfASmallStore() throws {
+    #expect(try flip({ _ in Array(0..<8) }, headDim: 4) > 8 * 3_000)
+  }
+
+  @Test func aBitOfEveryByte() throws {
+    #expect(try flip({ [$0 % 8] }, headDim: 64) > 9_000)
+  }
+
+  /// All bits of a larger store: minutes, so only when asked.
+  @Test(.enabled(if: unsafe getenv("SHAREDPACK_EXHAUSTIVE") != nil), .timeLimit(.minutes(60)))
+  func everyBitOfALargeStore() throws {
+    #expect(try flip({ _ in Array(0..<8) }, headDim: 280) > 8 * 30_000)
+  }
+
+  /// Every length but the right one, of every file, from none to 64 bytes more.
+  @Test func everyLength() throws {
+    let place = try store(headDim: 4)
+    for path in try place.files() {
+      let bytes = try Surgery.read(path)
+      _ = unsafe chmod(path, 0o600)
+      for length in 0...bytes.count + 64 where length != bytes.count {
+        if length > bytes.count {
+          try #require(unsafe truncate(path, off_t(length)) == 0)
+        } else {
+          try Surgery.write(Array(bytes[..<length]), to: path)
+        }
+        if opensAndVerifies(place) { Issue.record("\(length) bytes of \(path) are accepted") }
+      }
+      try Surgery.write(bytes, to: path)
+      #expect(opensAndVerifies(place))
+    }
+  }
+
+  /// A damaged block is refused when it is read, each time, and its neighbours are read as they are.
+  @Test func damagedBlock() throws {
+    let place = try store(headDim: 64)
+    let configuration = try Fixture.configuration(headDim: 64)
+    let key = configuration.chunkKey(tokens: Fixture.tokens(1))
+    let path = try #require(try place.segments().first)
+    let whole = try #require(try TreeStore(opening: place.store).chunk(key))
+    var bytes = try Surgery.read(path)
+    bytes[whole.layout.blocks[3].lowerBound + 5] ^= 0x10
+    try Surgery.write(bytes, to: path)
+
+    let chunk = try #require(try TreeStore(opening: place.store).chunk(key))
+    let encoded = Fixture.chunk(Fixture.tokens(1), configuration)
+    for (place, node) in chunk.tree.nodes.enumerated() {
+      for _ in 0..<2 {
+        let name = refusal { () throws(Refusal) in
+          let read = try chunk.block(of: node).copy
+          let expected = encoded.blocks[place].copy
+          #expect(read == expected)
+        }
+        #expect(name == (place == 3 ? "checksum-mismatch" : nil))
+      }
+    }
+  }
+}

@@ -1,0 +1,191 @@
+import ContextTrees
+import FileAccess
+import Glibc
+import Testing
+
+@testable import TreeStore
+
+/// Faults of manifests and of directories.
+@Suite struct StoreRefusalTests {
+  private func storeOfTwo(_ salt: UInt64 = 5) throws -> Workplace {
+    let place = try Workplace()
+    var writer = try TreeStoreWriter(
+      opening: place.store, creating: try Fixture.configuration(), segmentByteLimit: 1 << 30, salt: salt)
+    try writer.add(document: "doc", [Fixture.tokens(1), Fixture.tokens(2, count: 3)])
+    try writer.add(document: "other", [Fixture.tokens(1)])
+    try writer.commit()
+    return place
+  }
+
+  private func opening(_ place: Workplace) -> String? {
+    refusal { () throws(Refusal) in _ = try TreeStore(opening: place.store) }
+  }
+
+  private func verifying(_ place: Workplace) -> String? {
+    refusal { () throws(Refusal) in try TreeStore(opening: place.store).verify { _, _ in } }
+  }
+
+  private func writing(_ place: Workplace, _ configuration: TreeStoreConfiguration? = nil) -> String? {
+    refusal { () throws(Refusal) in _ = try TreeStoreWriter(opening: place.store, creating: configuration) }
+  }
+
+  private func manifest(_ change: (inout [UInt8]) -> Void) throws -> String? {
+    let place = try storeOfTwo()
+    try Surgery.edit(manifestBytesOf: place, change)
+    return opening(place)
+  }
+
+  @Test func directories() throws {
+    let configuration = try Fixture.configuration()
+    let place = try Workplace()
+    #expect(opening(place) == "missing-file")
+    #expect(writing(place) == "missing-file")
+    try Surgery.write([1], to: place.store)
+    #expect(opening(place) == "not-a-directory")
+    #expect(writing(place, configuration) == "not-a-directory")
+    try Directory.removeFile(place.store)
+    try Directory.create(place.store)
+    #expect(opening(place) == "not-a-store")
+    #expect(writing(place) == "not-a-store")
+    // A directory with other things in it is not taken over, and nothing is written to it.
+    try Surgery.write([1], to: "\(place.store)/thesis.tex")
+    #expect(writing(place, configuration) == "not-a-store")
+    #expect(try Directory.names(in: place.store) == ["thesis.tex"])
+    try Directory.removeFile("\(place.store)/thesis.tex")
+    #expect(writing(place, configuration) == nil)
+    #expect(opening(place) == nil)
+  }
+
+  @Test func missingFiles() throws {
+    let configuration = try Fixture.configuration()
+    let place = try storeOfTwo()
+    for name in try place.files() where name.contains("MANIFEST") { try Directory.removeFile(name) }
+    #expect(opening(place) == "not-a-store")
+    #expect(writing(place, configuration) == "missing-manifest")
+    let other = try storeOfTwo()
+    try Directory.removeFile(try #require(try other.segments().first))
+    #expect(opening(other) == "missing-segment")
+    #expect(writing(other) == "missing-segment")
+  }
+
+  /// Another store's segment under this one's name, an older one, one of another configuration.
+  @Test func swappedSegments() throws {
+    let (place, other) = (try storeOfTwo(5), try storeOfTwo(6))
+    let name = try #require(try place.segments().first)
+    try Surgery.write(try Surgery.read(try #require(try other.segments().first)), to: name)
+    #expect(opening(place) == "segment-mismatch")
+
+    let longer = try storeOfTwo()
+    try Surgery.edit(manifestOf: longer) { manifest in
+      let old = manifest.segments[0]
+      manifest.segments[0] = SegmentReference(
+        digest: old.digest, closingDigest: old.closingDigest, byteCount: old.byteCount + 1, chunkCount: 2)
+    }
+    #expect(opening(longer) == "segment-mismatch")
+
+    for (configuration, expected) in [
+      (try Fixture.configuration(model: 8), "model-mismatch"),
+      (try Fixture.configuration(numerics: "else"), "configuration-mismatch"),
+    ] {
+      let foreign = try storeOfTwo()
+      try Surgery.edit(manifestOf: foreign) { manifest in
+        manifest = Manifest(
+          generation: manifest.generation, previous: manifest.previous, configuration: configuration,
+          segments: manifest.segments, documents: [])
+      }
+      #expect(opening(foreign) == expected)
+    }
+  }
+
+  @Test func manifestFields() throws {
+    // Offsets: generation 24, previous 32, segment count 64, document count 72, zero 80, configuration 88 to 168,
+    // the one segment 168 to 248, then the documents.
+    #expect(try manifest { _ in } == nil)
+    #expect(try manifest { $0[0] ^= 1 } == "bad-magic")
+    #expect(try manifest { $0[8] = 2 } == "newer-version")
+    #expect(try manifest { $0[10] = 1 } == "newer-version")
+    #expect(try manifest { $0[12] = 1 } == "malformed-manifest")
+    #expect(try manifest { $0[16] = 1 } == "unknown-feature")
+    #expect(try manifest { $0[24] = 3 } == "malformed-manifest")
+    #expect(try manifest { Surgery.put(UInt64.max, at: 24, in: &$0) } == "truncated")
+    #expect(try manifest { Surgery.put(Int.max, at: 64, in: &$0) } == "malformed-manifest")
+    #expect(try manifest { Surgery.put(Int.max, at: 72, in: &$0) } == "truncated")
+    #expect(try manifest { Surgery.put(1, at: 72, in: &$0) } == "malformed-manifest")
+    #expect(try manifest { $0[80] = 1 } == "malformed-manifest")
+    #expect(try manifest { Surgery.put(UInt32(9), at: 88 + 36, in: &$0) } == "malformed-configuration")
+    #expect(try manifest { $0 += [0, 0, 0, 0, 0, 0, 0, 0] } == "malformed-manifest")
+    // The first document: digest, byte count, token count at 288, chunk count at 296, name length at 304, name.
+    let document = 248
+    #expect(try manifest { Surgery.put(Int.max, at: document + 48, in: &$0) } == "malformed-manifest")
+    #expect(try manifest { Surgery.put(0, at: document + 56, in: &$0) } == "malformed-manifest")
+    #expect(try manifest { Surgery.put(1025, at: document + 56, in: &$0) } == "malformed-manifest")
+    #expect(try manifest { $0[document + 64] = 0xFF } == "malformed-manifest")
+    #expect(try manifest { $0[document + 64] = 0x0A } == "malformed-manifest")
+    #expect(try manifest { $0[document + 64] = UInt8(ascii: "z") } == "malformed-manifest")
+    #expect(try manifest { $0[document + 67] = 1 } == "malformed-manifest")
+
+    let place = try storeOfTwo()
+    let path = try Surgery.manifestPath(place)
+    var bytes = try Surgery.read(path)
+    bytes[100] ^= 1
+    try Surgery.write(bytes, to: path)
+    #expect(opening(place) == "digest-mismatch")
+    try Surgery.write(Array(bytes.prefix(100)), to: path)
+    #expect(opening(place) == "truncated")
+    // An older generation is not taken for it, by the writer neither.
+    #expect(writing(place) == "truncated")
+    // A link in its place is not followed.
+    try Directory.removeFile(path)
+    _ = unsafe symlink("elsewhere", path)
+    #expect(opening(place) == "not-a-regular-file")
+  }
+
+  @Test func unsortedSegments() throws {
+    let place = try storeOfTwo()
+    try Surgery.edit(manifestBytesOf: place) { bytes in
+      let segment = Array(bytes[168..<248])
+      bytes.insert(contentsOf: segment, at: 168)
+      Surgery.put(2, at: 64, in: &bytes)
+    }
+    #expect(opening(place) == "malformed-manifest")
+  }
+
+  /// What only `verify` can see: documents without their chunks, and a history that is not one.
+  @Test func verification() throws {
+    let missing = try storeOfTwo()
+    try Surgery.edit(manifestOf: missing) { $0.segments = [] }
+    #expect(opening(missing) == nil)
+    #expect(verifying(missing) == "missing-chunk")
+
+    let miscounted = try storeOfTwo()
+    try Surgery.edit(manifestOf: miscounted) { manifest in
+      let old = manifest.documents[0]
+      manifest.documents[0] = StoredDocument(
+        name: old.name, textDigest: old.textDigest, textByteCount: 1, tokenCount: 12, chunks: old.chunks)
+    }
+    #expect(verifying(miscounted) == "token-count-mismatch")
+
+    let forked = try storeOfTwo()
+    try Surgery.edit(manifestOf: forked) { $0.previous = Digest256(of: []) }
+    #expect(verifying(forked) == "digest-mismatch")
+
+    // The file's own digest: padding that nothing else covers is found by name before, so the salt-free part is left.
+    let renamed = try storeOfTwo()
+    let path = try #require(try renamed.segments().first)
+    let digest = Digest256(of: [1])
+    try Surgery.write(try Surgery.read(path), to: StoreFormat.segmentPath(renamed.store, digest))
+    try Surgery.edit(manifestOf: renamed) { manifest in
+      let old = manifest.segments[0]
+      manifest.segments[0] = SegmentReference(
+        digest: digest, closingDigest: old.closingDigest, byteCount: old.byteCount, chunkCount: 2)
+    }
+    #expect(opening(renamed) == nil)
+    #expect(verifying(renamed) == "digest-mismatch")
+
+    // A manifest that changes under an open store.
+    let changed = try storeOfTwo()
+    let store = try TreeStore(opening: changed.store)
+    try Surgery.edit(manifestOf: changed) { $0.documents = [] }
+    #expect(refusal { () throws(Refusal) in try store.verify { _, _ in } } == "digest-mismatch")
+  }
+}

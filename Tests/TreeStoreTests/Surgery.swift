@@ -1,0 +1,94 @@
+import FileAccess
+import Glibc
+import Testing
+
+@testable import TreeStore
+
+/// Rewrites files of a store, which no store does, and signs them again where a test asks for a fault behind the
+/// digests.
+enum Surgery {
+  static func read(_ path: String) throws(Refusal) -> [UInt8] { try SequentialFile.contents(path, limit: 1 << 24) }
+
+  static func write(_ bytes: [UInt8], to path: String) throws {
+    _ = unsafe unlink(path)
+    let descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
+    try #require(descriptor >= 0)
+    defer { close(descriptor) }
+    let count = unsafe bytes.withUnsafeBytes { unsafe Glibc.write(descriptor, $0.baseAddress, $0.count) }
+    try #require(count == bytes.count)
+  }
+
+  static func put(_ value: some FixedWidthInteger, at byteOffset: Int, in bytes: inout [UInt8]) {
+    var writer = ByteWriter()
+    writer.integer(value)
+    bytes.replaceSubrange(byteOffset..<byteOffset + writer.bytes.count, with: writer.bytes)
+  }
+
+  static func integer(_ bytes: [UInt8], at byteOffset: Int) -> Int {
+    Int(bytes[byteOffset..<byteOffset + 8].reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) })
+  }
+
+  /// The segment's parts: where its header ends, its index starts and its footer starts.
+  static func parts(_ segment: [UInt8]) -> (header: Int, index: Int, footer: Int) {
+    let footer = segment.count - 96
+    let numerics = Int(segment[96])
+    return ((32 + 68 + numerics + 63) / 64 * 64, integer(segment, at: footer), footer)
+  }
+
+  /// Signs header, index and footer.
+  static func sign(segment: inout [UInt8]) {
+    let parts = parts(segment)
+    var hasher = Hasher256()
+    hasher.update(Array(segment[..<parts.header]))
+    hasher.update(Array(segment[parts.index..<segment.count - 32]))
+    segment.replaceSubrange((segment.count - 32)..., with: hasher.finalize().bytes)
+  }
+
+  /// Signs the head of the record of an index entry, then the segment.
+  static func sign(head entry: Int, headByteCount: Int, segment: inout [UInt8]) {
+    let start = parts(segment).index + 64 * entry
+    let offset = integer(segment, at: start + 32)
+    let key = unsafe ChunkKey(segment.span.bytes, at: start)
+    let head = Array(segment[offset..<offset + headByteCount])
+    let place = BlockPlace(salt: UInt64(integer(segment, at: 24)), key: key, kind: .head)
+    let checksum = unsafe place.checksum(of: head.span.bytes)
+    put(checksum.low, at: start + 48, in: &segment)
+    put(checksum.high, at: start + 56, in: &segment)
+    sign(segment: &segment)
+  }
+
+  /// Makes the store's newest manifest name this segment alone.
+  static func install(segment: [UInt8], in place: Workplace) throws {
+    for old in try place.segments() { try Directory.removeFile(old) }
+    let digest = Digest256(of: segment)
+    try write(segment, to: StoreFormat.segmentPath(place.store, digest))
+    try edit(manifestOf: place) { manifest in
+      manifest.segments = [
+        SegmentReference(
+          digest: digest, closingDigest: try #require(Digest256(bytes: Array(segment.suffix(32)))),
+          byteCount: segment.count, chunkCount: integer(segment, at: segment.count - 88))
+      ]
+    }
+  }
+
+  static func manifestPath(_ place: Workplace) throws -> String {
+    let generation = try #require(try StoreFormat.generations(in: place.store).last)
+    return "\(place.store)/\(StoreFormat.manifestName(generation))"
+  }
+
+  /// Rewrites the newest manifest, properly signed.
+  static func edit(manifestOf place: Workplace, _ change: (inout Manifest) throws -> Void) throws {
+    let generation = try #require(try StoreFormat.generations(in: place.store).last)
+    var (manifest, _) = try Manifest.read(generation, in: place.store)
+    try change(&manifest)
+    try write(manifest.encoded, to: manifestPath(place))
+  }
+
+  /// Changes the bytes of the newest manifest and signs them.
+  static func edit(manifestBytesOf place: Workplace, _ change: (inout [UInt8]) -> Void) throws {
+    let path = try manifestPath(place)
+    var bytes = Array(try read(path).dropLast(32))
+    change(&bytes)
+    try write(bytes + Digest256(of: bytes).bytes, to: path)
+  }
+}
