@@ -32,11 +32,9 @@ public final class TreeEncoder {
     self.weights = weights
     self.shape = shape
     self.layout = layout
-    // A pass is at most the longer half of a chunk, or the whole of it when it has one token.
-    let longestPass = max(1, (shape.chunkSize + 1) / 2)
     forward = ForwardPass(
-      model.configuration, rotary: RotaryTable(model.configuration, sequenceLength: longestPass),
-      blockSize: longestPass, crew: ThreadCrew(threadCount: threadCount))
+      model.configuration, rotary: model.inNodeRotary, blockSize: model.longestPass,
+      crew: ThreadCrew(threadCount: threadCount))
     packer = NodePacker(layout: layout)
   }
 
@@ -88,7 +86,9 @@ public final class TreeEncoder {
       // The deepest layer's attention and MLP feed nothing but, in a lower model of one layer, the embeddings.
       if index == deepest, index > 0 {
         forward.projectKeysAndValues(layer, tokens: tokens.count)
-        if model.storedKeysCarryPosition { forward.compute.rotate(forward.key, tokens: tokens.count, from: 0, forward.rotary) }
+        if model.storedKeysCarryPosition {
+          forward.compute.rotate(forward.key, tokens: tokens.count, from: 0, forward.rotary)
+        }
         try keep(layer: index)
         break
       }
@@ -133,13 +133,17 @@ public final class TreeEncoder {
       let keyOffset = layout.keyByteOffset(layer: layer, head: head, rows: rows.count)
       let valueOffset = layout.valueByteOffset(layer: layer, head: head, rows: rows.count)
       unsafe block.withUnsafeMutableBytes { bytes in
-        isFinite = unsafe isFinite && store(
-          keyRows, tiles: layout.keyTiles(rows: rows.count),
-          at: UnsafeMutableRawBufferPointer(rebasing: bytes[keyOffset..<valueOffset]))
-        isFinite = unsafe isFinite && store(
-          valueRows, tiles: layout.valueTiles(rows: rows.count),
-          at: UnsafeMutableRawBufferPointer(
-            rebasing: bytes[valueOffset..<valueOffset + layout.valueByteCount(rows: rows.count)]))
+        isFinite =
+          unsafe isFinite
+          && store(
+            keyRows, tiles: layout.keyTiles(rows: rows.count),
+            at: UnsafeMutableRawBufferPointer(rebasing: bytes[keyOffset..<valueOffset]))
+        isFinite =
+          unsafe isFinite
+          && store(
+            valueRows, tiles: layout.valueTiles(rows: rows.count),
+            at: UnsafeMutableRawBufferPointer(
+              rebasing: bytes[valueOffset..<valueOffset + layout.valueByteCount(rows: rows.count)]))
       }
     }
     return isFinite
