@@ -90,7 +90,8 @@ let package = Package(
       dependencies: ["LlamaRuntime", "ModelPacks", "PackedTiles", "ContextTrees", "FileAccess", "CanonicalJSON"],
       resources: [.copy("Fixtures")], swiftSettings: strict),
     .testTarget(
-      name: "TreeStoreTests", dependencies: ["TreeStore", "FileAccess", "CanonicalJSON", "ContextTrees"], swiftSettings: strict),
+      name: "TreeStoreTests", dependencies: ["TreeStore", "FileAccess", "CanonicalJSON", "ContextTrees"],
+      swiftSettings: strict),
     .testTarget(
       name: "EvaluationTests", dependencies: ["Evaluation", "Conversion", "FileAccess"], swiftSettings: strict),
     .testTarget(

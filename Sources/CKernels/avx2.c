@@ -27,10 +27,15 @@ static inline __attribute__((always_inline)) __m256i dot_half(__m256i sums, __m2
   return _mm256_add_epi32(sums, _mm256_madd_epi16(odd, odd_activations));
 }
 
-static inline __attribute__((always_inline)) i32x16 dot_tile(i32x16 sums, tile_bytes tile, int32_t activations) {
+typedef __m256i four_activations;
+
+static inline __attribute__((always_inline)) four_activations broadcast_four(int32_t activations) {
+  return _mm256_set1_epi32(activations);
+}
+
+static inline __attribute__((always_inline)) i32x16 dot_tile(i32x16 sums, tile_bytes tile, four_activations broadcast) {
   __m256i halves[2];
   memcpy(halves, &sums, sizeof halves);
-  __m256i broadcast = _mm256_set1_epi32(activations);
   halves[0] = dot_half(halves[0], tile.low, broadcast);
   halves[1] = dot_half(halves[1], tile.high, broadcast);
   memcpy(&sums, halves, sizeof halves);

@@ -17,8 +17,17 @@ static inline __attribute__((always_inline)) tile_bytes load_tile(const uint8_t 
   return _mm512_loadu_si512(tile);
 }
 
-static inline __attribute__((always_inline)) i32x16 dot_tile(i32x16 sums, tile_bytes tile, int32_t activations) {
-  return (i32x16)_mm512_dpbusd_epi32((__m512i)sums, tile, _mm512_set1_epi32(activations));
+typedef __m512i four_activations;
+
+// Kept in a register: as an operand in memory it would be loaded again for every row block.
+static inline __attribute__((always_inline)) four_activations broadcast_four(int32_t activations) {
+  __m512i result = _mm512_set1_epi32(activations);
+  __asm__("" : "+v"(result));
+  return result;
+}
+
+static inline __attribute__((always_inline)) i32x16 dot_tile(i32x16 sums, tile_bytes tile, four_activations four) {
+  return (i32x16)_mm512_dpbusd_epi32((__m512i)sums, tile, four);
 }
 
 static inline __attribute__((always_inline)) f32x16 widen16_float16(const uint16_t *halves) {

@@ -18,10 +18,15 @@ static inline __attribute__((always_inline)) tile_bytes load_tile(const uint8_t 
   return (tile_bytes){_mm256_loadu_si256((const __m256i *)tile), _mm256_loadu_si256((const __m256i *)(tile + 32))};
 }
 
-static inline __attribute__((always_inline)) i32x16 dot_tile(i32x16 sums, tile_bytes tile, int32_t activations) {
+typedef __m256i four_activations;
+
+static inline __attribute__((always_inline)) four_activations broadcast_four(int32_t activations) {
+  return _mm256_set1_epi32(activations);
+}
+
+static inline __attribute__((always_inline)) i32x16 dot_tile(i32x16 sums, tile_bytes tile, four_activations broadcast) {
   __m256i halves[2];
   memcpy(halves, &sums, sizeof halves);
-  __m256i broadcast = _mm256_set1_epi32(activations);
   halves[0] = _mm256_dpbusd_avx_epi32(halves[0], tile.low, broadcast);
   halves[1] = _mm256_dpbusd_avx_epi32(halves[1], tile.high, broadcast);
   memcpy(&sums, halves, sizeof halves);

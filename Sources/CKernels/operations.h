@@ -1,7 +1,9 @@
 // The operations of CKernels.h over vectors of 16 floats, written once. An instruction set's file defines, before it
 // includes this one:
 //   SP_SET            the table's suffix and SP_SET_NAME its name
-//   dot_tile          adds 16 rows × 4 columns of unsigned tile times signed broadcast activations to 16 sums
+//   tile_bytes, load_tile            a tile in registers
+//   four_activations, broadcast_four  four activations in every lane
+//   dot_tile          adds 16 rows × 4 columns of unsigned tile times signed activations to 16 sums
 //   widen16_float16   16 float16 to float32
 //   narrow16_float16  the reverse, to nearest even
 //   SP_TOKENS, SP_ROW_BLOCKS: the register block of the int8 product
@@ -254,18 +256,23 @@ INLINE void block_int8(const size_t tokens, const size_t blocks, const uint8_t *
     for (size_t t = 0; t < tokens; t++)
 #pragma clang loop unroll(full)
       for (size_t b = 0; b < blocks; b++) total[t][b] = splat_integer(a.offsets[(token + t) * groups + g]);
-    const int8_t *values = a.values + token * a.stride + start;
+    // Four tokens to a pointer: their distances are what an address can express.
+    const int8_t *values[(SP_TOKENS + 3) / 4];
+    for (size_t t = 0; t < tokens; t += 4) values[t / 4] = a.values + (token + t) * a.stride + start;
     for (size_t c = 0; c < width; c += 4) {
+      tile_bytes tile[SP_ROW_BLOCKS];
 #pragma clang loop unroll(full)
-      for (size_t b = 0; b < blocks; b++) {
-        tile_bytes tile = load_tile(matrix + b * row_block_bytes + c / 4 * TILE_BYTES);
+      for (size_t b = 0; b < blocks; b++) tile[b] = load_tile(matrix + b * row_block_bytes + c / 4 * TILE_BYTES);
 #pragma clang loop unroll(full)
-        for (size_t t = 0; t < tokens; t++) {
-          int32_t four;
-          memcpy(&four, values + t * a.stride + c, sizeof four);
-          total[t][b] = dot_tile(total[t][b], tile, four);
-        }
+      for (size_t t = 0; t < tokens; t++) {
+        int32_t four;
+        memcpy(&four, values[t / 4] + t % 4 * a.stride, sizeof four);
+        four_activations broadcast = broadcast_four(four);
+#pragma clang loop unroll(full)
+        for (size_t b = 0; b < blocks; b++) total[t][b] = dot_tile(total[t][b], tile[b], broadcast);
       }
+#pragma clang loop unroll(full)
+      for (size_t t = 0; t < tokens; t += 4) values[t / 4] += 4;
     }
     matrix += width / 4 * TILE_BYTES;
 #pragma clang loop unroll(full)
@@ -298,13 +305,13 @@ INLINE f32x16 single_int8(const uint8_t *matrix, size_t columns, size_t group_si
       for (size_t k = 0; k < 4; k++) {
         int32_t four;
         memcpy(&four, values + start + c + 4 * k, sizeof four);
-        total[k] = dot_tile(total[k], load_tile(matrix + (c / 4 + k) * TILE_BYTES), four);
+        total[k] = dot_tile(total[k], load_tile(matrix + (c / 4 + k) * TILE_BYTES), broadcast_four(four));
       }
     }
     for (; c < width; c += 4) {
       int32_t four;
       memcpy(&four, values + start + c, sizeof four);
-      total[0] = dot_tile(total[0], load_tile(matrix + c / 4 * TILE_BYTES), four);
+      total[0] = dot_tile(total[0], load_tile(matrix + c / 4 * TILE_BYTES), broadcast_four(four));
     }
     matrix += width / 4 * TILE_BYTES;
     f32x16 factor = load((const float *)matrix) * splat(a.scales[token * groups + g]);
@@ -554,6 +561,43 @@ static void rotate(float *x, size_t heads, size_t head_dim, const float *cosines
   }
 }
 
+// ---- limits of the machine ----
+
+static uint64_t peak_int8(size_t iterations) {
+  i32x16 sums[SP_TOKENS];
+  uint8_t tile_source[TILE_BYTES] = {1, 2, 3};
+  tile_bytes tile = load_tile(tile_source);
+#pragma clang loop unroll(full)
+  for (size_t t = 0; t < SP_TOKENS; t++) sums[t] = splat_integer((int32_t)t);
+  four_activations four = broadcast_four((int32_t)iterations);
+  for (size_t i = 0; i < iterations; i++) {
+#pragma clang loop unroll(full)
+    for (size_t t = 0; t < SP_TOKENS; t++) sums[t] = dot_tile(sums[t], tile, four);
+  }
+  i32x16 total = splat_integer(0);
+  for (size_t t = 0; t < SP_TOKENS; t++) total += sums[t];
+  volatile int32_t keep = total[0];
+  (void)keep;
+  return (uint64_t)iterations * SP_TOKENS * TILE_BYTES * 2;
+}
+
+static uint64_t read_memory(const void *memory, size_t byte_count) {
+  const char *bytes = memory;
+  i32x16 sums[4] = {splat_integer(0), splat_integer(0), splat_integer(0), splat_integer(0)};
+  for (size_t i = 0; i < byte_count; i += 4 * TILE_BYTES) {
+#pragma clang loop unroll(full)
+    for (size_t k = 0; k < 4; k++) {
+      i32x16 x;
+      memcpy(&x, bytes + i + k * TILE_BYTES, sizeof x);
+      sums[k] ^= x;
+    }
+  }
+  i32x16 total = (sums[0] ^ sums[1]) ^ (sums[2] ^ sums[3]);
+  uint64_t result = 0;
+  for (int lane = 0; lane < LANES; lane++) result = result * 31 + (uint32_t)total[lane];
+  return result;
+}
+
 const sp_kernels_table SP_SET = {
     .name = SP_SET_NAME,
     .quantize_row_block = quantize_row_block,
@@ -574,4 +618,6 @@ const sp_kernels_table SP_SET = {
     .scale = scale,
     .rotate = rotate,
     .dot = dot,
+    .peak_int8 = peak_int8,
+    .read_memory = read_memory,
 };

@@ -11,7 +11,11 @@ typedef const uint8_t *tile_bytes;
 
 static inline tile_bytes load_tile(const uint8_t *tile) { return tile; }
 
-static inline i32x16 dot_tile(i32x16 sums, tile_bytes tile, int32_t activations) {
+typedef int32_t four_activations;
+
+static inline four_activations broadcast_four(int32_t activations) { return activations; }
+
+static inline i32x16 dot_tile(i32x16 sums, tile_bytes tile, four_activations activations) {
   int8_t four[4];
   memcpy(four, &activations, sizeof four);
   for (int r = 0; r < 16; r++)

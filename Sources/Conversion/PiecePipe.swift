@@ -54,7 +54,8 @@ final class PiecePipe: Sendable {
   func read(_ files: [SourceFile]) {
     // The seam of the tests belongs to the task that converts.
     let probe = FileOperation.probe
-    DispatchQueue.global().async(group: reader) { [self] in
+    // A queue of its own has a thread whatever others do.
+    DispatchQueue(label: "sharedpack.conversion.reader").async(group: reader) { [self] in
       if let probe {
         FileOperation.$probe.withValue(probe) { readAll(files) }
       } else {
@@ -81,7 +82,11 @@ final class PiecePipe: Sendable {
     var hasher = Hasher256()
     for piece in file.pieces {
       freeCount.wait()
-      guard let buffer = state.withLock({ $0.isStopped ? nil : $0.free.popLast() }) else { return }
+      guard let buffer = state.withLock({ $0.isStopped ? nil : $0.free.popLast() }) else {
+        // Nor is the next file read.
+        freeCount.signal()
+        return
+      }
       try buffer.fill(from: source, piece.byteRange, hasher: &hasher)
       state.withLock { $0.filled.append((piece, buffer)) }
       filledCount.signal()

@@ -57,6 +57,7 @@ extension Vocabulary {
 /// One text on its way to tokens.
 struct Encoder {
   let vocabulary: Vocabulary
+  let tables: EncodingTables
   let flags: TokenizerFlags
   var tokens: [Int32] = []
   var workspace = MergeWorkspace()
@@ -65,6 +66,7 @@ struct Encoder {
 
   init(_ vocabulary: Vocabulary) {
     self.vocabulary = vocabulary
+    tables = vocabulary.encodingTables
     flags = vocabulary.definition.flags
   }
 
@@ -133,13 +135,13 @@ struct Encoder {
     var scanner = WordScanner(text, range, vocabulary.definition.pattern)
     let wholePieceFirst = flags.contains(.wholePieceFirst)
     while let word = scanner.next() {
-      if wholePieceFirst, let token = vocabulary.words.find(word, of: text, in: vocabulary.definition.pieces) {
+      if wholePieceFirst, let token = tables.words.find(word, of: text, in: vocabulary.definition.pieces) {
         tokens.append(Int32(token))
         continue
       }
       workspace.symbols.removeAll(keepingCapacity: true)
       for offset in word { workspace.symbols.append(vocabulary.smallSymbols[Int(text[offset])]) }
-      workspace.run(vocabulary.merges)
+      workspace.run(tables.merges)
       for symbol in workspace.symbols { tokens.append(Int32(symbol)) }
     }
   }
@@ -198,9 +200,9 @@ struct Encoder {
     guard !workspace.symbols.isEmpty else { return }
     if vocabulary.hasUnused {
       let kinds = vocabulary.definition.kinds
-      workspace.run(vocabulary.merges) { kinds[Int($0)] == .unused }
+      workspace.run(tables.merges) { kinds[Int($0)] == .unused }
     } else {
-      workspace.run(vocabulary.merges)
+      workspace.run(tables.merges)
     }
     for symbol in workspace.symbols { emit(symbol) }
     workspace.symbols.removeAll(keepingCapacity: true)

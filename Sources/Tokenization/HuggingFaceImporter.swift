@@ -85,7 +85,8 @@ struct HuggingFaceImporter {
     var spellings: [String?] = []
     func place(_ spelling: String, at id: Int, _ structure: String) throws(TokenizerError) {
       guard id >= 0, id < TokenizerLimits.symbolCount else {
-        throw TokenizerError(.tooLarge, structure, "\(id) is past the \(TokenizerLimits.symbolCount) ids that are known")
+        throw TokenizerError(
+          .tooLarge, structure, "\(id) is past the \(TokenizerLimits.symbolCount) ids that are known")
       }
       if id >= spellings.count { spellings.append(contentsOf: repeatElement(nil, count: id + 1 - spellings.count)) }
       guard spellings[id].map({ $0.utf8.elementsEqual(spelling.utf8) }) ?? true else {
@@ -146,6 +147,7 @@ struct HuggingFaceImporter {
       }
     }
     definition.merges.reserveCapacity(merges.count)
+    var pairs: Set<UInt64> = []
     for (rank, merge) in merges.enumerated() {
       let structure = "merge \(rank)"
       guard let (left, right) = Self.pair(merge), let leftBytes = bytes(left), let rightBytes = bytes(right) else {
@@ -157,6 +159,9 @@ struct HuggingFaceImporter {
       }
       guard let left = parts[0], let right = parts[1], let result = parts[2] else {
         throw TokenizerError(.malformed, structure, "a piece of it is not in the vocabulary")
+      }
+      guard pairs.insert(UInt64(left) << 32 | UInt64(right)).inserted else {
+        throw TokenizerError(.duplicatePiece, structure, "its pair has a merge already")
       }
       // Such a piece has been found before merging starts.
       if definition.kinds[Int(result)] == .userDefined { continue }

@@ -78,7 +78,9 @@ extension TokenizerDefinition {
         let scalar = UTF8Scan.scalar(at: offset, of: bytes)
         let character = offset..<offset + scalar.byteCount
         let known = index.find(character, of: bytes, in: pieces)
-        if known.map({ kinds[Int($0)] == .unknown || kinds[Int($0)] == .control }) ?? true { found.insert(scalar.value) }
+        if known.map({ kinds[Int($0)] == .unknown || kinds[Int($0)] == .control }) ?? true {
+          found.insert(scalar.value)
+        }
         offset = character.upperBound
       }
     }

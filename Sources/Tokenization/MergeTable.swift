@@ -9,48 +9,48 @@ struct MergeTable: Sendable {
 
   private var slots: [UInt64]
   private let shift: Int
+  /// Random, so that no file can be made whose merges crowd one place of the table.
+  private let multiplier: UInt64
   /// The rank of each merge: lower goes first.
   let ranks: [UInt32]
   /// The symbol that each merge makes.
   let results: [UInt32]
 
-  /// - Precondition: symbols are below 2^20, there are fewer than 2^24 - 1 merges.
-  /// - Returns: nil when a pair has two merges.
-  init?(_ merges: [Merge]) {
+  /// Of two merges of one pair the first counts.
+  /// - Precondition: symbols are below 2^20, and there are fewer than 2^24 - 1 merges.
+  init(_ merges: [Merge]) {
     var bits = 4
     // At most three quarters full.
     while 1 << bits < merges.count * 4 / 3 + 1 { bits += 1 }
     shift = 64 - bits
+    multiplier = UInt64.random(in: .min ... .max) | 1
     let mask = 1 << bits - 1
     var slots = [UInt64](repeating: Self.emptySlot, count: 1 << bits)
-    var ranks: [UInt32] = []
-    var results: [UInt32] = []
-    ranks.reserveCapacity(merges.count)
-    results.reserveCapacity(merges.count)
     var rank: UInt32 = 0
-    for (index, merge) in merges.enumerated() {
-      if index > 0, !merge.sharesRank { rank += 1 }
-      ranks.append(rank)
-      results.append(merge.result)
-      let pair = UInt64(merge.left) << 20 | UInt64(merge.right)
-      var slot = Self.firstSlot(pair, shift)
-      while slots[slot] != Self.emptySlot {
-        if slots[slot] >> 24 == pair { return nil }
+    ranks = merges.indices.map { index in
+      if index > 0, !merges[index].sharesRank { rank += 1 }
+      return rank
+    }
+    results = merges.map(\.result)
+    var table = slots.mutableSpan
+    nextMerge: for index in merges.indices {
+      let pair = UInt64(merges[index].left) << 20 | UInt64(merges[index].right)
+      var slot = Self.firstSlot(pair, multiplier, shift)
+      while table[slot] != Self.emptySlot {
+        if table[slot] >> 24 == pair { continue nextMerge }
         slot = (slot + 1) & mask
       }
-      slots[slot] = pair << 24 | UInt64(index)
+      table[slot] = pair << 24 | UInt64(index)
     }
     self.slots = slots
-    self.ranks = ranks
-    self.results = results
   }
 
   var count: Int { ranks.count }
 
   @inline(__always)
-  private static func firstSlot(_ pair: UInt64, _ shift: Int) -> Int {
-    // Fibonacci hashing; the fold brings the left symbol's bits to where the multiplication mixes them most.
-    Int(truncatingIfNeeded: ((pair ^ pair >> 20) &* 0x9E37_79B9_7F4A_7C15) >> UInt64(shift))
+  private static func firstSlot(_ pair: UInt64, _ multiplier: UInt64, _ shift: Int) -> Int {
+    // The high bits of the product depend on all bits of the pair.
+    Int(truncatingIfNeeded: (pair &* multiplier) >> UInt64(shift))
   }
 
   /// The merge of two neighbours, or `none`. Symbols from 2^20 on never merge.
@@ -58,7 +58,7 @@ struct MergeTable: Sendable {
   func index(_ left: UInt32, _ right: UInt32) -> UInt32 {
     guard (left | right) >> 20 == 0 else { return Self.none }
     let pair = UInt64(left) << 20 | UInt64(right)
-    var slot = Self.firstSlot(pair, shift)
+    var slot = Self.firstSlot(pair, multiplier, shift)
     while true {
       let entry = slots[slot]
       if entry >> 24 == pair { return UInt32(truncatingIfNeeded: entry & Self.indexMask) }

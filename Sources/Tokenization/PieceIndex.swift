@@ -1,8 +1,11 @@
 /// Finds pieces by their bytes: one open-addressing table of indices.
 struct PieceIndex: Sendable {
-  /// Index + 1, or 0 when empty.
-  private var slots: [UInt32]
+  /// Half of the hash, which saves most looks at other pieces, then index + 1; 0 when empty.
+  private var slots: [UInt64]
+  private static let indexMask: UInt64 = 0xFFFF_FFFF
   private let shift: Int
+  /// Random, so that no file can be made whose pieces crowd one place of the table.
+  private let multiplier = UInt64.random(in: .min ... .max) | 1
   /// The longest piece that is in the table.
   private(set) var longestByteCount = 0
 
@@ -10,7 +13,7 @@ struct PieceIndex: Sendable {
     var bits = 4
     while 1 << bits < capacity * 4 / 3 + 1 { bits += 1 }
     shift = 64 - bits
-    slots = [UInt32](repeating: 0, count: 1 << bits)
+    slots = [UInt64](repeating: 0, count: 1 << bits)
   }
 
   @inline(__always)
@@ -19,21 +22,26 @@ struct PieceIndex: Sendable {
   }
 
   @inline(__always)
-  private func firstSlot(_ hash: UInt64) -> Int {
-    Int(truncatingIfNeeded: ((hash ^ hash >> 32) &* 0x9E37_79B9_7F4A_7C15) >> UInt64(shift))
-  }
+  private func mixed(_ hash: UInt64) -> UInt64 { (hash ^ hash >> 32) &* multiplier }
 
   /// - Precondition: fewer pieces than the capacity have been inserted.
   /// - Returns: false when equal bytes are there already.
   mutating func insert(_ index: Int, of pieces: PieceList) -> Bool {
     let range = pieces.range(index)
     let bytes = pieces.bytes.span
-    var slot = firstSlot(Self.hash(bytes, range))
-    while slots[slot] != 0 {
-      if Self.areEqual(pieces.range(Int(slots[slot]) - 1), of: bytes, range, of: bytes) { return false }
+    let hash = mixed(Self.hash(bytes, range))
+    var slot = Int(truncatingIfNeeded: hash >> UInt64(shift))
+    while true {
+      let entry = slots[slot]
+      if entry == 0 { break }
+      if (entry ^ hash << 32) & ~Self.indexMask == 0,
+        Self.areEqual(pieces.range(Int(entry & Self.indexMask) - 1), of: bytes, range, of: bytes)
+      {
+        return false
+      }
       slot = (slot + 1) & (slots.count - 1)
     }
-    slots[slot] = UInt32(index) + 1
+    slots[slot] = hash << 32 | UInt64(index + 1)
     longestByteCount = max(longestByteCount, range.count)
     return true
   }
@@ -46,14 +54,18 @@ struct PieceIndex: Sendable {
   }
 
   func find(hash: UInt64, _ range: Range<Int>, of text: Span<UInt8>, in pieces: PieceList) -> UInt32? {
-    var slot = firstSlot(hash)
+    let hash = mixed(hash)
+    var slot = Int(truncatingIfNeeded: hash >> UInt64(shift))
     let bytes = pieces.bytes.span
-    while slots[slot] != 0 {
-      let index = Int(slots[slot]) - 1
-      if Self.areEqual(pieces.range(index), of: bytes, range, of: text) { return UInt32(index) }
+    while true {
+      let entry = slots[slot]
+      if entry == 0 { return nil }
+      if (entry ^ hash << 32) & ~Self.indexMask == 0 {
+        let index = Int(entry & Self.indexMask) - 1
+        if Self.areEqual(pieces.range(index), of: bytes, range, of: text) { return UInt32(index) }
+      }
       slot = (slot + 1) & (slots.count - 1)
     }
-    return nil
   }
 
   @inline(__always)

@@ -27,15 +27,18 @@ public struct ChunkKey: Hashable, Comparable, Sendable, CustomStringConvertible 
   }
 
   public var digest: Digest256 {
-    guard let digest = Digest256(bytes: bytes) else { preconditionFailure("a key has 32 bytes") }
+    var writer = ByteWriter()
+    write(into: &writer)
+    guard let digest = Digest256(bytes: writer.bytes) else { preconditionFailure("a key has 32 bytes") }
     return digest
   }
 
-  /// 32 bytes.
-  var bytes: [UInt8] {
-    var writer = ByteWriter()
-    for word in [word0, word1, word2, word3] { writer.integer(word.byteSwapped) }
-    return writer.bytes
+  /// Appends the 32 bytes.
+  func write(into writer: inout ByteWriter) {
+    writer.integer(word0.byteSwapped)
+    writer.integer(word1.byteSwapped)
+    writer.integer(word2.byteSwapped)
+    writer.integer(word3.byteSwapped)
   }
 
   /// 64 lower-case hexadecimal digits.

@@ -91,7 +91,7 @@ struct Manifest: Equatable {
       writer.integer(UInt64(document.name.utf8.count))
       writer.append(document.name.utf8)
       writer.pad(to: 8)
-      for key in document.chunks { writer.append(key.bytes) }
+      for key in document.chunks { key.write(into: &writer) }
     }
     writer.append(Digest256(of: writer.bytes).bytes)
     return writer.bytes

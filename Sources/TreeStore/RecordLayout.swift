@@ -19,7 +19,7 @@ struct BlockPlace {
   func checksum(of bytes: RawSpan) -> BlockChecksum {
     var writer = ByteWriter()
     writer.integer(salt)
-    writer.append(key.bytes)
+    key.write(into: &writer)
     writer.integer(kind.rawValue)
     writer.integer(UInt32(node))
     let place = writer.bytes

@@ -11,7 +11,7 @@ struct SegmentEntry: Equatable {
   let headChecksum: BlockChecksum
 
   func write(into writer: inout ByteWriter) {
-    writer.append(key.bytes)
+    key.write(into: &writer)
     writer.integer(UInt64(byteOffset))
     writer.integer(UInt32(tokenCount))
     writer.integer(UInt32(byteCount / RecordLayout.alignment))

@@ -80,7 +80,7 @@ struct SegmentWriter: ~Copyable {
     else { throw Refusal(.invalidChunk, file: file.path, structure: "chunk \(key.short)", "is too large") }
 
     var head = ByteWriter()
-    head.append(key.bytes)
+    key.write(into: &head)
     head.integer(UInt32(tokens.count))
     head.integer(UInt32(tree.nodes.count))
     head.integer(UInt64(0))

@@ -1,7 +1,7 @@
 internal import FileAccess
 
 /// What all files of a store have in common.
-/// Format: `Formats/tree-store.md`, common fields.
+/// Format: `Formats/tree-store.md`, preamble.
 enum StoreFormat {
   static let majorVersion: UInt16 = 1
   static let minorVersion: UInt16 = 0
@@ -59,9 +59,10 @@ enum StoreFormat {
     }
     let major = try reader.integer(UInt16.self)
     let minor = try reader.integer(UInt16.self)
-    guard major == majorVersion else {
+    guard major == majorVersion, minor <= minorVersion else {
       throw Refusal(
-        .newerVersion, file: file, "has format version \(major).\(minor); version \(majorVersion) is read here")
+        .newerVersion, file: file,
+        "has format version \(major).\(minor); version \(majorVersion).\(minorVersion) is read here")
     }
     _ = try reader.integer(UInt32.self)
     let features = try reader.integer(UInt64.self)

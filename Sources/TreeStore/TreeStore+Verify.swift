@@ -9,13 +9,10 @@ extension TreeStore {
   public func verify(progress: (Int, Int) -> Void) throws(Refusal) {
     let total = segments.reduce(manifest.encoded.count) { $0 + $1.file.byteCount }
     var done = 0
-    // The file may have changed since it was opened, or the one before it since then.
-    let (current, digest) = try Manifest.read(generation, in: path)
-    guard current == manifest, digest == manifestDigest else {
-      throw Refusal(
-        .digestMismatch, file: "\(path)/\(StoreFormat.manifestName(generation))", "has changed since it was opened")
+    try verifyManifest(generation, is: manifestDigest, "has changed since it was opened")
+    if let previous = manifest.previous {
+      try verifyManifest(generation - 1, is: previous, "is not the generation that the next one follows")
     }
-    try verifyPrevious()
     done += manifest.encoded.count
     progress(done, total)
     for (segment, reference) in zip(segments, manifest.segments) {
@@ -25,14 +22,17 @@ extension TreeStore {
     try verifyDocuments()
   }
 
-  /// The manifest before this one, if it is still there, is the one that this one follows.
-  private func verifyPrevious() throws(Refusal) {
-    guard try StoreFormat.generations(in: path).contains(generation - 1) else { return }
-    let (_, digest) = try Manifest.read(generation - 1, in: path)
-    guard digest == manifest.previous else {
-      throw Refusal(
-        .digestMismatch, file: "\(path)/\(StoreFormat.manifestName(generation - 1))",
-        "is not the generation that the next one follows")
+  /// A generation that a writer has removed meanwhile cannot be wrong.
+  private func verifyManifest(_ generation: Int, is expected: Digest256, _ fault: String) throws(Refusal) {
+    let digest: Digest256
+    do {
+      (_, digest) = try Manifest.read(generation, in: path)
+    } catch {
+      guard error.name == .missingFile else { throw error }
+      return
+    }
+    guard digest == expected else {
+      throw Refusal(.digestMismatch, file: "\(path)/\(StoreFormat.manifestName(generation))", fault)
     }
   }
 

@@ -6,7 +6,8 @@ import Tokenization
 /// Compares ids with those of other packages, which `Tools/tokenizer-parity` has written into a directory.
 @Test(
   "TokenizerParity",
-  .enabled(if: ProcessInfo.processInfo.environment["SHAREDPACK_PARITY_DIR"] != nil, "Tools/tokenizer-parity sets it up"))
+  .enabled(if: ProcessInfo.processInfo.environment["SHAREDPACK_PARITY_DIR"] != nil, "Tools/tokenizer-parity sets it up")
+)
 func tokenizerParity() throws {
   let directory = try #require(ProcessInfo.processInfo.environment["SHAREDPACK_PARITY_DIR"])
   func read(_ name: String) throws -> [UInt8] {
@@ -113,6 +114,7 @@ private struct ParityCase {
   /// What decoding can give back: to a vocabulary of characters, U+2581 is a space.
   func restored(_ text: [UInt8]) -> [UInt8] {
     guard format == "sentencepiece" else { return text }
-    return Array(String(decoding: text, as: UTF8.self).unicodeScalars.map { $0 == "\u{2581}" ? " " : String($0) }.joined().utf8)
+    return Array(
+      String(decoding: text, as: UTF8.self).unicodeScalars.map { $0 == "\u{2581}" ? " " : String($0) }.joined().utf8)
   }
 }

@@ -42,7 +42,7 @@ import Testing
     SegmentFault("empty", "wrong-length", signs: false) { $0 = [] },
     SegmentFault("magic", "bad-magic") { $0[4] = 0x0A },
     SegmentFault("major version", "newer-version") { $0[8] = 2 },
-    SegmentFault("minor version", "malformed-segment") { $0[10] = 1 },
+    SegmentFault("minor version", "newer-version") { $0[10] = 1 },
     SegmentFault("reserved", "malformed-segment") { $0[12] = 1 },
     SegmentFault("feature 9", "unknown-feature") { $0[17] = 2 },
     SegmentFault("header padding", "malformed-segment") { $0[Surgery.parts($0).header - 1] = 1 },

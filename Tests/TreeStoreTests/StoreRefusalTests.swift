@@ -103,7 +103,7 @@ import Testing
     #expect(try manifest { _ in } == nil)
     #expect(try manifest { $0[0] ^= 1 } == "bad-magic")
     #expect(try manifest { $0[8] = 2 } == "newer-version")
-    #expect(try manifest { $0[10] = 1 } == "malformed-manifest")
+    #expect(try manifest { $0[10] = 1 } == "newer-version")
     #expect(try manifest { $0[12] = 1 } == "malformed-manifest")
     #expect(try manifest { $0[16] = 1 } == "unknown-feature")
     #expect(try manifest { $0[24] = 3 } == "malformed-manifest")

@@ -90,6 +90,14 @@ typedef struct sp_kernels_table {
 
   /// The dot product of two vectors of float32.
   float (*dot)(const float *x, const float *y, size_t count);
+
+  /// Does nothing but int8 products of registers, for measuring what the processor can do: returns the number of
+  /// multiplications and additions.
+  uint64_t (*peak_int8)(size_t iterations);
+
+  /// Does nothing but read memory, for measuring its bandwidth. byte_count is a multiple of 256. Returns a number that
+  /// depends on all bytes.
+  uint64_t (*read_memory)(const void *memory, size_t byte_count);
 } sp_kernels_table;
 
 /// The best table for this processor.
