@@ -1,5 +1,5 @@
-public import ModelPacks
 public import ContextTrees
+public import ModelPacks
 internal import PackedTiles
 
 /// A LLaMA in a mapped pack, with the lower model that encodes its chunks.

@@ -88,7 +88,9 @@ public final class TreeEncoder {
       // The deepest layer's attention and MLP feed nothing but, in a lower model of one layer, the embeddings.
       if index == deepest, index > 0 {
         forward.projectKeysAndValues(layer, tokens: tokens.count)
-        if model.storedKeysCarryPosition { forward.compute.rotate(forward.key, tokens: tokens.count, from: 0, forward.rotary) }
+        if model.storedKeysCarryPosition {
+          forward.compute.rotate(forward.key, tokens: tokens.count, from: 0, forward.rotary)
+        }
         try keep(layer: index)
         break
       }
@@ -133,13 +135,17 @@ public final class TreeEncoder {
       let keyOffset = layout.keyByteOffset(layer: layer, head: head, rows: rows.count)
       let valueOffset = layout.valueByteOffset(layer: layer, head: head, rows: rows.count)
       unsafe block.withUnsafeMutableBytes { bytes in
-        isFinite = unsafe isFinite && store(
-          keyRows, tiles: layout.keyTiles(rows: rows.count),
-          at: UnsafeMutableRawBufferPointer(rebasing: bytes[keyOffset..<valueOffset]))
-        isFinite = unsafe isFinite && store(
-          valueRows, tiles: layout.valueTiles(rows: rows.count),
-          at: UnsafeMutableRawBufferPointer(
-            rebasing: bytes[valueOffset..<valueOffset + layout.valueByteCount(rows: rows.count)]))
+        isFinite =
+          unsafe isFinite
+          && store(
+            keyRows, tiles: layout.keyTiles(rows: rows.count),
+            at: UnsafeMutableRawBufferPointer(rebasing: bytes[keyOffset..<valueOffset]))
+        isFinite =
+          unsafe isFinite
+          && store(
+            valueRows, tiles: layout.valueTiles(rows: rows.count),
+            at: UnsafeMutableRawBufferPointer(
+              rebasing: bytes[valueOffset..<valueOffset + layout.valueByteCount(rows: rows.count)]))
       }
     }
     return isFinite
