@@ -22,7 +22,7 @@ extension LanguageModel {
   ///   - query: the running text, which only the cosine policy looks at; not empty.
   /// - Throws: `Refusal` when a stored node is damaged, or when documents differ in layout.
   public func select(
-    from documents: [ContextDocument], policy: PathPolicy, query: [Int32]
+    from documents: [ContextDocument], policy: PathPolicy = .cosine, query: [Int32]
   ) throws(Refusal) -> ContextSelection {
     guard let first = documents.first else {
       throw Refusal(.emptyDocument, file: pack.path, "no document to ask about")
