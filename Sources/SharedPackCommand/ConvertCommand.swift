@@ -34,8 +34,8 @@ struct ConvertCommand: ParsableCommand {
       sharedpack convert my-sharedllm model.spk --quantize f16
       sharedpack convert Llama-2-7b-hf model.spk --injected-layers 4
 
-      A SharedLLM checkpoint has layers that were trained to read documents. With
-      --injected-layers a plain one reads them too, untrained: expect little of it.
+      A SharedLLM checkpoint has layers that were trained to read documents. Other
+      ones read them with --injected-layers too, untrained: expect little of it.
       """)
 
   @Argument(help: "The directory with config.json, safetensors and the tokenizer.", completion: .directory)

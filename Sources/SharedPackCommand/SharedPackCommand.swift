@@ -15,7 +15,7 @@ struct SharedPackCommand: AsyncParsableCommand {
         sharedpack ask model.spk --store library --document book.txt "Who is it?"
 
       Data goes to standard output, progress and messages to standard error.
-      A text that starts with a hyphen follows --, as in: generate model.spk -- "-1 is"
+      A text that starts with a hyphen follows two: generate model.spk -- "-1 is"
 
       Exit status: 0 done, 1 a check failed, 64 usage, 65 bad input, 66 missing
       input, 73 cannot create, 74 input or output failed, 75 busy: try again.

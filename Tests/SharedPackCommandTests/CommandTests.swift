@@ -11,21 +11,21 @@ import Testing
     #expect(build.error == "")
     #expect(
       build.output == """
-        added\tnotes.txt\t88 tokens\t3 chunks\t88 tokens encoded
-        added\tfirst.txt\t96 tokens\t3 chunks\t32 tokens encoded
+        added\tnotes.txt\t89 tokens\t3 chunks\t89 tokens encoded
+        added\tfirst.txt\t95 tokens\t3 chunks\t31 tokens encoded
 
         """)
     #expect(
       try place.run("store", "build", "model.spk", "notes.txt", "--store", "library").output
-        == "unchanged\tnotes.txt\t88 tokens\t3 chunks\t0 tokens encoded\n")
+        == "unchanged\tnotes.txt\t89 tokens\t3 chunks\t0 tokens encoded\n")
     #expect(
       try place.run("store", "ls", "library").output
-        == "first.txt\t96 tokens\t3 chunks\t95 B\nnotes.txt\t88 tokens\t3 chunks\t87 B\n")
+        == "first.txt\t95 tokens\t3 chunks\t94 B\nnotes.txt\t89 tokens\t3 chunks\t88 B\n")
     let both = ["--document", "notes.txt", "--document", "first.txt"]
     let ask = ["ask", "model.spk", "--store", "library", "what holds the trees", "--max-tokens", "8", "--ignore-end"]
     let first = try place.run(ask + both)
     #expect(first.status == 0)
-    #expect(first.error.hasPrefix("[21 tokens read, "))
+    #expect(first.error.hasPrefix("[22 tokens read, "))
     #expect(first.error.contains("rows of 6 chunks injected, first token after "))
     #expect(first.error.hasSuffix(", ended by max-tokens]\n"))
     #expect(try place.run(ask + both).output == first.output)

@@ -95,6 +95,10 @@ import Testing
         "sharedpack: cut.spk: header: the file has 5000 bytes, the header states \(byteCount) and its sections need "
           + "\(byteCount) [wrong-length]", "verify", "cut.spk"),
       Case(
+        65,
+        "sharedpack: flipped.spk: tensor model.norm.weight: its SHA-256 is not the one in the index [digest-mismatch]",
+        "verify", "flipped.spk"),
+      Case(
         65, "sharedpack: notes.txt: header: does not start with the mark of a model pack [not-a-pack]", "generate",
         "notes.txt", "a"),
       Case(66, "sharedpack: nowhere: open: No such file or directory [missing-file]", "generate", "nowhere", "a"),

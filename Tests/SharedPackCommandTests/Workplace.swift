@@ -23,7 +23,7 @@ final class Workplace: Sendable {
     try TinyCheckpoint.write(to: "\(path)/checkpoint", readsDocuments: true)
     try TinyCheckpoint.write(to: "\(path)/plain", readsDocuments: false)
     try write(Array(Self.text.utf8), to: "notes.txt")
-    try write(Array((Self.text + " or more").utf8), to: "letters/first.txt")
+    try write(Array((Self.text + " or so").utf8), to: "letters/first.txt")
     try write([], to: "zero.txt")
     try write([0x61, 0xFF, 0x00], to: "binary")
     try #require(run("convert", "checkpoint", "model.spk").status == 0)
