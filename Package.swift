@@ -63,11 +63,15 @@ let package = Package(
         "SharedPack", "Conversion", "CanonicalJSON", "ContextTrees", "FileAccess", "LlamaRuntime", "ModelPacks",
         "PackedTiles", "TreeStore",
       ], swiftSettings: strict),
+    .target(
+      name: "Benchmarking",
+      dependencies: ["SharedPack", "CanonicalJSON", "ContextTrees", "FileAccess", "LlamaRuntime", "ModelPacks"],
+      swiftSettings: strict),
     // Not named like its product: `sharedpack` and `SharedPack` are one folder on a file system that ignores case.
     .executableTarget(
       name: "SharedPackCommand",
       dependencies: [
-        "SharedPack", "Conversion", "Evaluation", "CanonicalJSON", "ContextTrees", "FileAccess", "LlamaRuntime",
+        "SharedPack", "Conversion", "Evaluation", "Benchmarking", "CanonicalJSON", "ContextTrees", "FileAccess", "LlamaRuntime",
         "ModelPacks", "Tokenization", "TreeStore",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],

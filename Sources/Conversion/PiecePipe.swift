@@ -56,11 +56,7 @@ final class PiecePipe: Sendable {
     let probe = FileOperation.probe
     // A queue of its own has a thread whatever others do.
     DispatchQueue(label: "sharedpack.conversion.reader").async(group: reader) { [self] in
-      if let probe {
-        FileOperation.$probe.withValue(probe) { readAll(files) }
-      } else {
-        readAll(files)
-      }
+      FileOperation.withProbe(probe) { readAll(files) }
       // The end, or the refusal.
       filledCount.signal()
     }

@@ -80,6 +80,18 @@ internal import PackedTiles
     }
   }
 
+  /// Writes some numbers into the next rows of all layers.
+  func fill(rows: Int) {
+    precondition(count + rows <= capacity, "the cache was made for fewer tokens")
+    for head in 0..<layerCount * kvHeadCount {
+      let offset = byteOffset(layer: 0, head: head, row: count)
+      // 0x2C2C is 0.065 in float16; 0x2C2C2C2C is 2e-12 in float32.
+      unsafe (keys + offset).initializeMemory(as: UInt8.self, repeating: 0x2C, count: rows * headDim * element.byteCount)
+      unsafe (values + offset).initializeMemory(
+        as: UInt8.self, repeating: 0x2C, count: rows * headDim * element.byteCount)
+    }
+  }
+
   /// Counts the new tokens, after every layer has written theirs.
   func advance(_ tokens: Int) { count += tokens }
 

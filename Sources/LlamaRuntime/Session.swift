@@ -97,6 +97,12 @@ public final class Session {
     return result
   }
 
+  /// Counts tokens as read without reading them: their keys and values are small numbers. For measuring at a depth.
+  public func fillForMeasurement(tokens: Int) {
+    cache.fill(rows: tokens)
+    cache.advance(tokens)
+  }
+
   private func prepare(for tokenCount: Int) {
     precondition(tokenCount > 0 && tokenCount <= remainingCapacity, "the running text does not fit its capacity")
     adjustScaling(sequenceLength: cache.firstPosition + cache.count + tokenCount)

@@ -204,7 +204,7 @@ import Testing
         if counter.next() == failing { throw Refusal(.noSpace, file: "\(operation)", "the probe") }
       }
       do {
-        try FileOperation.$probe.withValue(probe) { _ = try converter.run(output: output) }
+        try FileOperation.withProbe(probe) { _ = try converter.run(output: output) }
         #expect(counter.count <= failing && failing > 20)
         break
       } catch {

@@ -49,6 +49,6 @@ final class Recorder: Sendable {
       }
       if number == self.failing { throw Refusal(.inputOutput, file: "injected", "") }
     }
-    FileOperation.$probe.withValue(probe, operation: body)
+    FileOperation.withProbe(probe, body)
   }
 }

@@ -128,7 +128,7 @@ import Testing
       isReady.note(operation)
       try replaceEverything(path)
     }
-    let store = try FileOperation.$probe.withValue(probe) { try TreeStore(opening: path) }
+    let store = try FileOperation.withProbe(probe) { try TreeStore(opening: path) }
     #expect(isReady.all.count == 1)
     #expect(store.generation == 4)
     #expect(store.documents.map(\.name) == ["b"])

@@ -41,6 +41,6 @@ final class Recorder: Sendable {
     let probe: @Sendable (FileOperation) throws(Refusal) -> Void = { (operation) throws(Refusal) in
       try self.decide(operation)
     }
-    FileOperation.$probe.withValue(probe, operation: body)
+    FileOperation.withProbe(probe, body)
   }
 }

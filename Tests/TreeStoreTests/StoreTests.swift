@@ -265,7 +265,7 @@ extension StoreTests {
     try writer.commit()
     let operations = Recorder()
     let probe: @Sendable (FileOperation) throws(Refusal) -> Void = { operations.note($0) }
-    try FileOperation.$probe.withValue(probe) {
+    try FileOperation.withProbe(probe) {
       let store = try TreeStore(opening: place.store)
       try store.verify { _, _ in }
       _ = try store.chunk(store.chunkKey(tokens: Fixture.tokens(1)))

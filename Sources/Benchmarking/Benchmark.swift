@@ -1,0 +1,208 @@
+public import CanonicalJSON
+public import FileAccess
+import ContextTrees
+import LlamaRuntime
+import ModelPacks
+public import SharedPack
+
+/// What is measured.
+public struct BenchmarkOptions: Sendable {
+  /// Lengths of prompts, in tokens.
+  public var promptLengths = [512]
+  /// Depths at which tokens are written one by one.
+  public var depths = [0]
+  /// Tokens that are written at each depth.
+  public var decodeCount = 32
+  /// Chunks that are encoded; 0, or a plain pack: none.
+  public var chunkCount = 2
+  /// Runs of each measurement; medians are told.
+  public var runs = 5
+
+  public init() {}
+}
+
+/// The figures of one kind of work.
+public struct BenchmarkResult: Sendable {
+  public let name: String
+  /// Median, smallest and largest over the runs.
+  public let tokensPerSecond: Spread
+  /// Multiplications and additions of the weight products per second, at the median.
+  public let operationsPerSecond: Double
+  /// Bytes of weights read per second, at the median.
+  public let bytesPerSecond: Double
+
+  public struct Spread: Sendable {
+    public let median: Double
+    public let smallest: Double
+    public let largest: Double
+
+    init(_ values: [Double]) {
+      let sorted = values.sorted()
+      smallest = sorted.first ?? 0
+      largest = sorted.last ?? 0
+      median =
+        sorted.count % 2 == 1
+        ? sorted[sorted.count / 2] : (sorted[sorted.count / 2 - 1] + sorted[sorted.count / 2]) / 2
+    }
+  }
+}
+
+/// Everything that a benchmark found.
+public struct BenchmarkReport: Sendable {
+  public let instructionSet: String
+  public let threadCount: Int
+  public let peakOperationsPerSecond: Double
+  public let peakBytesPerSecond: Double
+  public let results: [BenchmarkResult]
+
+  public var json: JSONValue {
+    .members([
+      "instruction_set": .string(instructionSet),
+      "threads": .integer(threadCount),
+      "peak_gops": .number(peakOperationsPerSecond / 1e9),
+      "peak_gbytes_per_second": .number(peakBytesPerSecond / 1e9),
+      "results": .array(
+        results.map {
+          .members([
+            "name": .string($0.name),
+            "tokens_per_second": .number($0.tokensPerSecond.median),
+            "smallest": .number($0.tokensPerSecond.smallest),
+            "largest": .number($0.tokensPerSecond.largest),
+            "gops": .number($0.operationsPerSecond / 1e9),
+            "share_of_peak_gops": .number($0.operationsPerSecond / peakOperationsPerSecond),
+            "gbytes_per_second": .number($0.bytesPerSecond / 1e9),
+            "share_of_peak_bandwidth": .number($0.bytesPerSecond / peakBytesPerSecond),
+          ])
+        }),
+    ])
+  }
+}
+
+/// Measures a model on this machine.
+public struct Benchmark: Sendable {
+  private let model: LanguageModel
+  private let options: BenchmarkOptions
+
+  public init(_ model: LanguageModel, options: BenchmarkOptions) {
+    self.model = model
+    self.options = options
+  }
+
+  /// Runs everything, one kind of work after the other within each run, so that what the machine does meanwhile falls
+  /// on all alike.
+  /// - Parameter progress: called with the name of what comes next.
+  /// - Throws: `Refusal` `prompt-too-long` when a length or depth exceeds the model's window; those of the encoder.
+  public func run(progress: (String) -> Void = { _ in }) throws(Refusal) -> BenchmarkReport {
+    let longest = max(
+      options.promptLengths.max() ?? 0, (options.depths.max() ?? 0) + options.decodeCount)
+    guard longest <= model.configuration.maxPositionCount else {
+      throw Refusal(
+        .promptTooLong, file: model.pack.path,
+        "\(longest) tokens are to be read and the window holds \(model.configuration.maxPositionCount)")
+    }
+    progress("limits")
+    var peaks: [Double] = []
+    var bandwidths: [Double] = []
+    var rates: [String: [Double]] = [:]
+    var names: [String] = []
+    func note(_ name: String, _ rate: Double) {
+      if rates[name] == nil { names.append(name) }
+      rates[name, default: []].append(rate)
+    }
+    for run in 0..<options.runs {
+      peaks.append(MachineLimits.int8OperationsPerSecond(threadCount: model.threadCount))
+      bandwidths.append(MachineLimits.bytesReadPerSecond(threadCount: model.threadCount))
+      for length in options.promptLengths {
+        progress("run \(run + 1): prompt of \(length)")
+        note("prompt \(length)", promptRate(length))
+      }
+      for depth in options.depths {
+        progress("run \(run + 1): decode at depth \(depth)")
+        note("decode at \(depth)", decodeRate(depth))
+      }
+      if options.chunkCount > 0, model.runtime.treeShape != nil {
+        progress("run \(run + 1): tree encoding")
+        note("encode chunks", try encodeRate())
+      }
+    }
+    let results = names.map { name in
+      let spread = BenchmarkResult.Spread(rates[name] ?? [])
+      let work = name == "encode chunks" ? WeightWork.encoding(model) : WeightWork.token(model)
+      return BenchmarkResult(
+        name: name, tokensPerSecond: spread, operationsPerSecond: spread.median * work.operations,
+        bytesPerSecond: name.hasPrefix("decode") ? spread.median * work.byteCount : 0)
+    }
+    return BenchmarkReport(
+      instructionSet: MachineLimits.instructionSet, threadCount: model.threadCount,
+      peakOperationsPerSecond: BenchmarkResult.Spread(peaks).median,
+      peakBytesPerSecond: BenchmarkResult.Spread(bandwidths).median, results: results)
+  }
+
+  private func tokens(_ count: Int) -> [Int32] {
+    let vocabulary = model.configuration.vocabularySize
+    return (0..<count).map { Int32(($0 * 7919 + 13) % vocabulary) }
+  }
+
+  private func promptRate(_ length: Int) -> Double {
+    let session = Session(model.runtime, capacity: length, threadCount: model.threadCount)
+    let start = ContinuousClock.now
+    _ = session.read(tokens(length))
+    return Double(length) / (ContinuousClock.now - start).seconds
+  }
+
+  private func decodeRate(_ depth: Int) -> Double {
+    let session = Session(
+      model.runtime, capacity: depth + options.decodeCount + 1, threadCount: model.threadCount)
+    if depth > 0 { session.fillForMeasurement(tokens: depth) }
+    let tokens = tokens(options.decodeCount + 1)
+    _ = session.read(tokens.prefix(1))
+    let start = ContinuousClock.now
+    for token in tokens.dropFirst() { _ = session.read(CollectionOfOne(token)) }
+    return Double(options.decodeCount) / (ContinuousClock.now - start).seconds
+  }
+
+  private func encodeRate() throws(Refusal) -> Double {
+    guard let encoder = TreeEncoder(model.runtime, encoding: .int8, threadCount: model.threadCount),
+      let shape = model.runtime.treeShape
+    else { return 0 }
+    let start = ContinuousClock.now
+    for chunk in 0..<options.chunkCount {
+      _ = try encoder.encode(tokens(shape.chunkSize + chunk).suffix(shape.chunkSize))
+    }
+    return Double(options.chunkCount * shape.chunkSize) / (ContinuousClock.now - start).seconds
+  }
+}
+
+/// The products of weights that a token costs.
+private struct WeightWork {
+  /// Multiplications and additions.
+  let operations: Double
+  /// Bytes of weights read, when tokens come one by one.
+  let byteCount: Double
+
+  static func token(_ model: LanguageModel) -> WeightWork {
+    let used = model.pack.tensors.filter { tensor in
+      tensor.columns > 1 && tensor.rows > 1 && !tensor.name.hasPrefix("encoder.") && !tensor.name.contains("cross_attn")
+        && (model.configuration.tiesWordEmbeddings || tensor.name != "model.embed_tokens.weight")
+    }
+    return WeightWork(
+      operations: used.reduce(0) { $0 + 2 * Double($1.rows) * Double($1.columns) },
+      byteCount: used.reduce(0) { $0 + Double($1.byteCount) })
+  }
+
+  /// Per token of a chunk: the passes of its spines through the lower layers.
+  static func encoding(_ model: LanguageModel) -> WeightWork {
+    guard let shape = model.runtime.treeShape, let shared = model.pack.sharedLLM else {
+      return WeightWork(operations: 0, byteCount: 0)
+    }
+    let c = model.configuration
+    let attention = c.hiddenSize * c.headDim * (2 * c.headCount + 2 * c.kvHeadCount)
+    let layer = attention + 3 * c.hiddenSize * c.intermediateSize
+    let keysAndValues = 2 * c.hiddenSize * c.headDim * c.kvHeadCount
+    let whole = max(shared.injectedLayerCount - 1, 1)
+    let last = shared.injectedLayerCount > 1 ? keysAndValues : 0
+    // A chunk of L tokens has passes of (h + 1) · L / 2 tokens in all.
+    let passTokens = Double(shape.depth + 1) / 2
+    return WeightWork(operations: 2 * Double(whole * layer + last) * passTokens, byteCount: 0)
+  }
+}

@@ -1,0 +1,51 @@
+internal import CKernels
+internal import Synchronization
+
+/// What the processor and its memory can do, measured with the kernels' own instructions.
+public struct MachineLimits: Sendable {
+  /// The instruction set that was chosen.
+  public static var instructionSet: String { unsafe String(cString: sp_kernels().pointee.name) }
+
+  /// Multiplications and additions of int8 per second, all threads together.
+  /// - Parameter seconds: about how long to measure.
+  public static func int8OperationsPerSecond(threadCount: Int, seconds: Double = 0.2) -> Double {
+    let crew = ThreadCrew(threadCount: threadCount)
+    var iterations = 1 << 16
+    while true {
+      let operations = Atomic<UInt64>(0)
+      let start = ContinuousClock.now
+      crew.run(count: threadCount) { _, _ in
+        let done = unsafe sp_kernels().pointee.peak_int8(iterations)
+        operations.add(done, ordering: .relaxed)
+      }
+      let elapsed = (ContinuousClock.now - start).inSeconds
+      if elapsed >= seconds / 2 { return Double(operations.load(ordering: .relaxed)) / elapsed }
+      iterations *= 2
+    }
+  }
+
+  /// Bytes read from memory per second, all threads together: the best of a few passes over a region that no cache
+  /// holds.
+  /// - Parameter byteCount: the region, in all.
+  public static func bytesReadPerSecond(threadCount: Int, byteCount: Int = 1 << 30) -> Double {
+    let crew = ThreadCrew(threadCount: threadCount)
+    let columns = 1 << 16
+    let region = FloatBuffer(rows: byteCount / 4 / columns, columns: columns)
+    crew.run(count: region.rows) { _, rows in
+      for row in rows { unsafe region.row(row).update(repeating: Float(row), count: columns) }
+    }
+    var best = 0.0
+    for _ in 0..<5 {
+      let start = ContinuousClock.now
+      crew.run(count: region.rows) { _, rows in
+        _ = unsafe sp_kernels().pointee.read_memory(region.row(rows.lowerBound), rows.count * columns * 4)
+      }
+      best = max(best, Double(region.rows * columns * 4) / (ContinuousClock.now - start).inSeconds)
+    }
+    return best
+  }
+}
+
+extension Duration {
+  var inSeconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
+}

@@ -1,0 +1,80 @@
+import ArgumentParser
+import Benchmarking
+import SharedPack
+
+struct BenchCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "bench",
+    abstract: "Measure a model on this machine, beside what the machine can do.",
+    discussion: """
+      sharedpack bench model.spk
+      sharedpack bench model.spk --prompt 512 --prompt 4096 --depth 0 --depth 4096 --runs 5
+      Shares are of limits measured in the same run: int8 products in registers, and reading memory.
+      """)
+
+  @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))
+  var model: String
+
+  @Option(name: .customLong("prompt"), help: ArgumentHelp("Length of a prompt. Repeatable.", valueName: "tokens"))
+  var prompts: [Int] = []
+
+  @Option(name: .customLong("depth"), help: ArgumentHelp("Depth to decode at. Repeatable.", valueName: "tokens"))
+  var depths: [Int] = []
+
+  @Option(help: ArgumentHelp("Tokens to decode at each depth.", valueName: "count"))
+  var decode = 32
+
+  @Option(help: ArgumentHelp("Chunks to encode; 0 leaves that out.", valueName: "count"))
+  var chunks = 2
+
+  @Option(help: ArgumentHelp("Runs of everything; medians are told.", valueName: "count"))
+  var runs = 5
+
+  @Option(help: ArgumentHelp("Threads that share the work.", valueName: "count"))
+  var threads: Int?
+
+  @OptionGroup var output: OutputOptions
+
+  func validate() throws {
+    guard runs > 0, decode > 0, chunks >= 0, prompts.allSatisfy({ $0 > 0 }), depths.allSatisfy({ $0 >= 0 }) else {
+      throw ValidationError("Lengths and counts must be positive.")
+    }
+  }
+
+  func run() throws {
+    var options = BenchmarkOptions()
+    if !prompts.isEmpty { options.promptLengths = prompts }
+    if !depths.isEmpty { options.depths = depths }
+    options.decodeCount = decode
+    options.chunkCount = chunks
+    options.runs = runs
+    let model = try LanguageModel(opening: model, threadCount: threads)
+    let report = try Benchmark(model, options: options).run { step in
+      if output.progress != .none { Console.error("bench: \(step)") }
+    }
+    if output.json {
+      Console.output(report.json)
+      return
+    }
+    Console.output(
+      "\(report.instructionSet), \(report.threadCount) threads; limits: "
+        + "\(ProgressBar.rounded(report.peakOperationsPerSecond / 1e9)) GOP/s, "
+        + "\(ProgressBar.rounded(report.peakBytesPerSecond / 1e9)) GB/s")
+    for result in report.results {
+      var line =
+        "\(result.name)\t\(ProgressBar.rounded(result.tokensPerSecond.median)) tokens/s "
+        + "(\(ProgressBar.rounded(result.tokensPerSecond.smallest)) to "
+        + "\(ProgressBar.rounded(result.tokensPerSecond.largest)))"
+      if result.bytesPerSecond > 0 {
+        line +=
+          "\t\(ProgressBar.rounded(result.bytesPerSecond / 1e9)) GB/s, "
+          + "\(ProgressBar.rounded(100 * result.bytesPerSecond / report.peakBytesPerSecond))% of the limit"
+      } else {
+        line +=
+          "\t\(ProgressBar.rounded(result.operationsPerSecond / 1e9)) GOP/s, "
+          + "\(ProgressBar.rounded(100 * result.operationsPerSecond / report.peakOperationsPerSecond))% of the limit"
+      }
+      Console.output(line)
+    }
+  }
+}
