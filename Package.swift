@@ -99,7 +99,16 @@ let package = Package(
     .testTarget(
       name: "EvaluationTests", dependencies: ["Evaluation", "Conversion", "FileAccess"], swiftSettings: strict),
     .testTarget(
-      name: "SharedPackTests", dependencies: ["SharedPack", "Conversion", "FileAccess", "CanonicalJSON"],
+      name: "SharedPackTests",
+      dependencies: ["SharedPack", "Conversion", "FileAccess", "CanonicalJSON", "TinyCheckpoint"],
       swiftSettings: strict),
+    // Runs the built program.
+    .testTarget(
+      name: "SharedPackCommandTests",
+      dependencies: ["SharedPackCommand", "CanonicalJSON", "FileAccess", "TinyCheckpoint"], swiftSettings: strict),
+    // For both.
+    .target(
+      name: "TinyCheckpoint", dependencies: ["Conversion", "ModelPacks", "FileAccess", "CanonicalJSON"],
+      path: "Tests/TinyCheckpoint", swiftSettings: strict),
   ]
 )

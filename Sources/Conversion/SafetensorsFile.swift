@@ -1,5 +1,5 @@
-public import FileAccess
 import CanonicalJSON
+public import FileAccess
 
 /// A small safetensors file as a whole: expected numbers and results, not checkpoints, which are streamed.
 public struct SafetensorsFile: Sendable {

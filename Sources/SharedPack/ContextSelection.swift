@@ -23,7 +23,7 @@ extension LanguageModel {
   /// - Throws: `Refusal` when a stored node is damaged, `no-injection` for a plain pack, `configuration-differs` when
   ///   documents differ in layout or are another model's.
   public func select(
-    from documents: [ContextDocument], policy: PathPolicy, query: [Int32]
+    from documents: [ContextDocument], policy: PathPolicy = .cosine, query: [Int32]
   ) throws(Refusal) -> ContextSelection {
     guard let first = documents.first else {
       throw Refusal(.emptyDocument, file: pack.path, "no document to ask about")

@@ -79,7 +79,7 @@ public struct DocumentSource: Sendable, Hashable {
     for source in sources {
       if let other = paths.updateValue(source.path, forKey: source.name) {
         throw Refusal(
-          .duplicateName, file: source.path, "would be stored as \"\(source.name)\", and so would \(other)")
+          .duplicateNaming, file: source.path, "would be stored as \"\(source.name)\", and so would \(other)")
       }
     }
     return sources
@@ -210,7 +210,7 @@ public struct StoreBuilder: ~Copyable {
 }
 
 extension Refusal.Name {
-  public static let duplicateName = Refusal.Name("duplicate-name", .badInput)
+  public static let duplicateNaming = Refusal.Name("duplicate-name", .badInput)
 }
 
 extension Span<UInt8> {

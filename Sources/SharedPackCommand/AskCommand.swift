@@ -37,9 +37,11 @@ struct AskCommand: AsyncParsableCommand {
     commandName: "ask",
     abstract: "Ask a question about documents.",
     discussion: """
-      sharedpack ask model.spk --store library --document emma.txt "Who is Mr Knightley?"
-      sharedpack ask model.spk --document notes.txt "What was decided?"      (a text file, encoded now)
-      Documents are read in the order in which they are named.
+      sharedpack ask model.spk --store library --document emma.txt "Who is she?"
+      sharedpack ask model.spk --document notes.txt "What was decided?"
+
+      Documents are read in the order in which they are named. What is in the store
+      is read from there; another name is that of a text file, which is encoded now.
       """)
 
   @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))
@@ -73,12 +75,16 @@ struct AskCommand: AsyncParsableCommand {
 
   func validate() throws {
     guard !documents.isEmpty else { throw ValidationError("Name a --document to ask about.") }
+    guard kv == nil || store == nil else {
+      throw ValidationError("--kv is for text files that are encoded now; with --store they are kept as there.")
+    }
   }
 
   func run() async throws {
-    let model = try LanguageModel(opening: model, threadCount: generation.threads)
+    let model = try LanguageModel(opening: model, threadCount: generation.threads?.count)
     let library = try store.map { path throws(Refusal) in try DocumentStore(opening: path, model: model) }
     let text = try TextArgument.text(question)
+    guard !text.isEmpty else { throw Refusal(.emptyPrompt, file: "question", "has no text") }
     let prompt = try model.chatTemplate != nil && !raw ? model.chatPrompt(text, system: nil) : model.textPrompt(text)
     let encoding = kv?.encoding ?? library?.store.configuration.layout.encoding ?? .int8
     var sources: [ContextDocument] = []

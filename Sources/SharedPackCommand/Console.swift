@@ -2,6 +2,7 @@ import ArgumentParser
 import CanonicalJSON
 import FileAccess
 import Glibc
+import SharedPack
 import Synchronization
 
 /// Where words go: data to standard output, everything else to standard error.
@@ -16,15 +17,38 @@ enum Console {
       let count = unsafe bytes.withUnsafeBytes { unsafe Glibc.write(descriptor, $0.baseAddress, $0.count) }
       if count < 0 {
         if errno == EINTR { continue }
-        // Nobody can be told: standard error may be the one that fails.
-        if descriptor == STDOUT_FILENO { Glibc.exit(ExitStatus.inputOutput.rawValue) }
-        return
+        // Nobody can be told when it is standard error that fails.
+        guard descriptor == STDOUT_FILENO else { return }
+        error("sharedpack: standard output: \(reason(errno)) [input-output]")
+        Glibc.exit(ExitStatus.inputOutput.rawValue)
       }
       bytes = bytes.dropFirst(count)
     }
   }
 
   static func output(_ json: JSONValue) { output(json.indented) }
+
+  /// All of standard input, which must be text.
+  /// - Throws: `Refusal` `too-large`, `not-text`, `input-output`.
+  static func input(limit: Int) throws(Refusal) -> String {
+    let file = "standard input"
+    var bytes: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 1 << 16)
+    while true {
+      let count = unsafe buffer.withUnsafeMutableBytes { unsafe read(STDIN_FILENO, $0.baseAddress, $0.count) }
+      if count < 0, errno == EINTR { continue }
+      guard count >= 0 else { throw Refusal(.inputOutput, file: file, reason(errno)) }
+      if count == 0 { break }
+      bytes += buffer[..<count]
+      guard bytes.count <= limit else { throw Refusal(.tooLarge, file: file, "has more than \(limit) bytes") }
+    }
+    guard !bytes.contains(0), let text = String(validating: bytes, as: UTF8.self) else {
+      throw Refusal(.notText, file: file, "is not text in UTF-8")
+    }
+    return text
+  }
+
+  private static func reason(_ code: Int32) -> String { unsafe String(cString: strerror(code)) }
 
   static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }
 
@@ -43,6 +67,22 @@ enum ProgressMode: String, ExpressibleByArgument, CaseIterable {
   /// A line now and then.
   case plain
   case none
+}
+
+/// The options of commands that answer at once.
+struct JSONOption: ParsableArguments {
+  @Flag(help: "Print JSON for programs.")
+  var json = false
+}
+
+/// Threads that share the work, as an argument.
+struct ThreadCountArgument: ExpressibleByArgument {
+  let count: Int
+
+  init?(argument: String) {
+    guard let count = Int(argument), (1...1024).contains(count) else { return nil }
+    self.count = count
+  }
 }
 
 /// The options of commands that take a while.
@@ -133,6 +173,14 @@ struct ProgressBar {
     let scale = value >= 10 ? 10.0 : 100.0
     return String((value * scale).rounded() / scale)
   }
+
+  /// A short time: milliseconds below a second.
+  static func latency(_ seconds: Double) -> String {
+    seconds < 0.9995 ? "\(rounded(seconds * 1000)) ms" : "\(rounded(seconds)) s"
+  }
+
+  /// A number with its noun.
+  static func count(_ number: Int, _ noun: String) -> String { "\(number) \(noun)\(number == 1 ? "" : "s")" }
 
   static func duration(_ seconds: Double) -> String {
     let seconds = Int(min(seconds, 1e7).rounded(.up))

@@ -32,7 +32,10 @@ struct ConvertCommand: ParsableCommand {
     discussion: """
       sharedpack convert Llama-2-7b-hf model.spk
       sharedpack convert my-sharedllm model.spk --quantize f16
-      sharedpack convert Llama-2-7b-hf model.spk --injected-layers 4     (documents without trained weights)
+      sharedpack convert Llama-2-7b-hf model.spk --injected-layers 4
+
+      A SharedLLM checkpoint has layers that were trained to read documents. Other
+      ones read them with --injected-layers too, untrained: expect little of it.
       """)
 
   @Argument(help: "The directory with config.json, safetensors and the tokenizer.", completion: .directory)
@@ -74,7 +77,22 @@ struct ConvertCommand: ParsableCommand {
 
   @OptionGroup var outputOptions: OutputOptions
 
+  func validate() throws {
+    guard (4...4096).contains(groupSize), groupSize % 4 == 0 else {
+      throw ValidationError("--group-size must be a multiple of 4 between 4 and 4096.")
+    }
+    for (name, value) in [
+      ("injected-layers", injectedLayers), ("chunk-size", chunkSize), ("tree-depth", treeDepth),
+      ("leaf-ratio", leafRatio),
+    ] {
+      guard value.map({ $0 > 0 }) ?? true else { throw ValidationError("--\(name) must be at least 1.") }
+    }
+  }
+
   func run() throws {
+    guard Directory.exists(output) != .directory else {
+      throw Refusal(.cannotCreate, file: output, "is a directory: name the file of the pack")
+    }
     var options = Converter.Options()
     options.encoding =
       switch quantize {
@@ -133,7 +151,7 @@ struct ConvertCommand: ParsableCommand {
     } else {
       Console.output(
         """
-        would read   \(ProgressBar.bytes(Double(plan.sourceByteCount))) in \(plan.sources.count) files
+        would read   \(ProgressBar.bytes(Double(plan.sourceByteCount))) in \(ProgressBar.count(plan.sources.count, "file"))
         would write  \(ProgressBar.bytes(Double(plan.packByteCount))), \(plan.tensors.count) tensors, \
         weights \(plan.quantization.name)
         buffers      \(ProgressBar.bytes(Double(plan.memoryByteCount)))

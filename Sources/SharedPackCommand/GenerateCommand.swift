@@ -7,7 +7,7 @@ struct GenerateCommand: AsyncParsableCommand {
     abstract: "Continue a text.",
     discussion: """
       sharedpack generate model.spk "Once upon a time" --max-tokens 100
-      cat story.txt | sharedpack generate model.spk - --temperature 0.8 --top-p 0.9 --seed 7
+      sharedpack generate model.spk - --temperature 0.8 --seed 7 < story.txt
       sharedpack generate chat.spk "Why is the sky blue?" --chat
       """)
 
@@ -27,7 +27,7 @@ struct GenerateCommand: AsyncParsableCommand {
   @OptionGroup var output: OutputOptions
 
   func run() async throws {
-    let model = try LanguageModel(opening: model, threadCount: generation.threads)
+    let model = try LanguageModel(opening: model, threadCount: generation.threads?.count)
     let text = try TextArgument.text(prompt)
     let tokens = try chat || system != nil ? model.chatPrompt(text, system: system) : model.textPrompt(text)
     try await ResponsePrinter.print(

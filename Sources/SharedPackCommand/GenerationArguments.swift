@@ -35,8 +35,9 @@ struct GenerationArguments: ParsableArguments {
   @Flag(help: "Go on beyond the end of the text.")
   var ignoreEnd = false
 
-  @Option(help: ArgumentHelp("Threads that share the work; answers do not depend on it.", valueName: "count"))
-  var threads: Int?
+  @Option(
+    help: ArgumentHelp("Threads that share the work, 1 to 1024; answers do not depend on it.", valueName: "count"))
+  var threads: ThreadCountArgument?
 
   func validate() throws {
     guard maxTokens > 0 else { throw ValidationError("--max-tokens must be at least 1.") }
@@ -46,9 +47,6 @@ struct GenerationArguments: ParsableArguments {
     guard minP >= 0, minP <= 1 else { throw ValidationError("--min-p must be between 0 and 1.") }
     guard repetitionPenalty > 0, repetitionPenalty.isFinite else {
       throw ValidationError("--repetition-penalty must be above 0.")
-    }
-    guard threads.map({ (1...1024).contains($0) }) ?? true else {
-      throw ValidationError("--threads must be between 1 and 1024.")
     }
   }
 
@@ -90,12 +88,13 @@ enum ResponsePrinter {
 
   private static func line(_ summary: ResponseSummary) -> String {
     let decodeSeconds = summary.secondsInAll - summary.secondsToFirstToken
-    var line = "[\(summary.promptTokens) tokens read"
+    var line = "[\(ProgressBar.count(summary.promptTokens, "token")) read"
     if summary.contextChunks > 0 {
-      line += ", \(summary.contextRows) rows of \(summary.contextChunks) chunks injected"
+      line +=
+        ", \(ProgressBar.count(summary.contextRows, "row")) of \(ProgressBar.count(summary.contextChunks, "chunk")) injected"
       if summary.injectionIsUntrained { line += " (untrained)" }
     }
-    line += ", first token after \(ProgressBar.rounded(summary.secondsToFirstToken)) s, \(summary.tokens.count) written"
+    line += ", first token after \(ProgressBar.latency(summary.secondsToFirstToken)), \(summary.tokens.count) written"
     if summary.tokens.count > 1, decodeSeconds > 0 {
       line += " at \(ProgressBar.rounded(Double(summary.tokens.count - 1) / decodeSeconds))/s"
     }
@@ -122,14 +121,7 @@ enum ResponsePrinter {
 enum TextArgument {
   static func text(_ argument: String) throws(Refusal) -> String {
     guard argument == "-" else { return argument }
-    var bytes: [UInt8] = []
-    while let line = readLine(strippingNewline: false) {
-      bytes += line.utf8
-      guard bytes.count <= DocumentSource.byteLimit else {
-        throw Refusal(.tooLarge, file: "standard input", "has more than \(DocumentSource.byteLimit) bytes")
-      }
-    }
-    var text = String(decoding: bytes, as: UTF8.self)
+    var text = try Console.input(limit: DocumentSource.byteLimit)
     if text.hasSuffix("\n") { text.removeLast() }
     return text
   }

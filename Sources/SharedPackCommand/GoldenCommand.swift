@@ -14,10 +14,13 @@ struct GoldenCommand: ParsableCommand {
     discussion: """
       sharedpack golden cases/mha-right cases/gqa-cosine
       sharedpack golden my-case --numeric int8 --write results.safetensors
-      A case is a folder with config.json and model.safetensors (a checkpoint), case.json (policy, context,
-      running_text, trees, greedy) and expected.safetensors (plain_logits, logits, decode_logits, memory_*).
-      For a plain checkpoint whose contexts are injected untrained, case.json also has injected_layers, chunk_size,
-      tree_depth and leaf_ratio, as the options of `sharedpack convert`.
+
+      A case is a folder with config.json and model.safetensors (a checkpoint),
+      case.json (policy, context, running_text, trees, greedy) and
+      expected.safetensors (plain_logits, logits, decode_logits, memory_*).
+      For a plain checkpoint whose contexts are injected untrained, case.json
+      also has injected_layers, chunk_size, tree_depth and leaf_ratio, as the
+      options of `sharedpack convert`.
       Exits with 1 when a case is out of tolerance.
       """)
 
@@ -35,8 +38,8 @@ struct GoldenCommand: ParsableCommand {
     completion: .file())
   var write: String?
 
-  @Option(help: ArgumentHelp("Threads that share the work.", valueName: "count"))
-  var threads: Int?
+  @Option(help: ArgumentHelp("Threads that share the work, 1 to 1024.", valueName: "count"))
+  var threads: ThreadCountArgument?
 
   @Flag(help: "Print JSON for programs.")
   var json = false
@@ -51,7 +54,7 @@ struct GoldenCommand: ParsableCommand {
     var comparisons: [(String, GoldenComparison)] = []
     for directory in directories {
       let golden = try GoldenCase(reading: directory)
-      let result = try golden.run(numeric, groupSize: groupSize, threadCount: threads)
+      let result = try golden.run(numeric, groupSize: groupSize, threadCount: threads?.count)
       if let write { try result.tensors.write(to: write) }
       let comparison = golden.compare(result, numeric)
       comparisons.append((directory, comparison))

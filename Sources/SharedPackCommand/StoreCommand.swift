@@ -32,7 +32,9 @@ extension StoreCommand {
       abstract: "Encode texts into a store.",
       discussion: """
         sharedpack store build model.spk book.txt letters/ --store library
-        What is stored already is not encoded again, so a build that was interrupted goes on where it was.
+
+        What is stored already is not encoded again: a build that was interrupted goes
+        on where it was. Hidden files in directories are left out.
         """)
 
     @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))
@@ -56,8 +58,8 @@ extension StoreCommand {
     @Flag(help: "Put a text in the place of another one of the same name.")
     var replace = false
 
-    @Option(help: ArgumentHelp("Threads that share the work.", valueName: "count"))
-    var threads: Int?
+    @Option(help: ArgumentHelp("Threads that share the work, 1 to 1024.", valueName: "count"))
+    var threads: ThreadCountArgument?
 
     @Flag(help: "Say what would be encoded, and write nothing.")
     var dryRun = false
@@ -65,8 +67,11 @@ extension StoreCommand {
     @OptionGroup var output: OutputOptions
 
     func run() throws {
-      let model = try LanguageModel(opening: model, threadCount: threads)
+      let model = try LanguageModel(opening: model, threadCount: threads?.count)
       let sources = try DocumentSource.find(paths)
+      guard !sources.isEmpty else {
+        throw Refusal(.emptyDocument, file: paths.joined(separator: ", "), "no files to store")
+      }
       if dryRun { return try plan(sources, model: model) }
       if model.injectionIsUntrained {
         Console.error("sharedpack: the injection of this model is untrained (merged softmax)")
@@ -83,8 +88,8 @@ extension StoreCommand {
         reports.append(report)
         if !output.json {
           Console.output(
-            "\(report.outcome.rawValue)\t\(report.name)\t\(report.tokenCount) tokens\t\(report.chunkCount) chunks\t"
-              + "\(report.encodedTokenCount) tokens encoded")
+            "\(report.outcome.rawValue)\t\(report.name)\t\(ProgressBar.count(report.tokenCount, "token"))\t"
+              + "\(ProgressBar.count(report.chunkCount, "chunk"))\t\(report.encodedTokenCount) tokens encoded")
         }
       }
       if output.json {
@@ -121,7 +126,8 @@ extension StoreCommand {
           ]))
       } else {
         Console.output(
-          "\(sources.count) documents, \(tokens) tokens, \(ProgressBar.bytes(Double(byteCount))) to store at most")
+          "\(ProgressBar.count(sources.count, "document")), \(ProgressBar.count(tokens, "token")), \(ProgressBar.bytes(Double(byteCount))) to store at most"
+        )
       }
     }
   }
@@ -133,7 +139,7 @@ extension StoreCommand {
     @Argument(help: "The store.", completion: .directory)
     var store: String
 
-    @OptionGroup var output: OutputOptions
+    @OptionGroup var output: JSONOption
 
     func run() throws {
       let store = try TreeStore(opening: store)
@@ -142,7 +148,8 @@ extension StoreCommand {
       } else {
         for document in store.documents {
           Console.output(
-            "\(document.name)\t\(document.tokenCount) tokens\t\(document.chunks.count) chunks\t"
+            "\(document.name)\t\(ProgressBar.count(document.tokenCount, "token"))\t"
+              + "\(ProgressBar.count(document.chunks.count, "chunk"))\t"
               + ProgressBar.bytes(Double(document.textByteCount)))
         }
       }
@@ -159,7 +166,7 @@ extension StoreCommand {
     @Argument(help: "The document's name.")
     var document: String
 
-    @OptionGroup var output: OutputOptions
+    @OptionGroup var output: JSONOption
 
     func run() throws {
       let path = store
@@ -187,7 +194,8 @@ extension StoreCommand {
       commandName: "rm", abstract: "Remove documents from a store.",
       discussion: """
         sharedpack store rm library emma.txt
-        The space of what no other document uses is freed by `sharedpack store gc`.
+
+        `sharedpack store gc` frees the space of what no other document uses.
         """)
 
     @Argument(help: "The store.", completion: .directory)
@@ -196,7 +204,7 @@ extension StoreCommand {
     @Argument(help: "The documents' names.")
     var documents: [String]
 
-    @OptionGroup var output: OutputOptions
+    @OptionGroup var output: JSONOption
 
     func run() throws {
       var writer = try TreeStoreWriter(opening: store, creating: nil)
@@ -218,7 +226,7 @@ extension StoreCommand {
     @Argument(help: "The store.", completion: .directory)
     var store: String
 
-    @OptionGroup var output: OutputOptions
+    @OptionGroup var output: JSONOption
 
     func run() throws {
       var writer = try TreeStoreWriter(opening: store, creating: nil)
@@ -245,7 +253,7 @@ extension StoreCommand {
     @Argument(help: "The store.", completion: .directory)
     var store: String
 
-    @OptionGroup var output: OutputOptions
+    @OptionGroup var output: JSONOption
 
     func run() throws {
       let store = try TreeStore(opening: store)
@@ -289,7 +297,7 @@ enum StoreDescription {
       segments    \(statistics.segments), \(ProgressBar.bytes(Double(statistics.totalByteCount)))
       live        \(ProgressBar.bytes(Double(statistics.liveByteCount))), \
       \(ProgressBar.bytes(Double(statistics.deadByteCount))) to free
-      compressed  \(ProgressBar.rounded(statistics.compression * 100))% of the raw blocks
+      blocks      \(ProgressBar.rounded(statistics.compression * 100))% of their uncompressed size
       """
   }
 

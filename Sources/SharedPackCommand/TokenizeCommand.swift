@@ -38,14 +38,22 @@ struct TokenizeCommand: ParsableCommand {
   @Flag(help: "Print JSON for programs.")
   var json = false
 
+  func validate() throws {
+    guard [ids, count, decode].count(where: { $0 }) <= 1 else {
+      throw ValidationError("Choose one of --ids, --count and --decode.")
+    }
+  }
+
   func run() throws {
     let model = try LanguageModel(opening: model)
     let tokenizer = try model.requireTokenizer()
     let text = try TextArgument.text(text)
     if decode {
       let words = text.split { $0.isWhitespace || $0 == "," }
-      let tokens = words.compactMap { Int32($0) }
-      guard tokens.count == words.count else { throw ValidationError("The ids must be whole numbers.") }
+      let tokens = try words.map { (word) throws(Refusal) in
+        guard let token = Int32(word) else { throw Refusal(.notAToken, file: "text", "\"\(word)\" is no token's id") }
+        return token
+      }
       if let token = tokens.first(where: { tokenizer.piece($0) == nil }) {
         throw Refusal(
           .tokenOutOfRange, file: self.model, "token \(token) is not in the vocabulary of \(tokenizer.vocabularySize)")
@@ -73,4 +81,8 @@ struct TokenizeCommand: ParsableCommand {
   private func piece(_ token: Int32, _ tokenizer: Tokenizer) -> String {
     String(decoding: tokenizer.piece(token) ?? [], as: UTF8.self)
   }
+}
+
+extension Refusal.Name {
+  static let notAToken = Refusal.Name("not-a-token", .badInput)
 }

@@ -1,0 +1,131 @@
+import CanonicalJSON
+import FileAccess
+import Testing
+
+@Suite struct CommandTests {
+  /// The README's way, from a checkpoint to answers, and what each step prints.
+  @Test func wholeWay() throws {
+    let place = try Workplace()
+    let build = try place.run("store", "build", "model.spk", "notes.txt", "letters/", "--store", "library")
+    #expect(build.status == 0)
+    #expect(build.error == "")
+    #expect(
+      build.output == """
+        added\tnotes.txt\t89 tokens\t3 chunks\t89 tokens encoded
+        added\tfirst.txt\t95 tokens\t3 chunks\t31 tokens encoded
+
+        """)
+    #expect(
+      try place.run("store", "build", "model.spk", "notes.txt", "--store", "library").output
+        == "unchanged\tnotes.txt\t89 tokens\t3 chunks\t0 tokens encoded\n")
+    #expect(
+      try place.run("store", "ls", "library").output
+        == "first.txt\t95 tokens\t3 chunks\t94 B\nnotes.txt\t89 tokens\t3 chunks\t88 B\n")
+    let both = ["--document", "notes.txt", "--document", "first.txt"]
+    let ask = ["ask", "model.spk", "--store", "library", "what holds the trees", "--max-tokens", "8", "--ignore-end"]
+    let first = try place.run(ask + both)
+    #expect(first.status == 0)
+    #expect(first.error.hasPrefix("[22 tokens read, "))
+    #expect(first.error.contains("rows of 6 chunks injected, first token after "))
+    #expect(first.error.hasSuffix(", ended by max-tokens]\n"))
+    #expect(try place.run(ask + both).output == first.output)
+    #expect(try place.run(ask + ["--threads", "1"] + both).output == first.output)
+    // From a file that is encoded now: the same answer as from the store.
+    let stored = try place.run(ask + ["--document", "notes.txt"])
+    let fresh = try place.run(ask.filter { $0 != "--store" && $0 != "library" } + ["--document", "notes.txt"])
+    #expect(stored.status == 0)
+    #expect(stored.output == fresh.output)
+
+    #expect(try place.run("store", "rm", "library", "first.txt").output == "removed\tfirst.txt\n")
+    #expect(try place.run("store", "gc", "library").output.hasPrefix("freed "))
+    #expect(try place.run("verify", "library").output.hasPrefix("library: good, "))
+    #expect(try place.run("verify", "model.spk").output.hasPrefix("model.spk: good, "))
+    #expect(try place.run(ask + both).status == 66)
+    #expect(try place.run(ask + ["--document", "notes.txt"]).output == stored.output)
+  }
+
+  /// What programs read is JSON and nothing but JSON.
+  @Test func jsonOfEveryCommand() throws {
+    let place = try Workplace()
+    for arguments in [
+      ["convert", "checkpoint", "other.spk"], ["convert", "checkpoint", "none.spk", "--dry-run"],
+      ["inspect", "model.spk"], ["verify", "model.spk"], ["tokenize", "model.spk", "a word"],
+      ["tokenize", "model.spk", "--decode", "262 263"], ["generate", "model.spk", "a", "--max-tokens", "3"],
+      ["store", "build", "model.spk", "notes.txt", "letters", "--store", "library"],
+      ["store", "build", "model.spk", "notes.txt", "--store", "library", "--dry-run"], ["store", "ls", "library"],
+      ["store", "show", "library", "notes.txt"], ["store", "stats", "library"], ["inspect", "library"],
+      ["verify", "library"],
+      ["ask", "model.spk", "--store", "library", "--document", "notes.txt", "who", "--max-tokens", "3"],
+      ["store", "rm", "library", "notes.txt"], ["store", "gc", "library"],
+    ] {
+      let outcome = try place.run(arguments + ["--json"])
+      #expect(outcome.status == 0, "\(arguments)")
+      #expect(throws: Never.self, "\(arguments)") { try JSONValue(parsing: Array(outcome.output.utf8)) }
+    }
+    #expect(Directory.exists("\(place.path)/none.spk") == nil)
+  }
+
+  /// Standard input is a text like any other: not changed, and refused when it is none.
+  @Test func standardInput() throws {
+    let place = try Workplace()
+    let tokenize = ["tokenize", "model.spk", "-", "--ids"]
+    #expect(
+      try place.run(tokenize, input: Array("a word\n".utf8)).output
+        == place.run("tokenize", "model.spk", "a word", "--ids").output)
+    for bytes: [UInt8] in [[0x61, 0xFF], [0x61, 0x00]] {
+      let outcome = try place.run(tokenize, input: bytes)
+      #expect(outcome.status == 65)
+      #expect(outcome.error == "sharedpack: standard input: is not text in UTF-8 [not-text]\n")
+    }
+    #expect(try place.run(["generate", "model.spk", "-", "--max-tokens", "2"], input: Array("a".utf8)).status == 0)
+    #expect(try place.run("tokenize", "model.spk", "--count", "--", "-5").output == "3\n")
+  }
+
+  @Test func outputThatCannotBeWritten() throws {
+    let place = try Workplace()
+    let outcome = try place.run(["inspect", "model.spk"], output: "/dev/full")
+    #expect(outcome.status == 74)
+    #expect(outcome.error == "sharedpack: standard output: No space left on device [input-output]\n")
+  }
+
+  /// A second writer is told to come again, and readers do not mind.
+  @Test func busyStore() throws {
+    let place = try Workplace()
+    #expect(try place.run("store", "build", "model.spk", "notes.txt", "--store", "library").status == 0)
+    let lock = try FileLock(exclusive: "\(place.path)/library/LOCK")
+    for arguments in [
+      ["store", "build", "model.spk", "letters", "--store", "library"], ["store", "rm", "library", "notes.txt"],
+      ["store", "gc", "library"],
+    ] {
+      let outcome = try place.run(arguments)
+      #expect(outcome.status == 75)
+      #expect(outcome.error.hasSuffix("another process is writing; try again when it has finished [busy]\n"))
+    }
+    #expect(try place.run("store", "ls", "library").status == 0)
+    _ = consume lock
+  }
+
+  /// Help fits a terminal of 80 columns, examples are not broken, and shells get their completions.
+  @Test func help() throws {
+    let place = try Workplace()
+    for command in [
+      [], ["convert"], ["inspect"], ["verify"], ["tokenize"], ["generate"], ["ask"], ["golden"], ["store"],
+      ["store", "build"], ["store", "ls"], ["store", "show"], ["store", "rm"], ["store", "stats"], ["store", "gc"],
+    ] {
+      let outcome = try place.run(command + ["--help"])
+      #expect(outcome.status == 0)
+      #expect(outcome.error == "")
+      let lines = outcome.output.split(separator: "\n", omittingEmptySubsequences: false)
+      #expect(lines.allSatisfy { $0.count <= 80 || $0.hasPrefix("USAGE: ") }, "\(command)")
+      // A line that starts with the program's name is an example; what was broken off goes on at the margin.
+      let discussion = lines.prefix { !$0.hasPrefix("USAGE") }
+      #expect(discussion.allSatisfy { !$0.hasPrefix("--") && $0.count(where: { $0 == "\"" }) % 2 == 0 }, "\(command)")
+    }
+    for shell in ["bash", "zsh", "fish"] {
+      let outcome = try place.run("--generate-completion-script", shell)
+      #expect(outcome.status == 0)
+      #expect(outcome.output.contains("sharedpack"))
+    }
+    #expect(try place.run("--version").output == "0.1.0\n")
+  }
+}

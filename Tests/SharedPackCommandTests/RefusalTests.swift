@@ -1,0 +1,167 @@
+import FileAccess
+import Testing
+
+/// Exit statuses and messages of what goes wrong: people read them, and schedulers act on them.
+@Suite struct RefusalTests {
+  private struct Case {
+    var status: Int32
+    /// The first line of standard error.
+    var message: String
+    var arguments: [String]
+
+    init(_ status: Int32, _ message: String, _ arguments: String...) {
+      self.status = status
+      self.message = message
+      self.arguments = arguments
+    }
+  }
+
+  @Test func refusals() throws {
+    let place = try Workplace()
+    try #require(place.run("store", "build", "model.spk", "notes.txt", "--store", "library").status == 0)
+    let pack = try SequentialFile.contents("\(place.path)/model.spk", limit: 1 << 20)
+    try place.write(Array(pack.prefix(5000)), to: "cut.spk")
+    var flipped = pack
+    flipped[flipped.count - 70] ^= 1
+    try place.write(flipped, to: "flipped.spk")
+    try place.write(Array("other words".utf8), to: "letters/notes.txt")
+
+    for refused in Self.usage + Self.packs(byteCount: pack.count) + Self.documents {
+      let outcome = try place.run(refused.arguments)
+      #expect(outcome.status == refused.status, "\(refused.arguments): \(outcome.error)")
+      #expect(
+        outcome.error.split(separator: "\n").first.map(String.init) == refused.message, "\(refused.arguments)")
+      #expect(outcome.output == "", "\(refused.arguments)")
+    }
+    // Nothing is left of what was refused.
+    let names = try Directory.names(in: place.path).filter { !$0.hasPrefix(".run-") }
+    #expect(
+      names == [
+        "binary", "checkpoint", "cut.spk", "empty", "flipped.spk", "letters", "library", "model.spk", "notes.txt",
+        "plain", "plain.spk", "zero.txt",
+      ])
+  }
+
+  private static let usage = [
+    Case(64, "Error: Unexpected argument 'frob'", "frob"),
+    Case(64, "Error: Missing expected argument '<directory>'", "convert"),
+    Case(
+      64, "Error: The value 'int4' is invalid for '--quantize <form>'. Please provide one of 'int8', 'f16' or 'f32'.",
+      "convert", "checkpoint", "x.spk", "--quantize", "int4"),
+    Case(
+      64, "Error: --group-size must be a multiple of 4 between 4 and 4096.", "convert", "checkpoint", "x.spk",
+      "--group-size", "6"),
+    Case(
+      64, "Error: --injected-layers must be at least 1.", "convert", "plain", "x.spk", "--injected-layers", "0"),
+    Case(
+      64, "Error: Missing expected argument '--document <name> ...'", "ask", "model.spk", "who"),
+    Case(
+      64, "Error: --kv is for text files that are encoded now; with --store they are kept as there.", "ask",
+      "model.spk", "who", "--store", "library", "--document", "notes.txt", "--kv", "f16"),
+    Case(64, "Error: --max-tokens must be at least 1.", "generate", "model.spk", "a", "--max-tokens", "0"),
+    Case(64, "Error: --top-p must be above 0 and at most 1.", "generate", "model.spk", "a", "--top-p", "0"),
+    Case(64, "Error: --temperature must be 0 or more.", "generate", "model.spk", "a", "--temperature", "nan"),
+    Case(
+      64, "Error: The value '0' is invalid for '--threads <count>'", "store", "build", "model.spk", "notes.txt",
+      "--store", "library", "--threads", "0"),
+    Case(64, "Error: Choose one of --ids, --count and --decode.", "tokenize", "model.spk", "a", "--ids", "--count"),
+    Case(64, "Error: --write takes one case.", "golden", "plain", "empty", "--write", "x"),
+  ]
+
+  private static func packs(byteCount: Int) -> [Case] {
+    [
+      Case(
+        66, "sharedpack: nowhere: is not a directory with config.json and model.safetensors [missing-file]", "convert",
+        "nowhere", "x.spk"),
+      Case(
+        65, "sharedpack: notes.txt: is not a directory with config.json and model.safetensors [not-a-directory]",
+        "convert", "notes.txt", "x.spk"),
+      Case(
+        66, "sharedpack: empty/config.json: open: No such file or directory [missing-file]", "convert", "empty",
+        "x.spk"),
+      Case(
+        73, "sharedpack: empty: is a directory: name the file of the pack [cannot-create]", "convert", "checkpoint",
+        "empty"),
+      Case(
+        73, "sharedpack: nowhere/x.spk: open: No such file or directory [cannot-create]", "convert", "checkpoint",
+        "nowhere/x.spk"),
+      Case(66, "sharedpack: nowhere: does not exist [missing-file]", "inspect", "nowhere"),
+      Case(65, "sharedpack: empty: the directory has no manifest [not-a-store]", "inspect", "empty"),
+      Case(
+        65, "sharedpack: zero.txt: is neither a model pack nor a segment of a tree store [unknown-file]", "inspect",
+        "zero.txt"),
+      Case(
+        65,
+        "sharedpack: cut.spk: header: the file has 5000 bytes, the header states \(byteCount) and its sections need "
+          + "\(byteCount) [wrong-length]", "verify", "cut.spk"),
+      Case(
+        65,
+        "sharedpack: flipped.spk: tensor model.norm.weight: its SHA-256 is not the one in the index [digest-mismatch]",
+        "verify", "flipped.spk"),
+      Case(
+        65, "sharedpack: notes.txt: header: does not start with the mark of a model pack [not-a-pack]", "generate",
+        "notes.txt", "a"),
+      Case(66, "sharedpack: nowhere: open: No such file or directory [missing-file]", "generate", "nowhere", "a"),
+      Case(
+        65, "sharedpack: model.spk: the pack has no chat template: ask without it [no-chat-template]", "generate",
+        "model.spk", "a", "--chat"),
+      Case(
+        65, "sharedpack: model.spk: token 999 is not in the vocabulary of 288 [token-out-of-range]", "tokenize",
+        "model.spk", "--decode", "5 999"),
+      Case(
+        65, "sharedpack: text: \"x\" is no token's id [not-a-token]", "tokenize", "model.spk", "--decode", "5 x"),
+      Case(
+        65,
+        "sharedpack: model.spk: the prompt has 180 tokens; with one to answer, the model's window holds 128 "
+          + "[prompt-too-long]", "generate", "model.spk", String(repeating: "a", count: 178)),
+      Case(66, "sharedpack: empty/case.json: open: No such file or directory [missing-file]", "golden", "empty"),
+    ]
+  }
+
+  private static let documents = [
+    Case(
+      65,
+      "sharedpack: plain.spk: a plain model reads no documents; convert it with --injected-layers to inject them "
+        + "untrained [no-injection]", "ask", "plain.spk", "who", "--document", "notes.txt"),
+    Case(66, "sharedpack: nowhere: there is no store here [missing-file]", "store", "ls", "nowhere"),
+    Case(65, "sharedpack: notes.txt: a store is a directory [not-a-directory]", "store", "ls", "notes.txt"),
+    Case(
+      66, "sharedpack: library: document \"x\": is not in the store [missing-document]", "store", "show", "library",
+      "x"),
+    Case(
+      66, "sharedpack: library: document \"x\": is not in the store [missing-document]", "store", "rm", "library", "x"),
+    Case(
+      66, "sharedpack: library: document \"x\": is not in the store [missing-document]", "ask", "model.spk", "who",
+      "--store", "library", "--document", "x"),
+    Case(
+      66, "sharedpack: x: is no text file, and no --store was named [missing-file]", "ask", "model.spk", "who",
+      "--document", "x"),
+    Case(
+      65, "sharedpack: question: has no text [empty-prompt]", "ask", "model.spk", "", "--document", "notes.txt"),
+    Case(
+      65, "sharedpack: zero.txt: has no text [empty-document]", "store", "build", "model.spk", "zero.txt", "--store",
+      "library"),
+    Case(
+      65, "sharedpack: binary: is not text in UTF-8 [not-text]", "store", "build", "model.spk", "binary", "--store",
+      "library"),
+    Case(
+      65, "sharedpack: empty: no files to store [empty-document]", "store", "build", "model.spk", "empty", "--store",
+      "other"),
+    Case(
+      66, "sharedpack: x: does not exist [missing-file]", "store", "build", "model.spk", "x", "--store", "other"),
+    Case(
+      73, "sharedpack: nowhere/other: mkdir: No such file or directory [cannot-create]", "store", "build", "model.spk",
+      "notes.txt", "--store", "nowhere/other"),
+    Case(
+      73,
+      "sharedpack: letters/notes.txt: another text is stored as \"notes.txt\"; --replace puts this one in its place "
+        + "[document-exists]", "store", "build", "model.spk", "letters/notes.txt", "--store", "library"),
+    Case(
+      65,
+      "sharedpack: letters/notes.txt: would be stored as \"notes.txt\", and so would notes.txt [duplicate-name]",
+      "store", "build", "model.spk", "notes.txt", "letters", "--store", "library"),
+    Case(
+      65, "sharedpack: library: row encoding is int8, not float16 [configuration-mismatch]", "store", "build",
+      "model.spk", "notes.txt", "--store", "library", "--kv", "f16"),
+  ]
+}

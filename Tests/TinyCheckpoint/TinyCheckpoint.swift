@@ -1,0 +1,85 @@
+import CanonicalJSON
+import Conversion
+public import FileAccess
+import ModelPacks
+
+/// A whole Hugging Face directory of made-up numbers, with a tokenizer, for tests that go the whole way.
+public enum TinyCheckpoint {
+  static let llama = LlamaConfiguration(
+    hiddenSize: 32, intermediateSize: 48, layerCount: 3, headCount: 4, kvHeadCount: 2, headDim: 8, vocabularySize: 288,
+    rmsNormEpsilon: 1e-5, ropeTheta: 10000, ropeScaling: .none, maxPositionCount: 128, tiesWordEmbeddings: true,
+    beginOfTextToken: 1, endOfTextTokens: [2])
+
+  static let sharedLLM = SharedLLMConfiguration(
+    injectedLayerCount: 2, chunkSize: 32, treeDepth: 2, leafRatio: 4, positionMode: .local, injection: .crossAttention,
+    lowerModel: .shared)
+
+  /// Fills an empty directory.
+  /// - Parameter readsDocuments: whether the checkpoint has the layers that read documents.
+  public static func write(to directory: String, readsDocuments: Bool) throws(Refusal) {
+    try write(configuration(readsDocuments: readsDocuments).canonical, to: "\(directory)/config.json")
+    var tensors: [String: SafetensorsFile.Tensor] = [:]
+    for (number, tensor) in llama.tensors(sharedLLM: readsDocuments ? sharedLLM : nil).enumerated() {
+      tensors[tensor.name] = SafetensorsFile.Tensor(
+        shape: tensor.isNorm ? [tensor.columns] : [tensor.rows, tensor.columns],
+        values: .float32((0..<tensor.rows * tensor.columns).map { tensor.isNorm ? 1 : value($0, of: number) }))
+    }
+    try SafetensorsFile(tensors).write(to: "\(directory)/model.safetensors")
+    try write(tokenizer, to: "\(directory)/tokenizer.model")
+  }
+
+  /// Scattered between -0.25 and 0.25, the same on every machine.
+  private static func value(_ index: Int, of tensor: Int) -> Float {
+    let mixed = (UInt64(index) &+ UInt64(tensor) << 32) &* 0x9E37_79B9_7F4A_7C15
+    return Float((mixed ^ mixed >> 29) >> 40) / Float(1 << 25) - 0.25
+  }
+
+  private static func configuration(readsDocuments: Bool) -> JSONValue {
+    .members([
+      "architectures": .array([.string("LlamaForCausalLM")]), "model_type": .string("llama"),
+      "hidden_act": .string("silu"), "hidden_size": .integer(llama.hiddenSize),
+      "intermediate_size": .integer(llama.intermediateSize), "num_hidden_layers": .integer(llama.layerCount),
+      "num_attention_heads": .integer(llama.headCount), "num_key_value_heads": .integer(llama.kvHeadCount),
+      "vocab_size": .integer(llama.vocabularySize), "max_position_embeddings": .integer(llama.maxPositionCount),
+      "rms_norm_eps": .number(1e-5), "tie_word_embeddings": .boolean(true), "bos_token_id": .integer(1),
+      "eos_token_id": .integer(2),
+      "sharedllm": readsDocuments
+        ? .members([
+          "injected_layers": .integer(sharedLLM.injectedLayerCount), "chunk_size": .integer(sharedLLM.chunkSize),
+          "tree_depth": .integer(sharedLLM.treeDepth), "leaf_ratio": .integer(sharedLLM.leafRatio),
+          "position_mode": .string(sharedLLM.positionMode.rawValue),
+        ]) : nil,
+    ])
+  }
+
+  /// A SentencePiece model of the bytes and the letters: its protocol buffer, by hand.
+  private static var tokenizer: [UInt8] {
+    var pieces: [(text: String, type: Int)] = [("<unk>", 2), ("<s>", 3), ("</s>", 3)]
+    for byte in 0..<256 {
+      let digits = String(byte, radix: 16, uppercase: true)
+      pieces.append(("<0x\(digits.count == 1 ? "0" : "")\(digits)>", 6))
+    }
+    pieces += "\u{2581}abcdefghijklmnopqrstuvwxyz ,".prefix(llama.vocabularySize - pieces.count)
+      .map { (String($0), 1) }
+    var bytes: [UInt8] = []
+    for piece in pieces { bytes += field(1, field(1, Array(piece.text.utf8)) + field(3, piece.type)) }
+    bytes += field(2, field(3, 2) + field(35, 1))
+    return bytes + field(3, field(1, Array("identity".utf8)))
+  }
+
+  private static func field(_ number: Int, _ value: Int) -> [UInt8] { varint(number << 3) + varint(value) }
+
+  private static func field(_ number: Int, _ bytes: [UInt8]) -> [UInt8] {
+    varint(number << 3 | 2) + varint(bytes.count) + bytes
+  }
+
+  private static func varint(_ value: Int) -> [UInt8] {
+    value < 0x80 ? [UInt8(value)] : [UInt8(value & 0x7F | 0x80)] + varint(value >> 7)
+  }
+
+  private static func write(_ bytes: [UInt8], to path: String) throws(Refusal) {
+    var file = try PublishedFile(creating: path)
+    try file.append(bytes)
+    try file.publish()
+  }
+}
