@@ -71,8 +71,8 @@ let package = Package(
     .executableTarget(
       name: "SharedPackCommand",
       dependencies: [
-        "SharedPack", "Conversion", "Evaluation", "Benchmarking", "CanonicalJSON", "ContextTrees", "FileAccess", "LlamaRuntime",
-        "ModelPacks", "Tokenization", "TreeStore",
+        "SharedPack", "Conversion", "Evaluation", "Benchmarking", "CanonicalJSON", "ContextTrees", "FileAccess",
+        "LlamaRuntime", "ModelPacks", "Tokenization", "TreeStore",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
