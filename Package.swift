@@ -71,7 +71,8 @@ let package = Package(
     .executableTarget(
       name: "SharedPackCommand",
       dependencies: [
-        "SharedPack", "Conversion", "Evaluation", "Benchmarking", "CanonicalJSON", "ContextTrees", "FileAccess", "LlamaRuntime",
+        "SharedPack", "Conversion", "Evaluation", "Benchmarking", "CanonicalJSON", "ContextTrees", "FileAccess",
+        "LlamaRuntime",
         "ModelPacks", "Tokenization", "TreeStore",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],

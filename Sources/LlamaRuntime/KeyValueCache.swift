@@ -86,7 +86,8 @@ internal import PackedTiles
     for head in 0..<layerCount * kvHeadCount {
       let offset = byteOffset(layer: 0, head: head, row: count)
       // 0x2C2C is 0.065 in float16; 0x2C2C2C2C is 2e-12 in float32.
-      unsafe (keys + offset).initializeMemory(as: UInt8.self, repeating: 0x2C, count: rows * headDim * element.byteCount)
+      unsafe (keys + offset).initializeMemory(
+        as: UInt8.self, repeating: 0x2C, count: rows * headDim * element.byteCount)
       unsafe (values + offset).initializeMemory(
         as: UInt8.self, repeating: 0x2C, count: rows * headDim * element.byteCount)
     }
