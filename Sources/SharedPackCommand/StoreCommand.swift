@@ -126,7 +126,8 @@ extension StoreCommand {
           ]))
       } else {
         Console.output(
-          "\(ProgressBar.count(sources.count, "document")), \(ProgressBar.count(tokens, "token")), \(ProgressBar.bytes(Double(byteCount))) to store at most"
+          "\(ProgressBar.count(sources.count, "document")), \(ProgressBar.count(tokens, "token")), "
+            + "about \(ProgressBar.bytes(Double(byteCount))) to store, less what is there"
         )
       }
     }
