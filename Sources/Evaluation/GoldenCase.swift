@@ -11,6 +11,8 @@ import SharedPack
 ///
 /// `config.json` and `model.safetensors` are a checkpoint; `case.json` has the policy, the tokens of the context and of
 /// the running text, the preserved nodes of every chunk and the greedy tokens; `expected.safetensors` the numbers.
+/// For a plain checkpoint, `case.json` also has what the converter is asked for: `injected_layers`, `chunk_size`,
+/// `tree_depth` and `leaf_ratio`.
 public struct GoldenCase: Sendable {
   /// The numbers that the weights are computed with.
   public enum Numeric: String, Sendable, CaseIterable {
@@ -25,6 +27,8 @@ public struct GoldenCase: Sendable {
   /// The preserved nodes of each chunk.
   public let trees: [[GoldenNode]]
   public let expected: SafetensorsFile
+  /// What a plain checkpoint is converted with; all nil where `config.json` says it.
+  private let injectedLayers, chunkSize, treeDepth, leafRatio: Int?
 
   /// - Throws: `Refusal` `missing-file`, `malformed-case` or `malformed-safetensors`.
   public init(reading directory: String) throws(Refusal) {
@@ -58,6 +62,17 @@ public struct GoldenCase: Sendable {
       throw Refusal(.malformedCase, file: path, structure: "trees", "are not lists of nodes")
     }
     trees = chunks.map { $0.compactMap { $0 } }
+    func option(_ key: String) throws(Refusal) -> Int? {
+      guard let value = json[key] else { return nil }
+      guard let number = value.integer else {
+        throw Refusal(.malformedCase, file: path, structure: key, "is not a whole number")
+      }
+      return number
+    }
+    injectedLayers = try option("injected_layers")
+    chunkSize = try option("chunk_size")
+    treeDepth = try option("tree_depth")
+    leafRatio = try option("leaf_ratio")
     expected = try SafetensorsFile(reading: "\(directory)/expected.safetensors")
   }
 }
@@ -99,6 +114,8 @@ extension GoldenCase {
     defer { try? Directory.removeTree(temporary) }
     var options = Converter.Options()
     options.encoding = numeric == .float ? .float32 : .int8(groupSize: groupSize)
+    (options.injectedLayers, options.chunkSize) = (injectedLayers, chunkSize)
+    (options.treeDepth, options.leafRatio) = (treeDepth, leafRatio)
     let pack = "\(temporary)/model.spk"
     _ = try Converter(directory: directory, options: options).run(output: pack)
     let model = try LanguageModel(opening: pack, threadCount: threadCount)

@@ -58,7 +58,7 @@ public final class LlamaModel: Sendable {
   /// - Parameter keys: as they are stored, in floats.
   public func unrotatedKeys(_ keys: [Float], node: TreeNode, layout: NodeBlockLayout) -> [Float] {
     guard storedKeysCarryPosition else { return keys }
-    let frequencies = RotaryTable(configuration, sequenceLength: node.range.count).frequencies
+    let frequencies = inNodeRotary.frequencies
     let half = layout.headDim / 2
     var result = keys
     for row in 0..<node.rowCount {
@@ -80,8 +80,14 @@ public final class LlamaModel: Sendable {
     sharedLLM.map { $0.injection == .mergedSoftmax || $0.positionMode.storedKeysCarryPosition } ?? false
   }
 
+  /// The angles of in-node positions. A pass is at most the longer half of a chunk.
+  var inNodeRotary: RotaryTable { RotaryTable(configuration, sequenceLength: longestPass) }
+
+  /// Tokens of the longest node below the root; 0 for a plain pack.
+  var longestPass: Int { sharedLLM.map { ($0.chunkSize + 1) / 2 } ?? 0 }
+
   /// Merged rows stand before the running text, whose first token gets the position behind the longest node.
-  var mergedPositionOffset: Int { sharedLLM.map { ($0.chunkSize + 1) / 2 } ?? 0 }
+  var mergedPositionOffset: Int { longestPass }
 
   /// The vector that nodes are compared with: the state of the last token after one whole layer of the upper model
   /// and the final norm.
@@ -91,15 +97,22 @@ public final class LlamaModel: Sendable {
   public func queryEmbedding(_ tokens: [Int32], threadCount: Int) -> [Float] {
     precondition(!tokens.isEmpty)
     let forward = ForwardPass(
-      configuration, rotary: RotaryTable(configuration, sequenceLength: tokens.count), blockSize: tokens.count,
-      crew: ThreadCrew(threadCount: threadCount))
+      configuration, rotary: RotaryTable(configuration, sequenceLength: tokens.count),
+      blockSize: min(tokens.count, Self.promptBlockSize), crew: ThreadCrew(threadCount: threadCount))
     let cache = KeyValueCache(
       layerCount: 1, kvHeadCount: configuration.kvHeadCount, headDim: configuration.headDim, capacity: tokens.count,
       element: cacheElement)
-    forward.embed(tokens[...], weights)
-    forward.project(weights.layers[0], tokens: tokens.count)
-    forward.selfAttend(weights.layers[0], index: 0, tokens: tokens.count, cache: cache)
-    forward.feedForward(weights.layers[0], tokens: tokens.count)
-    return forward.finalState(weights, token: tokens.count - 1)
+    var last = 0
+    for start in stride(from: 0, to: tokens.count, by: forward.blockSize) {
+      let block = tokens[start..<min(start + forward.blockSize, tokens.count)]
+      forward.embed(block, weights)
+      forward.project(weights.layers[0], tokens: block.count)
+      forward.selfAttend(weights.layers[0], index: 0, tokens: block.count, cache: cache)
+      cache.advance(block.count)
+      last = block.count - 1
+    }
+    // Only the last block's last token goes on.
+    forward.feedForward(weights.layers[0], tokens: last + 1)
+    return forward.finalState(weights, token: last)
   }
 }

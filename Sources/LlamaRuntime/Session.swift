@@ -1,3 +1,4 @@
+internal import ContextTrees
 internal import ModelPacks
 
 /// One running text on a model: what has been read so far, and the context that is injected into it.
@@ -22,6 +23,9 @@ public final class Session {
     self.model = model
     let configuration = model.configuration
     let context = context.flatMap { $0.rowCount > 0 ? $0 : nil }
+    if let layout = context?.layout {
+      precondition(layout == model.nodeLayout(layout.encoding), "the context is another model's")
+    }
     self.context = context
     injection = context == nil ? nil : model.sharedLLM?.injection
     let firstPosition = injection == .mergedSoftmax ? model.mergedPositionOffset : 0

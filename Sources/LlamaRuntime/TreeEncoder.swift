@@ -32,11 +32,9 @@ public final class TreeEncoder {
     self.weights = weights
     self.shape = shape
     self.layout = layout
-    // A pass is at most the longer half of a chunk, or the whole of it when it has one token.
-    let longestPass = max(1, (shape.chunkSize + 1) / 2)
     forward = ForwardPass(
-      model.configuration, rotary: RotaryTable(model.configuration, sequenceLength: longestPass),
-      blockSize: longestPass, crew: ThreadCrew(threadCount: threadCount))
+      model.configuration, rotary: model.inNodeRotary, blockSize: model.longestPass,
+      crew: ThreadCrew(threadCount: threadCount))
     packer = NodePacker(layout: layout)
   }
 

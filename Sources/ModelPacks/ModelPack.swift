@@ -25,7 +25,7 @@ public import FileAccess
   public let identity: Digest256
   /// In the order of use in one pass.
   public let tensors: [PackTensor]
-  /// The template as the checkpoint has it.
+  /// The name of the template that the checkpoint was trained with. Opaque here.
   public let chatTemplate: String?
   private let tokenizerRange: Range<Int>?
   private let numbers: [String: Int]

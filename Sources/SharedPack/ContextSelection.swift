@@ -20,12 +20,16 @@ extension LanguageModel {
   /// - Parameters:
   ///   - documents: in the order in which the model is to read them; all with one layout.
   ///   - query: the running text, which only the cosine policy looks at; not empty.
-  /// - Throws: `Refusal` when a stored node is damaged, or when documents differ in layout.
+  /// - Throws: `Refusal` when a stored node is damaged, `no-injection` for a plain pack, `configuration-differs` when
+  ///   documents differ in layout or are another model's.
   public func select(
     from documents: [ContextDocument], policy: PathPolicy = .cosine, query: [Int32]
   ) throws(Refusal) -> ContextSelection {
     guard let first = documents.first else {
       throw Refusal(.emptyDocument, file: pack.path, "no document to ask about")
+    }
+    guard first.layout == (try requireTrees(first.layout.encoding).layout) else {
+      throw Refusal(.configurationDiffers, file: first.name, "was encoded by a model of another shape")
     }
     for document in documents where document.layout != first.layout {
       throw Refusal(

@@ -109,7 +109,7 @@ public struct StoreBuilder: ~Copyable {
   private var lastCommit = ContinuousClock.now
 
   /// Chunks become durable this often while a long text is encoded, so that a build that is killed resumes.
-  private static let commitInterval = Duration.seconds(60)
+  var commitInterval = Duration.seconds(60)
 
   /// Opens a store for writing, and creates it if it is not there.
   /// - Throws: `Refusal` `busy`, `model-mismatch`, `configuration-mismatch`, `no-injection`, `cannot-create`.
@@ -174,7 +174,7 @@ public struct StoreBuilder: ~Copyable {
           _ = try writer.add(encoded, compression: compression)
         }
         encodedTokenCount += chunk.count
-        if ContinuousClock.now - lastCommit > Self.commitInterval { try commit() }
+        if ContinuousClock.now - lastCommit > commitInterval { try commit() }
       }
       keys.append(key)
       progress(range.upperBound, encodedTokenCount, tokens.count)

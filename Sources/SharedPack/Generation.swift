@@ -65,17 +65,14 @@ public struct ResponseStream: AsyncSequence, Sendable {
   public typealias Failure = any Error
 
   private let events: AsyncThrowingStream<ResponseEvent, any Error>
+  private let isCancelled = CancellationFlag()
 
-  init(_ work: @escaping @Sendable ((ResponseEvent) throws(CancellationError) -> Void) throws -> Void) {
-    events = AsyncThrowingStream { continuation in
-      let isCancelled = CancellationFlag()
+  init(_ work: @escaping @Sendable (ResponseSink) throws -> Void) {
+    events = AsyncThrowingStream { [isCancelled] continuation in
       continuation.onTermination = { _ in isCancelled.set() }
       WorkThread.start {
         do {
-          try work { (event) throws(CancellationError) in
-            if isCancelled.isSet { throw CancellationError() }
-            continuation.yield(event)
-          }
+          try work(ResponseSink(continuation: continuation, isCancelled: isCancelled))
           continuation.finish()
         } catch {
           continuation.finish(throwing: error)
@@ -84,8 +81,33 @@ public struct ResponseStream: AsyncSequence, Sendable {
     }
   }
 
-  public func makeAsyncIterator() -> AsyncThrowingStream<ResponseEvent, any Error>.AsyncIterator {
-    events.makeAsyncIterator()
+  public func makeAsyncIterator() -> Iterator { Iterator(events.makeAsyncIterator(), isCancelled) }
+
+  public struct Iterator: AsyncIteratorProtocol {
+    private var events: AsyncThrowingStream<ResponseEvent, any Error>.AsyncIterator
+    private let reader: Reader
+
+    fileprivate init(
+      _ events: AsyncThrowingStream<ResponseEvent, any Error>.AsyncIterator, _ isCancelled: CancellationFlag
+    ) {
+      self.events = events
+      reader = Reader(isCancelled)
+    }
+
+    public mutating func next() async throws -> ResponseEvent? { try await events.next() }
+
+    public mutating func next(isolation actor: isolated (any Actor)?) async throws -> ResponseEvent? {
+      try await events.next(isolation: actor)
+    }
+  }
+
+  /// Goes with the loop that it reads for, although the stream may still be held by a variable.
+  private final class Reader: Sendable {
+    private let isCancelled: CancellationFlag
+
+    init(_ isCancelled: CancellationFlag) { self.isCancelled = isCancelled }
+
+    deinit { isCancelled.set() }
   }
 
   /// Waits for the whole answer.
@@ -99,6 +121,22 @@ public struct ResponseStream: AsyncSequence, Sendable {
       }
     }
     throw CancellationError()
+  }
+}
+
+/// Where the work for a request leaves what it has made.
+struct ResponseSink: Sendable {
+  fileprivate let continuation: AsyncThrowingStream<ResponseEvent, any Error>.Continuation
+  fileprivate let isCancelled: CancellationFlag
+
+  func yield(_ event: ResponseEvent) throws(CancellationError) {
+    try requireReader()
+    continuation.yield(event)
+  }
+
+  /// - Throws: when nobody waits for the answer any more. Asked before every step: many yield no text.
+  func requireReader() throws(CancellationError) {
+    if isCancelled.isSet { throw CancellationError() }
   }
 }
 
@@ -118,8 +156,8 @@ extension LanguageModel {
     _ prompt: [Int32], context: ContextSelection? = nil, options: GenerationOptions = GenerationOptions()
   ) throws(Refusal) -> ResponseStream {
     try requirePrompt(prompt)
-    return ResponseStream { yield in
-      try self.generate(prompt, context: context, options: options, yield: yield)
+    return ResponseStream { sink in
+      try self.generate(prompt, context: context, options: options, into: sink)
     }
   }
 
@@ -145,14 +183,14 @@ extension LanguageModel {
 
   private func generate(
     _ prompt: [Int32], context: ContextSelection?, options: GenerationOptions,
-    yield: (ResponseEvent) throws(CancellationError) -> Void
+    into sink: ResponseSink
   ) throws(CancellationError) {
     let start = ContinuousClock.now
     let room = min(options.maxTokens, runtime.window - prompt.count)
     let session = Session(
       runtime, capacity: prompt.count + max(room, 1), context: context?.context, threadCount: threadCount)
     var logits = try session.read(prompt) { (done) throws(CancellationError) in
-      try yield(.promptProgress(done: done, of: prompt.count))
+      try sink.yield(.promptProgress(done: done, of: prompt.count))
     }
     var sampler = Sampler(options.sampling)
     sampler.see(prompt)
@@ -174,17 +212,19 @@ extension LanguageModel {
         break
       }
       let text = writer.push(token)
-      if !text.isEmpty { try yield(.text(text)) }
+      if !text.isEmpty { try sink.yield(.text(text)) }
       if writer.hasStopped {
         summary.finishReason = .stopString
         break
       }
-      if summary.tokens.count < room { logits = session.read(CollectionOfOne(token)) }
+      guard summary.tokens.count < room else { break }
+      try sink.requireReader()
+      logits = session.read(CollectionOfOne(token))
     }
     let rest = writer.finish()
-    if !rest.isEmpty { try yield(.text(rest)) }
+    if !rest.isEmpty { try sink.yield(.text(rest)) }
     summary.secondsInAll = (ContinuousClock.now - start).seconds
-    try yield(.finished(summary))
+    try sink.yield(.finished(summary))
   }
 }
 

@@ -33,9 +33,11 @@ struct TextWriter: Sendable {
     guard !hasStopped else { return "" }
     guard !stopStrings.isEmpty else { return text }
     held += text.utf8
-    if let end = stopStrings.compactMap({ held.firstRange(of: $0)?.lowerBound }).min() {
+    // The one that is complete first, so that the answer does not depend on how tokens cut the text.
+    let found = stopStrings.compactMap { held.firstRange(of: $0) }
+    if let first = found.min(by: { ($0.upperBound, $0.lowerBound) < ($1.upperBound, $1.lowerBound) }) {
       hasStopped = true
-      return String(decoding: held[..<end], as: UTF8.self)
+      return String(decoding: held[..<first.lowerBound], as: UTF8.self)
     }
     // A suffix that starts a stop string waits for what follows.
     let waiting =

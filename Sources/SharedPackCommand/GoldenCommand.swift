@@ -18,6 +18,9 @@ struct GoldenCommand: ParsableCommand {
       A case is a folder with config.json and model.safetensors (a checkpoint),
       case.json (policy, context, running_text, trees, greedy) and
       expected.safetensors (plain_logits, logits, decode_logits, memory_*).
+      For a plain checkpoint whose contexts are injected untrained, case.json
+      also has injected_layers, chunk_size, tree_depth and leaf_ratio, as the
+      options of `sharedpack convert`.
       Exits with 1 when a case is out of tolerance.
       """)
 

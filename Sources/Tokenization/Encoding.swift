@@ -154,6 +154,8 @@ struct Encoder {
     let breaksWords = vocabulary.isBrokenBySpaces && !vocabulary.hasUnused
     let splitsAtSpaces = flags.contains(.splitsAtSpaces)
     let space: UInt32 = mark.count == 1 ? 0x20 : 0x2581
+    let spaceSymbol =
+      mark.count == 1 ? vocabulary.smallSymbols[0x20] : vocabulary.characterSymbols[0x2581] ?? Symbol.unknown
     var endsWithSpace = true
     var offset = 0
     workspace.symbols.removeAll(keepingCapacity: true)
@@ -173,9 +175,11 @@ struct Encoder {
         endsWithSpace = false
       }
       let symbol =
-        scalar.value < 0x80
-        ? vocabulary.smallSymbols[Int(scalar.value)]
-        : vocabulary.characterSymbols[scalar.value] ?? Symbol.unknown
+        scalar.value == space
+        ? spaceSymbol
+        : scalar.value < 0x80
+          ? vocabulary.smallSymbols[Int(scalar.value)]
+          : vocabulary.characterSymbols[scalar.value] ?? Symbol.unknown
       if symbol == Symbol.unknown {
         appendBarrier(symbol | scalar.value)
       } else {

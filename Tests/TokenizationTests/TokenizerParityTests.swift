@@ -38,8 +38,12 @@ func tokenizerParity() throws {
     let text = String(decoding: bytes, as: UTF8.self)
     let expected = tokens(try read(parity.ids))
     var ids: [Int32] = []
-    let encoding = clock.measure {
-      ids = tokenizer.encode(text, addingBeginOfText: false, parsingSpecialTokens: parity.parsing)
+    let encoding = try clock.measure {
+      if let template = parity.template {
+        ids = try template.render(parity.messages, with: tokenizer)
+      } else {
+        ids = tokenizer.encode(text, addingBeginOfText: false, parsingSpecialTokens: parity.parsing)
+      }
     }
     if parity.isTimed || encoding > .seconds(1) {
       print("\(parity.name): \(bytes.count) bytes, \(ids.count) tokens, \(speed(bytes.count, encoding)) MB/s")
@@ -56,6 +60,7 @@ func tokenizerParity() throws {
         """)
       continue
     }
+    if parity.template != nil { continue }
     let decoded = tokenizer.decode(ids, includingSpecialTokens: parity.parsing)
     if let file = parity.decoded { #expect(decoded.utf8.elementsEqual(try read(file)), "\(parity.name): decoded") }
     if !parity.parsing, !parity.losesText {
@@ -88,6 +93,8 @@ private struct ParityCase {
   let decoded: String?
   let parsing: Bool
   let isTimed: Bool
+  let template: ChatTemplate?
+  var messages: [ChatMessage] = []
 
   init(_ value: JSONValue) throws {
     name = try #require(value["name"]?.string)
@@ -98,6 +105,11 @@ private struct ParityCase {
     decoded = value["decoded"]?.string
     parsing = try #require(value["parsing"]?.boolean as Bool?)
     isTimed = try #require(value["timed"]?.boolean as Bool?)
+    template = value["template"]?.string.flatMap { ChatTemplate(rawValue: $0) }
+    for message in value["messages"]?.array ?? [] {
+      let role = try #require(message["role"]?.string.flatMap { ChatMessage.Role(rawValue: $0) })
+      messages.append(ChatMessage(role: role, content: try #require(message["content"]?.string)))
+    }
   }
 
   func open(_ bytes: [UInt8]) throws -> Tokenizer {
