@@ -241,8 +241,8 @@ extension StoreCommand {
           ]))
       } else {
         Console.output(
-          "freed \(ProgressBar.bytes(Double(report.freedByteCount))): \(report.removedChunks) chunks, "
-            + "\(report.droppedSegments) segments dropped, \(report.rewrittenSegments) rewritten")
+          "freed \(ProgressBar.bytes(Double(report.freedByteCount))): \(ProgressBar.count(report.removedChunks, "chunk")), "
+            + "\(ProgressBar.count(report.droppedSegments, "segment")) dropped, \(report.rewrittenSegments) rewritten")
       }
     }
   }
