@@ -326,11 +326,10 @@ INLINE void put(float *output, f32x16 x, size_t count, bool accumulate) {
   store_some(output, x, count);
 }
 
-static void product_int8(const uint8_t *matrix, size_t first_block, size_t last_block, size_t rows, size_t columns,
-                         size_t group_size, sp_activations a, size_t tokens, float *output, size_t output_stride,
-                         bool accumulate) {
+static void product_int8(const uint8_t *matrix, size_t row_block_bytes, size_t first_block, size_t last_block,
+                         size_t rows, size_t columns, size_t group_size, sp_activations a, size_t tokens, float *output,
+                         size_t output_stride, bool accumulate) {
   size_t groups = (columns + group_size - 1) / group_size;
-  size_t row_block_bytes = (columns + 3) / 4 * TILE_BYTES + groups * LANES * sizeof(float);
   float sums[SP_TOKENS][SP_ROW_BLOCKS][LANES];
   size_t block = first_block;
   while (block < last_block) {

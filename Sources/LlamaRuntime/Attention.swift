@@ -3,8 +3,8 @@ internal import PackedTiles
 
 /// Softmax attention of some queries over spans of rows: one softmax over all of them.
 ///
-/// This one routine is self-attention (a single causal span), cross-attention (the spans of the injected nodes) and
-/// the merged softmax (both).
+/// This one routine is self-attention (the running text), cross-attention (the spans of the injected nodes) and the
+/// merged softmax (both).
 @safe final class Attention {
   private let compute: Compute
   private let headCount: Int
@@ -27,24 +27,29 @@ internal import PackedTiles
   ///
   /// - Parameters:
   ///   - queries: (tokens, heads · head dim), turned as the spans with angle 0 want them.
-  ///   - spans: at least one row must be visible to every query.
-  ///   - rotary: for the spans with another angle; prepared for it.
+  ///   - injected: rows that every query sees.
+  ///   - runningText: rows of the text that the queries are the last tokens of; nil for cross-attention.
+  ///   - rotary: for spans with an angle; prepared for it.
   ///   - output: (tokens, heads · head dim).
   func attend(
-    _ queries: FloatBuffer, tokens: Int, over spans: [RowSpan], rotary: RotaryCache, into output: FloatBuffer
+    _ queries: FloatBuffer, tokens: Int, to injected: [RowSpan], runningText: RunningTextRows? = nil,
+    rotary: RotaryCache, into output: FloatBuffer
   ) {
     let group = headCount / kvHeadCount
-    let tokensTogether = max(1, Self.queriesTogether / group)
-    let blocks = (tokens + tokensTogether - 1) / tokensTogether
-    let totalRows = spans.reduce(0) { $0 + $1.rows }
-    for desk in desks { desk.prepare(queries: tokensTogether * group, headDim: headDim, rows: totalRows, spans: spans) }
-    compute.crew.run(count: blocks * kvHeadCount) { thread, range in
+    // A power of two, so that no set of tokens straddles the border of a block of packed rows.
+    var together = 1
+    while 2 * together * group <= Self.queriesTogether { together *= 2 }
+    let shift = (runningText?.firstPosition ?? 0) % together
+    let sets = (shift + tokens + together - 1) / together
+    let rows = injected.reduce(0) { $0 + $1.rows } + (runningText?.rowCount ?? 0)
+    for desk in desks { desk.prepare(queries: together * group, headDim: headDim, rows: rows) }
+    compute.crew.run(count: sets * kvHeadCount) { thread, range in
       for item in range {
-        let head = item / blocks
-        let first = item % blocks * tokensTogether
+        let start = item % sets * together - shift
+        let tokens = max(start, 0)..<min(start + together, tokens)
         attend(
-          queries, tokens: first..<min(first + tokensTogether, tokens), kvHead: head, over: spans, rotary: rotary,
-          desk: desks[thread], into: output)
+          queries, tokens: tokens, kvHead: item / sets, over: injected + (runningText?.spans(for: tokens) ?? []),
+          rotary: rotary, desk: desks[thread], into: output)
       }
     }
   }
@@ -60,10 +65,12 @@ internal import PackedTiles
 
     // Scores: (query, row of all spans). Query i is head i % group of token i / group.
     var angle: Int?
+    var quantizedGroupSize: Int?
     var start = 0
     for span in spans {
       if angle != span.queryAngle {
         angle = span.queryAngle
+        quantizedGroupSize = nil
         for i in 0..<count {
           let query = unsafe desk.queries.row(i)
           let source = unsafe queries.row(tokens.lowerBound + i / group) + (kvHead * group + i % group) * headDim
@@ -74,22 +81,25 @@ internal import PackedTiles
           unsafe kernels.scale(query, scale, headDim)
         }
       }
-      let keys = unsafe span.keys + kvHead * span.headByteStride
+      let keys = unsafe span.keys + kvHead * span.keyHeadByteStride
       switch span.form {
       case .floats(let element):
         for i in 0..<count {
           unsafe kernels.scores_float(
-            keys, element.kernelElement, span.visibleRows(token: tokens.lowerBound + i / group), headDim,
-            desk.queries.row(i), desk.scores.row(i) + start)
+            keys, element.kernelElement, span.visibleRows(query: i / group), headDim, desk.queries.row(i),
+            desk.scores.row(i) + start)
         }
-      case .tiles(let layout, _):
-        desk.quantized.prepare(tokens: count, columns: headDim, groupSize: layout.groupSize)
-        let activations = unsafe desk.quantized.activations
-        unsafe kernels.quantize_activations(
-          desk.queries.base, headDim, 0, count, headDim, layout.groupSize, activations)
+      case .tiles(let tiles, _):
+        if quantizedGroupSize != tiles.groupSize {
+          quantizedGroupSize = tiles.groupSize
+          desk.quantizedQueries.prepare(tokens: count, columns: headDim, groupSize: tiles.groupSize)
+          unsafe kernels.quantize_activations(
+            desk.queries.base, headDim, 0, count, headDim, tiles.groupSize, desk.quantizedQueries.activations)
+        }
         unsafe kernels.product_int8(
-          keys.assumingMemoryBound(to: UInt8.self), 0, layout.rowBlockCount, span.rows, headDim, layout.groupSize,
-          activations, count, desk.scores.base + start, desk.scores.columns, false)
+          keys.assumingMemoryBound(to: UInt8.self), tiles.rowBlockByteStride, 0, (span.rows + 15) / 16, span.rows,
+          headDim, tiles.groupSize, desk.quantizedQueries.activations, count, desk.scores.base + start,
+          desk.scores.columns, false)
       }
       start += span.rows
     }
@@ -100,14 +110,14 @@ internal import PackedTiles
       var largest = -Float.infinity
       start = 0
       for span in spans {
-        let visible = span.visibleRows(token: tokens.lowerBound + i / group)
+        let visible = span.visibleRows(query: i / group)
         if visible > 0 { largest = max(largest, unsafe kernels.maximum(scores + start, visible)) }
         start += span.rows
       }
       var sum: Float = 0
       start = 0
       for span in spans {
-        let visible = span.visibleRows(token: tokens.lowerBound + i / group)
+        let visible = span.visibleRows(query: i / group)
         if visible > 0 { sum += unsafe kernels.exponentiate(scores + start, visible, largest) }
         start += span.rows
       }
@@ -118,22 +128,22 @@ internal import PackedTiles
     // The weighted sum of the values.
     start = 0
     for span in spans {
-      let values = unsafe span.values + kvHead * span.headByteStride
+      let values = unsafe span.values + kvHead * span.valueHeadByteStride
       switch span.form {
       case .floats(let element):
         for i in 0..<count {
           unsafe kernels.weighted_sum_float(
-            values, element.kernelElement, span.visibleRows(token: tokens.lowerBound + i / group), headDim,
+            values, element.kernelElement, span.visibleRows(query: i / group), headDim,
             desk.scores.row(i) + start, desk.outputs.row(i))
         }
-      case .tiles(_, let layout):
-        desk.quantized.prepare(tokens: count, columns: span.rows, groupSize: layout.groupSize)
-        let activations = unsafe desk.quantized.activations
+      case .tiles(_, let tiles):
+        desk.quantizedWeights.prepare(tokens: count, columns: span.rows, groupSize: tiles.groupSize)
         unsafe kernels.quantize_activations(
-          desk.scores.base + start, desk.scores.columns, 0, count, span.rows, layout.groupSize, activations)
+          desk.scores.base + start, desk.scores.columns, 0, count, span.rows, tiles.groupSize,
+          desk.quantizedWeights.activations)
         unsafe kernels.product_int8(
-          values.assumingMemoryBound(to: UInt8.self), 0, layout.rowBlockCount, headDim, span.rows, layout.groupSize,
-          activations, count, desk.outputs.base, headDim, true)
+          values.assumingMemoryBound(to: UInt8.self), tiles.rowBlockByteStride, 0, (headDim + 15) / 16, headDim,
+          span.rows, tiles.groupSize, desk.quantizedWeights.activations, count, desk.outputs.base, headDim, true)
       }
       start += span.rows
     }
@@ -152,9 +162,10 @@ private final class Desk {
   private(set) var outputs = FloatBuffer(rows: 0, columns: 1)
   private(set) var scores = FloatBuffer(rows: 0, columns: 1)
   var sums: [Float] = []
-  var quantized = ActivationBuffer()
+  var quantizedQueries = ActivationBuffer()
+  var quantizedWeights = ActivationBuffer()
 
-  func prepare(queries count: Int, headDim: Int, rows: Int, spans: [RowSpan]) {
+  func prepare(queries count: Int, headDim: Int, rows: Int) {
     if queries.rows < count || queries.columns != headDim {
       queries = FloatBuffer(rows: count, columns: headDim)
       outputs = FloatBuffer(rows: count, columns: headDim)

@@ -41,13 +41,14 @@ internal import PackedTiles
     for (matrix, output) in products {
       if let groupSize = matrix.groupSize {
         let blocks = (matrix.rows + PackedTileLayout.tileRows - 1) / PackedTileLayout.tileRows
+        let blockByteCount = matrix.rowBlockByteCount
         let activations = unsafe quantized.activations
         crew.run(
           count: blocks, minimum: minimumShare(cost: PackedTileLayout.tileRows * matrix.columns * tokens)
         ) { _, range in
           unsafe kernels.pointee.product_int8(
-            matrix.base.assumingMemoryBound(to: UInt8.self), range.lowerBound, range.upperBound, matrix.rows,
-            matrix.columns, groupSize, activations, tokens, output.base, output.columns, adding)
+            matrix.base.assumingMemoryBound(to: UInt8.self), blockByteCount, range.lowerBound, range.upperBound,
+            matrix.rows, matrix.columns, groupSize, activations, tokens, output.base, output.columns, adding)
         }
       } else {
         crew.run(count: matrix.rows, minimum: minimumShare(cost: matrix.columns * tokens)) { _, range in
@@ -105,11 +106,9 @@ internal import PackedTiles
       let row = Int(token)
       precondition(row >= 0 && row < embedding.rows, "token \(token) is not in the vocabulary")
       if let groupSize = embedding.groupSize {
-        guard let layout = PackedTileLayout(rows: embedding.rows, columns: embedding.columns, groupSize: groupSize)
-        else { preconditionFailure("the pack was checked when it was opened") }
-        let block = unsafe embedding.base + row / PackedTileLayout.tileRows * layout.rowBlockByteCount
+        let block = unsafe embedding.base + row / PackedTileLayout.tileRows * embedding.rowBlockByteCount
         unsafe kernels.pointee.dequantize_row(
-          block.assumingMemoryBound(to: UInt8.self), row % PackedTileLayout.tileRows, layout.columns, groupSize,
+          block.assumingMemoryBound(to: UInt8.self), row % PackedTileLayout.tileRows, embedding.columns, groupSize,
           output.row(t))
       } else {
         let element = embedding.floatElement

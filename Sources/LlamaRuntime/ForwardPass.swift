@@ -69,7 +69,7 @@ final class ForwardPass {
     compute.rotate(key, tokens: tokens, from: position, rotary)
     cache.write(layer: index, tokens: tokens, rotatedKeys: key, values: value, compute)
     attention.attend(
-      query, tokens: tokens, over: merged + [.runningText(cache, layer: index, tokens: tokens)], rotary: rotary,
+      query, tokens: tokens, to: merged, runningText: cache.rows(layer: index, tokens: tokens), rotary: rotary,
       into: attended)
     compute.multiply(attended, tokens: tokens, by: [(layer.output, x)], adding: true)
   }
@@ -79,7 +79,7 @@ final class ForwardPass {
   func crossAttend(_ cross: LayerWeights.CrossAttention, tokens: Int, to spans: [RowSpan]) {
     normalize(x, cross.norm, tokens: tokens)
     compute.multiply(normed, tokens: tokens, by: [(cross.query, query)])
-    attention.attend(query, tokens: tokens, over: spans, rotary: rotary, into: attended)
+    attention.attend(query, tokens: tokens, to: spans, rotary: rotary, into: attended)
     compute.multiply(attended, tokens: tokens, by: [(cross.output, x)], adding: true)
   }
 

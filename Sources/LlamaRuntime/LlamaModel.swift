@@ -37,10 +37,22 @@ public final class LlamaModel: Sendable {
     }
   }
 
-  /// Float packs keep float32 keys and values; so does the dynamic scaling, which turns keys again and again.
-  var cacheElement: FloatElement {
-    if case .dynamic = configuration.ropeScaling { return .float32 }
-    return weights.layers.first?.query.encoding == .float32 ? .float32 : .float16
+  /// Packs keep keys and values as they keep weights. The dynamic scaling turns keys again and again, and only float32
+  /// bears that.
+  var cacheForm: KeyValueCache.Form {
+    if case .dynamic = configuration.ropeScaling { return .floats(.float32) }
+    switch weights.layers.first?.query.encoding {
+    case .float16: return .floats(.float16)
+    case .int8: return .int8
+    default: return .floats(.float32)
+    }
+  }
+
+  /// A cache for this model's shape of heads.
+  func makeCache(layerCount: Int, capacity: Int, blockSize: Int, firstPosition: Int = 0) -> KeyValueCache {
+    KeyValueCache(
+      layerCount: layerCount, kvHeadCount: configuration.kvHeadCount, headDim: configuration.headDim,
+      capacity: capacity, form: cacheForm, blockSize: blockSize, firstPosition: firstPosition)
   }
 
   /// Tokens that the running text may have: the trained window, less the positions that merged rows take.
@@ -99,9 +111,7 @@ public final class LlamaModel: Sendable {
     let forward = ForwardPass(
       configuration, rotary: RotaryTable(configuration, sequenceLength: tokens.count),
       blockSize: min(tokens.count, Self.promptBlockSize), crew: ThreadCrew(threadCount: threadCount))
-    let cache = KeyValueCache(
-      layerCount: 1, kvHeadCount: configuration.kvHeadCount, headDim: configuration.headDim, capacity: tokens.count,
-      element: cacheElement)
+    let cache = makeCache(layerCount: 1, capacity: tokens.count, blockSize: forward.blockSize)
     var last = 0
     for start in stride(from: 0, to: tokens.count, by: forward.blockSize) {
       let block = tokens[start..<min(start + forward.blockSize, tokens.count)]

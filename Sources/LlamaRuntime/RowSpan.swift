@@ -5,14 +5,23 @@ internal import PackedTiles
 @safe struct RowSpan {
   enum Form {
     case floats(FloatElement)
-    case tiles(keys: PackedTileLayout, values: PackedTileLayout)
+    /// Keys as a matrix (rows, head dim), values as a matrix (head dim, rows).
+    case tiles(keys: Tiles, values: Tiles)
+  }
+
+  /// Where the tiles of a matrix lie.
+  struct Tiles {
+    let groupSize: Int
+    /// Bytes from one row block to the next.
+    let rowBlockByteStride: Int
   }
 
   /// Keys and values of the first key-value head.
   @unsafe let keys: UnsafeRawPointer
   @unsafe let values: UnsafeRawPointer
-  /// Bytes from one head's keys or values to the next one's.
-  let headByteStride: Int
+  /// Bytes from one head's keys to the next one's, and from one head's values.
+  let keyHeadByteStride: Int
+  let valueHeadByteStride: Int
   /// Rows of keys and values.
   let rows: Int
   let form: Form
@@ -22,31 +31,30 @@ internal import PackedTiles
   let causalRows: Int?
 
   /// Rows that a query sees, counted from 0.
-  func visibleRows(token: Int) -> Int { causalRows.map { min($0 + token, rows) } ?? rows }
+  func visibleRows(query: Int) -> Int { causalRows.map { min($0 + query, rows) } ?? rows }
 }
 
 extension RowSpan {
-  /// The running text of a layer: `tokens` queries whose own rows are the last ones written.
-  static func runningText(_ cache: KeyValueCache, layer: Int, tokens: Int) -> RowSpan {
-    unsafe RowSpan(
-      keys: cache.keyBase(layer: layer), values: cache.valueBase(layer: layer), headByteStride: cache.headByteStride,
-      rows: cache.count + tokens, form: .floats(cache.element), queryAngle: 0, causalRows: cache.count + 1)
-  }
-
   /// The rows of a node for a layer.
   @unsafe static func node(
     _ block: UnsafeRawPointer, layout: NodeBlockLayout, layer: Int, rows: Int, queryAngle: Int
   ) -> RowSpan {
-    let form: Form =
-      switch layout.encoding {
-      case .int8: .tiles(keys: layout.keyTiles(rows: rows), values: layout.valueTiles(rows: rows))
-      case .float16: .floats(.float16)
-      case .float32: .floats(.float32)
-      }
+    let form: Form
+    switch layout.encoding {
+    case .int8:
+      let keys = layout.keyTiles(rows: rows)
+      let values = layout.valueTiles(rows: rows)
+      form = .tiles(
+        keys: Tiles(groupSize: keys.groupSize, rowBlockByteStride: keys.rowBlockByteCount),
+        values: Tiles(groupSize: values.groupSize, rowBlockByteStride: values.rowBlockByteCount))
+    case .float16: form = .floats(.float16)
+    case .float32: form = .floats(.float32)
+    }
+    let stride = layout.keyByteCount(rows: rows) + layout.valueByteCount(rows: rows)
     return unsafe RowSpan(
       keys: block + layout.keyByteOffset(layer: layer, head: 0, rows: rows),
       values: block + layout.valueByteOffset(layer: layer, head: 0, rows: rows),
-      headByteStride: layout.keyByteCount(rows: rows) + layout.valueByteCount(rows: rows), rows: rows, form: form,
-      queryAngle: queryAngle, causalRows: nil)
+      keyHeadByteStride: stride, valueHeadByteStride: stride, rows: rows, form: form, queryAngle: queryAngle,
+      causalRows: nil)
   }
 }

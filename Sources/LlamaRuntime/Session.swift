@@ -32,9 +32,9 @@ public final class Session {
     forward = ForwardPass(
       configuration, rotary: RotaryTable(configuration, sequenceLength: 0),
       blockSize: min(max(capacity, 1), LlamaModel.promptBlockSize), crew: ThreadCrew(threadCount: threadCount))
-    cache = KeyValueCache(
-      layerCount: configuration.layerCount, kvHeadCount: configuration.kvHeadCount, headDim: configuration.headDim,
-      capacity: capacity, element: model.cacheElement, firstPosition: firstPosition)
+    cache = model.makeCache(
+      layerCount: configuration.layerCount, capacity: capacity, blockSize: forward.blockSize,
+      firstPosition: firstPosition)
     logitsOfOne = FloatBuffer(rows: 1, columns: configuration.vocabularySize)
     if let context, let shared = model.sharedLLM {
       let chunkCount = context.chunks.count

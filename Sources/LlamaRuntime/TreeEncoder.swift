@@ -61,10 +61,7 @@ public final class TreeEncoder {
   ///   - tokens: the longest node's tokens.
   ///   - nodes: nodes that start where the tokens start.
   private func encode(_ tokens: [Int32], nodes: [TreeNode]) throws(Refusal) -> [EncodedNode] {
-    let configuration = model.configuration
-    let cache = KeyValueCache(
-      layerCount: 1, kvHeadCount: configuration.kvHeadCount, headDim: configuration.headDim, capacity: tokens.count,
-      element: model.cacheElement)
+    let cache = model.makeCache(layerCount: 1, capacity: tokens.count, blockSize: tokens.count)
     var blocks = nodes.map { [UInt8](repeating: 0, count: layout.byteCount(rows: $0.rowCount)) }
     var embeddings: [[Float]] = []
     func keep(layer: Int) throws(Refusal) {

@@ -24,6 +24,15 @@ internal import PackedTiles
     return groupSize
   }
 
+  /// Bytes of 16 rows of packed tiles; 0 for floats.
+  var rowBlockByteCount: Int {
+    guard let groupSize else { return 0 }
+    guard let layout = PackedTileLayout(rows: rows, columns: columns, groupSize: groupSize) else {
+      preconditionFailure("the pack was checked when it was opened")
+    }
+    return layout.rowBlockByteCount
+  }
+
   var floatElement: FloatElement {
     switch encoding {
     case .float16: .float16

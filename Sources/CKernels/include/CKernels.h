@@ -50,9 +50,10 @@ typedef struct sp_kernels_table {
                                size_t group_size, sp_activations output);
 
   /// output[t][r] = Σ_c matrix[r][c] · activation[t][c] for the row blocks first ..< last and all tokens.
-  /// matrix: the packed tiles of the whole matrix; output: (tokens, output_stride). With accumulate it adds.
-  void (*product_int8)(const uint8_t *matrix, size_t first_block, size_t last_block, size_t rows, size_t columns,
-                       size_t group_size, sp_activations activations, size_t tokens, float *output,
+  /// matrix: the packed tiles of the whole matrix, its row blocks row_block_bytes apart (more than their own bytes where
+  /// columns are still to come); output: (tokens, output_stride). With accumulate it adds.
+  void (*product_int8)(const uint8_t *matrix, size_t row_block_bytes, size_t first_block, size_t last_block, size_t rows,
+                       size_t columns, size_t group_size, sp_activations activations, size_t tokens, float *output,
                        size_t output_stride, bool accumulate);
 
   /// The same for a row-major matrix of floats (rows, columns) and rows first ..< last; input: (tokens, columns).
