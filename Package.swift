@@ -97,11 +97,16 @@ let package = Package(
       name: "TreeStoreTests", dependencies: ["TreeStore", "FileAccess", "CanonicalJSON", "ContextTrees"],
       swiftSettings: strict),
     .testTarget(
-      name: "EvaluationTests", dependencies: ["Evaluation", "Conversion", "FileAccess"], swiftSettings: strict),
+      name: "EvaluationTests",
+      dependencies: [
+        "Evaluation", "SharedPack", "Conversion", "CanonicalJSON", "FileAccess", "LlamaRuntime", "ModelPacks",
+      ], resources: [.copy("Fixtures")], swiftSettings: strict),
     .testTarget(
       name: "SharedPackTests",
-      dependencies: ["SharedPack", "Conversion", "FileAccess", "CanonicalJSON", "TinyCheckpoint"],
-      swiftSettings: strict),
+      dependencies: [
+        "SharedPack", "Conversion", "CanonicalJSON", "ContextTrees", "FileAccess", "LlamaRuntime", "ModelPacks",
+        "TinyCheckpoint", "Tokenization", "TreeStore",
+      ], swiftSettings: strict),
     // Runs the built program.
     .testTarget(
       name: "SharedPackCommandTests",

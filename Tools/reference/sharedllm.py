@@ -425,7 +425,10 @@ def random_weights(config, has_own_lower, generator):
         values = generator.standard_normal(shapes[name])
         if "norm" in name:
             values = 1 + 0.2 * values
-        elif "embed_tokens" not in name:
+        elif "embed_tokens" in name:
+            # Tied embeddings are the output too, whose logits shall not be steeper than a model's.
+            values *= 0.25 if config["tie_word_embeddings"] else 1
+        else:
             # Steep enough that attention has favourites.
             values *= 1.5 / math.sqrt(shapes[name][-1])
         tensors[name] = values.astype(np.float16)

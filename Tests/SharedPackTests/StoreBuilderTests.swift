@@ -1,0 +1,189 @@
+import ContextTrees
+import FileAccess
+import LlamaRuntime
+import ModelPacks
+import Synchronization
+import Testing
+import TreeStore
+
+@testable import SharedPack
+
+/// What is encoded, what is not encoded again, and what a build that ends early leaves.
+@Suite struct StoreBuilderTests {
+  let scratch: Scratch
+  let model: LanguageModel
+
+  init() throws {
+    scratch = try Scratch()
+    model = try TinyModel().open(in: scratch)
+  }
+
+  private var store: String { "\(scratch.path)/store" }
+
+  private func source(_ text: String, name: String = "text") throws(Refusal) -> DocumentSource {
+    DocumentSource(name: name, path: try scratch.write(text, to: "\(name).txt"))
+  }
+
+  private func add(
+    _ source: DocumentSource, replacing: Bool = false, commitInterval: Duration = .seconds(60), to path: String? = nil
+  ) throws(Refusal) -> StoreBuilder.Report {
+    var builder = try StoreBuilder(path ?? store, model: model)
+    builder.commitInterval = commitInterval
+    return try builder.add(source, replacing: replacing) { _, _, _ in }
+  }
+
+  private func tokens(_ text: String) throws -> [Int32] {
+    try model.documentTokens(Array(text.utf8), file: "text")
+  }
+
+  @Test func secondBuildEncodesNothing() throws {
+    let source = try source(Texts.first)
+    let count = try tokens(Texts.first).count
+    let first = try add(source)
+    #expect(first.outcome == .added)
+    #expect(first.tokenCount == count)
+    #expect(first.encodedTokenCount == count)
+    #expect(first.chunkCount == (count + TinyModel.chunkSize - 1) / TinyModel.chunkSize)
+    let second = try add(source)
+    #expect(second.outcome == .unchanged)
+    #expect(second.encodedTokenCount == 0)
+    // The same text under another name costs a name.
+    let third = try add(DocumentSource(name: "copy", path: source.path))
+    #expect(third.outcome == .added)
+    #expect(third.encodedTokenCount == 0)
+    let statistics = try TreeStore(opening: store).statistics
+    #expect(statistics.documents == 2)
+    #expect(statistics.uniqueChunks == first.chunkCount)
+  }
+
+  @Test func replacingNeedsTheFlag() throws {
+    _ = try add(try source(Texts.first))
+    // Only the last chunk differs.
+    let changed = try source(Texts.first + " the end")
+    #expect(refusal { _ = try add(changed) }?.name.text == "document-exists")
+    let generation = try TreeStore(opening: store).generation
+    let report = try add(changed, replacing: true)
+    #expect(report.outcome == .replaced)
+    #expect(report.encodedTokenCount < 2 * TinyModel.chunkSize)
+    #expect(report.encodedTokenCount > 0)
+    let opened = try DocumentStore(opening: store, model: model)
+    #expect(opened.store.generation == generation + 1)
+    #expect(try opened.document(named: "text").chunks.flatMap(\.tokens) == tokens(Texts.first + " the end"))
+  }
+
+  /// Every third system call fails once, at every place of a build: what was committed is not encoded again, and the
+  /// document is the one of an undisturbed build.
+  @Test func interruptedBuildsGoOn() throws {
+    let source = try source(Texts.first)
+    let all = try tokens(Texts.first)
+    let undisturbed = Fault()
+    undisturbed.probing { _ = try? add(source, commitInterval: .zero, to: "\(scratch.path)/undisturbed") }
+    #expect(undisturbed.callCount > 20)
+    var resumed = 0
+    for failing in stride(from: 2, to: undisturbed.callCount, by: 3) {
+      let path = "\(scratch.path)/interrupted-\(failing)"
+      var failure: Refusal?
+      Fault(at: failing).probing {
+        do throws(Refusal) { _ = try add(source, commitInterval: .zero, to: path) } catch { failure = error }
+      }
+      // The removal of an old manifest may fail without harm.
+      if let failure { #expect(["injected", path].contains(failure.file), "\(failure)") }
+      let committed = try? TreeStore(opening: path)
+      let isNamed = committed?.document(named: "text") != nil
+      var missing = 0
+      for range in try #require(model.runtime.treeShape).chunks(tokenCount: all.count) {
+        let chunk = Array(all[range])
+        if try committed?.chunk(committed?.chunkKey(tokens: chunk) ?? .init(Digest256(of: []))) == nil {
+          missing += chunk.count
+        }
+      }
+      let report = try add(source, to: path)
+      #expect(report.encodedTokenCount == missing)
+      #expect((report.outcome == .unchanged) == isNamed)
+      if missing > 0, missing < all.count { resumed += 1 }
+      let store = try DocumentStore(opening: path, model: model)
+      try store.store.verify { _, _ in }
+      #expect(try store.document(named: "text").chunks.flatMap(\.tokens) == all)
+    }
+    // Some builds ended between their first chunk and their last.
+    #expect(resumed > 2)
+  }
+
+  @Test func encodingStopsWhereItsProgressThrows() throws {
+    let all = try tokens(Texts.first)
+    var seen: [Int] = []
+    let found = refusal {
+      _ = try model.encode(name: "text", tokens: all) { (done) throws(Refusal) in
+        seen.append(done)
+        if done > TinyModel.chunkSize { throw Refusal(.busy, file: "here", "enough") }
+      }
+    }
+    #expect(found?.file == "here")
+    #expect(seen == [TinyModel.chunkSize, 2 * TinyModel.chunkSize])
+  }
+
+  /// What is printed before a build as the bytes that it will take.
+  @Test func sizesArePredicted() throws {
+    let (shape, layout) = try model.requireTrees(.int8)
+    let count = try tokens(Texts.first).count
+    _ = try add(try source(Texts.first))
+    let predicted = StoreBuilder.byteCount(
+      tokenCount: count, shape: shape, layout: layout, embeddingSize: TinyModel.hiddenSize)
+    let statistics = try TreeStore(opening: store).statistics
+    #expect(predicted > statistics.blockByteCount)
+    #expect(predicted <= statistics.liveByteCount)
+    #expect(StoreBuilder.byteCount(tokenCount: 0, shape: shape, layout: layout, embeddingSize: 32) == 0)
+  }
+
+  @Test func plainModelsBuildNoStores() throws {
+    let plain = try TinyModel(injection: .none).open(in: scratch)
+    #expect(refusal { _ = try StoreBuilder(store, model: plain) }?.name.text == "no-injection")
+    #expect(Directory.exists(store) == nil)
+    let found = refusal { _ = try plain.encode(name: "text", tokens: [3, 4]) }
+    #expect(found?.name.text == "no-injection")
+    #expect(found?.file == plain.pack.path)
+  }
+
+  @Test func textsThatAreNotTextAreRefused() throws {
+    for (bytes, name) in [([0x61, 0xFF], "not-text"), ([0x61, 0], "not-text"), ([], "empty-document")]
+      as [([UInt8], String)]
+    {
+      let source = DocumentSource(name: "text", path: try scratch.write(bytes, to: "text.bin"))
+      #expect(refusal { _ = try add(source) }?.name.text == name)
+    }
+    let missing = DocumentSource(name: "text", path: "\(scratch.path)/nowhere")
+    #expect(refusal { _ = try add(missing) }?.name.text == "missing-file")
+  }
+
+  @Test func directoriesAreSearched() throws {
+    try Directory.create("\(scratch.path)/a")
+    try Directory.create("\(scratch.path)/a/b")
+    for name in ["a/x.txt", "a/b/y.txt", "a/.hidden", "z.txt"] { try scratch.write("text", to: name) }
+    let found = try DocumentSource.find(["\(scratch.path)/a/", "\(scratch.path)/z.txt"])
+    #expect(found.map(\.name) == ["b/y.txt", "x.txt", "z.txt"])
+    let twice = refusal { _ = try DocumentSource.find(["\(scratch.path)/a", "\(scratch.path)/a/x.txt"]) }
+    #expect(twice?.name.text == "duplicate-name")
+    #expect(refusal { _ = try DocumentSource.find(["\(scratch.path)/no"]) }?.name.text == "missing-file")
+  }
+}
+
+/// Lets one system call of a piece of work fail.
+private final class Fault: Sendable {
+  private let calls = Mutex(0)
+  private let failing: Int?
+
+  init(at failing: Int? = nil) { self.failing = failing }
+
+  var callCount: Int { calls.withLock(\.self) }
+
+  func probing(_ body: () -> Void) {
+    let probe: @Sendable (FileOperation) throws(Refusal) -> Void = { (operation) throws(Refusal) in
+      let number = self.calls.withLock { calls in
+        calls += 1
+        return calls
+      }
+      if number == self.failing { throw Refusal(.inputOutput, file: "injected", "\(operation)") }
+    }
+    FileOperation.withProbe(probe, body)
+  }
+}

@@ -1,0 +1,170 @@
+import ContextTrees
+import FileAccess
+import LlamaRuntime
+import ModelPacks
+import SharedPack
+import Testing
+import TreeStore
+
+/// What a document answers does not depend on where its trees come from: a store or an encoder, to the last bit.
+@Suite struct StoredAnswerTests {
+  let scratch: Scratch
+
+  init() throws { scratch = try Scratch() }
+
+  /// Builds a store of both texts.
+  private func store(
+    _ model: LanguageModel, _ encoding: RowEncoding = .int8, _ compression: Compression = .none
+  ) throws -> String {
+    let path = "\(scratch.path)/store-\(UInt64.random(in: .min ... .max))"
+    var builder = try StoreBuilder(path, model: model, encoding: encoding, compression: compression)
+    for (name, text) in [("first", Texts.first), ("second", Texts.second)] {
+      let source = DocumentSource(name: name, path: try scratch.write(text, to: "\(name).txt"))
+      #expect(try builder.add(source) { _, _, _ in }.outcome == .added)
+    }
+    return path
+  }
+
+  private func fresh(_ model: LanguageModel, _ text: String, _ encoding: RowEncoding = .int8) throws -> ContextDocument
+  {
+    try model.encode(
+      name: "fresh", tokens: try model.documentTokens(Array(text.utf8), file: "fresh"), encoding: encoding)
+  }
+
+  /// Logits of a text and the tokens of an answer.
+  private func answer(
+    _ model: LanguageModel, _ documents: [ContextDocument], policy: PathPolicy = .cosine
+  ) async throws -> (logits: [Float], tokens: [Int32], nodes: [[TreeNode]]) {
+    let prompt = try model.textPrompt("what did the hen eat in the barn")
+    let selection = try model.select(from: documents, policy: policy, query: prompt)
+    let session = Session(
+      model.runtime, capacity: prompt.count, context: selection.context, threadCount: model.threadCount)
+    let response = try await model.generate(
+      prompt, context: selection, options: GenerationOptions(maxTokens: 24, ignoresEndOfText: true)
+    ).collect()
+    #expect(response.summary.contextRows == selection.rowCount)
+    #expect(response.summary.contextChunks == documents.reduce(0) { $0 + $1.chunks.count })
+    return (session.readAll(prompt), response.summary.tokens, selection.nodes)
+  }
+
+  @Test(arguments: RowEncoding.allCases, Compression.allCases)
+  func storedTreesAnswerLikeFreshOnes(_ encoding: RowEncoding, _ compression: Compression) async throws {
+    let model = try TinyModel().open(in: scratch)
+    let opened = try DocumentStore(opening: try store(model, encoding, compression), model: model)
+    let texts = try [fresh(model, Texts.first, encoding), fresh(model, Texts.second, encoding)]
+    let stored = try [opened.document(named: "first"), opened.document(named: "second")]
+    #expect(stored.map(\.tokenCount) == texts.map(\.tokenCount))
+    for policy in [PathPolicy.right, .left, .random(seed: 3), .cosine] {
+      let expected = try await answer(model, texts, policy: policy)
+      let actual = try await answer(model, stored, policy: policy)
+      #expect(actual == expected)
+      #expect(!expected.logits.contains { !$0.isFinite })
+    }
+  }
+
+  @Test func untrainedInjectionAnswersFromStores() async throws {
+    let model = try TinyModel(injection: .untrained).open(in: scratch)
+    #expect(model.injectionIsUntrained)
+    let opened = try DocumentStore(opening: try store(model), model: model)
+    let expected = try await answer(model, [fresh(model, Texts.first)])
+    let actual = try await answer(model, [opened.document(named: "first")])
+    #expect(actual == expected)
+  }
+
+  /// The order of documents is the caller's, and counts where chunks have positions.
+  @Test func documentsKeepTheirOrder() async throws {
+    let model = try TinyModel().open(in: scratch)
+    let opened = try DocumentStore(opening: try store(model), model: model)
+    let (first, second) = (try opened.document(named: "first"), try opened.document(named: "second"))
+    let forward = try await answer(model, [first, second])
+    let backward = try await answer(model, [second, first])
+    let expected = try await answer(model, [fresh(model, Texts.second), fresh(model, Texts.first)])
+    #expect(backward == expected)
+    #expect(forward.logits != backward.logits)
+    #expect(
+      forward.nodes == Array(backward.nodes.dropFirst(second.chunks.count) + backward.nodes.prefix(second.chunks.count))
+    )
+  }
+
+  @Test func runsAndThreadsChangeNoBit() async throws {
+    let path = try TinyModel().pack(in: scratch)
+    let models = try [1, 2, 3].map { try LanguageModel(opening: path, threadCount: $0) }
+    let directory = try store(models[0])
+    // Which threads encoded the store changes nothing either: other threads find every chunk there.
+    for model in models {
+      var builder = try StoreBuilder(directory, model: model)
+      let source = DocumentSource(name: "again \(model.threadCount)", path: "\(scratch.path)/first.txt")
+      #expect(try builder.add(source) { _, _, _ in }.encodedTokenCount == 0)
+    }
+    let expected = try await answer(models[0], [fresh(models[0], Texts.first)])
+    for model in models + models {
+      let stored = try DocumentStore(opening: directory, model: model).document(named: "first")
+      #expect(try await answer(model, [stored]) == expected)
+      #expect(try await answer(model, [fresh(model, Texts.first)]) == expected)
+    }
+  }
+
+  /// A model is known by its weights: the same file name and the same shape open no other model's store.
+  @Test func storesOfAnotherModelAreRefused() throws {
+    let model = try TinyModel().open(in: scratch)
+    let other = try TinyModel(seed: 1).open(in: scratch)
+    #expect(Directory.split(model.pack.path).name == Directory.split(other.pack.path).name)
+    let directory = try store(model)
+    #expect(refusal { _ = try DocumentStore(opening: directory, model: other) }?.name.text == "model-mismatch")
+    #expect(refusal { _ = try StoreBuilder(directory, model: other) }?.name.text == "model-mismatch")
+    // The same checkpoint converted again is the same model.
+    let again = try TinyModel().open(in: scratch)
+    #expect(again.pack.path != model.pack.path)
+    #expect(try DocumentStore(opening: directory, model: again).store.documents.count == 2)
+    #expect(
+      refusal { _ = try StoreBuilder(directory, model: model, encoding: .float16) }?.name.text
+        == "configuration-mismatch")
+  }
+
+  @Test func documentsOfDifferentFormsAreRefused() throws {
+    let model = try TinyModel().open(in: scratch)
+    let documents = try [fresh(model, Texts.first), fresh(model, Texts.second, .float16)]
+    let found = refusal { _ = try model.select(from: documents, policy: .right, query: [1]) }
+    #expect(found?.name.text == "configuration-differs")
+    #expect(refusal { _ = try model.select(from: [], policy: .right, query: [1]) }?.name.text == "empty-document")
+    let plain = try TinyModel(injection: .none).open(in: scratch)
+    #expect(
+      refusal { _ = try plain.select(from: documents, policy: .right, query: [1]) }?.name.text == "no-injection")
+  }
+
+  /// A bit that has changed in a node's rows is found before the rows are used, and said where.
+  @Test func damagedBlocksAreReported() throws {
+    let model = try TinyModel().open(in: scratch)
+    let directory = try store(model)
+    let document = try fresh(model, Texts.first)
+    let node = try #require(document.chunks[1].tree.nodes.first)
+    let block = try document.chunks[1].block(of: node).copy
+    var found = 0
+    for name in try Directory.names(in: "\(directory)/segments") {
+      let path = "\(directory)/segments/\(name)"
+      var bytes = try SequentialFile.contents(path, limit: 1 << 24)
+      guard let range = bytes.firstRange(of: block) else { continue }
+      found += 1
+      bytes[range.lowerBound + 3] ^= 4
+      try Scratch.write(bytes, path: path)
+    }
+    #expect(found == 1)
+
+    let opened = try DocumentStore(opening: directory, model: model)
+    let stored = try opened.document(named: "first")
+    // Node 0 is kept when the right child is expanded.
+    let refusal = refusal { _ = try model.select(from: [stored], policy: .right, query: [1]) }
+    #expect(refusal?.name.text == "checksum-mismatch")
+    #expect(refusal?.file.hasSuffix(".seg") == true)
+    #expect(refusal?.structure.hasPrefix("chunk ") == true)
+    #expect(refusal?.structure.hasSuffix("node 0") == true)
+    // It is refused every time, not only the first.
+    #expect(throws: Refusal.self) { _ = try stored.chunks[1].block(of: node) }
+    // What does not need the block is served.
+    _ = try model.select(from: [try opened.document(named: "second")], policy: .right, query: [1])
+  }
+}
+
+extension NodeBlock {
+  var copy: [UInt8] { bytes.array }
+}
