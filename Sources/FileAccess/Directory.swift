@@ -108,4 +108,7 @@ public struct FileLock: ~Copyable, Sendable {
     }
     self.descriptor = descriptor
   }
+
+  // Not left to closing: a child that was forked a moment ago holds a copy of the descriptor until it executes.
+  deinit { _ = flock(descriptor.number, LOCK_UN) }
 }
