@@ -72,8 +72,7 @@ let package = Package(
       name: "SharedPackCommand",
       dependencies: [
         "SharedPack", "Conversion", "Evaluation", "Benchmarking", "CanonicalJSON", "ContextTrees", "FileAccess",
-        "LlamaRuntime",
-        "ModelPacks", "Tokenization", "TreeStore",
+        "LlamaRuntime", "ModelPacks", "Tokenization", "TreeStore",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),

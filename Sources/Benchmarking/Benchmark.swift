@@ -1,6 +1,6 @@
 public import CanonicalJSON
-public import FileAccess
 import ContextTrees
+public import FileAccess
 import LlamaRuntime
 import ModelPacks
 public import SharedPack

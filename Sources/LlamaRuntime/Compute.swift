@@ -36,27 +36,42 @@ internal import PackedTiles
       precondition(tokens <= x.rows && tokens <= output.rows)
     }
     if let groupSize = products.first?.matrix.groupSize {
+      precondition(products.allSatisfy { $0.matrix.groupSize == groupSize }, "a pack has one group size")
       quantize(x, tokens: tokens, groupSize: groupSize)
     }
-    for (matrix, output) in products {
-      if let groupSize = matrix.groupSize {
-        let blocks = (matrix.rows + PackedTileLayout.tileRows - 1) / PackedTileLayout.tileRows
-        let blockByteCount = matrix.rowBlockByteCount
-        let activations = unsafe quantized.activations
-        crew.run(
-          count: blocks, minimum: minimumShare(cost: PackedTileLayout.tileRows * matrix.columns * tokens)
-        ) { _, range in
-          unsafe kernels.pointee.product_int8(
-            matrix.base.assumingMemoryBound(to: UInt8.self), blockByteCount, range.lowerBound, range.upperBound,
-            matrix.rows, matrix.columns, groupSize, activations, tokens, output.base, output.columns, adding)
+    // The row blocks of all matrices are one piece of work: threads meet once, however many matrices there are.
+    let blockRows = PackedTileLayout.tileRows
+    let blocks = products.map { ($0.matrix.rows + blockRows - 1) / blockRows }
+    crew.run(
+      count: blocks.reduce(0, +), minimum: minimumShare(cost: blockRows * x.columns * tokens)
+    ) { _, range in
+      var first = 0
+      for ((matrix, output), count) in zip(products, blocks) {
+        let part = range.clamped(to: first..<first + count)
+        if !part.isEmpty {
+          multiply(
+            x, tokens: tokens, by: matrix, blocks: part.lowerBound - first..<part.upperBound - first, output, adding)
         }
-      } else {
-        crew.run(count: matrix.rows, minimum: minimumShare(cost: matrix.columns * tokens)) { _, range in
-          unsafe kernels.pointee.product_float(
-            matrix.base, matrix.floatElement.kernelElement, range.lowerBound, range.upperBound, matrix.columns,
-            x.base, tokens, output.base, output.columns, adding)
-        }
+        first += count
       }
+    }
+  }
+
+  /// The product for some blocks of 16 rows.
+  private func multiply(
+    _ x: FloatBuffer, tokens: Int, by matrix: WeightMatrix, blocks: Range<Int>, _ output: FloatBuffer, _ adding: Bool
+  ) {
+    if let groupSize = matrix.groupSize {
+      unsafe kernels.pointee.product_int8(
+        matrix.base.assumingMemoryBound(to: UInt8.self), matrix.rowBlockByteCount, blocks.lowerBound,
+        blocks.upperBound, matrix.rows, matrix.columns, groupSize, quantized.activations, tokens, output.base,
+        output.columns, adding)
+    } else {
+      let rows = PackedTileLayout.tileRows
+      unsafe kernels.pointee.product_float(
+        matrix.base, matrix.floatElement.kernelElement, blocks.lowerBound * rows,
+        min(blocks.upperBound * rows, matrix.rows), matrix.columns, x.base, tokens, output.base, output.columns,
+        adding)
     }
   }
 

@@ -8,8 +8,10 @@ struct BenchCommand: ParsableCommand {
     abstract: "Measure a model on this machine, beside what the machine can do.",
     discussion: """
       sharedpack bench model.spk
-      sharedpack bench model.spk --prompt 512 --prompt 4096 --depth 0 --depth 4096 --runs 5
-      Shares are of limits measured in the same run: int8 products in registers, and reading memory.
+      sharedpack bench model.spk --prompt 512 --prompt 4096 --depth 4096 --runs 5
+
+      Shares are of limits measured in the same run: int8 products in registers, and
+      reading memory.
       """)
 
   @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))
@@ -30,8 +32,8 @@ struct BenchCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Runs of everything; medians are told.", valueName: "count"))
   var runs = 5
 
-  @Option(help: ArgumentHelp("Threads that share the work.", valueName: "count"))
-  var threads: Int?
+  @Option(help: ArgumentHelp("Threads that share the work, 1 to 1024.", valueName: "count"))
+  var threads: ThreadCountArgument?
 
   @OptionGroup var output: OutputOptions
 
@@ -48,7 +50,7 @@ struct BenchCommand: ParsableCommand {
     options.decodeCount = decode
     options.chunkCount = chunks
     options.runs = runs
-    let model = try LanguageModel(opening: model, threadCount: threads)
+    let model = try LanguageModel(opening: model, threadCount: threads?.count)
     let report = try Benchmark(model, options: options).run { step in
       if output.progress != .none { Console.error("bench: \(step)") }
     }

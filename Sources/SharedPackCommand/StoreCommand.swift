@@ -126,7 +126,8 @@ extension StoreCommand {
           ]))
       } else {
         Console.output(
-          "\(ProgressBar.count(sources.count, "document")), \(ProgressBar.count(tokens, "token")), \(ProgressBar.bytes(Double(byteCount))) to store at most"
+          "\(ProgressBar.count(sources.count, "document")), \(ProgressBar.count(tokens, "token")), "
+            + "about \(ProgressBar.bytes(Double(byteCount))) to store, less what is there"
         )
       }
     }
@@ -240,8 +241,8 @@ extension StoreCommand {
           ]))
       } else {
         Console.output(
-          "freed \(ProgressBar.bytes(Double(report.freedByteCount))): \(report.removedChunks) chunks, "
-            + "\(report.droppedSegments) segments dropped, \(report.rewrittenSegments) rewritten")
+          "freed \(ProgressBar.bytes(Double(report.freedByteCount))): \(ProgressBar.count(report.removedChunks, "chunk")), "
+            + "\(ProgressBar.count(report.droppedSegments, "segment")) dropped, \(report.rewrittenSegments) rewritten")
       }
     }
   }

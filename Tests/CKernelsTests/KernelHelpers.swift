@@ -72,7 +72,8 @@ func int8Product(
         unsafe kernels.pointee.quantize_activations(
           input, shape.columns, 0, shape.tokens, shape.columns, shape.groupSize, activations)
         unsafe kernels.pointee.product_int8(
-          tiles, blockBytes, 0, blocks, shape.rows, shape.columns, shape.groupSize, activations, shape.tokens, &output, shape.rows,
+          tiles, blockBytes, 0, blocks, shape.rows, shape.columns, shape.groupSize, activations, shape.tokens, &output,
+          shape.rows,
           false)
       }
     }

@@ -109,7 +109,7 @@ import Testing
   @Test func help() throws {
     let place = try Workplace()
     for command in [
-      [], ["convert"], ["inspect"], ["verify"], ["tokenize"], ["generate"], ["ask"], ["golden"], ["store"],
+      [], ["convert"], ["inspect"], ["verify"], ["tokenize"], ["generate"], ["ask"], ["golden"], ["bench"], ["store"],
       ["store", "build"], ["store", "ls"], ["store", "show"], ["store", "rm"], ["store", "stats"], ["store", "gc"],
     ] {
       let outcome = try place.run(command + ["--help"])

@@ -10,8 +10,8 @@ import TinyCheckpoint
 /// Stores a book unless it is there, and asks about it.
 func answer(_ question: String, about book: String, model path: String, library: String) async throws -> String {
   let model = try LanguageModel(opening: path)
-  do {
-    var builder = try StoreBuilder(library, model: model)  // One writer at a time: it lets go when it leaves here.
+  do {  // A store has one writer at a time, until it leaves its scope.
+    var builder = try StoreBuilder(library, model: model)
     _ = try builder.add(DocumentSource(name: "book", path: book)) { done, encoded, total in
       print("\(done) of \(total) tokens, \(encoded) encoded")
     }

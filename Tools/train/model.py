@@ -256,6 +256,8 @@ class SharedLlama(nn.Module):
         if not config.tie_word_embeddings:
             self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.activation_checkpointing = False
+        # Whether gradients must flow through the lower model; `trainable_parameters` finds out.
+        self.lower_is_trained = True
 
     @property
     def lower(self):
@@ -501,13 +503,6 @@ class SharedLlama(nn.Module):
             policy_loss = torch.zeros((), device=tokens.device)
         return (losses * weights).sum(), weights.sum(), policy_loss
 
-    @property
-    def lower_is_trained(self):
-        """Whether gradients must flow through the lower model."""
-        lower = self.lower
-        return any(p.requires_grad for m in (lower.embed_tokens, *lower.layers[:self.shared.injected_layers])
-                   for n, p in m.named_parameters() if "cross_attn" not in n)
-
     @torch.no_grad()
     def generate(self, tokens, count, memory=None, forced=None):
         """Greedy tokens (B, count) after a running text (B, T), and the logits after each of them. `forced` tokens go
@@ -544,6 +539,10 @@ def trainable_parameters(model, what):
             chosen[name] = parameter
     if not chosen:
         raise ValueError(f"{what} trains nothing")
+    lower = "encoder." if model.has_own_lower else "model."
+    model.lower_is_trained = model.shared is not None and any(
+        n.startswith(lower) and "cross_attn" not in n and n != "model.norm.weight"
+        and not (n.startswith("model.layers.") and int(n.split(".")[2]) >= injected) for n in chosen)
     return chosen
 
 

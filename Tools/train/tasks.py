@@ -1,0 +1,227 @@
+"""Synthetic retrieval tasks over real text.
+
+Every sample is a context of n chunks of one real document with something to find in it, and a running text: begin of
+text, some real text or none, a question and its answer. The tree is searched with the question, never with the answer.
+All draws come from a seed, so a sample is a function of (seed, step, rank, place in the batch).
+"""
+import dataclasses
+import random
+
+KINDS = ("passkey", "needle", "key-value", "multi-key", "second-query", "repeat-after")
+
+ADJECTIVES = """amber ancient bitter blue bold brave bright broken calm clever cold crimson curious dark distant eager
+early empty faint fierce final gentle golden grand green grey happy heavy hidden hollow honest humble icy idle kind
+late lazy light little lonely long loud lucky mellow merry mild narrow noble old pale patient plain proud quick quiet
+rapid rare red rich rough round royal rusty sharp short silent silver simple slow small smooth soft solid sour steep
+stern still strange strong sudden sweet swift tall tame tender thick thin tiny vast warm weary white wide wild wise
+yellow young""".split()
+NOUNS = """anchor apple arrow badge banner barrel basket beacon bell bird blade boat book bottle branch bridge bucket
+button cabin camel candle canyon castle cat chain chair cherry church circle clock cloud coat coin compass copper
+cottage cradle crown desert diamond doctor dragon drum eagle engine falcon farmer feather field finger fire flag
+flower forest fountain fox garden gate ghost giant glass glove grain guitar hammer harbor harvest hat hawk hill horse
+island jacket jewel journey kettle key king kitchen ladder lake lamp lantern leaf letter lion lizard market meadow
+mirror monkey moon mountain needle nest ocean orange orchard owl painter palace paper pearl pencil piano pigeon pilot
+planet pocket poet pony prince queen rabbit raven ribbon ring river robin rocket roof rope rose sailor salmon school
+shadow sheep ship shoe shovel singer soldier spider spoon spring star statue stone storm stove street sword table
+teacher temple tiger tower train tree trumpet tunnel turtle valley vessel village violin wagon wall watch water
+whale wheel window winter wolf wood""".split()
+NAMES = """Abigail Adam Agnes Albert Alice Amos Andrew Anna Arthur Barbara Bernard Caleb Carl Cecil Charlotte Clara
+Daniel David Dinah Dorothy Edgar Edith Edmund Eliza Ellen Emma Ernest Esther Eugene Fanny Felix Flora Francis Frank
+George Grace Hannah Harold Harriet Helen Henry Hugh Ida Isaac Jacob James Jane Joseph Julia Kate Laura Leonard Louis
+Lucy Mabel Margaret Martha Martin Mary Matthew Maud Miriam Nathan Nora Oliver Oscar Patrick Paul Peter Philip Rachel
+Ralph Rebecca Robert Rose Ruth Samuel Sarah Silas Simon Sophia Stephen Susan Thomas Victor Walter William""".split()
+
+# What is hidden, the question and the text that the answer follows.
+FACTS = (
+    ("The special magic number for {key} is: {value}.", "What is the special magic number for {key}?",
+     "The special magic number for {key} is:"),
+    ("The number of {key} is {value}.", "What is the number of {key}?", "The number of {key} is"),
+    ("Remember that {key} has the number {value}.", "Which number has {key}?", "{key} has the number"),
+    ("{name} keeps the {key} under the number {value}.", "Under which number is the {key} kept?",
+     "The {key} is kept under the number"),
+    ("The secret word of {name} is {word}.", "What is the secret word of {name}?", "The secret word of {name} is"),
+    ("{name} left the {key} with the {word}.", "With what did {name} leave the {key}?",
+     "{name} left the {key} with the"),
+)
+PASSKEYS = (
+    ("The pass key is {value}. Remember it. {value} is the pass key.", "What is the pass key?", "The pass key is"),
+    ("The pass key is {value}. Remember it.", "What is the pass key?", "The pass key is"),
+)
+
+
+@dataclasses.dataclass
+class Sample:
+    kind: str
+    context: list
+    running: list
+    """Tokens of the running text with the answer."""
+    query_last: int
+    """Index of the question's last token."""
+    answers: list
+    """Ranges of answers in the running text."""
+    target: int
+    """Index in the context of what is asked for; -1 for nothing."""
+    text_end: int
+    """End of the real text that the running text starts with."""
+
+
+class Maker:
+    """Makes samples.
+
+    - corpus: where real text comes from. chunk_size: L. running: T, tokens of the running text.
+    - kinds: weights of the kinds; `text` is plain language modelling.
+    """
+
+    def __init__(self, tokenizer, corpus, chunk_size, running, kinds, text_fraction=0.5):
+        self.tokenizer, self.corpus, self.chunk_size, self.running = tokenizer, corpus, chunk_size, running
+        self.kinds, self.text_fraction = kinds, text_fraction
+
+    def sample(self, seed, chunk_count, kind=None):
+        rng = random.Random(seed)
+        kind = kind or rng.choices(list(self.kinds), list(self.kinds.values()))[0]
+        length = chunk_count * self.chunk_size
+        text = self.corpus.window(length + self.running, rng)
+        if kind == "text":
+            running = [self.tokenizer.bos] + text[length:length + self.running - 1]
+            return Sample(kind, text[:length], running, len(running) - 1, [], -1, len(running))
+        if kind == "repeat-after":
+            return self.repeat_after(rng, text, length)
+        return self.facts(kind, rng, text, length)
+
+    # What can be found.
+
+    def key(self, rng):
+        return f"{rng.choice(ADJECTIVES)} {rng.choice(NOUNS)}"
+
+    def fact(self, rng, template, used):
+        """A statement, its question, what the answer follows, and the answer; no key is used twice."""
+        while True:
+            values = dict(key=self.key(rng), name=rng.choice(NAMES), word=rng.choice(NOUNS),
+                          value=str(rng.randrange(10 ** (digits := rng.choice((3, 4, 5, 5, 5, 6, 7))) // 10,
+                                                  10 ** digits)))
+            identity = values["key"], values["name"]
+            if not used & set(identity):
+                used |= set(identity)
+                break
+        statement, question, lead = (part.format(**values) for part in template)
+        return statement, question, lead, values["value" if "{value}" in template[0] else "word"]
+
+    def table(self, rng, pair_count):
+        """Pairs of a key and a value, as text that reads like JSON, and one of them to ask for."""
+        keys = set()
+        while len(keys) < pair_count:
+            keys.add(f"{rng.choice(ADJECTIVES)}-{rng.choice(NOUNS)}")
+        pairs = [(key, str(rng.randrange(1000, 100000))) for key in sorted(keys)]
+        rng.shuffle(pairs)
+        key, value = rng.choice(pairs)
+        text = "{" + ", ".join(f'"{k}": "{v}"' for k, v in pairs) + "}"
+        before = text[:text.index(f'"{key}": ')] + f'"{key}": "'
+        return text, before, f'What is the value of "{key}"?', f'The value of "{key}" is', value
+
+    def facts(self, kind, rng, text, length):
+        encode = self.tokenizer.encode
+        used, turns = set(), []
+        hidden = []  # Statements, and where in them the value starts.
+        if kind == "key-value":
+            statement, before, question, lead, value = self.table(rng, rng.randint(4, 4 + min(20, length // 64)))
+            hidden.append((statement, len(before)))
+            turns.append((question, lead, value, 0))
+        else:
+            count = {"passkey": 1, "needle": 1, "multi-key": rng.randint(2, 6), "second-query": rng.randint(2, 4)}[kind]
+            template = rng.choice(PASSKEYS if kind == "passkey" else FACTS)
+            for i in range(count):
+                statement, question, lead, value = self.fact(rng, template, used)
+                hidden.append((statement, statement.rindex(value) if kind != "passkey" else statement.index(value)))
+                turns.append((question, lead, value, i))
+            asked = rng.sample(range(count), 2 if kind == "second-query" else 1)
+            turns = [turns[i] for i in asked]
+        context, places = self.hide(rng, text, length, hidden)
+        after_text = rng.random() < self.text_fraction
+        running, answers, ends = [], [], []
+        for question, lead, value, _ in turns:
+            if running and running[-1] != self.tokenizer.byte_ids[10]:
+                running.append(self.tokenizer.byte_ids[10])
+            # A text starts with a space; a line within one does not.
+            running += encode(f"{question} {lead}", prefix=not running and not after_text)
+            ends.append(len(running) - 1)
+            answer = encode(value) + encode(".\n", prefix=False)[:rng.randint(1, 2)]
+            answers.append((len(running), len(running) + len(answer)))
+            running += answer
+        # A tree that was searched for the first question must still answer the second, half of the time.
+        stale = kind == "second-query" and rng.random() < 0.5
+        asked = turns[0 if stale else -1][3]
+        return self.finish(rng, kind, text[length:] if after_text else [], context, running, ends[0 if stale else -1],
+                           answers, places[asked])
+
+    def hide(self, rng, text, length, hidden):
+        """Puts statements behind ends of sentences, at random depths: in the line or on lines of their own."""
+        line_feed = self.tokenizer.byte_ids[10]
+        encoded = []
+        for statement, value in hidden:
+            own_line = rng.random() < 0.5
+            before, after = ([line_feed], [line_feed]) if own_line else ([], [])
+            tokens = before + self.tokenizer.encode(statement, prefix=not own_line) + after
+            start = len(before) + len(self.tokenizer.encode(statement[:value].rstrip(), prefix=not own_line))
+            encoded.append((tokens, start))
+        space = length - sum(len(tokens) for tokens, _ in encoded)
+        if space < 0:
+            raise ValueError("the context is too short for what is to be hidden")
+        text = text[:space]
+        depths = sorted((self.sentence_end(text, rng.randint(0, space)), rng.random(), i) for i in range(len(encoded)))
+        context, places, at = [], [0] * len(encoded), 0
+        for depth, _, i in depths:
+            context += text[at:depth]
+            at = depth
+            places[i] = len(context) + encoded[i][1]
+            context += encoded[i][0]
+        return context + text[at:], places
+
+    def sentence_end(self, text, depth):
+        for i in range(depth, max(depth - 48, 0), -1):
+            if text[i - 1] in self.tokenizer.ends_sentence:
+                return i
+        return depth
+
+    def repeat_after(self, rng, text, length):
+        """The running text repeats a passage of the context and goes on with it."""
+        cue, answer = rng.randint(8, 24), rng.randint(8, 24)
+        start = rng.randint(0, length - cue - answer)
+        passage = text[start:start + cue + answer]
+        after_text = rng.random() < self.text_fraction
+        lead = self.tokenizer.encode(
+            rng.choice(("The text says:", "Repeat the passage:", "It was written:")), prefix=not after_text)
+        running = lead + passage
+        split = len(lead) + cue
+        return self.finish(rng, "repeat-after", text[length:] if after_text else [], text[:length], running, split - 1,
+                           [(split, len(running))], start + cue)
+
+    def finish(self, rng, kind, text, context, running, query_last, answers, target):
+        spare = self.running - 1 - len(running)
+        if spare < 0:
+            raise ValueError(f"the running text has {-spare} tokens too many")
+        before = text[:rng.randint(0, max(spare - 1, 0))] + [self.tokenizer.byte_ids[10]] if text and spare else []
+        shift = 1 + len(before)
+        return Sample(kind, context, [self.tokenizer.bos] + before + running, query_last + shift,
+                      [(a + shift, b + shift) for a, b in answers], target, shift)
+
+
+def collate(samples, running, chunk_size, text_weight, pad=0):
+    """Lists to be made tensors: context, running text, labels, weights, query ends, and the target in each chunk."""
+    tokens, labels, weights, targets = [], [], [], []
+    for s in samples:
+        fill = running - len(s.running)
+        tokens.append(s.running + [pad] * fill)
+        # Position i predicts token i + 1. The first real token is not scored, as nothing stands before it.
+        weight = [0.0] * running
+        for i in range(1, min(s.text_end, len(s.running)) - 1):
+            weight[i] = 1.0 if s.kind == "text" else text_weight
+        for start, end in s.answers:
+            weight[start - 1:end - 1] = [1.0] * (end - start)
+        following = s.running[1:] + [pad] * (fill + 1)
+        labels.append([t if w else -100 for t, w in zip(following, weight)])
+        weights.append(weight)
+        chunk = s.target // chunk_size
+        targets.append([s.target % chunk_size if c == chunk and s.target >= 0 else -1
+                        for c in range(len(s.context) // chunk_size)])
+    return dict(context=[s.context for s in samples], tokens=tokens, labels=labels, weights=weights,
+                query_last=[s.query_last for s in samples], targets=targets)

@@ -1,0 +1,492 @@
+#!/usr/bin/env python3
+"""Tests of the trainer. Run with pytest, or alone: python3 Tools/train/test_train.py [--sharedpack PATH]
+
+What needs the golden cases, SentencePiece, transformers or the `sharedpack` binary is skipped with a message where they
+are missing.
+"""
+import argparse
+import csv
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+
+import torch
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+REPOSITORY = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, HERE)
+
+import bpe  # noqa: E402
+import data  # noqa: E402
+import files  # noqa: E402
+import model as models  # noqa: E402
+import tasks  # noqa: E402
+import train  # noqa: E402
+
+GOLDEN = os.path.join(REPOSITORY, "..", "shared", "golden")
+SHAREDPACK = os.environ.get("SHAREDPACK", os.path.join(REPOSITORY, ".build", "release", "sharedpack"))
+
+
+class Skip(Exception):
+    pass
+
+
+def skip(reason):
+    if "PYTEST_CURRENT_TEST" in os.environ:
+        import pytest
+        pytest.skip(reason)
+    raise Skip(reason)
+
+
+def tiny(position_mode="replace", own_lower=False, seed=0, tie=False, kv_heads=2):
+    """A model whose every tensor matters."""
+    config = models.LlamaConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=4, num_attention_heads=4,
+                                num_key_value_heads=kv_heads, vocab_size=96, max_position_embeddings=128,
+                                tie_word_embeddings=tie)
+    shared = models.SharedConfig(2, 32, 3, 4, position_mode)
+    model = models.SharedLlama(config, shared, own_lower)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            parameter.copy_(1 + 0.2 * noise if parameter.dim() == 1 else 0.25 * noise)
+    return model.eval()
+
+
+@torch.no_grad()
+def run_case(model, context, running, policy, greedy=None, count=8):
+    """What a golden case holds: trees, greedy tokens and tensors."""
+    running = running[None]
+    memory, trees = model.memorise_any(context, policy, model.embed_query(running))
+    forced = None if greedy is None else torch.tensor([greedy])
+    chosen, after = model.generate(running, count, memory, forced)
+
+    def rows(x):
+        return x[0].transpose(0, 1).contiguous()
+
+    tensors = {
+        "plain_logits": model.logits(model.hidden(running))[0], "logits": model.logits(model.hidden(running, memory))[0],
+        "decode_logits": after[0], "memory_rows_chunk": memory.chunk[0].int(),
+        "memory_rows_position": memory.position[0].int(),
+        "memory_key_layer0_unrotated": rows(memory.keys[0]), "memory_value_layer0": rows(memory.values[0]),
+        "memory_key_last_injected_unrotated": rows(memory.keys[-1]),
+        "memory_value_last_injected": rows(memory.values[-1])}
+    trees = [[dict(path=p, start=s, end=e, ratio=r) for p, s, e, r in chunk] for chunk in trees]
+    return trees, chosen[0].tolist(), tensors
+
+
+def test_golden_cases():
+    """The model computes what an independent implementation computed."""
+    if not os.path.isdir(GOLDEN):
+        skip("no golden cases beside the repository")
+    names = [n for n in sorted(os.listdir(GOLDEN)) if os.path.exists(os.path.join(GOLDEN, n, "case.json"))]
+    assert names
+    for name in names:
+        directory = os.path.join(GOLDEN, name)
+        case = files.read_json(os.path.join(directory, "case.json"))
+        expected = files.read_safetensors(os.path.join(directory, "expected.safetensors"))
+        model = models.load(directory).eval()
+        trees, greedy, tensors = run_case(model, torch.tensor(case["context"]), torch.tensor(case["running_text"]),
+                                          case["policy"], case["greedy"], len(case["greedy"]))
+        assert trees == case["trees"] and greedy == case["greedy"], name
+        for key, value in expected.items():
+            assert tensors[key].shape == value.shape, (name, key)
+            difference = (tensors[key].double() - value.double()).abs().max()
+            assert difference < 1e-4, (name, key, difference)
+
+
+def test_batches_equal_single_chunks():
+    """Many chunks at once give what one chunk after the other gives, with every policy and position mode."""
+    for mode in models.POSITION_MODES:
+        for own in (False, True):
+            model = tiny(mode, own)
+            context = torch.randint(96, (3, 4, 32), generator=torch.Generator().manual_seed(1))
+            running = torch.randint(96, (3, 10), generator=torch.Generator().manual_seed(2))
+            for policy in ("right", "left", "cosine"):
+                with torch.no_grad():
+                    together = model(running, context, policy)
+                    for i in range(3):
+                        alone = run_case(model, context[i].flatten(), running[i], policy)[2]["logits"]
+                        assert (together[i] - alone).abs().max() < 1e-4, (mode, own, policy)
+
+
+def test_noise_keeps_the_partition():
+    model = tiny()
+    tokens = torch.zeros(200, 32, dtype=torch.long)
+    noise = torch.randn(200, 3, generator=torch.Generator().manual_seed(3))
+    coins = torch.rand(200, 3, generator=torch.Generator().manual_seed(4))
+    starts, ends, _ = model.select(tokens, "random", None, noise, 0.5, coins)
+    assert len(set(map(tuple, starts.tolist()))) > 50
+    for s, e in zip(starts.tolist(), ends.tolist()):
+        pieces = sorted(zip(s, e))
+        assert pieces[0][0] == 0 and pieces[-1][1] == 32
+        assert all(a < b for a, b in pieces) and all(x[1] == y[0] for x, y in zip(pieces, pieces[1:]))
+    still = model.select(tokens, "right")[0]
+    assert torch.equal(model.select(tokens, "right", None, torch.zeros(200, 3), 0.2)[0], still)
+
+
+def test_fresh_cross_attention_changes_nothing():
+    """Training starts from the plain model: the output projection is zero, the rest is copied."""
+    model = tiny().initialise_cross_attention()
+    context = torch.randint(96, (1, 2, 32))
+    running = torch.randint(96, (1, 12))
+    with torch.no_grad():
+        assert torch.equal(model(running, context), model(running))
+    layer = model.model.layers[0]
+    assert torch.equal(layer.cross_attn.q_proj.weight, layer.self_attn.q_proj.weight)
+
+
+def test_gradients_flow_where_they_should():
+    for what, own, expected in (
+            (["cross_attn"], False, lambda n: "cross_attn" in n),
+            (["cross_attn", "upper_self_attn"], False,
+             lambda n: "cross_attn" in n or "self_attn" in n and int(n.split(".")[2]) >= 2),
+            (["cross_attn", "upper_layers"], False,
+             lambda n: "cross_attn" in n or n.startswith("model.layers.") and int(n.split(".")[2]) >= 2),
+            # What only feeds the deepest layer's attention output and MLP, and the final norm, is dead code.
+            (["cross_attn", "lower"], True, lambda n: "cross_attn" in n or n.startswith("encoder.") and not (
+                "layers.1" in n and ("q_proj" in n or "o_proj" in n or "post" in n or "mlp" in n)
+                or n == "encoder.norm.weight")),
+            (["all"], False, lambda n: True)):
+        model = tiny(own_lower=own).train()
+        models.trainable_parameters(model, what)
+        assert model.lower_is_trained == ("all" in what or "lower" in what)
+        tokens = torch.randint(96, (2, 17))
+        sums, weights, _ = model(tokens[:, :-1], torch.randint(96, (2, 2, 32)), labels=tokens[:, 1:])
+        (sums / weights).backward()
+        moved = {n for n, p in model.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
+        wanted = {n for n, _ in model.named_parameters() if expected(n)}
+        assert moved == wanted, (what, moved ^ wanted)
+
+
+def test_policy_loss_trains_the_search():
+    model = tiny().train()
+    models.trainable_parameters(model, ["all"])
+    tokens, target = torch.randint(96, (2, 8)), torch.tensor([3, -1, -1, 30])
+    loss = model(tokens, torch.randint(96, (2, 2, 32)), "cosine", target=target,
+                 labels=torch.full((2, 8), -100))[2]
+    loss.backward()
+    assert loss > 0 and model.model.layers[0].mlp.down_proj.weight.grad.abs().max() > 0
+    assert model.model.layers[1].mlp.down_proj.weight.grad is None or \
+        model.model.layers[1].mlp.down_proj.weight.grad.abs().max() == 0
+
+
+def test_activation_checkpointing_changes_nothing():
+    gradients = []
+    for on in (False, True):
+        model = tiny().train()
+        model.activation_checkpointing = on
+        tokens = torch.randint(96, (1, 9), generator=torch.Generator().manual_seed(5))
+        context = torch.randint(96, (1, 2, 32), generator=torch.Generator().manual_seed(6))
+        model(tokens[:, :-1], context, labels=tokens[:, 1:])[0].backward()
+        gradients.append({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    assert all(torch.allclose(gradients[0][n], gradients[1][n], atol=1e-5) for n in gradients[0])
+
+
+def test_transformers_agree():
+    """A saved plain model is an ordinary checkpoint, with and without the scaling of LLaMA-3."""
+    try:
+        from transformers import AutoModelForCausalLM
+    except ModuleNotFoundError:
+        skip("transformers is not installed")
+    scaling = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+                   original_max_position_embeddings=32)
+    for rope_scaling in (None, scaling):
+        config = models.LlamaConfig(32, 64, 3, 4, 2, 96, tie_word_embeddings=True, rope_scaling=rope_scaling)
+        model = models.SharedLlama(config).initialise(torch.Generator().manual_seed(0)).eval()
+        tokens = torch.randint(96, (1, 50))
+        with tempfile.TemporaryDirectory() as directory, torch.no_grad():
+            models.save(directory, config, None, model.state_dict(), torch.float32)
+            other = AutoModelForCausalLM.from_pretrained(directory)
+            assert (model(tokens) - other(tokens).logits).abs().max() < 1e-4
+            again = models.load(directory)
+            assert torch.equal(again(tokens), model(tokens))
+
+
+def test_safetensors():
+    tensors = {"a": torch.randn(3, 5), "b": torch.arange(7).int(), "c": torch.randn(4).half()}
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "x.safetensors")
+        files.write_safetensors(path, tensors)
+        back = files.read_safetensors(path)
+        assert all(torch.equal(tensors[n], back[n]) for n in tensors)
+        try:
+            from safetensors.torch import load_file
+        except ModuleNotFoundError:
+            return
+        back = load_file(path)
+        assert all(torch.equal(tensors[n], back[n]) for n in tensors)
+
+
+# What follows needs a tokenizer and text.
+
+WORDS = "the old house by the river had a door of red oak and nobody knew who kept its iron key in those days".split()
+
+
+def small_corpus(directory):
+    """A folder with a text of its own making, its tokenizer and its tokens; made once a process."""
+    rng = random.Random(0)
+    os.makedirs(os.path.join(directory, "text"), exist_ok=True)
+    for name, count in (("train", 6), ("held", 2)):
+        path = os.path.join(directory, "text", f"{name}.txt")
+        documents = []
+        for _ in range(count):
+            lines = [" ".join(rng.choices(WORDS, k=12)) + rng.choice(".?!") + f" {rng.randrange(9999)}"
+                     for _ in range(200)]
+            documents.append("\n".join(lines))
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("\0".join(documents))
+    return os.path.join(directory, "text")
+
+
+TINY = """
+name = "test"
+out = "run"
+seed = 3
+threads = 1
+precision = "float32"
+parallel = "{parallel}"
+[tokenizer]
+vocabulary_size = 330
+byte_count = 100000
+[data]
+workers = 1
+train = [{{ name = "train", source = "train.txt", domain = "books" }}]
+held_out = [{{ name = "held", source = "held.txt", domain = "books" }}]
+[model]
+hidden_size = 32
+intermediate_size = 64
+num_hidden_layers = 3
+num_attention_heads = 2
+num_key_value_heads = 1
+vocab_size = 330
+tie_word_embeddings = true
+[sharedllm]
+injected_layers = 2
+chunk_size = 32
+[base]
+window = 32
+batch = 4
+accumulate = 2
+steps = 8
+lr = 1e-3
+log_every = 1
+[shared]
+window = 32
+batch = 4
+context_chunks = [1, 2]
+steps = 8
+lr = 1e-3
+split_noise = 0.2
+trainable = ["cross_attn", "upper_self_attn"]
+log_every = 1
+[retrieval]
+window = 160
+batch = 2
+context_chunks = [8]
+steps = 6
+lr = 1e-3
+split_noise = 0.1
+policy = "cosine"
+policy_weight = 0.1
+kinds = {{ passkey = 1, needle = 1, repeat-after = 1, text = 1 }}
+log_every = 1
+[export]
+type = "float32"
+"""
+
+
+def prepare(directory, parallel="replicate"):
+    try:
+        import sentencepiece  # noqa: F401
+    except ModuleNotFoundError:
+        skip("sentencepiece is not installed")
+    config = os.path.join(directory, "tiny.toml")
+    with open(config, "w", encoding="utf-8") as file:
+        file.write(TINY.format(parallel=parallel))
+    arguments = ["--corpus", small_corpus(directory)]
+    train.main([config, "tokenizer", "data", *arguments, "--out", os.path.join(directory, "a")])
+    return config, arguments
+
+
+def curve(out, stage):
+    with open(os.path.join(out, stage, "curve.csv"), newline="") as file:
+        return [(int(r["step"]), r["loss"], r["gradient_norm"]) for r in csv.DictReader(file)]
+
+
+class Stop(Exception):
+    pass
+
+
+def test_resumption_is_exact():
+    """Every stage, interrupted and resumed, has the losses and the weights of an uninterrupted run."""
+    with tempfile.TemporaryDirectory() as directory:
+        config, arguments = prepare(directory)
+        whole, parts = os.path.join(directory, "a"), os.path.join(directory, "b")
+        for name in ("tokenizer.model", "tokens"):
+            os.makedirs(parts, exist_ok=True)
+            os.symlink(os.path.join(whole, name), os.path.join(parts, name))
+        train.main([config, "base", "shared", "retrieval", *arguments, "--out", whole])
+        original = train.Stage.train_step
+        for stage in train.TRAINING:
+            def stops(self):
+                if self.step == 3 and not os.path.exists(os.path.join(self.out, "checkpoint.pt")):
+                    self.stopping = True
+                return original(self)
+
+            train.Stage.train_step = stops
+            try:
+                train.main([config, stage, *arguments, "--out", parts])
+                assert not os.path.exists(os.path.join(parts, stage, "done.json"))
+                train.main([config, stage, *arguments, "--out", parts])
+            finally:
+                train.Stage.train_step = original
+            assert curve(whole, stage) == curve(parts, stage), stage
+            first = files.read_safetensors(os.path.join(whole, stage, "model", "model.safetensors"))
+            second = files.read_safetensors(os.path.join(parts, stage, "model", "model.safetensors"))
+            assert all(torch.equal(first[n], second[n]) for n in first), stage
+
+
+def torchrun(count, config, stages, arguments, out):
+    environment = dict(os.environ, OMP_NUM_THREADS="1")
+    subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count),
+                    os.path.join(HERE, "train.py"), config, *stages, *arguments, "--out", out], check=True,
+                   env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def test_several_processes():
+    """Two ranks with copies and two ranks with shards take the same steps."""
+    with tempfile.TemporaryDirectory() as directory:
+        config, arguments = prepare(directory)
+        sharded = os.path.join(directory, "fsdp.toml")
+        with open(sharded, "w", encoding="utf-8") as file:
+            file.write(TINY.format(parallel="fsdp"))
+        curves = []
+        for path, out in ((config, "a"), (sharded, "c")):
+            out = os.path.join(directory, out)
+            if not os.path.exists(out):
+                os.makedirs(out)
+                for name in ("tokenizer.model", "tokens"):
+                    os.symlink(os.path.join(directory, "a", name), os.path.join(out, name))
+            torchrun(2, path, ["base", "shared"], arguments, out)
+            curves.append([(s, float(loss)) for stage in ("base", "shared") for s, loss, _ in curve(out, stage)])
+        assert len(curves[0]) == len(curves[1]) == 16
+        for (step, one), (_, other) in zip(*curves):
+            assert abs(one - other) < 1e-3, (step, one, other)
+
+
+def test_pieces_match_sentencepiece():
+    with tempfile.TemporaryDirectory() as directory:
+        prepare(directory)
+        import sentencepiece
+        path = os.path.join(directory, "a", "tokenizer.model")
+        theirs, ours = sentencepiece.SentencePieceProcessor(model_file=path), bpe.Tokenizer(path)
+        for text in ("the old house", " two  spaces", "", " ", "line\n\nfeed\t7", "na\u00efve \u2603 12345", "a\u2581b",
+                     *data.documents(os.path.join(directory, "text", "held.txt"))):
+            assert ours.encode(text) == theirs.encode(text), text[:40]
+            assert ours.decode(theirs.encode(text)) == " " * bool(text) + text.replace("\u2581", " ")
+
+
+def test_tasks():
+    """Samples fit, say where the answer is, and come again from the same seed."""
+    with tempfile.TemporaryDirectory() as directory:
+        prepare(directory)
+        out = os.path.join(directory, "a")
+        tokenizer = bpe.Tokenizer(os.path.join(out, "tokenizer.model"))
+        corpus = data.Corpus(["train"], os.path.join(out, "tokens"), check=True)
+        maker = tasks.Maker(tokenizer, corpus, 64, 400, {})
+        for kind in (*tasks.KINDS, "text"):
+            for i in range(20):
+                sample = maker.sample(f"{kind}/{i}", 8, kind)
+                assert sample == maker.sample(f"{kind}/{i}", 8, kind)
+                assert len(sample.context) == 512 and len(sample.running) <= 400
+                batch = tasks.collate([sample], 400, 64, 0.0)
+                assert len(batch["labels"][0]) == 400 and len(batch["targets"][0]) == 8
+                if kind == "text":
+                    continue
+                assert sum(t >= 0 for t in batch["targets"][0]) == 1
+                for start, end in sample.answers:
+                    assert batch["labels"][0][start - 1:end - 1] == sample.running[start:end]
+                assert sample.query_last < sample.answers[-1][0]
+                answers = [tokenizer.decode(sample.running[a:b]).strip() for a, b in sample.answers]
+                found = tokenizer.decode(sample.context[sample.target:sample.target + 48])
+                if kind != "second-query":
+                    assert found.strip().startswith(answers[-1].rstrip(".\n")[:12]), (kind, found, answers)
+
+
+def test_windows_stay_in_documents():
+    with tempfile.TemporaryDirectory() as directory:
+        prepare(directory)
+        tokens = os.path.join(directory, "a", "tokens")
+        piece = data.Piece("train", tokens)
+        corpus = data.Corpus(["train"], tokens)
+        length = int((piece.ends - piece.starts).min())
+        windows = corpus.windows(200, length, torch.Generator().manual_seed(1))
+        assert not (windows[:, :-1] == 2).any()
+        data.compress("train", tokens)
+        os.remove(os.path.join(tokens, "train.u16"))
+        again = data.Corpus(["train"], tokens, check=True).windows(200, length, torch.Generator().manual_seed(1))
+        assert torch.equal(windows, again)
+
+
+def test_sharedpack_agrees():
+    """The product computes the trainer's numbers from an exported checkpoint."""
+    if not os.path.exists(SHAREDPACK):
+        skip(f"{os.path.basename(SHAREDPACK)} is not built; name it with --sharedpack or SHAREDPACK")
+    with tempfile.TemporaryDirectory() as directory:
+        folders = []
+        cases = [(mode, own, policy) for mode in models.POSITION_MODES
+                 for own, policy in ((False, "right"), (True, "cosine"))]
+        for number, (mode, own, policy) in enumerate(cases):
+            model = tiny(mode, own, seed=number, tie=number % 2 == 0, kv_heads=4 if number % 3 else 2)
+            folder = os.path.join(directory, f"{mode}-{policy}")
+            models.save(folder, model.config, model.shared, model.state_dict(), torch.float32)
+            generator = torch.Generator().manual_seed(number)
+            context = torch.randint(96, (32 * 3 + 11,), generator=generator)
+            running = torch.randint(96, (14,), generator=generator)
+            trees, greedy, tensors = run_case(model, context, running, policy)
+            files.write_json(os.path.join(folder, "case.json"), dict(
+                policy=policy, context=context.tolist(), running_text=running.tolist(), trees=trees, greedy=greedy))
+            files.write_safetensors(os.path.join(folder, "expected.safetensors"), tensors)
+            folders.append(folder)
+        result = subprocess.run([SHAREDPACK, "golden", *folders, "--json"], stdout=subprocess.PIPE, text=True)
+        assert result.returncode == 0, result.stdout[-2000:]
+
+
+def test_dry_run_of_every_config():
+    for name in sorted(os.listdir(os.path.join(HERE, "configs"))):
+        if name.endswith(".toml"):
+            assert train.main([os.path.join(HERE, "configs", name), "all", "--dry-run"]) == 0
+
+
+def main():
+    global SHAREDPACK
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sharedpack", default=SHAREDPACK)
+    parser.add_argument("names", nargs="*", help="tests to run; all without")
+    options = parser.parse_args()
+    SHAREDPACK = options.sharedpack
+    torch.set_num_threads(1)
+    failed = 0
+    for name, test in list(globals().items()):
+        if not name.startswith("test_") or options.names and name not in options.names:
+            continue
+        try:
+            test()
+            print(f"passed   {name}", flush=True)
+        except Skip as reason:
+            print(f"skipped  {name}: {reason}", flush=True)
+        except Exception:
+            import traceback
+            traceback.print_exc()
+            failed += 1
+            print(f"FAILED   {name}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
