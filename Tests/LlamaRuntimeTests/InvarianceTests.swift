@@ -44,6 +44,25 @@ import Testing
     }
   }
 
+  /// With a shared lower model a query and a node of the same tokens have the same vector, although a long query is
+  /// read in blocks.
+  @Test(arguments: encodings)
+  func queriesAreEmbeddedLikeNodes(_ quantization: TensorEncoding) throws {
+    for layers in [1, 2] {
+      let shared = SharedLLMConfiguration(
+        injectedLayerCount: layers, chunkSize: 1200, treeDepth: 1, leafRatio: 8, positionMode: .local,
+        injection: .mergedSoftmax, lowerModel: .shared)
+      let pack = try TestPack(.small, sharedLLM: shared, quantization: quantization)
+      let encoder = try #require(TreeEncoder(pack.model, encoding: .int8, threadCount: 2))
+      let tokens = LlamaConfiguration.small.tokens("chunk", 1200)
+      for encoded in try encoder.encode(tokens) {
+        #expect(encoded.node.range.count == 600)
+        let query = Array(tokens[encoded.node.range])
+        #expect(pack.model.queryEmbedding(query, threadCount: 1) == encoded.embedding)
+      }
+    }
+  }
+
   @Test func anEmptyContextIsThePlainModel() throws {
     let shared = try TestPack(.small, sharedLLM: .small(.replace))
     let plain = try TestPack(.small)
