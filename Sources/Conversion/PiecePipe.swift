@@ -28,6 +28,9 @@ final class PiecePipe: Sendable {
   /// Enough that neither side waits for the other's next buffer.
   static let bufferCount = 6
 
+  /// How far the disk reads ahead of the reader.
+  static let prefetchByteCount = 32 << 20
+
   private struct State {
     var free: [PieceBuffer] = []
     var filled: [(piece: SourceFile.Piece, buffer: PieceBuffer)] = []
@@ -76,7 +79,14 @@ final class PiecePipe: Sendable {
       throw Refusal(.inputOutput, file: file.path, "has changed while it was read")
     }
     var hasher = Hasher256()
+    var prefetched = 0
     for piece in file.pieces {
+      // The disk works while this thread digests.
+      let ahead = min(piece.byteRange.upperBound + Self.prefetchByteCount, file.byteCount)
+      if ahead - prefetched >= Self.prefetchByteCount / 2 || (ahead == file.byteCount && ahead > prefetched) {
+        source.prefetch(prefetched..<ahead)
+        prefetched = ahead
+      }
       freeCount.wait()
       guard let buffer = state.withLock({ $0.isStopped ? nil : $0.free.popLast() }) else {
         // Nor is the next file read.

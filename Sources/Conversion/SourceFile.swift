@@ -27,8 +27,8 @@ struct SourceFile: Sendable {
   /// Ascending, without gaps, from 0 to `byteCount`.
   let pieces: [Piece]
 
-  /// Large enough that a piece costs much more than handing it over, small enough to stay in the cache's reach.
-  static let pieceByteCount = 4 << 20
+  /// Large enough that a piece costs much more than handing it over, small enough to stay in a core's cache.
+  static let pieceByteCount = 1 << 20
 
   static func bufferByteCount(_ files: [SourceFile]) -> Int {
     files.reduce(0) { max($0, $1.pieces.reduce(0) { max($0, $1.byteRange.count) }) }

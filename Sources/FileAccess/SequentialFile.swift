@@ -41,6 +41,11 @@ public struct SequentialFile: ~Copyable, Sendable {
     guard code == 0 else { throw SystemError.refusal("read", path: path, code: code) }
   }
 
+  /// Starts to read a range into the cache without waiting for it.
+  public func prefetch(_ range: Range<Int>) {
+    _ = posix_fadvise(descriptor.number, off_t(range.lowerBound), off_t(range.count), POSIX_FADV_WILLNEED)
+  }
+
   /// Lets go of cached pages that will not be read again.
   public func release(_ range: Range<Int>) {
     _ = posix_fadvise(descriptor.number, off_t(range.lowerBound), off_t(range.count), POSIX_FADV_DONTNEED)
