@@ -4,6 +4,7 @@
 source, of the tokenizer and of the tokens. `NAME.u16.xz`: the same, compressed, to be carried to another machine.
 """
 import array
+import concurrent.futures
 import lzma
 import multiprocessing
 import os
@@ -104,8 +105,10 @@ def tokenise(name, source, domain, tokenizer, directory, workers, byte_limit=Non
 
     def write(file):
         nonlocal total
-        with multiprocessing.get_context("spawn").Pool(workers, _start_encoder, (tokenizer,)) as pool:
-            for block in pool.imap(_encode, texts, 4):
+        # An executor ends when a worker cannot start, where a pool would start others for ever.
+        with concurrent.futures.ProcessPoolExecutor(
+                workers, multiprocessing.get_context("spawn"), _start_encoder, (tokenizer,)) as pool:
+            for block in pool.map(_encode, texts, chunksize=4):
                 file.write(block)
                 total += len(block) // 2
                 ends.append(total)

@@ -353,9 +353,11 @@ def test_resumption_is_exact():
 
 def torchrun(count, config, stages, arguments, out):
     environment = dict(os.environ, OMP_NUM_THREADS="1")
-    subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count),
-                    os.path.join(HERE, "train.py"), config, *stages, *arguments, "--out", out], check=True,
-                   env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    result = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count),
+         os.path.join(HERE, "train.py"), config, *stages, *arguments, "--out", out],
+        env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert result.returncode == 0, result.stdout[-3000:]
 
 
 def test_several_processes():
@@ -374,6 +376,13 @@ def test_several_processes():
                     os.symlink(os.path.join(directory, "a", name), os.path.join(out, name))
             torchrun(2, path, ["base", "shared"], arguments, out)
             curves.append([(s, float(loss)) for stage in ("base", "shared") for s, loss, _ in curve(out, stage)])
+        # Shards, saved and loaded again, are the same weights.
+        weights = os.path.join(out, "shared", "model", "model.safetensors")
+        first = {n: t.clone() for n, t in files.read_safetensors(weights).items()}
+        os.remove(os.path.join(out, "shared", "done.json"))
+        torchrun(2, sharded, ["shared"], arguments, out)
+        second = files.read_safetensors(weights)
+        assert all(torch.equal(first[n], second[n]) for n in first)
         assert len(curves[0]) == len(curves[1]) == 16
         for (step, one), (_, other) in zip(*curves):
             assert abs(one - other) < 1e-3, (step, one, other)

@@ -11,6 +11,7 @@ of the seed, the stage, the step, the rank and the micro-batch, so that a resume
 does.
 """
 import argparse
+import concurrent.futures
 import csv
 import hashlib
 import io
@@ -169,8 +170,9 @@ class TaskBatches:
         self.pool = self.maker = None
         arguments = (section, shared.chunk_size, part)
         if workers:
-            self.pool = torch.multiprocessing.get_context("spawn").Pool(
-                workers, start_worker, ((run.path, run.out, run.corpus), *arguments))
+            self.pool = concurrent.futures.ProcessPoolExecutor(
+                workers, torch.multiprocessing.get_context("spawn"), start_worker,
+                ((run.path, run.out, run.corpus), *arguments))
         else:
             self.maker = maker_of(run, *arguments)
 
@@ -187,9 +189,9 @@ class TaskBatches:
         accumulate = self.section.get("accumulate", 1)
         while len(self.pending) < self.depth or (step, micro) not in self.pending:
             ahead = self.next
-            self.pending[ahead] = self.pool.apply_async(work, self.arguments(*ahead))
+            self.pending[ahead] = self.pool.submit(work, *self.arguments(*ahead))
             self.next = (ahead[0], ahead[1] + 1) if ahead[1] + 1 < accumulate else (ahead[0] + 1, 0)
-        return self.pending.pop((step, micro)).get()
+        return self.pending.pop((step, micro)).result()
 
     def inputs(self, step, micro, device):
         batch = {k: v.to(device, non_blocking=True) for k, v in self.get(step, micro).items()}
@@ -205,7 +207,7 @@ class TaskBatches:
 
     def close(self):
         if self.pool:
-            self.pool.terminate()
+            self.pool.shutdown(cancel_futures=True)
 
 
 # Training.
@@ -266,11 +268,13 @@ class Stage:
             fused=self.device.type == "cuda" and not self.ranks.fsdp)
         self.step, self.seconds, self.tokens, self.rows, self.evaluations = 0, 0.0, 0, [], []
         self.stopping = False
-        self.call = self.model
-        if run.config.get("compile", False) and self.device.type == "cuda":
+        if run.config.get("compile", False):
+            # Layer by layer: all layers share a graph, which costs seconds where the whole model costs minutes.
             from torch import _dynamo
-            _dynamo.config.cache_size_limit = 64  # Every number of chunks is a graph of its own.
-            self.call = torch.compile(self.model, dynamic=False)
+            _dynamo.config.cache_size_limit = 64
+            for module in self.model.modules():
+                if isinstance(module, models.Layer):
+                    module.compile()
 
     # Checkpoints.
 
@@ -351,7 +355,7 @@ class Stage:
         for micro in range(accumulate):
             inputs = self.inputs(self.step, micro)
             with self.autocast():
-                losses, weights, policy_loss = self.call(**inputs)
+                losses, weights, policy_loss = self.model(**inputs)
                 mean = losses / weights.clamp_min(1)
                 loss = mean + self.section.get("policy_weight", 0.0) * policy_loss
             (loss / accumulate).backward()
