@@ -549,7 +549,8 @@ def plot(run):
             with open(path, newline="") as file:
                 rows = list(csv.DictReader(file))
             tokens = [int(r["tokens"]) / 1e6 for r in rows]
-            top.plot(tokens, [float(r["loss"]) for r in rows], label=label, linewidth=1 if name == "curve" else 2)
+            top.plot(tokens, [float(r["loss"]) for r in rows], label=label, linewidth=1,
+                     marker=None if name == "curve" else "o", markersize=4)
             if name == "curve":
                 if any(float(r["policy_loss"]) for r in rows):
                     top.plot(tokens, [float(r["policy_loss"]) for r in rows], label="policy", linewidth=1)
