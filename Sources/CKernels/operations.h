@@ -63,18 +63,26 @@ INLINE float horizontal_sum(f32x16 x) {
   return (b[0] + b[2]) + (b[1] + b[3]);
 }
 
-INLINE float horizontal_maximum(f32x16 x) {
-  float result = x[0];
-  for (int lane = 1; lane < LANES; lane++) result = x[lane] > result ? x[lane] : result;
-  return result;
-}
-
 INLINE f32x16 absolute(f32x16 x) { return __builtin_elementwise_abs(x); }
 
 // x where the mask is all ones, y where it is 0.
 INLINE f32x16 choose(i32x16 mask, f32x16 x, f32x16 y) { return (f32x16)((mask & (i32x16)x) | (~mask & (i32x16)y)); }
 INLINE f32x16 larger(f32x16 x, f32x16 y) { return choose(x > y, x, y); }
 INLINE f32x16 smaller(f32x16 x, f32x16 y) { return choose(x < y, x, y); }
+
+INLINE float horizontal_maximum(f32x16 x) {
+  x = larger(x, __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+  x = larger(x, __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
+  x = larger(x, __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
+  return x[0] > x[1] ? x[0] : x[1];
+}
+
+INLINE int32_t horizontal_total(i32x16 x) {
+  x += __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+  x += __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
+  x += __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+  return x[0] + x[1];
+}
 
 // To the nearest integer, ties to even, for |x| < 2^22: adding 1.5 · 2^23 leaves no bits for a fraction.
 INLINE f32x16 round_even(f32x16 x) {
@@ -181,13 +189,11 @@ static bool quantize_row_block(const float *source, size_t rows, size_t columns,
       for (size_t c = 0; c < count; c += LANES) {
         i32x16 q = quantize16(load_some(row + c, count - c), inverse) + 128;
         u8x16 bytes = __builtin_convertvector(q, u8x16);
-        size_t some = count - c < LANES ? count - c : LANES;
+        // Lanes behind the last column are 128, as padding is.
         uint8_t values[LANES];
         memcpy(values, &bytes, sizeof values);
-        for (size_t k = 0; k < some; k += 4) {
-          size_t width = some - k < 4 ? some - k : 4;
-          memcpy(output + (c + k) / 4 * TILE_BYTES + 4 * r, values + k, width);
-        }
+        size_t some = count - c < LANES ? count - c : LANES;
+        for (size_t k = 0; k < some; k += 4) memcpy(output + (c + k) / 4 * TILE_BYTES + 4 * r, values + k, 4);
       }
     }
     output += tile_bytes;
@@ -227,13 +233,11 @@ static void quantize_activations(const float *source, size_t source_stride, size
         i32x16 q = quantize16(load_some(row + start + c, count - c), inverse);
         sum += q;
         i8x16 bytes = __builtin_convertvector(q, i8x16);
-        size_t some = count - c < LANES ? count - c : LANES;
-        memcpy(values + start + c, &bytes, some);
+        if (count - c >= LANES) memcpy(values + start + c, &bytes, LANES);
+        else memcpy(values + start + c, &bytes, count - c);
       }
-      int32_t total = 0;
-      for (int lane = 0; lane < LANES; lane++) total += sum[lane];
       output.scales[t * groups + g] = inverse == 0 ? 0 : scale;
-      output.offsets[t * groups + g] = -128 * total;
+      output.offsets[t * groups + g] = -128 * horizontal_total(sum);
     }
     memset(values + columns, 0, output.stride - columns);
   }

@@ -150,6 +150,7 @@ public struct StoreBuilder: ~Copyable {
   public mutating func add(
     _ source: DocumentSource, replacing: Bool = false, progress: (_ done: Int, _ encoded: Int, _ of: Int) -> Void
   ) throws(Refusal) -> Report {
+    try writer.requireName(source.name)
     let text = try source.text()
     let digest = Digest256(of: text)
     let existing = writer.document(named: source.name)

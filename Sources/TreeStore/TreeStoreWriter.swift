@@ -140,6 +140,14 @@ public struct TreeStoreWriter: ~Copyable {
     currentChunks = [:]
   }
 
+  /// Whether a document can be stored under a name, for callers with work to do before they know its chunks.
+  /// - Throws: `Refusal` `invalid-document-name`.
+  public func requireName(_ name: String) throws(Refusal) {
+    if let fault = StoredDocument.fault(ofName: name) {
+      throw Refusal(.documentNaming, file: path, structure: "document name", fault)
+    }
+  }
+
   /// Names a text's chunks, all of which the store must have.
   /// - Parameters:
   ///   - tokenCount: the sum of the chunks' token counts.

@@ -601,7 +601,11 @@ def load(directory, shared=None, own_lower=None, dtype=torch.float32, meta=False
                          f"{sorted(set(weights) - set(expected))[:4]}")
     if fresh and present:
         raise ValueError(f"{directory} has a part of SharedLLM only: {sorted(fresh)[:4]} are missing")
-    model.load_state_dict({n: t.to(dtype) for n, t in weights.items()}, strict=False)
+    with torch.no_grad():
+        for name, tensor in weights.items():
+            if tensor.shape != expected[name].shape:
+                raise ValueError(f"{directory}: {name} is {tuple(tensor.shape)}, not {tuple(expected[name].shape)}")
+            expected[name].copy_(tensor)
     if fresh:
         model.initialise_cross_attention()
     return model

@@ -107,11 +107,15 @@ def with_begin(tokens, fraction, generator, bos):
     return torch.where(chosen[:, None], begun, tokens)
 
 
-def text_batch(run, stage, section, corpus, shared, step, rank, micro, part="train"):
-    """Windows of [context | running text]; without a context for the base model."""
+def chunk_count(run, stage, section, part, step):
+    """All ranks inject the same number of chunks in a step."""
     chunks = section.get("context_chunks", [0])
-    # All ranks inject the same number of chunks in a step.
-    count = chunks[int(torch.randint(len(chunks), (1,), generator=run.generator(stage, part, step, "chunks")))]
+    return chunks[int(torch.randint(len(chunks), (1,), generator=run.generator(stage, part, step, "chunks")))]
+
+
+def text_batch(run, stage, section, corpus, shared, step, rank, micro, part="train", count=None):
+    """Windows of [context | running text]; without a context for the base model."""
+    count = chunk_count(run, stage, section, part, step) if count is None else count
     generator = run.generator(stage, part, step, rank, micro)
     context_length = count * shared.chunk_size if shared else 0
     batch, length = section["batch"], section["window"]
@@ -176,10 +180,8 @@ class TaskBatches:
         else:
             self.maker = maker_of(run, *arguments)
 
-    def arguments(self, step, micro):
-        chunks = self.section["context_chunks"]
-        generator = self.run.generator(self.stage, self.part, step, "chunks")
-        count = chunks[int(torch.randint(len(chunks), (1,), generator=generator))]
+    def arguments(self, step, micro, count=None):
+        count = chunk_count(self.run, self.stage, self.section, self.part, step) if count is None else count
         seed = f"{self.run.seed}/{self.stage}/{self.part}/{step}/{self.rank}/{micro}"
         return seed, self.section["batch"], count, self.section.get("text_weight", 0.0)
 
@@ -193,8 +195,8 @@ class TaskBatches:
             self.next = (ahead[0], ahead[1] + 1) if ahead[1] + 1 < accumulate else (ahead[0] + 1, 0)
         return self.pending.pop((step, micro)).result()
 
-    def inputs(self, step, micro, device):
-        batch = {k: v.to(device, non_blocking=True) for k, v in self.get(step, micro).items()}
+    def inputs(self, step, micro, device, samples=None):
+        batch = {k: v.to(device, non_blocking=True) for k, v in (samples or self.get(step, micro)).items()}
         generator = self.run.generator(self.stage, self.part, step, self.rank, micro)
         count = batch["context"].shape[1] // self.shared.chunk_size
         result = dict(
@@ -327,12 +329,17 @@ class Stage:
         return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False,
                               enabled=self.run.config.get("precision") == "bfloat16" and not self.ranks.fsdp)
 
-    def inputs(self, step, micro, part="train"):
+    def inputs(self, step, micro, part="train", count=None):
         if self.name == "retrieval":
-            return (self.batches if part == "train" else self.held_batches).inputs(step, micro, self.device)
+            batches = self.batches if part == "train" else self.held_batches
+            samples = None
+            if count is not None:
+                maker = maker_of(self.run, self.section, self.shared.chunk_size, part)
+                samples = make_samples(maker, *batches.arguments(step, micro, count))
+            return batches.inputs(step, micro, self.device, samples)
         corpus = self.corpus if part == "train" else self.held_out
         rank = self.ranks.rank if part == "train" else 0
-        return text_batch(self.run, self.name, self.section, corpus, self.shared, step, rank, micro, part)
+        return text_batch(self.run, self.name, self.section, corpus, self.shared, step, rank, micro, part, count)
 
     def open_data(self):
         where = self.device if self.device.type == "cuda" and self.run.config["data"].get("on_device", True) else "cpu"
@@ -344,6 +351,14 @@ class Stage:
             self.corpus = self.run.corpus_of("train", where, self.section)
             if self.run.config["data"].get("held_out"):
                 self.held_out = self.run.corpus_of("held_out", where)
+
+    def compile_all(self):
+        """Compiles for every number of chunks before the clock starts; the gradients are thrown away."""
+        for count in dict.fromkeys(self.section.get("context_chunks", [0]) if self.shared else [0]):
+            with self.autocast():
+                losses, weights, policy_loss = self.model(**self.inputs(0, 0, count=count))
+            (losses + weights + policy_loss).backward()
+        self.optimizer.zero_grad(set_to_none=True)
 
     def train_step(self):
         """One optimizer step. Returns the loss, the policy's loss and the norm of the gradients."""
@@ -392,8 +407,13 @@ class Stage:
         self.saved_at, self.save_seconds, longest = time.time(), 2.0, 0.0
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "stopping", True))
         every, evaluate_every = self.section.get("log_every", 10), self.section.get("evaluate_every", 0)
+        if self.run.config.get("compile", False):
+            self.compile_all()
         last_time = mark = time.time()
         first, last_tokens = self.step, self.tokens
+        if self.step == 0:
+            self.run.log(f"{self.name}: {sum(p.numel() for p in self.model.parameters()):,} parameters, "
+                         f"{sum(p.numel() for p in self.trained.values()):,} trained, {self.ranks.device_name}")
         sums, count = torch.zeros(2, device=self.device), 0
         while progress(self.section, self.step, self.seconds) < 1:
             begun = time.time()
@@ -486,7 +506,8 @@ def make_data(run):
     for part in ("train", "held_out"):
         for entry in section.get(part, []):
             data.tokenise(entry["name"], os.path.join(run.corpus, entry["source"]), entry["domain"], run.tokenizer,
-                          run.tokens, section.get("workers", os.cpu_count()), section.get("byte_limit"), run.log)
+                          run.tokens, section.get("workers", os.cpu_count()), entry.get("byte_limit", section.get("byte_limit")),
+                          run.log)
             if section.get("compress") and not os.path.exists(os.path.join(run.tokens, f"{entry['name']}.u16.xz")):
                 run.log(f"{entry['name']}: {data.compress(entry['name'], run.tokens):,} bytes compressed")
 
@@ -528,7 +549,8 @@ def plot(run):
             with open(path, newline="") as file:
                 rows = list(csv.DictReader(file))
             tokens = [int(r["tokens"]) / 1e6 for r in rows]
-            top.plot(tokens, [float(r["loss"]) for r in rows], label=label, linewidth=1 if name == "curve" else 2)
+            top.plot(tokens, [float(r["loss"]) for r in rows], label=label, linewidth=1,
+                     marker=None if name == "curve" else "o", markersize=4)
             if name == "curve":
                 if any(float(r["policy_loss"]) for r in rows):
                     top.plot(tokens, [float(r["policy_loss"]) for r in rows], label="policy", linewidth=1)
