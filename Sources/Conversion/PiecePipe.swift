@@ -80,12 +80,16 @@ final class PiecePipe: Sendable {
     }
     var hasher = Hasher256()
     var prefetched = 0
+    var released = 0
     for piece in file.pieces {
       // The disk works while this thread digests.
       let ahead = min(piece.byteRange.upperBound + Self.prefetchByteCount, file.byteCount)
       if ahead - prefetched >= Self.prefetchByteCount / 2 || (ahead == file.byteCount && ahead > prefetched) {
         source.prefetch(prefetched..<ahead)
         prefetched = ahead
+        // What was read goes, or a checkpoint larger than memory has the kernel search for pages to evict.
+        source.release(released..<piece.byteRange.lowerBound)
+        released = piece.byteRange.lowerBound
       }
       freeCount.wait()
       guard let buffer = state.withLock({ $0.isStopped ? nil : $0.free.popLast() }) else {
