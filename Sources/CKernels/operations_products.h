@@ -1,0 +1,195 @@
+// Products of matrices and activations. Part of operations.h.
+
+// A register block: `tokens` × `blocks` row blocks, both constants where it is called.
+INLINE void block_int8(const size_t tokens, const size_t blocks, const uint8_t *matrix, size_t row_block_bytes,
+                       size_t columns, size_t group_size, size_t groups, sp_activations a, size_t token,
+                       float sums[SP_TOKENS][SP_ROW_BLOCKS][LANES]) {
+  for (size_t t = 0; t < tokens; t++)
+    for (size_t b = 0; b < blocks; b++) store(sums[t][b], splat(0));
+  size_t padded = (columns + 3) / 4 * 4;
+  for (size_t g = 0; g < groups; g++) {
+    size_t start = g * group_size;
+    size_t width = padded - start < group_size ? padded - start : group_size;
+    i32x16 total[SP_TOKENS][SP_ROW_BLOCKS];
+#pragma clang loop unroll(full)
+    for (size_t t = 0; t < tokens; t++)
+#pragma clang loop unroll(full)
+      for (size_t b = 0; b < blocks; b++) total[t][b] = splat_integer(a.offsets[(token + t) * groups + g]);
+    // Four tokens to a pointer: their distances are what an address can express.
+    const int8_t *values[(SP_TOKENS + 3) / 4];
+    for (size_t t = 0; t < tokens; t += 4) values[t / 4] = a.values + (token + t) * a.stride + start;
+    for (size_t c = 0; c < width; c += 4) {
+      tile_bytes tile[SP_ROW_BLOCKS];
+#pragma clang loop unroll(full)
+      for (size_t b = 0; b < blocks; b++) tile[b] = load_tile(matrix + b * row_block_bytes + c / 4 * TILE_BYTES);
+#pragma clang loop unroll(full)
+      for (size_t t = 0; t < tokens; t++) {
+        int32_t four;
+        memcpy(&four, values[t / 4] + t % 4 * a.stride, sizeof four);
+        four_activations broadcast = broadcast_four(four);
+#pragma clang loop unroll(full)
+        for (size_t b = 0; b < blocks; b++) total[t][b] = dot_tile(total[t][b], tile[b], broadcast);
+      }
+#pragma clang loop unroll(full)
+      for (size_t t = 0; t < tokens; t += 4) values[t / 4] += 4;
+    }
+    matrix += width / 4 * TILE_BYTES;
+#pragma clang loop unroll(full)
+    for (size_t b = 0; b < blocks; b++) {
+      f32x16 scales = load((const float *)(matrix + b * row_block_bytes));
+#pragma clang loop unroll(full)
+      for (size_t t = 0; t < tokens; t++) {
+        f32x16 factor = scales * splat(a.scales[(token + t) * groups + g]);
+        store(sums[t][b], fma16(to_float(total[t][b]), factor, load(sums[t][b])));
+      }
+    }
+    matrix += LANES * sizeof(float);
+  }
+}
+
+// One token and one row block: four chains of sums hide the latency of the dot product.
+INLINE f32x16 single_int8(const uint8_t *matrix, size_t columns, size_t group_size, size_t groups, sp_activations a,
+                          size_t token) {
+  f32x16 sum = splat(0);
+  size_t padded = (columns + 3) / 4 * 4;
+  const int8_t *values = a.values + token * a.stride;
+  for (size_t g = 0; g < groups; g++) {
+    size_t start = g * group_size;
+    size_t width = padded - start < group_size ? padded - start : group_size;
+    i32x16 total[4] = {splat_integer(a.offsets[token * groups + g]), splat_integer(0), splat_integer(0),
+                       splat_integer(0)};
+    size_t c = 0;
+    for (; c + 16 <= width; c += 16) {
+#pragma clang loop unroll(full)
+      for (size_t k = 0; k < 4; k++) {
+        int32_t four;
+        memcpy(&four, values + start + c + 4 * k, sizeof four);
+        total[k] = dot_tile(total[k], load_tile(matrix + (c / 4 + k) * TILE_BYTES), broadcast_four(four));
+      }
+    }
+    for (; c < width; c += 4) {
+      int32_t four;
+      memcpy(&four, values + start + c, sizeof four);
+      total[0] = dot_tile(total[0], load_tile(matrix + c / 4 * TILE_BYTES), broadcast_four(four));
+    }
+    matrix += width / 4 * TILE_BYTES;
+    f32x16 factor = load((const float *)matrix) * splat(a.scales[token * groups + g]);
+    sum = fma16(to_float((total[0] + total[1]) + (total[2] + total[3])), factor, sum);
+    matrix += LANES * sizeof(float);
+  }
+  return sum;
+}
+
+INLINE void put(float *output, f32x16 x, size_t count, bool accumulate) {
+  if (accumulate) x = load_some(output, count) + x;
+  store_some(output, x, count);
+}
+
+static void product_int8(const uint8_t *matrix, size_t row_block_bytes, size_t first_block, size_t last_block,
+                         size_t rows, size_t columns, size_t group_size, sp_activations a, size_t tokens, float *output,
+                         size_t output_stride, bool accumulate) {
+  size_t groups = (columns + group_size - 1) / group_size;
+  float sums[SP_TOKENS][SP_ROW_BLOCKS][LANES];
+  size_t block = first_block;
+  while (block < last_block) {
+    size_t blocks = tokens > 1 && last_block - block >= SP_ROW_BLOCKS ? SP_ROW_BLOCKS : 1;
+    const uint8_t *tiles = matrix + block * row_block_bytes;
+    size_t token = 0;
+    while (token < tokens) {
+      size_t left = tokens - token;
+      size_t some;
+#define BLOCK(T, B) block_int8(T, B, tiles, row_block_bytes, columns, group_size, groups, a, token, sums)
+      if (left >= SP_TOKENS) {
+        some = SP_TOKENS;
+        if (blocks == SP_ROW_BLOCKS) BLOCK(SP_TOKENS, SP_ROW_BLOCKS);
+        else BLOCK(SP_TOKENS, 1);
+      } else if (left >= 4) {
+        some = 4;
+        if (blocks == SP_ROW_BLOCKS) BLOCK(4, SP_ROW_BLOCKS);
+        else BLOCK(4, 1);
+      } else {
+        some = 1;
+        for (size_t b = 0; b < blocks; b++)
+          store(sums[0][b], single_int8(tiles + b * row_block_bytes, columns, group_size, groups, a, token));
+      }
+#undef BLOCK
+      for (size_t t = 0; t < some; t++)
+        for (size_t b = 0; b < blocks; b++) {
+          size_t row = (block + b) * LANES;
+          put(output + (token + t) * output_stride + row, load(sums[t][b]), rows - row, accumulate);
+        }
+      token += some;
+    }
+    block += blocks;
+  }
+}
+
+#define FLOAT_TOKENS 4
+#define FLOAT_ROWS 4
+
+// Each output value is one chain of fused multiply-adds over the columns, whatever the block it is computed in.
+INLINE void block_float(const size_t tokens, const size_t rows, const void *matrix, sp_element element, size_t row,
+                        size_t columns, const float *input, float *output, size_t output_stride, bool accumulate) {
+  f32x16 sums[FLOAT_TOKENS][2 * FLOAT_ROWS];
+  for (size_t t = 0; t < tokens; t++)
+    for (size_t r = 0; r < rows; r++) sums[t][r] = splat(0);
+  size_t c = 0;
+  for (; c + LANES <= columns; c += LANES) {
+    f32x16 x[FLOAT_TOKENS];
+#pragma clang loop unroll(full)
+    for (size_t t = 0; t < tokens; t++) x[t] = load(input + t * columns + c);
+#pragma clang loop unroll(full)
+    for (size_t r = 0; r < rows; r++) {
+      f32x16 w = widen16(matrix, element, (row + r) * columns + c);
+#pragma clang loop unroll(full)
+      for (size_t t = 0; t < tokens; t++) sums[t][r] = fma16(w, x[t], sums[t][r]);
+    }
+  }
+  if (c < columns)
+    for (size_t r = 0; r < rows; r++) {
+      f32x16 w = widen_some(matrix, element, (row + r) * columns + c, columns - c);
+      for (size_t t = 0; t < tokens; t++)
+        sums[t][r] = fma16(w, load_partial(input + t * columns + c, columns - c), sums[t][r]);
+    }
+  for (size_t t = 0; t < tokens; t++)
+    for (size_t r = 0; r < rows; r++) {
+      float *target = output + t * output_stride + row + r;
+      float sum = horizontal_sum(sums[t][r]);
+      *target = accumulate ? *target + sum : sum;
+    }
+}
+
+INLINE void product_of(sp_element element, const void *matrix, size_t first_row, size_t last_row, size_t columns,
+                       const float *input, size_t tokens, float *output, size_t output_stride, bool accumulate) {
+  size_t row = first_row;
+  while (row < last_row) {
+    size_t rows = last_row - row >= 2 * FLOAT_ROWS && tokens == 1 ? 2 * FLOAT_ROWS
+                  : last_row - row >= FLOAT_ROWS                  ? FLOAT_ROWS
+                                                                  : 1;
+    for (size_t token = 0; token < tokens;) {
+      const float *x = input + token * columns;
+      float *y = output + token * output_stride;
+      size_t some = tokens - token >= FLOAT_TOKENS ? FLOAT_TOKENS : 1;
+#define BLOCK(T, R) block_float(T, R, matrix, element, row, columns, x, y, output_stride, accumulate)
+      if (rows == 2 * FLOAT_ROWS) BLOCK(1, 2 * FLOAT_ROWS);
+      else if (rows == FLOAT_ROWS) {
+        if (some == FLOAT_TOKENS) BLOCK(FLOAT_TOKENS, FLOAT_ROWS);
+        else BLOCK(1, FLOAT_ROWS);
+      } else if (some == FLOAT_TOKENS) BLOCK(FLOAT_TOKENS, 1);
+      else BLOCK(1, 1);
+#undef BLOCK
+      token += some;
+    }
+    row += rows;
+  }
+}
+
+static void product_float(const void *matrix, sp_element element, size_t first_row, size_t last_row, size_t columns,
+                          const float *input, size_t tokens, float *output, size_t output_stride, bool accumulate) {
+  // The element is a constant in each call, so that the loops do not ask for it.
+  if (element == SP_FLOAT32)
+    product_of(SP_FLOAT32, matrix, first_row, last_row, columns, input, tokens, output, output_stride, accumulate);
+  else if (element == SP_FLOAT16)
+    product_of(SP_FLOAT16, matrix, first_row, last_row, columns, input, tokens, output, output_stride, accumulate);
+  else product_of(SP_BFLOAT16, matrix, first_row, last_row, columns, input, tokens, output, output_stride, accumulate);
+}
