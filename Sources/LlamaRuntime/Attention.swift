@@ -47,9 +47,11 @@ internal import PackedTiles
       for item in range {
         let start = item % sets * together - shift
         let tokens = max(start, 0)..<min(start + together, tokens)
+        // Cross-attention takes the injected spans as they are; there can be thousands.
+        let spans = runningText.map { injected + $0.spans(for: tokens) } ?? injected
         attend(
-          queries, tokens: tokens, kvHead: item / sets, over: injected + (runningText?.spans(for: tokens) ?? []),
-          rotary: rotary, desk: desks[thread], into: output)
+          queries, tokens: tokens, kvHead: item / sets, over: spans, rotary: rotary, desk: desks[thread],
+          into: output)
       }
     }
   }

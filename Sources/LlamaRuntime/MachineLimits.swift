@@ -18,7 +18,7 @@ public struct MachineLimits: Sendable {
         let done = unsafe sp_kernels().pointee.peak_int8(iterations)
         operations.add(done, ordering: .relaxed)
       }
-      let elapsed = (ContinuousClock.now - start).inSeconds
+      let elapsed = (ContinuousClock.now - start).seconds
       if elapsed >= seconds / 2 { return Double(operations.load(ordering: .relaxed)) / elapsed }
       iterations *= 2
     }
@@ -40,12 +40,13 @@ public struct MachineLimits: Sendable {
       crew.run(count: region.rows) { _, rows in
         _ = unsafe sp_kernels().pointee.read_memory(region.row(rows.lowerBound), rows.count * columns * 4)
       }
-      best = max(best, Double(region.rows * columns * 4) / (ContinuousClock.now - start).inSeconds)
+      best = max(best, Double(region.rows * columns * 4) / (ContinuousClock.now - start).seconds)
     }
     return best
   }
 }
 
 extension Duration {
-  var inSeconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
+  /// In seconds, for rates.
+  package var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
 }

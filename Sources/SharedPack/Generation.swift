@@ -228,12 +228,6 @@ extension LanguageModel {
   }
 }
 
-extension Duration {
-  public var seconds: Double {
-    Double(components.seconds) + Double(components.attoseconds) * 1e-18
-  }
-}
-
 extension Refusal.Name {
   public static let tokenOutOfRange = Refusal.Name("token-out-of-range", .badInput)
 }

@@ -2,6 +2,7 @@ import ArgumentParser
 import CanonicalJSON
 import FileAccess
 import Glibc
+import LlamaRuntime
 import SharedPack
 import Synchronization
 
@@ -122,7 +123,7 @@ struct ProgressBar {
     let interval: Duration = isBar ? .milliseconds(100) : .seconds(5)
     if let lastShown, now - lastShown < interval, done < total { return }
     lastShown = now
-    let seconds = (now - start).inSeconds
+    let seconds = (now - start).seconds
     let rate = seconds > 0 ? Double(worked ?? done) / seconds : 0
     let share = total > 0 ? Double(done) / Double(total) : 1
     var facts = "\(Int((share * 100).rounded(.down)))%  \(format(Double(done))) of \(format(Double(total)))"
@@ -188,10 +189,6 @@ struct ProgressBar {
     if seconds < 3600 { return "\(seconds / 60) min \(seconds % 60) s" }
     return "\(seconds / 3600) h \(seconds % 3600 / 60) min"
   }
-}
-
-extension Duration {
-  var inSeconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
 }
 
 /// A progress bar that several threads report to.
