@@ -10,5 +10,5 @@ struct EvalCommand: ParsableCommand {
       Every evaluation prints a table and writes its result as JSON with --output;
       report turns such files into one page.
       """,
-    subcommands: [EvalReportCommand.self])
+    subcommands: [EvalPerplexityCommand.self, EvalReportCommand.self])
 }
