@@ -111,6 +111,8 @@ import Testing
     for command in [
       [], ["convert"], ["inspect"], ["verify"], ["tokenize"], ["generate"], ["ask"], ["golden"], ["bench"], ["store"],
       ["store", "build"], ["store", "ls"], ["store", "show"], ["store", "rm"], ["store", "stats"], ["store", "gc"],
+      ["eval"],
+      ["eval", "perplexity"], ["eval", "sweep"], ["eval", "report"],
     ] {
       let outcome = try place.run(command + ["--help"])
       #expect(outcome.status == 0)
