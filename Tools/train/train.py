@@ -316,10 +316,11 @@ class Stage:
         self.stopping = False
         from torch import _dynamo
         _dynamo.config.cache_size_limit = 64
-        if run.config.get("compile") == "model":
+        self.compiles = self.section.get("compile", run.config.get("compile", False))
+        if self.compiles == "model":
             # Worth its minutes on a processor, where every pass over memory that is left out counts.
             self.model.compile(dynamic=False)
-        elif run.config.get("compile", False):
+        elif self.compiles:
             # Layer by layer: all layers share a graph, which costs seconds where the whole model costs minutes.
             for module in self.model.modules():
                 if isinstance(module, models.Layer):
@@ -469,7 +470,7 @@ class Stage:
         self.saved_at, self.save_seconds, longest = time.time(), 2.0, 0.0
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "stopping", True))
         every, evaluate_every = self.section.get("log_every", 10), self.section.get("evaluate_every", 0)
-        if self.run.config.get("compile", False):
+        if self.compiles:
             self.compile_all()
         last_time = mark = time.time()
         first, last_tokens = self.step, self.tokens
