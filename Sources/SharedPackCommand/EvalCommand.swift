@@ -10,5 +10,8 @@ struct EvalCommand: ParsableCommand {
       Every evaluation prints a table and writes its result as JSON with --output;
       report turns such files into one page.
       """,
-    subcommands: [EvalReportCommand.self])
+    subcommands: [
+      EvalTasksCommand.self, EvalRulerCommand.self, EvalLongBenchCommand.self, EvalInfiniteBenchCommand.self,
+      EvalInfiniteBenchDataCommand.self, EvalReportCommand.self,
+    ])
 }
