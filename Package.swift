@@ -103,7 +103,8 @@ let package = Package(
     .testTarget(
       name: "EvaluationTests",
       dependencies: [
-        "Evaluation", "SharedPack", "Conversion", "CanonicalJSON", "FileAccess", "LlamaRuntime", "ModelPacks",
+        "Evaluation", "SharedPack", "Conversion", "CanonicalJSON", "ContextTrees", "EvaluationTasks", "FileAccess",
+        "LlamaRuntime", "ModelPacks", "TinyCheckpoint",
       ], resources: [.copy("Fixtures")], swiftSettings: strict),
     .testTarget(
       name: "SharedPackTests",

@@ -186,27 +186,30 @@ struct EvalRulerCommand: AsyncParsableCommand {
     abstract: "Score a model on RULER's tasks.",
     discussion: """
       sharedpack eval ruler model.spk --haystack books/ --output ruler.json
-      sharedpack eval ruler model.spk --task niah_single_1,vt --lengths 1,8
+      sharedpack eval ruler model.spk --task niah_single_1,vt --windows 1,8
 
+      Tasks: niah_single_1, niah_single_2, niah_single_3, niah_multikey_1,
+      niah_multikey_2, niah_multikey_3, niah_multivalue, niah_multiquery, vt, cwe,
+      fwe, qa_1, qa_2.
       qa_1 and qa_2 need --squad and --hotpotqa and are skipped without them.
       """)
 
   @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))
   var model: String
 
-  @Option(help: ArgumentHelp("Tasks, with commas; all without it.", valueName: "names"))
-  var task: CommaList<NameArgument<Ruler.Task>>?
+  @Option(help: ArgumentHelp("Tasks; all without it.", valueName: "list"))
+  var task: ListArgument<NameArgument<Ruler.Task>>?
 
-  @Option(
-    help: ArgumentHelp("Lengths of prompt and answer in windows of the model, with commas.", valueName: "counts"))
-  var lengths = CommaList([1, 2, 4])
+  @Option(help: ArgumentHelp("Lengths of prompt and answer in windows of the model.", valueName: "list"))
+  var windows = ListArgument([1, 2, 4])
 
   @Option(help: ArgumentHelp("Samples for each row.", valueName: "count"))
   var samples = 20
 
   @Option(
     name: .customLong("haystack"),
-    help: ArgumentHelp("A text, or a directory of texts, for essays. Repeatable.", valueName: "path"),
+    help: ArgumentHelp(
+      "Texts for essays: a file, a .zst file of texts, a directory. Repeatable.", valueName: "path"),
     completion: .file())
   var haystacks: [String] = []
 
@@ -219,18 +222,18 @@ struct EvalRulerCommand: AsyncParsableCommand {
   @OptionGroup var benchmark: BenchmarkArguments
 
   func validate() throws {
-    guard samples > 0, lengths.elements.allSatisfy({ (1...4096).contains($0) }) else {
-      throw ValidationError("--samples must be at least 1, --lengths 1 to 4096.")
+    guard samples > 0, windows.values.allSatisfy({ (1...4096).contains($0) }) else {
+      throw ValidationError("--samples must be at least 1, --windows 1 to 4096.")
     }
   }
 
   func run() async throws {
     var options = RulerOptions()
-    if let task { options.tasks = task.elements.map(\.value) }
-    options.windows = lengths.elements
+    if let task { options.tasks = task.values.map(\.value) }
+    options.windows = windows.values
     options.sampleCount = samples
     options.seed = benchmark.asking.seed
-    options.essays = try DocumentSource.find(haystacks)
+    options.essays = try haystacks.map { try EvaluationSource(reading: $0) }
     options.squadPath = squad
     options.hotpotPath = hotpotqa
     var run = benchmark.run

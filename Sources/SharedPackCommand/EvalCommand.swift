@@ -11,7 +11,7 @@ struct EvalCommand: ParsableCommand {
       report turns such files into one page.
       """,
     subcommands: [
-      EvalTasksCommand.self, EvalRulerCommand.self, EvalLongBenchCommand.self, EvalInfiniteBenchCommand.self,
-      EvalInfiniteBenchDataCommand.self, EvalReportCommand.self,
+      EvalPerplexityCommand.self, EvalTasksCommand.self, EvalRulerCommand.self, EvalLongBenchCommand.self,
+      EvalInfiniteBenchCommand.self, EvalInfiniteBenchDataCommand.self, EvalReportCommand.self,
     ])
 }

@@ -4,31 +4,8 @@ import Evaluation
 import EvaluationTasks
 import SharedPack
 
-/// A list of words with commas between, as an argument.
-struct CommaList<Element: ExpressibleByArgument>: ExpressibleByArgument {
-  let elements: [Element]
-
-  init(_ elements: [Element]) { self.elements = elements }
-
-  init?(argument: String) {
-    let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
-    let elements = parts.compactMap { Element(argument: String($0)) }
-    guard !elements.isEmpty, elements.count == parts.count else { return nil }
-    self.elements = elements
-  }
-
-  var defaultValueDescription: String { elements.map(\.defaultValueDescription).joined(separator: ",") }
-
-  static var allValueStrings: [String] { Element.allValueStrings }
-}
-
-/// What a model gets to see of a long context, as an argument.
-enum MethodArgument: String, ExpressibleByArgument, CaseIterable {
-  case shared, truncated
-}
-
 /// A value of the library's that has a name, as an argument.
-struct NameArgument<Value: RawRepresentable<String> & CaseIterable & Sendable>: ExpressibleByArgument {
+struct NameArgument<Value: RawRepresentable<String> & CaseIterable & Hashable & Sendable>: ExpressibleByArgument, Hashable {
   let value: Value
 
   init(_ value: Value) { self.value = value }
@@ -45,15 +22,11 @@ struct NameArgument<Value: RawRepresentable<String> & CaseIterable & Sendable>: 
 
 /// The options of evaluations that ask questions.
 struct AskingArguments: ParsableArguments {
-  @Option(
-    help: ArgumentHelp(
-      "How the context is seen: shared (through trees), truncated (the end of it, by the plain model). With commas.",
-      valueName: "names"))
-  var methods = CommaList([MethodArgument.shared, .truncated])
+  @Option(help: ArgumentHelp("How the context is seen: shared, truncated, streaming.", valueName: "list"))
+  var methods = ListArgument([MethodArgument.shared, .truncated])
 
-  @Option(
-    help: ArgumentHelp("How trees are searched: cosine, right, left, random. With commas.", valueName: "names"))
-  var policy = CommaList([PolicyArgument.cosine])
+  @Option(help: ArgumentHelp("How trees are searched: cosine, right, left, random.", valueName: "list"))
+  var policy = ListArgument([PolicyArgument.cosine])
 
   @Option(help: ArgumentHelp("How rows are kept: int8, f16 or f32.", valueName: "form"))
   var kv = RowEncodingArgument.int8
@@ -65,8 +38,12 @@ struct AskingArguments: ParsableArguments {
   var threads: ThreadCountArgument?
 
   var contextMethods: [ContextMethod] {
-    methods.elements.flatMap { method in
-      method == .truncated ? [.truncated] : policy.elements.map { .shared($0.policy(seed: seed)) }
+    methods.values.flatMap { method -> [ContextMethod] in
+      switch method {
+      case .shared: policy.values.map { .shared($0.policy(seed: seed)) }
+      case .truncated: [.truncated]
+      case .streaming: [.streaming(sinks: 4)]
+      }
     }
   }
 
@@ -81,12 +58,15 @@ struct EvalTasksCommand: AsyncParsableCommand {
     abstract: "Hide things in long contexts and ask for them.",
     discussion: """
       sharedpack eval tasks model.spk --haystack books/ --output tasks.json
-      sharedpack eval tasks model.spk --task passkey,needle --lengths 1,8,32
+      sharedpack eval tasks model.spk --task passkey,needle --windows 1,8,32
 
-      Tasks: \(RetrievalTask.allCases.map(\.rawValue).prefix(4).joined(separator: ", ")),
-      \(RetrievalTask.allCases.map(\.rawValue).dropFirst(4).joined(separator: ", ")).
-      passkey and needle are made for every length and depth, the others for
-      every length. All methods and policies see the same samples.
+      Tasks: passkey, needle, multi-needle, key-value, repeat-context,
+      second-question, repeated-context, boundary.
+      passkey and needle are made for every length and depth, the others for every
+      length. All methods and policies see the same samples:
+        shared     trees of the context, searched with the question
+        truncated  the plain model with the end of the context
+        streaming  the plain model with sinks and recent tokens (StreamingLLM)
       The style trainer has the wording that Tools/train teaches; for other models
       take published.
       """)
@@ -94,14 +74,14 @@ struct EvalTasksCommand: AsyncParsableCommand {
   @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))
   var model: String
 
-  @Option(help: ArgumentHelp("Tasks, with commas; all without it.", valueName: "names"))
-  var task: CommaList<NameArgument<RetrievalTask>>?
+  @Option(help: ArgumentHelp("Tasks; all without it.", valueName: "list"))
+  var task: ListArgument<NameArgument<RetrievalTask>>?
 
-  @Option(help: ArgumentHelp("Lengths of contexts in windows of the model, with commas.", valueName: "counts"))
-  var lengths = CommaList([1, 2, 4, 8])
+  @Option(help: ArgumentHelp("Lengths of contexts in windows of the model.", valueName: "list"))
+  var windows = ListArgument([1, 2, 4, 8])
 
-  @Option(help: ArgumentHelp("Percents of the context before what is hidden, with commas.", valueName: "percents"))
-  var depths = CommaList([0, 25, 50, 75, 100])
+  @Option(help: ArgumentHelp("Percents of the context before what is hidden.", valueName: "list"))
+  var depths = ListArgument([0, 25, 50, 75, 100])
 
   @Option(help: ArgumentHelp("Samples for each row.", valueName: "count"))
   var samples = 20
@@ -109,7 +89,7 @@ struct EvalTasksCommand: AsyncParsableCommand {
   @Option(
     name: .customLong("haystack"),
     help: ArgumentHelp(
-      "A text, or a directory of texts, to hide things in. Repeatable. Without it the published noise.",
+      "Texts to hide things in: a file, a .zst file of texts, a directory. Repeatable. Without it the published noise.",
       valueName: "path"),
     completion: .file())
   var haystacks: [String] = []
@@ -121,19 +101,19 @@ struct EvalTasksCommand: AsyncParsableCommand {
   @OptionGroup var output: EvalOutputOptions
 
   func validate() throws {
-    guard samples > 0, lengths.elements.allSatisfy({ (1...4096).contains($0) }) else {
-      throw ValidationError("--samples must be at least 1, --lengths 1 to 4096.")
+    guard samples > 0, windows.values.allSatisfy({ (1...4096).contains($0) }) else {
+      throw ValidationError("--samples must be at least 1, --windows 1 to 4096.")
     }
-    guard depths.elements.allSatisfy({ (0...100).contains($0) }) else {
+    guard depths.values.allSatisfy({ (0...100).contains($0) }) else {
       throw ValidationError("--depths are percents.")
     }
   }
 
   func run() async throws {
     var evaluation = RetrievalEvaluation()
-    if let task { evaluation.tasks = task.elements.map(\.value) }
-    evaluation.windows = lengths.elements
-    evaluation.depths = depths.elements
+    if let task { evaluation.tasks = task.values.map(\.value) }
+    evaluation.windows = windows.values
+    evaluation.depths = depths.values
     evaluation.sampleCount = samples
     evaluation.methods = asking.contextMethods
     evaluation.style = style.value
@@ -141,7 +121,8 @@ struct EvalTasksCommand: AsyncParsableCommand {
     evaluation.encoding = asking.kv.encoding
     let model = try LanguageModel(opening: model, threadCount: asking.threads?.count)
     var bar = ProgressBar("Asking", unit: .samples, mode: output.output.progress)
-    let result = try await evaluation.run(model, haystack: DocumentSource.find(haystacks)) { bar.update($0, of: $1) }
+    let sources = try haystacks.map { try EvaluationSource(reading: $0) }
+    let result = try await evaluation.run(model, haystack: sources) { bar.update($0, of: $1) }
     bar.finish()
     try output.finish(result)
   }

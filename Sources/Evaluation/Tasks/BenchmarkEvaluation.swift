@@ -8,7 +8,8 @@ public import SharedPack
 /// How a model answers the prompts of a benchmark.
 ///
 /// With trees a prompt is divided as `PromptDivision` says and searched with its whole running text; the truncated
-/// method reads both ends of the prompt, as much as the window holds. Answers are greedy.
+/// method reads both ends of the prompt, as much as the window holds; the streaming one reads it whole. Answers are
+/// greedy.
 public struct BenchmarkEvaluation {
   public var methods: [ContextMethod] = [.shared(.cosine), .truncated]
   public var encoding = RowEncoding.int8
@@ -39,40 +40,41 @@ public struct BenchmarkEvaluation {
     let start = try model.textStart()
     if prompt.starts(with: start) { prompt.removeFirst(start.count) }
     if let promptLimit { prompt = PromptDivision.middleTruncated(prompt, to: promptLimit) }
+    let window = model.runtime.window
+    let chunkSize = model.runtime.treeShape?.chunkSize
+    // The same for all methods: the window holds a chunk of running text and the answer, or half of it is for the answer.
+    let usesTrees = methods.contains { $0.policyName != nil }
+    let maxTokens = min(sample.maxNewTokens, window - start.count - (usesTrees ? chunkSize ?? 0 : window / 2))
+    guard maxTokens > 0 else {
+      throw Refusal(
+        .promptTooLong, file: model.pack.path,
+        "the window of \(window) tokens does not hold a chunk of \(chunkSize ?? 0) and an answer")
+    }
+    let room = window - maxTokens - start.count
     var answers: [Answer] = []
     var document: ContextDocument?
     for method in methods {
-      let maxTokens: Int
-      let input: [Int32]
+      var input = start + PromptDivision.middleTruncated(prompt, to: room)
       var selection: ContextSelection?
+      var sinks: Int?
       switch method {
-      case .truncated:
-        // At least half of the window is for the prompt.
-        maxTokens = min(sample.maxNewTokens, model.runtime.window / 2)
-        input = start + PromptDivision.middleTruncated(prompt, to: model.runtime.window - maxTokens - start.count)
+      case .truncated: break
+      case .streaming(let count):
+        input = start + prompt
+        sinks = count
       case .shared(let policy):
         let (shape, _) = try model.requireTrees(encoding)
-        // At least a chunk and the begin-of-text token.
-        maxTokens = min(sample.maxNewTokens, model.runtime.window - shape.chunkSize - start.count)
-        guard maxTokens > 0,
-          let division = PromptDivision(
-            tokenCount: prompt.count, chunkSize: shape.chunkSize,
-            room: model.runtime.window - maxTokens - start.count)
-        else {
-          throw Refusal(
-            .promptTooLong, file: model.pack.path,
-            "the window of \(model.runtime.window) tokens does not hold a chunk of \(shape.chunkSize) and an answer")
-        }
+        guard let division = PromptDivision(tokenCount: prompt.count, chunkSize: shape.chunkSize, room: room),
+          !division.context.isEmpty
+        else { break }
         input = start + prompt[division.runningText]
-        if !division.context.isEmpty {
-          let read = try document
-            ?? model.encode(name: "context", tokens: Array(prompt[division.context]), encoding: encoding)
-          document = read
-          selection = try model.select(from: [read], policy: policy, query: input)
-        }
+        let read = try document
+          ?? model.encode(name: "context", tokens: Array(prompt[division.context]), encoding: encoding)
+        document = read
+        selection = try model.select(from: [read], policy: policy, query: input)
       }
       let answer = try await model.greedyAnswer(
-        input, context: selection, maxTokens: maxTokens, stopStrings: sample.stopStrings)
+        input, context: selection, maxTokens: maxTokens, stopStrings: sample.stopStrings, sinks: sinks)
       answers.append(
         Answer(
           method: method, prediction: answer.text, score: sample.score(answer.text), promptTokens: prompt.count,

@@ -13,7 +13,7 @@ public struct RulerOptions: Sendable {
   public var sampleCount = 20
   public var seed: UInt64 = 1
   /// Texts that needles are hidden in; none takes the published noise.
-  public var essays: [DocumentSource] = []
+  public var essays: [EvaluationSource] = []
   /// SQuAD 2.0 in its published form, for qa_1.
   public var squadPath: String?
   /// HotpotQA with distractors in its published form, for qa_2.
@@ -28,7 +28,9 @@ extension BenchmarkRun {
   public mutating func ruler(_ model: LanguageModel, _ options: RulerOptions) async throws -> EvaluationResult {
     let tokenizer = try model.requireTokenizer()
     var essay = ""
-    for source in options.essays { essay += String(decoding: try source.text(), as: UTF8.self) + "\n" }
+    for source in options.essays {
+      for text in source.texts { essay += String(decoding: text, as: UTF8.self) + "\n" }
+    }
     let generator = RulerGenerator(
       essay: essay, squad: try Self.questions(options.squadPath) { json throws(SampleFault) in
         try QuestionSet(squad: json)
@@ -36,6 +38,7 @@ extension BenchmarkRun {
       hotpot: try Self.questions(options.hotpotPath) { json throws(SampleFault) in try QuestionSet(hotpot: json) },
       seed: options.seed
     ) { tokenizer.encode($0, addingBeginOfText: true).count }
+    var notes = ["scores are percents of references found; words, prompts and haystacks are our own"]
     for windows in options.windows {
       let length = windows * model.configuration.maxPositionCount
       for task in options.tasks where generator.canMake(task) {
@@ -46,13 +49,15 @@ extension BenchmarkRun {
             samples.append(try generator.sample(task, size: size, length: length, number: number))
           }
         } catch {
-          throw Refusal(.taskDoesNotFit, file: model.pack.path, structure: error.field, error.fault)
+          notes.append("\(error.field) is skipped at \(Label(windows)) windows: \(error.fault)")
         }
         for sample in samples { try await ask(model, sample, labels: ["windows": Label(windows)]) }
       }
     }
+    guard !currentScores.isEmpty else {
+      throw Refusal(.taskDoesNotFit, file: model.pack.path, structure: "ruler", notes.last ?? "")
+    }
     let averages = currentScores.averages(over: "task") { _ in "average" }
-    var notes = ["scores are percents of references found; words, prompts and haystacks are our own"]
     for task in options.tasks where !generator.canMake(task) {
       notes.append("\(task.rawValue) is skipped: its questions were not given")
     }
@@ -62,7 +67,7 @@ extension BenchmarkRun {
       "ruler", model,
       settings: [
         JSONValue.Member("samples", .integer(options.sampleCount)), JSONValue.Member("seed", .integer(Int(options.seed))),
-        JSONValue.Member("essays", .array(options.essays.map { .string($0.name) })),
+        JSONValue.Member("essays", .array(options.essays.map { .string($0.domain) })),
       ],
       columns: ["windows", "task", "method", "policy", "score", "prompt"], averages: averages, notes: notes)
   }

@@ -12,9 +12,7 @@ struct BenchmarkScores: Sendable {
   /// - Parameter labels: what tells the sample's row from others, beside the method.
   mutating func add(_ answers: [BenchmarkEvaluation.Answer], labels: [String: Label]) {
     for answer in answers {
-      var labels = labels
-      labels["method"] = .text(answer.method.name)
-      if let policy = answer.method.policyName { labels["policy"] = .text(policy) }
+      let labels = labels.merging(answer.method.labels) { $1 }
       let place = rows.firstIndex { $0.labels == labels } ?? rows.count
       if place == rows.count { rows.append(Row(labels: labels)) }
       rows[place].scores.append(100 * answer.score)

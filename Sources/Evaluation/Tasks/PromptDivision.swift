@@ -13,7 +13,7 @@ struct PromptDivision: Equatable {
   ///   - tokenCount: of the prompt, without a begin-of-text token.
   ///   - chunkSize: of the trees.
   ///   - room: tokens that the running text may have.
-  /// - Returns: a prompt that fits has no context; nil when the room is less than a chunk.
+  /// - Returns: nil when the room is less than a chunk. A prompt that fits the room has no context.
   init?(tokenCount: Int, chunkSize: Int, room: Int) {
     if tokenCount <= room {
       context = 0..<0

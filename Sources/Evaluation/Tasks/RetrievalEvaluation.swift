@@ -21,6 +21,8 @@ public struct RetrievalEvaluation: Sendable {
   /// Samples for each row.
   public var sampleCount = 20
   public var methods: [ContextMethod] = [.shared(.cosine), .shared(.right), .truncated]
+  /// Windows that streaming reads, at most: of longer contexts the end.
+  public var streamingWindows = 8
   public var style = TaskStyle.trainer
   public var seed: UInt64 = 1
   public var encoding = RowEncoding.int8
@@ -36,16 +38,18 @@ public struct RetrievalEvaluation: Sendable {
   }
 
   /// - Parameters:
-  ///   - texts: what things are hidden in; none takes the published noise.
+  ///   - sources: what things are hidden in; none takes the published noise.
   ///   - progress: called with samples done, of how many.
   /// - Throws: `Refusal` `no-tokenizer`, `no-injection`, `task-does-not-fit`, and those of asking.
   public func run(
-    _ model: LanguageModel, haystack texts: [DocumentSource], progress: (_ done: Int, _ of: Int) -> Void
+    _ model: LanguageModel, haystack sources: [EvaluationSource], progress: (_ done: Int, _ of: Int) -> Void
   ) async throws -> EvaluationResult {
     let start = ContinuousClock.now
     let tokenizer = try model.requireTokenizer()
     var documents: [[Int32]] = []
-    for text in texts { documents.append(try model.documentTokens(text.text(), file: text.path)) }
+    for source in sources {
+      for text in source.texts { documents.append(try model.documentTokens(text, file: source.path)) }
+    }
     let window = model.configuration.maxPositionCount
     let maker = RetrievalTaskMaker(
       tokenizer: tokenizer, haystack: Haystack(documents, tokenizer: tokenizer),
@@ -76,7 +80,7 @@ public struct RetrievalEvaluation: Sendable {
       }
       rows += group
     }
-    return result(model, rows, texts: texts, seconds: (ContinuousClock.now - start).seconds)
+    return result(model, rows, sources: sources, seconds: (ContinuousClock.now - start).seconds)
   }
 
   /// Asks a sample's questions by every method. Rows come in the same order for every sample of a group.
@@ -88,8 +92,7 @@ public struct RetrievalEvaluation: Sendable {
         // A second question is asked twice: of trees searched for it, and of those found for the first.
         for isStale in number > 0 && method.policyName != nil ? [false, true] : [false] {
           if place == rows.count {
-            var labels: [String: Label] = ["method": .text(method.name)]
-            if let policy = method.policyName { labels["policy"] = .text(policy) }
+            var labels = method.labels
             if sample.turns.count > 1 {
               labels["question"] = .text(number == 0 ? "first" : isStale ? "second, first's trees" : "second")
             }
@@ -97,12 +100,15 @@ public struct RetrievalEvaluation: Sendable {
           }
           let maxTokens = turn.answer.count + 4
           let answer: (text: String, tokens: [Int32])
+          let start = try model.textStart()
           switch method {
           case .truncated:
-            let start = try model.textStart()
             let room = max(model.runtime.window - maxTokens - start.count - turn.continuation.count, 0)
             answer = try await model.greedyAnswer(
-              start + sample.context.suffix(room) + turn.continuation, context: nil, maxTokens: maxTokens)
+              start + sample.context.suffix(room) + turn.continuation, maxTokens: maxTokens)
+          case .streaming(let sinks):
+            let read = sample.context.suffix(streamingWindows * model.configuration.maxPositionCount)
+            answer = try await model.greedyAnswer(start + read + turn.continuation, maxTokens: maxTokens, sinks: sinks)
           case .shared(let policy):
             let read = try document ?? model.encode(name: "context", tokens: sample.context, encoding: encoding)
             document = read
@@ -122,7 +128,7 @@ public struct RetrievalEvaluation: Sendable {
   }
 
   private func result(
-    _ model: LanguageModel, _ rows: [Row], texts: [DocumentSource], seconds: Double
+    _ model: LanguageModel, _ rows: [Row], sources: [EvaluationSource], seconds: Double
   ) -> EvaluationResult {
     let bootstrap = Bootstrap(seed: seed)
     let trees = model.runtime.treeShape
@@ -132,6 +138,11 @@ public struct RetrievalEvaluation: Sendable {
       "leaf: share of samples whose answer lies in leaves of the searched trees; rows: share of the answer's tokens "
         + "that have rows of their own",
     ]
+    if methods.contains(where: { if case .streaming = $0 { true } else { false } }),
+      windows.contains(where: { $0 > streamingWindows })
+    {
+      notes.append("streaming reads the last \(streamingWindows) windows of longer contexts")
+    }
     if model.injectionIsUntrained { notes.append("the injection of this model is untrained (merged softmax)") }
     return EvaluationResult(
       protocolName: "tasks", model: EvaluationResult.Model(model),
@@ -143,7 +154,7 @@ public struct RetrievalEvaluation: Sendable {
         JSONValue.Member("rows", .string("\(encoding)")),
         JSONValue.Member("samples", .integer(sampleCount)), JSONValue.Member("seed", .integer(Int(seed))),
         JSONValue.Member("style", .string(style.rawValue)),
-        JSONValue.Member("haystack", .array(texts.map { .string($0.name) })),
+        JSONValue.Member("haystack", .array(sources.map { .string($0.domain) })),
       ],
       columns: [
         "task", "windows", "depth", "question", "method", "policy", "accuracy", "leaf", "rows",
