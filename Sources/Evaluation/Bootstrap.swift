@@ -1,3 +1,5 @@
+import EvaluationTasks
+
 /// Percentile bootstrap intervals of means over documents or samples.
 ///
 /// Samples are drawn with replacement, as many as there are, `resampleCount` times; the interval runs between the

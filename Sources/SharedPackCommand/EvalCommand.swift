@@ -12,5 +12,8 @@ struct EvalCommand: ParsableCommand {
       Every evaluation prints a table and writes its result as JSON with --output;
       report turns such files into one page.
       """,
-    subcommands: [EvalPerplexityCommand.self, EvalSweepCommand.self, EvalReportCommand.self])
+    subcommands: [
+      EvalPerplexityCommand.self, EvalTasksCommand.self, EvalRulerCommand.self, EvalLongBenchCommand.self,
+      EvalInfiniteBenchCommand.self, EvalInfiniteBenchDataCommand.self, EvalSweepCommand.self, EvalReportCommand.self,
+    ])
 }

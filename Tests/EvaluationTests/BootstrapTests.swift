@@ -1,3 +1,4 @@
+import EvaluationTasks
 import Testing
 
 @testable import Evaluation

@@ -100,13 +100,12 @@ public struct EvaluationReport {
       result.rows.contains { if case .number = $0.labels[column] { true } else { false } }
     }
     guard let measure = measures.first else { return [] }
-    if isNumber("length"), isNumber("depth") {
-      let names = labels.filter { $0 != "length" && $0 != "depth" }
-      return result.parts(by: names).map {
-        HeatMap(title: "\(measure): \($0.name)", rows: $0.rows, measure: measure).svg
-      }
-    }
     guard let x = ["windows", "length"].first(where: isNumber) else { return [] }
+    if isNumber("depth") {
+      return result.parts(by: labels.filter { $0 != x && $0 != "depth" }).map { name, rows in
+        HeatMap(title: name.isEmpty ? measure : "\(name): \(measure)", rows: rows, length: x, measure: measure)
+      }.filter { !$0.cells.isEmpty }.map(\.svg)
+    }
     // A plot for each domain or task; the other labels tell its lines apart.
     let facet = ["domain", "task"].filter(labels.contains)
     let plotted: [(measure: String, reference: Double?)] = [(measure, nil), ("to_truncated", 1)]

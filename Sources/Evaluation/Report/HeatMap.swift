@@ -5,10 +5,15 @@ struct HeatMap {
   var depths: [Double]
   var cells: [(length: Double, depth: Double, measure: Measure)]
 
-  init(title: String, rows: [EvaluationResult.Row], measure: String) {
+  /// What lengths are called.
+  private let lengthName: String
+
+  /// - Parameter length: the label that has the length.
+  init(title: String, rows: [EvaluationResult.Row], length lengthName: String, measure: String) {
     self.title = title
+    self.lengthName = lengthName
     cells = rows.compactMap { row in
-      guard case .number(let length) = row.labels["length"], case .number(let depth) = row.labels["depth"],
+      guard case .number(let length) = row.labels[lengthName], case .number(let depth) = row.labels["depth"],
         let value = row.measures[measure]
       else { return nil }
       return (length, depth, value)
@@ -40,7 +45,7 @@ struct HeatMap {
           + "y=\"\(coordinate(bottom + 16))\">\(Label.number(length).description)</text>")
     }
     parts.append("<text class=\"tick end\" x=\"\(left - 8)\" y=\"\(coordinate(bottom + 16))\">depth</text>")
-    parts.append("<text class=\"tick\" x=\"\(left)\" y=\"\(coordinate(bottom + 34))\">length</text>")
+    parts.append("<text class=\"tick\" x=\"\(left)\" y=\"\(coordinate(bottom + 34))\">\(lengthName)</text>")
     for entry in cells {
       guard let column = lengths.firstIndex(of: entry.length), let row = depths.firstIndex(of: entry.depth) else {
         continue
