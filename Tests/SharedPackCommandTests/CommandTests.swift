@@ -111,7 +111,8 @@ import Testing
     for command in [
       [], ["convert"], ["inspect"], ["verify"], ["tokenize"], ["generate"], ["ask"], ["golden"], ["bench"], ["eval"],
       ["eval", "tasks"], ["eval", "ruler"], ["eval", "longbench"], ["eval", "infinitebench"],
-      ["eval", "infinitebench-data"], ["store"], ["store", "build"], ["store", "ls"], ["store", "show"], ["store", "rm"], ["store", "stats"], ["store", "gc"],
+      ["eval", "infinitebench-data"], ["store"], ["store", "build"], ["store", "ls"], ["store", "show"],
+      ["store", "rm"], ["store", "stats"], ["store", "gc"],
     ] {
       let outcome = try place.run(command + ["--help"])
       #expect(outcome.status == 0)
