@@ -11,13 +11,27 @@ public final class LlamaModel: Sendable {
   /// Nil for a plain pack.
   let lowerWeights: LlamaWeights?
 
-  /// Tokens of a prompt that go through a layer together.
-  static let promptBlockSize = 256
+  /// What of the weights stays in memory.
+  public let residency: WeightResidency
 
-  public init(_ pack: ModelPack) {
+  /// - Parameter memoryLimit: bytes that the process may take. A pack that does not fit is read for every pass.
+  public init(_ pack: ModelPack, memoryLimit: Int = .max) {
     self.pack = pack
     weights = .upper(pack)
     lowerWeights = .lower(pack, upper: weights)
+    residency = WeightResidency(
+      layerByteCounts: weights.layers.map(\.byteRange.count), packByteCount: pack.byteCount, memoryLimit: memoryLimit)
+  }
+
+  /// Tokens of a prompt that go through a layer together. Each block reads a pack that is larger than memory once.
+  var promptBlockSize: Int { residency.streams ? 512 : 256 }
+
+  /// What reads weights ahead of a pass through a stack of layers and its head; nil where all of them stay in memory.
+  func makeWeightStream(_ weights: LlamaWeights) -> WeightStream? {
+    guard residency.streams else { return nil }
+    let stages = weights.layers.map(\.byteRange) + (weights.head.map { [$0.byteRange] } ?? [])
+    let isUpper = weights.layers[0].byteRange == self.weights.layers[0].byteRange
+    return WeightStream(pack, stages: stages, residentCount: isUpper ? residency.residentLayerCount : 0)
   }
 
   public var configuration: LlamaConfiguration { pack.configuration }
@@ -110,7 +124,7 @@ public final class LlamaModel: Sendable {
     precondition(!tokens.isEmpty)
     let forward = ForwardPass(
       configuration, rotary: RotaryTable(configuration, sequenceLength: tokens.count),
-      blockSize: min(tokens.count, Self.promptBlockSize), crew: ThreadCrew(threadCount: threadCount))
+      blockSize: min(tokens.count, promptBlockSize), crew: ThreadCrew(threadCount: threadCount))
     let cache = makeCache(layerCount: 1, capacity: tokens.count, blockSize: forward.blockSize)
     var last = 0
     for start in stride(from: 0, to: tokens.count, by: forward.blockSize) {
