@@ -26,7 +26,7 @@ internal import PackedTiles
   /// output[t, h] = Σ softmax(query[t, h] · keys · factor / √headDim) · values.
   ///
   /// - Parameters:
-  ///   - queries: (tokens, heads · head dim), turned as the spans with angle 0 want them.
+  ///   - queries: (tokens, heads · head dim), not turned yet: each span says how it wants them.
   ///   - injected: rows that every query sees.
   ///   - runningText: rows of the text that the queries are the last tokens of; nil for cross-attention.
   ///   - rotary: for spans with an angle; prepared for it.
@@ -47,18 +47,20 @@ internal import PackedTiles
       for item in range {
         let start = item % sets * together - shift
         let tokens = max(start, 0)..<min(start + together, tokens)
-        // Cross-attention takes the injected spans as they are; there can be thousands.
-        let spans = runningText.map { injected + $0.spans(for: tokens) } ?? injected
-        attend(
-          queries, tokens: tokens, kvHead: item / sets, over: spans, rotary: rotary, desk: desks[thread],
-          into: output)
+        for tokens in runningText?.alike(tokens) ?? [tokens] {
+          // Cross-attention takes the injected spans as they are; there can be thousands.
+          let spans = runningText.map { injected + $0.spans(for: tokens) } ?? injected
+          attend(
+            queries, tokens: tokens, kvHead: item / sets, over: spans, runningText: runningText, rotary: rotary,
+            desk: desks[thread], into: output)
+        }
       }
     }
   }
 
   private func attend(
-    _ queries: FloatBuffer, tokens: Range<Int>, kvHead: Int, over spans: [RowSpan], rotary: RotaryCache, desk: Desk,
-    into output: FloatBuffer
+    _ queries: FloatBuffer, tokens: Range<Int>, kvHead: Int, over spans: [RowSpan], runningText: RunningTextRows?,
+    rotary: RotaryCache, desk: Desk, into output: FloatBuffer
   ) {
     let group = headCount / kvHeadCount
     let count = tokens.count * group
@@ -66,7 +68,7 @@ internal import PackedTiles
     let scale = rotary.table.scoreFactor / Float(headDim).squareRoot()
 
     // Scores: (query, row of all spans). Query i is head i % group of token i / group.
-    var angle: Int?
+    var angle: RowSpan.QueryAngle?
     var quantizedGroupSize: Int?
     var start = 0
     for span in spans {
@@ -75,10 +77,17 @@ internal import PackedTiles
         quantizedGroupSize = nil
         for i in 0..<count {
           let query = unsafe desk.queries.row(i)
-          let source = unsafe queries.row(tokens.lowerBound + i / group) + (kvHead * group + i % group) * headDim
+          let token = tokens.lowerBound + i / group
+          let source = unsafe queries.row(token) + (kvHead * group + i % group) * headDim
           unsafe query.update(from: source, count: headDim)
-          if span.queryAngle != 0 {
-            unsafe rotary.with(span.queryAngle) { unsafe kernels.rotate(query, 1, headDim, $0, $1) }
+          let position =
+            switch span.queryAngle {
+            case .position: runningText?.position(token: token) ?? 0
+            case .slot: runningText?.slot(token: token) ?? 0
+            case .fixed(let position): position
+            }
+          if position != 0 {
+            unsafe rotary.with(position) { unsafe kernels.rotate(query, 1, headDim, $0, $1) }
           }
           unsafe kernels.scale(query, scale, headDim)
         }
@@ -87,9 +96,10 @@ internal import PackedTiles
       switch span.form {
       case .floats(let element):
         for i in 0..<count {
+          let visible = span.visibleRows(query: i / group)
           unsafe kernels.scores_float(
-            keys, element.kernelElement, span.visibleRows(query: i / group), headDim, desk.queries.row(i),
-            desk.scores.row(i) + start)
+            keys + visible.lowerBound * headDim * element.byteCount, element.kernelElement, visible.count, headDim,
+            desk.queries.row(i), desk.scores.row(i) + start + visible.lowerBound)
         }
       case .tiles(let tiles, _):
         if quantizedGroupSize != tiles.groupSize {
@@ -106,21 +116,29 @@ internal import PackedTiles
       start += span.rows
     }
 
-    // Softmax, without the division, which is made at the end. Rows behind the visible ones get no weight.
+    // Softmax, without the division, which is made at the end. Rows that a query does not see get no weight.
     for i in 0..<count {
       let scores = unsafe desk.scores.row(i)
       var largest = -Float.infinity
       start = 0
       for span in spans {
         let visible = span.visibleRows(query: i / group)
-        if visible > 0 { largest = max(largest, unsafe kernels.maximum(scores + start, visible)) }
+        if !visible.isEmpty {
+          largest = max(largest, unsafe kernels.maximum(scores + start + visible.lowerBound, visible.count))
+        }
         start += span.rows
       }
       var sum: Float = 0
       start = 0
       for span in spans {
         let visible = span.visibleRows(query: i / group)
-        if visible > 0 { sum += unsafe kernels.exponentiate(scores + start, visible, largest) }
+        if !visible.isEmpty {
+          sum += unsafe kernels.exponentiate(scores + start + visible.lowerBound, visible.count, largest)
+        }
+        if case .tiles = span.form, visible.count < span.rows {
+          unsafe (scores + start).update(repeating: 0, count: visible.lowerBound)
+          unsafe (scores + start + visible.upperBound).update(repeating: 0, count: span.rows - visible.upperBound)
+        }
         start += span.rows
       }
       desk.sums[i] = sum
@@ -134,9 +152,10 @@ internal import PackedTiles
       switch span.form {
       case .floats(let element):
         for i in 0..<count {
+          let visible = span.visibleRows(query: i / group)
           unsafe kernels.weighted_sum_float(
-            values, element.kernelElement, span.visibleRows(query: i / group), headDim,
-            desk.scores.row(i) + start, desk.outputs.row(i))
+            values + visible.lowerBound * headDim * element.byteCount, element.kernelElement, visible.count, headDim,
+            desk.scores.row(i) + start + visible.lowerBound, desk.outputs.row(i))
         }
       case .tiles(_, let tiles):
         desk.quantizedWeights.prepare(tokens: count, columns: span.rows, groupSize: tiles.groupSize)

@@ -104,7 +104,7 @@ internal import PackedTiles
   /// Rotates every head of x[t] by the angle of position `start + t`.
   func rotate(_ x: FloatBuffer, tokens: Int, from start: Int, _ rotary: RotaryCache) {
     let headDim = rotary.table.headDim
-    rotary.prepare(count: start + tokens)
+    rotary.prepare(start..<start + tokens)
     crew.run(count: tokens, minimum: minimumShare(cost: 4 * x.columns)) { _, range in
       for t in range {
         unsafe rotary.with(start + t) { cosines, sines in

@@ -7,6 +7,10 @@ internal import PackedTiles
 /// of the block that is not full are floats. A query sees the full blocks before its own block in int8 and the rows of
 /// its own block in floats: which of them it sees how depends on its position alone, so that a prompt read at once and
 /// one read token by token give the same bits.
+///
+/// A streaming policy keeps the blocks of 64 rows with the sinks, which stay where they are, and those with the recent
+/// tokens, which move down behind them when memory is full. Keys keep the angles of their tokens' positions: a query at
+/// its own position is as far from a recent key as it should be, and one at its slot from a sink.
 @safe final class KeyValueCache {
   enum Form: Hashable {
     case floats(FloatElement)
@@ -14,9 +18,15 @@ internal import PackedTiles
   }
 
   let form: Form
+  /// Tokens that the cache is made for.
   let capacity: Int
-  /// Rows that are filled in every layer.
+  private let policy: CachePolicy
+  /// Rows that there is memory for.
+  private let rowCapacity: Int
+  /// Tokens that have been read, whose rows are filled in every layer.
   private(set) var count = 0
+  /// Tokens behind the sinks' blocks that have no rows any more: a multiple of 64.
+  private var droppedCount = 0
   /// The position of the first row.
   let firstPosition: Int
   private let floats: FloatRows?
@@ -24,21 +34,35 @@ internal import PackedTiles
 
   /// Reserves memory for the whole capacity; the system hands out its pages as tokens come.
   init(
-    layerCount: Int, kvHeadCount: Int, headDim: Int, capacity: Int, form: Form, blockSize: Int, firstPosition: Int = 0
+    layerCount: Int, kvHeadCount: Int, headDim: Int, capacity: Int, form: Form, blockSize: Int,
+    policy: CachePolicy = .full, firstPosition: Int = 0
   ) {
     self.form = form
     self.capacity = capacity
+    self.policy = policy
     self.firstPosition = firstPosition
+    switch policy {
+    case .full: rowCapacity = capacity
+    case .streaming(let sinks, let recent):
+      precondition(sinks >= 0 && recent > 0, "a token sees itself")
+      // The oldest recent row may be the last one of its block; some blocks of room, so that rows seldom move.
+      rowCapacity = min(
+        capacity, Self.wholeBlocks(sinks) + Self.wholeBlocks(recent + blockSize) + 5 * PackedRows.rowsTogether)
+    }
     switch form {
     case .floats(let element):
       floats = FloatRows(
-        layerCount: layerCount, kvHeadCount: kvHeadCount, headDim: headDim, capacity: capacity, element: element)
+        layerCount: layerCount, kvHeadCount: kvHeadCount, headDim: headDim, capacity: rowCapacity, element: element)
       packed = nil
     case .int8:
       floats = nil
       packed = PackedRows(
-        layerCount: layerCount, kvHeadCount: kvHeadCount, headDim: headDim, capacity: capacity, blockSize: blockSize)
+        layerCount: layerCount, kvHeadCount: kvHeadCount, headDim: headDim, capacity: rowCapacity, blockSize: blockSize)
     }
+  }
+
+  private static func wholeBlocks(_ rows: Int) -> Int {
+    (rows + PackedRows.rowsTogether - 1) / PackedRows.rowsTogether * PackedRows.rowsTogether
   }
 
   /// Bytes of the whole reservation.
@@ -47,14 +71,38 @@ internal import PackedTiles
   /// Writes the keys and values of `tokens` new tokens of a layer behind the rows so far.
   /// - Parameters: rotatedKeys, values: (tokens, kv heads · head dim).
   func write(layer: Int, tokens: Int, rotatedKeys: FloatBuffer, values: FloatBuffer, _ compute: Compute) {
-    precondition(count + tokens <= capacity, "the cache was made for fewer tokens")
-    floats?.write(layer: layer, from: count, tokens: tokens, keys: rotatedKeys, values: values, compute)
-    packed?.write(layer: layer, from: count, tokens: tokens, keys: rotatedKeys, values: values, compute)
+    precondition(rowCount + tokens <= rowCapacity, "the cache was made for fewer tokens")
+    floats?.write(layer: layer, from: rowCount, tokens: tokens, keys: rotatedKeys, values: values, compute)
+    packed?.write(layer: layer, from: rowCount, tokens: tokens, keys: rotatedKeys, values: values, compute)
   }
+
+  /// Rows in memory.
+  private var rowCount: Int { count - droppedCount }
+
+  /// Lets go of rows that no later token sees, before the rows of a block are written.
+  func makeRoom(for tokens: Int) {
+    guard case .streaming(let sinks, let recent) = policy, rowCount + tokens > rowCapacity else { return }
+    let kept = Self.wholeBlocks(sinks)
+    let together = PackedRows.rowsTogether
+    let first = max(count + 1 - recent, kept) / together * together
+    let rows = first - droppedCount..<rowCount
+    floats?.move(rows: rows, to: kept)
+    packed?.move(blocks: rows.lowerBound / together..<rows.upperBound / together, to: kept / together)
+    droppedCount = first - kept
+  }
+
+  /// Slots that so many tokens take.
+  func slots(of tokens: Int) -> Int { policy.slotCount.map { min(tokens, $0) } ?? tokens }
 
   /// The rows of a layer that `tokens` queries see, whose own rows were the last ones written and are not counted yet.
   func rows(layer: Int, tokens: Int) -> RunningTextRows {
     RunningTextRows(cache: self, layer: layer, tokens: tokens)
+  }
+
+  /// Rows of all spans of one query among `tokens` new ones, at most: sinks may lie in a block with others.
+  fileprivate func rowBound(tokens: Int) -> Int {
+    guard case .streaming(let sinks, _) = policy else { return count + tokens }
+    return rowCount + tokens + 2 * Self.wholeBlocks(sinks)
   }
 
   /// Counts the new tokens, after every layer has written theirs.
@@ -62,14 +110,30 @@ internal import PackedTiles
 
   /// The spans that some of the queries see.
   fileprivate func spans(layer: Int, tokens: Range<Int>) -> [RowSpan] {
-    let positions = count + tokens.lowerBound..<count + tokens.upperBound
-    return floats?.spans(layer: layer, positions) ?? packed?.spans(layer: layer, positions, written: count) ?? []
+    let rows = rowCount + tokens.lowerBound..<rowCount + tokens.upperBound
+    guard case .streaming(let sinks, let recent) = policy, count + tokens.upperBound > sinks + recent else {
+      return floats?.spans(layer: layer, rows, first: nil)
+        ?? packed?.spans(layer: layer, rows, first: nil, written: rowCount) ?? []
+    }
+    let first = rows.lowerBound + 1 - recent
+    if let floats { return floats.sinkSpans(layer: layer, sinks) + floats.spans(layer: layer, rows, first: first) }
+    guard let packed else { return [] }
+    return packed.sinkSpans(layer: layer, sinks, for: rows, written: rowCount)
+      + packed.spans(layer: layer, rows, first: first, written: rowCount)
+  }
+
+  /// Queries with spans of the same kind: those that see all tokens, and those for which some have gone.
+  fileprivate func alike(_ tokens: Range<Int>) -> [Range<Int>] {
+    guard let slotCount = policy.slotCount else { return [tokens] }
+    let border = min(max(slotCount - count, tokens.lowerBound), tokens.upperBound)
+    return [tokens.lowerBound..<border, border..<tokens.upperBound].filter { !$0.isEmpty }
   }
 
   /// Turns every key on by its position times the difference of two tables' frequencies: what the dynamic scaling asks
   /// for when the sequence has grown.
   func rerotate(from old: RotaryTable, to new: RotaryTable, _ compute: Compute) {
     guard let floats else { preconditionFailure("only float32 keys are turned without loss") }
+    precondition(droppedCount == 0, "slots no longer grow when tokens have gone")
     let difference = zip(old.frequencies, new.frequencies).map { $1 - $0 }
     for row in 0..<count {
       floats.turn(row: row, by: RotaryTable.angles(difference, position: firstPosition + row), compute)
@@ -78,7 +142,7 @@ internal import PackedTiles
 
   /// Writes some numbers into the next rows of all layers.
   func fill(rows: Int) {
-    precondition(count + rows <= capacity, "the cache was made for fewer tokens")
+    precondition(count + rows <= rowCapacity, "the cache was made for fewer tokens")
     floats?.fill()
     packed?.fill()
   }
@@ -90,13 +154,22 @@ struct RunningTextRows {
   fileprivate let layer: Int
   fileprivate let tokens: Int
 
-  /// The place of the first query's own row.
+  /// The place of the first query's token in the text.
   var firstPosition: Int { cache.count }
 
-  /// Rows that the last query sees.
-  var rowCount: Int { cache.count + tokens }
+  /// Rows of the spans of a query, at most.
+  var rowCount: Int { cache.rowBound(tokens: tokens) }
 
-  /// The rows that a set of queries sees, which must not straddle a multiple of 64.
+  /// The position that a query is turned by where it meets rows of the text before it.
+  func position(token: Int) -> Int { cache.firstPosition + cache.count + token }
+
+  /// The position that a query is turned by where it meets rows whose distance does not grow: sinks and merged rows.
+  func slot(token: Int) -> Int { cache.firstPosition + cache.slots(of: cache.count + token + 1) - 1 }
+
+  /// Splits a set of queries where the kind of their spans changes.
+  func alike(_ tokens: Range<Int>) -> [Range<Int>] { cache.alike(tokens) }
+
+  /// The rows that a set of queries sees, which are alike and must not straddle a multiple of 64.
   func spans(for tokens: Range<Int>) -> [RowSpan] { cache.spans(layer: layer, tokens: tokens) }
 }
 
@@ -155,15 +228,45 @@ struct RunningTextRows {
     }
   }
 
-  func spans(layer: Int, _ positions: Range<Int>) -> [RowSpan] {
-    let offset = byteOffset(layer: layer, head: 0, row: 0)
-    let stride = capacity * headDim * element.byteCount
+  /// - Parameters:
+  ///   - queries: their own rows.
+  ///   - first: the first row that the first query sees, each later one sees from one row later; nil: all.
+  func spans(layer: Int, _ queries: Range<Int>, first: Int?) -> [RowSpan] {
+    let start = first ?? 0
+    let seen = queries.lowerBound + 1 - start
     return [
-      unsafe RowSpan(
-        keys: UnsafeRawPointer(keys + offset), values: UnsafeRawPointer(values + offset), keyHeadByteStride: stride,
-        valueHeadByteStride: stride, rows: positions.upperBound, form: .floats(element), queryAngle: 0,
-        causalRows: positions.lowerBound + 1)
+      span(
+        layer: layer, rows: start..<queries.upperBound, queryAngle: .position,
+        visibility: first == nil ? .causal(seen) : .moving(0..<seen))
     ]
+  }
+
+  func sinkSpans(layer: Int, _ sinks: Int) -> [RowSpan] {
+    sinks > 0 ? [span(layer: layer, rows: 0..<sinks, queryAngle: .slot, visibility: .all)] : []
+  }
+
+  private func span(
+    layer: Int, rows: Range<Int>, queryAngle: RowSpan.QueryAngle, visibility: RowSpan.Visibility
+  ) -> RowSpan {
+    let offset = byteOffset(layer: layer, head: 0, row: rows.lowerBound)
+    let stride = capacity * headDim * element.byteCount
+    return unsafe RowSpan(
+      keys: UnsafeRawPointer(keys + offset), values: UnsafeRawPointer(values + offset), keyHeadByteStride: stride,
+      valueHeadByteStride: stride, rows: rows.count, form: .floats(element), queryAngle: queryAngle,
+      visibility: visibility)
+  }
+
+  /// Moves rows of all layers and heads to a place before.
+  func move(rows: Range<Int>, to target: Int) {
+    let byteCount = rows.count * headDim * element.byteCount
+    for layer in 0..<layerCount {
+      for head in 0..<kvHeadCount {
+        let from = byteOffset(layer: layer, head: head, row: rows.lowerBound)
+        let to = byteOffset(layer: layer, head: head, row: target)
+        unsafe (keys + to).copyMemory(from: keys + from, byteCount: byteCount)
+        unsafe (values + to).copyMemory(from: values + from, byteCount: byteCount)
+      }
+    }
   }
 
   /// - Parameter angles: cosines and sines: (2, head dim / 2).

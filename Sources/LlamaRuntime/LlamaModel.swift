@@ -7,6 +7,8 @@ internal import PackedTiles
 /// Immutable; any number of sessions and encoders use it at the same time.
 public final class LlamaModel: Sendable {
   public let pack: ModelPack
+  /// How context trees are read: the pack's own way, or another one that its weights allow. Nil for a plain pack.
+  public let sharedLLM: SharedLLMConfiguration?
   let weights: LlamaWeights
   /// Nil for a plain pack.
   let lowerWeights: LlamaWeights?
@@ -17,25 +19,31 @@ public final class LlamaModel: Sendable {
   /// - Parameter memoryLimit: bytes that the process may take. A pack that does not fit is read for every pass.
   public init(_ pack: ModelPack, memoryLimit: Int = .max) {
     self.pack = pack
+    sharedLLM = pack.sharedLLM
     weights = .upper(pack)
-    lowerWeights = .lower(pack, upper: weights)
-    residency = WeightResidency(
-      layerByteCounts: weights.layers.map(\.byteRange.count), packByteCount: pack.byteCount, memoryLimit: memoryLimit)
+    lowerWeights = .lower(pack, sharedLLM, upper: weights)
+    residency = WeightResidency(weights, in: pack, memoryLimit: memoryLimit)
   }
 
-  /// Tokens of a prompt that go through a layer together. Each block reads a pack that is larger than memory once.
-  var promptBlockSize: Int { residency.streams ? 512 : 256 }
-
-  /// What reads weights ahead of a pass through a stack of layers and its head; nil where all of them stay in memory.
-  func makeWeightStream(_ weights: LlamaWeights) -> WeightStream? {
-    guard residency.streams else { return nil }
-    let stages = weights.layers.map(\.byteRange) + (weights.head.map { [$0.byteRange] } ?? [])
-    let isUpper = weights.layers[0].byteRange == self.weights.layers[0].byteRange
-    return WeightStream(pack, stages: stages, residentCount: isUpper ? residency.residentLayerCount : 0)
+  /// A pack whose trees are read in another way than it was trained for, to measure what that does: another shape of
+  /// the trees, another position mode, fewer injected layers.
+  /// - Returns: nil when the pack is plain, has no weights for it, or no tree has such a shape.
+  public init?(_ pack: ModelPack, reading sharedLLM: SharedLLMConfiguration, memoryLimit: Int = .max) {
+    guard let own = pack.sharedLLM, sharedLLM.injection == own.injection, sharedLLM.lowerModel == own.lowerModel,
+      sharedLLM.injectedLayerCount > 0,
+      sharedLLM.injectedLayerCount <= own.injectedLayerCount
+        || own.injection == .mergedSoftmax && own.lowerModel == .shared
+          && sharedLLM.injectedLayerCount <= pack.configuration.layerCount,
+      TreeShape(chunkSize: sharedLLM.chunkSize, depth: sharedLLM.treeDepth, leafRatio: sharedLLM.leafRatio) != nil
+    else { return nil }
+    self.pack = pack
+    self.sharedLLM = sharedLLM
+    weights = .upper(pack)
+    lowerWeights = .lower(pack, sharedLLM, upper: weights)
+    residency = WeightResidency(weights, in: pack, memoryLimit: memoryLimit)
   }
 
   public var configuration: LlamaConfiguration { pack.configuration }
-  public var sharedLLM: SharedLLMConfiguration? { pack.sharedLLM }
 
   /// The form of the context trees; nil for a plain pack.
   public var treeShape: TreeShape? {
@@ -63,10 +71,13 @@ public final class LlamaModel: Sendable {
   }
 
   /// A cache for this model's shape of heads.
-  func makeCache(layerCount: Int, capacity: Int, blockSize: Int, firstPosition: Int = 0) -> KeyValueCache {
+  func makeCache(
+    layerCount: Int, capacity: Int, blockSize: Int, policy: CachePolicy = .full, firstPosition: Int = 0
+  ) -> KeyValueCache {
     KeyValueCache(
       layerCount: layerCount, kvHeadCount: configuration.kvHeadCount, headDim: configuration.headDim,
-      capacity: capacity, form: cacheForm, blockSize: blockSize, firstPosition: firstPosition)
+      capacity: capacity, form: cacheForm, blockSize: blockSize, policy: policy,
+      firstPosition: firstPosition)
   }
 
   /// Tokens that the running text may have: the trained window, less the positions that merged rows take.

@@ -59,7 +59,9 @@ internal import PackedTiles
   /// Columns of keys that share a scale: all, rounded up to whole tiles.
   private static func groupSize(_ headDim: Int) -> Int { (headDim + 3) / 4 * 4 }
 
-  private var keyHeadByteCount: Int { blocks * Self.rowsTogether / 16 * keyBlockByteCount }
+  /// Keys of 64 rows.
+  private var keyRowsByteCount: Int { Self.rowsTogether / 16 * keyBlockByteCount }
+  private var keyHeadByteCount: Int { blocks * keyRowsByteCount }
   private var valueRowBlockByteCount: Int { blocks * valueGroupByteCount }
   private var valueHeadByteCount: Int { (headDim + 15) / 16 * valueRowBlockByteCount }
 
@@ -114,7 +116,7 @@ internal import PackedTiles
     let kernels = unsafe compute.kernels.pointee
     let together = Self.rowsTogether
     let keyTarget =
-      unsafe keys + (layer * kvHeadCount + head) * keyHeadByteCount + block * together / 16 * keyBlockByteCount
+      unsafe keys + (layer * kvHeadCount + head) * keyHeadByteCount + block * keyRowsByteCount
     for rowBlock in 0..<together / 16 {
       let target = unsafe keyTarget + rowBlock * keyBlockByteCount
       if unsafe !kernels.quantize_row_block(
@@ -140,32 +142,79 @@ internal import PackedTiles
   }
 
   /// - Parameters:
-  ///   - positions: of queries within one block of 64.
+  ///   - queries: their own rows, within one block of 64.
+  ///   - first: the first row that the first query sees, each later one sees from one row later; nil: all.
   ///   - start: where the latest `write` of the layer began.
-  func spans(layer: Int, _ positions: Range<Int>, written start: Int) -> [RowSpan] {
-    let together = Self.rowsTogether
-    let packed = positions.lowerBound / together * together
+  func spans(layer: Int, _ queries: Range<Int>, first: Int?, written start: Int) -> [RowSpan] {
+    let packed = queries.lowerBound / Self.rowsTogether * Self.rowsTogether
+    let seen = queries.lowerBound + 1
+    let tiles = min((first ?? 0) / Self.rowsTogether * Self.rowsTogether, packed)..<packed
     var spans: [RowSpan] = []
-    if packed > 0 {
-      let first = layer * kvHeadCount
+    if !tiles.isEmpty {
       spans.append(
-        unsafe RowSpan(
-          keys: UnsafeRawPointer(keys + first * keyHeadByteCount),
-          values: UnsafeRawPointer(values + first * valueHeadByteCount), keyHeadByteStride: keyHeadByteCount,
-          valueHeadByteStride: valueHeadByteCount, rows: packed,
-          form: .tiles(
-            keys: RowSpan.Tiles(groupSize: Self.groupSize(headDim), rowBlockByteStride: keyBlockByteCount),
-            values: RowSpan.Tiles(groupSize: together, rowBlockByteStride: valueRowBlockByteCount)),
-          queryAngle: 0, causalRows: nil))
+        tileSpan(
+          layer: layer, rows: tiles, queryAngle: .position,
+          visibility: first.map { .moving($0 - tiles.lowerBound..<seen - tiles.lowerBound) } ?? .all))
     }
-    let offset = packed - start / together * together
-    let stride = (together + blockSize) * headDim * 4
     spans.append(
-      unsafe RowSpan(
-        keys: UnsafeRawPointer(recentKeys.row(offset)), values: UnsafeRawPointer(recentValues.row(offset)),
-        keyHeadByteStride: stride, valueHeadByteStride: stride, rows: positions.upperBound - packed,
-        form: .floats(.float32), queryAngle: 0, causalRows: positions.lowerBound - packed + 1))
+      floatSpan(
+        rows: packed..<queries.upperBound, written: start, queryAngle: .position,
+        visibility: first.map { .moving($0 - packed..<seen - packed) } ?? .causal(seen - packed)))
     return spans
+  }
+
+  /// The first rows, in the form in which the queries see their blocks.
+  func sinkSpans(layer: Int, _ sinks: Int, for queries: Range<Int>, written start: Int) -> [RowSpan] {
+    let together = Self.rowsTogether
+    let packed = min(queries.lowerBound, sinks + together - 1) / together * together
+    var spans: [RowSpan] = []
+    if packed > 0, sinks > 0 {
+      spans.append(tileSpan(layer: layer, rows: 0..<packed, queryAngle: .slot, visibility: .first(sinks)))
+    }
+    if sinks > packed {
+      spans.append(floatSpan(rows: packed..<sinks, written: start, queryAngle: .slot, visibility: .all))
+    }
+    return spans
+  }
+
+  private func tileSpan(
+    layer: Int, rows: Range<Int>, queryAngle: RowSpan.QueryAngle, visibility: RowSpan.Visibility
+  ) -> RowSpan {
+    let first = layer * kvHeadCount
+    let block = rows.lowerBound / Self.rowsTogether
+    return unsafe RowSpan(
+      keys: UnsafeRawPointer(keys + first * keyHeadByteCount + block * keyRowsByteCount),
+      values: UnsafeRawPointer(values + first * valueHeadByteCount + block * valueGroupByteCount),
+      keyHeadByteStride: keyHeadByteCount, valueHeadByteStride: valueHeadByteCount, rows: rows.count,
+      form: .tiles(
+        keys: RowSpan.Tiles(groupSize: Self.groupSize(headDim), rowBlockByteStride: keyBlockByteCount),
+        values: RowSpan.Tiles(groupSize: Self.rowsTogether, rowBlockByteStride: valueRowBlockByteCount)),
+      queryAngle: queryAngle, visibility: visibility)
+  }
+
+  private func floatSpan(
+    rows: Range<Int>, written start: Int, queryAngle: RowSpan.QueryAngle, visibility: RowSpan.Visibility
+  ) -> RowSpan {
+    let offset = rows.lowerBound - start / Self.rowsTogether * Self.rowsTogether
+    let stride = (Self.rowsTogether + blockSize) * headDim * 4
+    return unsafe RowSpan(
+      keys: UnsafeRawPointer(recentKeys.row(offset)), values: UnsafeRawPointer(recentValues.row(offset)),
+      keyHeadByteStride: stride, valueHeadByteStride: stride, rows: rows.count, form: .floats(.float32),
+      queryAngle: queryAngle, visibility: visibility)
+  }
+
+  /// Moves full blocks of all layers and heads to a place before.
+  func move(blocks: Range<Int>, to target: Int) {
+    for head in 0..<layerCount * kvHeadCount {
+      let keys = unsafe keys + head * keyHeadByteCount
+      unsafe (keys + target * keyRowsByteCount).update(
+        from: keys + blocks.lowerBound * keyRowsByteCount, count: blocks.count * keyRowsByteCount)
+      for rowBlock in 0..<(headDim + 15) / 16 {
+        let values = unsafe values + head * valueHeadByteCount + rowBlock * valueRowBlockByteCount
+        unsafe (values + target * valueGroupByteCount).update(
+          from: values + blocks.lowerBound * valueGroupByteCount, count: blocks.count * valueGroupByteCount)
+      }
+    }
   }
 
   func fill() {

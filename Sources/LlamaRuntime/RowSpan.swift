@@ -16,6 +16,28 @@ internal import PackedTiles
     let rowBlockByteStride: Int
   }
 
+  /// The position by which queries are turned before they meet keys.
+  enum QueryAngle: Hashable {
+    /// The query's own in the text.
+    case position
+    /// The query's own among the rows of the cache.
+    case slot
+    /// The same for all; 0 leaves them as they are.
+    case fixed(Int)
+  }
+
+  /// What queries see of the rows.
+  enum Visibility {
+    case all
+    case first(Int)
+    /// The rows that the first query sees, of which some may lie outside of the span; each later query's rows begin
+    /// and end one row later.
+    case moving(Range<Int>)
+
+    /// The last row seen moves on with the queries; all rows before it are seen.
+    static func causal(_ first: Int) -> Visibility { .moving(Int.min / 2..<first) }
+  }
+
   /// Keys and values of the first key-value head.
   @unsafe let keys: UnsafeRawPointer
   @unsafe let values: UnsafeRawPointer
@@ -25,19 +47,25 @@ internal import PackedTiles
   /// Rows of keys and values.
   let rows: Int
   let form: Form
-  /// The position by which queries are turned before they meet these keys; 0 leaves them as they come.
-  let queryAngle: Int
-  /// For running text: the number of rows that the first query sees; each later one sees one more. Nil: all see all.
-  let causalRows: Int?
+  let queryAngle: QueryAngle
+  let visibility: Visibility
 
   /// Rows that a query sees, counted from 0.
-  func visibleRows(query: Int) -> Int { causalRows.map { min($0 + query, rows) } ?? rows }
+  func visibleRows(query: Int) -> Range<Int> {
+    switch visibility {
+    case .all: return 0..<rows
+    case .first(let count): return 0..<min(count, rows)
+    case .moving(let range):
+      let end = min(range.upperBound + query, rows)
+      return min(max(range.lowerBound + query, 0), end)..<end
+    }
+  }
 }
 
 extension RowSpan {
   /// The rows of a node for a layer.
   @unsafe static func node(
-    _ block: UnsafeRawPointer, layout: NodeBlockLayout, layer: Int, rows: Int, queryAngle: Int
+    _ block: UnsafeRawPointer, layout: NodeBlockLayout, layer: Int, rows: Int, queryAngle: QueryAngle
   ) -> RowSpan {
     let form: Form
     switch layout.encoding {
@@ -55,6 +83,6 @@ extension RowSpan {
       keys: block + layout.keyByteOffset(layer: layer, head: 0, rows: rows),
       values: block + layout.valueByteOffset(layer: layer, head: 0, rows: rows),
       keyHeadByteStride: stride, valueHeadByteStride: stride, rows: rows, form: form, queryAngle: queryAngle,
-      causalRows: nil)
+      visibility: .all)
   }
 }

@@ -1,3 +1,5 @@
+internal import ModelPacks
+
 /// Which weights of a pack stay in memory, and which are read again for every pass: decided once, when a model is
 /// opened.
 ///
@@ -12,6 +14,11 @@ public struct WeightResidency: Sendable, Hashable {
 
   /// Everything stays.
   static let whole = WeightResidency(streams: false, residentLayerCount: 0)
+
+  init(_ weights: LlamaWeights, in pack: ModelPack, memoryLimit: Int) {
+    self.init(
+      layerByteCounts: weights.layers.map(\.byteRange.count), packByteCount: pack.byteCount, memoryLimit: memoryLimit)
+  }
 
   /// - Parameters:
   ///   - layerByteCounts: of the layers, from the bottom.

@@ -41,3 +41,16 @@ final class WeightStream {
     readAhead.read(stages[stage])
   }
 }
+
+extension LlamaModel {
+  /// Tokens of a prompt that go through a layer together. Each block reads a pack that is larger than memory once.
+  var promptBlockSize: Int { residency.streams ? 512 : 256 }
+
+  /// What reads weights ahead of a pass through a stack of layers and its head; nil where all of them stay in memory.
+  func makeWeightStream(_ weights: LlamaWeights) -> WeightStream? {
+    guard residency.streams else { return nil }
+    let stages = weights.layers.map(\.byteRange) + (weights.head.map { [$0.byteRange] } ?? [])
+    let isUpper = weights.layers[0].byteRange == self.weights.layers[0].byteRange
+    return WeightStream(pack, stages: stages, residentCount: isUpper ? residency.residentLayerCount : 0)
+  }
+}

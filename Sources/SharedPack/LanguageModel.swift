@@ -24,11 +24,21 @@ public final class LanguageModel: Sendable {
   ///   - memoryLimit: bytes that the process may take; nil takes what the system and the process's control groups have
   ///     available now. Of a pack that does not fit, weights are read ahead for every pass and dropped behind it.
   /// - Throws: `Refusal`; `Formats/model-pack.md` and `Formats/tokenizer.md` list the names.
-  public init(opening path: String, threadCount: Int? = nil, memoryLimit: Int? = nil) throws(Refusal) {
+  public convenience init(
+    opening path: String, threadCount: Int? = nil, memoryLimit: Int? = nil
+  ) throws(Refusal) {
     let pack = try ModelPack(opening: path)
-    self.pack = pack
+    try self.init(
+      LlamaModel(pack, memoryLimit: memoryLimit ?? AvailableMemory.byteCount() ?? .max), threadCount: threadCount)
+  }
+
+  /// A model whose pack is open.
+  /// - Throws: `Refusal`, as for opening.
+  public init(_ runtime: LlamaModel, threadCount: Int? = nil) throws(Refusal) {
+    pack = runtime.pack
+    self.runtime = runtime
     self.threadCount = max(1, threadCount ?? SystemResources.processorCount)
-    runtime = LlamaModel(pack, memoryLimit: memoryLimit ?? AvailableMemory.byteCount() ?? .max)
+    let path = pack.path
     if let bytes = pack.tokenizer {
       do throws(TokenizerError) {
         tokenizer = try Tokenizer(serialized: bytes)
@@ -53,7 +63,7 @@ public final class LanguageModel: Sendable {
   public var configuration: LlamaConfiguration { pack.configuration }
 
   /// Whether contexts are injected without weights that were trained for it.
-  public var injectionIsUntrained: Bool { pack.sharedLLM?.injection == .mergedSoftmax }
+  public var injectionIsUntrained: Bool { runtime.sharedLLM?.injection == .mergedSoftmax }
 
   /// The tokenizer.
   /// - Throws: `Refusal` `no-tokenizer`.
