@@ -35,10 +35,19 @@ internal import PackedTiles
       precondition(x.columns == matrix.columns && output.columns == matrix.rows, "shapes do not agree")
       precondition(tokens <= x.rows && tokens <= output.rows)
     }
-    if let groupSize = products.first?.matrix.groupSize {
-      precondition(products.allSatisfy { $0.matrix.groupSize == groupSize }, "a pack has one group size")
-      quantize(x, tokens: tokens, groupSize: groupSize)
+    // Matrices of one group size share the quantized activations. A layer's have one, unless a pack is odd.
+    var rest = products[...]
+    while let groupSize = rest.first.map({ $0.matrix.tiles?.groupSize }) {
+      let alike = rest.prefix { $0.matrix.tiles?.groupSize == groupSize }
+      if let groupSize { quantize(x, tokens: tokens, groupSize: groupSize) }
+      multiply(x, tokens: tokens, by: alike, adding)
+      rest = rest.dropFirst(alike.count)
     }
+  }
+
+  private func multiply(
+    _ x: FloatBuffer, tokens: Int, by products: ArraySlice<(matrix: WeightMatrix, output: FloatBuffer)>, _ adding: Bool
+  ) {
     // The row blocks of all matrices are one piece of work: threads meet once, however many matrices there are.
     let blockRows = PackedTileLayout.tileRows
     let blocks = products.map { ($0.matrix.rows + blockRows - 1) / blockRows }
@@ -61,10 +70,11 @@ internal import PackedTiles
   private func multiply(
     _ x: FloatBuffer, tokens: Int, by matrix: WeightMatrix, blocks: Range<Int>, _ output: FloatBuffer, _ adding: Bool
   ) {
-    if let groupSize = matrix.groupSize {
-      unsafe kernels.pointee.product_int8(
-        matrix.base.assumingMemoryBound(to: UInt8.self), matrix.rowBlockByteCount, blocks.lowerBound,
-        blocks.upperBound, matrix.rows, matrix.columns, groupSize, quantized.activations, tokens, output.base,
+    if let tiles = matrix.tiles {
+      let product = unsafe tiles.element == .int8 ? kernels.pointee.product_int8 : kernels.pointee.product_int4
+      unsafe product!(
+        matrix.base.assumingMemoryBound(to: UInt8.self), tiles.rowBlockByteCount, blocks.lowerBound,
+        blocks.upperBound, matrix.rows, matrix.columns, tiles.groupSize, quantized.activations, tokens, output.base,
         output.columns, adding)
     } else {
       let rows = PackedTileLayout.tileRows
@@ -120,11 +130,10 @@ internal import PackedTiles
     for (t, token) in tokens.enumerated() {
       let row = Int(token)
       precondition(row >= 0 && row < embedding.rows, "token \(token) is not in the vocabulary")
-      if let groupSize = embedding.groupSize {
-        let block = unsafe embedding.base + row / PackedTileLayout.tileRows * embedding.rowBlockByteCount
-        unsafe kernels.pointee.dequantize_row(
-          block.assumingMemoryBound(to: UInt8.self), row % PackedTileLayout.tileRows, embedding.columns, groupSize,
-          output.row(t))
+      if let tiles = embedding.tiles {
+        unsafe PackedTiles.dequantize(
+          row: row, of: UnsafeRawBufferPointer(start: embedding.base, count: tiles.byteCount), layout: tiles,
+          into: UnsafeMutableBufferPointer(start: output.row(t), count: output.columns))
       } else {
         let element = embedding.floatElement
         unsafe kernels.pointee.widen(
