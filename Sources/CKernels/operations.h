@@ -10,8 +10,8 @@
 #include "operations_vectors.h"
 #include "operations_quantization.h"
 #include "operations_products.h"
-#include "operations_attention.h"
 #include "operations_layer.h"
+#include "operations_attention.h"
 #include "operations_limits.h"
 
 const sp_kernels_table SP_SET = {
@@ -24,10 +24,9 @@ const sp_kernels_table SP_SET = {
     .quantize_activations = quantize_activations,
     .product_int8 = product_int8,
     .product_float = product_float,
-    .scores_float = scores_float,
-    .weighted_sum_float = weighted_sum_float,
-    .maximum = maximum,
-    .exponentiate = exponentiate,
+    .attend_packed = attend_packed,
+    .attend_floats = attend_floats,
+    .merge_attention = merge_attention,
     .rms_norm = rms_norm,
     .swiglu = swiglu,
     .add = add,

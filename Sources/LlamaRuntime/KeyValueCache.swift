@@ -60,10 +60,11 @@ internal import PackedTiles
   /// Counts the new tokens, after every layer has written theirs.
   func advance(_ tokens: Int) { count += tokens }
 
-  /// The spans that some of the queries see.
-  fileprivate func spans(layer: Int, tokens: Range<Int>) -> [RowSpan] {
+  /// The rows that some of the queries see, whose layer's latest `written` rows are not counted yet.
+  fileprivate func spans(layer: Int, tokens: Range<Int>, written: Int) -> TextSpans {
     let positions = count + tokens.lowerBound..<count + tokens.upperBound
-    return floats?.spans(layer: layer, positions) ?? packed?.spans(layer: layer, positions, written: count) ?? []
+    if let packed { return packed.spans(layer: layer, positions, written: count..<count + written) }
+    return TextSpans(earlier: nil, latest: floats?.span(layer: layer, positions))
   }
 
   /// Turns every key on by its position times the difference of two tables' frequencies: what the dynamic scaling asks
@@ -77,10 +78,10 @@ internal import PackedTiles
   }
 
   /// Writes some numbers into the next rows of all layers.
-  func fill(rows: Int) {
+  func fill(rows: Int, _ compute: Compute) {
     precondition(count + rows <= capacity, "the cache was made for fewer tokens")
     floats?.fill()
-    packed?.fill()
+    packed?.fill(compute)
   }
 }
 
@@ -93,11 +94,19 @@ struct RunningTextRows {
   /// The place of the first query's own row.
   var firstPosition: Int { cache.count }
 
-  /// Rows that the last query sees.
-  var rowCount: Int { cache.count + tokens }
+  /// Parts of the rows that the last query sees.
+  var partCount: Int { (cache.count + tokens + Attention.partRows - 1) / Attention.partRows }
 
   /// The rows that a set of queries sees, which must not straddle a multiple of 64.
-  func spans(for tokens: Range<Int>) -> [RowSpan] { cache.spans(layer: layer, tokens: tokens) }
+  func spans(for tokens: Range<Int>) -> TextSpans {
+    cache.spans(layer: layer, tokens: tokens, written: self.tokens)
+  }
+}
+
+/// Rows of running text in two forms, one after the other.
+struct TextSpans {
+  let earlier: RowSpan?
+  let latest: RowSpan?
 }
 
 /// Rows in floats: (layer, kv head, capacity, head dim), keys and values apart.
@@ -155,15 +164,13 @@ struct RunningTextRows {
     }
   }
 
-  func spans(layer: Int, _ positions: Range<Int>) -> [RowSpan] {
+  func span(layer: Int, _ positions: Range<Int>) -> RowSpan {
     let offset = byteOffset(layer: layer, head: 0, row: 0)
     let stride = capacity * headDim * element.byteCount
-    return [
-      unsafe RowSpan(
-        keys: UnsafeRawPointer(keys + offset), values: UnsafeRawPointer(values + offset), keyHeadByteStride: stride,
-        valueHeadByteStride: stride, rows: positions.upperBound, form: .floats(element), queryAngle: 0,
-        causalRows: positions.lowerBound + 1)
-    ]
+    return unsafe RowSpan(
+      keys: UnsafeRawPointer(keys + offset), values: UnsafeRawPointer(values + offset), keyHeadByteStride: stride,
+      valueHeadByteStride: stride, rows: positions.upperBound, form: .floats(element), queryAngle: 0,
+      causalRows: positions.lowerBound + 1)
   }
 
   /// - Parameter angles: cosines and sines: (2, head dim / 2).

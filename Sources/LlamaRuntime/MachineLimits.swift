@@ -14,7 +14,7 @@ public struct MachineLimits: Sendable {
     while true {
       let operations = Atomic<UInt64>(0)
       let start = ContinuousClock.now
-      crew.run(count: threadCount) { _, _ in
+      crew.run(count: threadCount, with: iterations) { iterations, _, _ in
         let done = unsafe sp_kernels().pointee.peak_int8(iterations)
         operations.add(done, ordering: .relaxed)
       }
@@ -31,13 +31,13 @@ public struct MachineLimits: Sendable {
     let crew = ThreadCrew(threadCount: threadCount)
     let columns = 1 << 16
     let region = FloatBuffer(rows: byteCount / 4 / columns, columns: columns)
-    crew.run(count: region.rows) { _, rows in
+    crew.run(count: region.rows, with: region) { region, _, rows in
       for row in rows { unsafe region.row(row).update(repeating: Float(row), count: columns) }
     }
     var best = 0.0
     for _ in 0..<5 {
       let start = ContinuousClock.now
-      crew.run(count: region.rows) { _, rows in
+      crew.run(count: region.rows, with: region) { region, _, rows in
         _ = unsafe sp_kernels().pointee.read_memory(region.row(rows.lowerBound), rows.count * columns * 4)
       }
       best = max(best, Double(region.rows * columns * 4) / (ContinuousClock.now - start).seconds)

@@ -64,8 +64,6 @@ struct RotaryTable: Sendable {
   }
 
   /// Cosines, then sines, of one position: (2, headDim / 2).
-  func angles(_ position: Int) -> [Float] { Self.angles(frequencies, position: position) }
-
   static func angles(_ frequencies: [Double], position: Int) -> [Float] {
     let angles = frequencies.map { $0 * Double(position) }
     return angles.map { Float(cos($0)) } + angles.map { Float(sin($0)) }
@@ -91,9 +89,14 @@ struct RotaryTable: Sendable {
   func prepare(count: Int) {
     let known = angles.count / max(table.headDim, 1)
     guard count > known else { return }
-    angles.reserveCapacity(count * table.headDim)
-    for position in known..<count { angles += table.angles(position) }
+    for position in known..<count {
+      for frequency in table.frequencies { angles.append(Float(cos(frequency * Double(position)))) }
+      for frequency in table.frequencies { angles.append(Float(sin(frequency * Double(position)))) }
+    }
   }
+
+  /// Asks for the memory of positions below `count` at once.
+  func reserve(count: Int) { angles.reserveCapacity(count * table.headDim) }
 
   /// Calls `body` with the cosines and the sines of a position: (headDim / 2) each.
   func with(_ position: Int, _ body: (UnsafePointer<Float>, UnsafePointer<Float>) -> Void) {

@@ -1,0 +1,144 @@
+import CKernels
+
+/// Attention of some queries, not yet divided by the sums of the weights.
+struct AttentionResult: Equatable {
+  let headDim: Int
+  var maxima: [Float]
+  var sums: [Float]
+  var outputs: [Float]
+
+  /// To no rows.
+  init(queries: Int, headDim: Int) {
+    self.headDim = headDim
+    maxima = [Float](repeating: -.infinity, count: queries)
+    sums = [Float](repeating: 0, count: queries)
+    outputs = [Float](repeating: 0, count: queries * headDim)
+  }
+
+  var divided: [Float] { outputs.enumerated().map { $1 / sums[$0 / headDim] } }
+
+  func query(_ query: Int) -> AttentionResult {
+    var result = AttentionResult(queries: 1, headDim: headDim)
+    result.maxima = [maxima[query]]
+    result.sums = [sums[query]]
+    result.outputs = Array(outputs[query * headDim..<(query + 1) * headDim])
+    return result
+  }
+
+  @unsafe mutating func update(_ body: (sp_attention) -> Void) {
+    unsafe maxima.withUnsafeMutableBufferPointer { maxima in
+      unsafe sums.withUnsafeMutableBufferPointer { sums in
+        unsafe outputs.withUnsafeMutableBufferPointer { outputs in
+          unsafe body(
+            sp_attention(maxima: maxima.baseAddress, sums: sums.baseAddress, outputs: outputs.baseAddress))
+        }
+      }
+    }
+  }
+
+  mutating func merge(_ more: AttentionResult, _ kernels: Kernels) {
+    var more = more
+    let (count, headDim) = (maxima.count, headDim)
+    unsafe update { so_far in
+      unsafe more.update { more in unsafe kernels.pointee.merge_attention(more, count, headDim, so_far) }
+    }
+  }
+}
+
+/// Random queries and rows of one head.
+struct AttentionRows {
+  let shape: AttentionKernelTests.Shape
+  let queries: [Float]
+  let keys: [Float]
+  let values: [Float]
+
+  init(_ shape: AttentionKernelTests.Shape) {
+    self.shape = shape
+    var random = Random(seed: UInt64(shape.rows))
+    // Scores of a few units.
+    let factor = 6 / Float(shape.headDim).squareRoot()
+    queries = random.floats(shape.queries * shape.headDim).map { $0 * factor }
+    keys = random.floats(shape.rows * shape.headDim)
+    values = random.floats(shape.rows * shape.headDim)
+  }
+
+  func exact(firstQueryRows: Int) -> [Float] {
+    let headDim = shape.headDim
+    var result: [Float] = []
+    for query in 0..<shape.queries {
+      let rows = min(firstQueryRows + query, shape.rows)
+      let scores = (0..<rows).map { row in
+        (0..<headDim).reduce(0) { $0 + Double(queries[query * headDim + $1]) * Double(keys[row * headDim + $1]) }
+      }
+      let largest = scores.max() ?? 0
+      let weights = scores.map { reference(exp: $0 - largest) }
+      let sum = weights.reduce(0, +)
+      for d in 0..<headDim {
+        result.append(Float((0..<rows).reduce(0) { $0 + weights[$1] * Double(values[$1 * headDim + d]) } / sum))
+      }
+    }
+    return result
+  }
+
+  /// - Parameter rows: the rows that there are.
+  func attendFloats(
+    _ kernels: Kernels, firstQueryRows: Int, rows: Range<Int>? = nil, queries range: Range<Int>? = nil
+  ) -> AttentionResult {
+    let rows = rows ?? 0..<shape.rows
+    let range = range ?? 0..<shape.queries
+    var result = AttentionResult(queries: range.count, headDim: shape.headDim)
+    let queries = Array(queries[range.lowerBound * shape.headDim..<range.upperBound * shape.headDim])
+    unsafe result.update { so_far in
+      unsafe keys.withUnsafeBufferPointer { keys in
+        unsafe values.withUnsafeBufferPointer { values in
+          let offset = rows.lowerBound * shape.headDim
+          let floats = unsafe sp_float_rows(
+            keys: keys.baseAddress! + offset, values: values.baseAddress! + offset, element: SP_FLOAT32,
+            rows: rows.count, first_query_rows: firstQueryRows, queries_per_row: 1)
+          unsafe kernels.pointee.attend_floats(floats, queries, range.count, shape.headDim, so_far)
+        }
+      }
+    }
+    return result
+  }
+
+  func attendPacked(_ kernels: Kernels, queries range: Range<Int>? = nil) -> AttentionResult {
+    let range = range ?? 0..<shape.queries
+    let headDim = shape.headDim
+    let padded = (headDim + 3) / 4 * 4
+    let keyRowBlock = padded * 16 + 64
+    let keyTiles = tiles(kernels, keys, rows: shape.rows, columns: headDim, groupSize: padded)
+    var transposed: [Float] = []
+    for d in 0..<headDim { for row in 0..<shape.rows { transposed.append(values[row * headDim + d]) } }
+    let valueTiles = tiles(kernels, transposed, rows: headDim, columns: shape.rows, groupSize: shape.blockRows)
+    var result = AttentionResult(queries: range.count, headDim: headDim)
+    var quantized = [Int8](repeating: 0, count: range.count * padded)
+    var scales = [Float](repeating: 0, count: range.count)
+    var offsets = [Int32](repeating: 0, count: range.count)
+    unsafe quantized.withUnsafeMutableBufferPointer { quantized in
+      unsafe scales.withUnsafeMutableBufferPointer { scales in
+        unsafe offsets.withUnsafeMutableBufferPointer { offsets in
+          let activations = unsafe sp_activations(
+            values: quantized.baseAddress, scales: scales.baseAddress, offsets: offsets.baseAddress, stride: padded)
+          unsafe kernels.pointee.quantize_activations(
+            Array(queries[range.lowerBound * headDim..<range.upperBound * headDim]), headDim, 0, range.count, headDim,
+            padded, activations)
+          unsafe result.update { so_far in
+            unsafe keyTiles.withUnsafeBufferPointer { keys in
+              unsafe valueTiles.withUnsafeBufferPointer { values in
+                let rows = unsafe sp_packed_rows(
+                  keys: keys.baseAddress, values: values.baseAddress, rows: shape.rows, block_rows: shape.blockRows,
+                  key_block_bytes: shape.blockRows / 16 * keyRowBlock, value_block_bytes: shape.blockRows * 16 + 64,
+                  value_channel_bytes: values.count / ((headDim + 15) / 16))
+                unsafe kernels.pointee.attend_packed(rows, activations, range.count, headDim, so_far)
+              }
+            }
+          }
+        }
+      }
+    }
+    return result
+  }
+}
+
+func largestDifference(_ x: [Float], _ y: [Float]) -> Float { zip(x, y).map { abs($0 - $1) }.max() ?? .infinity }

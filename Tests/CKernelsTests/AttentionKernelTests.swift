@@ -1,0 +1,85 @@
+import CKernels
+import Testing
+
+/// Attention, block by block, must be the softmax over all rows, and the same bits on every instruction set.
+@Suite struct AttentionKernelTests {
+  struct Shape: Sendable {
+    let queries, rows, headDim, blockRows: Int
+  }
+
+  static let shapes: [Shape] = [
+    Shape(queries: 1, rows: 64, headDim: 64, blockRows: 64),
+    Shape(queries: 1, rows: 1, headDim: 8, blockRows: 4),
+    Shape(queries: 8, rows: 200, headDim: 128, blockRows: 64),
+    Shape(queries: 3, rows: 37, headDim: 72, blockRows: 40),
+    Shape(queries: 13, rows: 300, headDim: 20, blockRows: 128),
+    Shape(queries: 70, rows: 65, headDim: 33, blockRows: 64),
+  ]
+
+  @Test(arguments: Kernels.available, shapes)
+  func packedRows(kernels: Kernels, shape: Shape) {
+    let rows = AttentionRows(shape)
+    let result = rows.attendPacked(kernels)
+    #expect(result == rows.attendPacked(Kernels.available[0]))
+    // Scores are off by the steps of keys and queries, weights and values by 1 / 127 of the largest.
+    #expect(largestDifference(result.divided, rows.exact(firstQueryRows: shape.rows)) < 0.05)
+  }
+
+  @Test(arguments: Kernels.available, shapes)
+  func floatRowsOfRunningText(kernels: Kernels, shape: Shape) {
+    let rows = AttentionRows(shape)
+    let first = max(1, shape.rows - shape.queries / 2)
+    let result = rows.attendFloats(kernels, firstQueryRows: first)
+    #expect(result == rows.attendFloats(Kernels.available[0], firstQueryRows: first))
+    #expect(largestDifference(result.divided, rows.exact(firstQueryRows: first)) < 1e-5)
+  }
+
+  @Test(arguments: Kernels.available, shapes)
+  func queriesTogetherEqualQueriesAlone(kernels: Kernels, shape: Shape) {
+    let rows = AttentionRows(shape)
+    let packed = rows.attendPacked(kernels)
+    let floats = rows.attendFloats(kernels, firstQueryRows: shape.rows)
+    for query in 0..<shape.queries {
+      #expect(rows.attendPacked(kernels, queries: query..<query + 1) == packed.query(query))
+      #expect(rows.attendFloats(kernels, firstQueryRows: shape.rows, queries: query..<query + 1) == floats.query(query))
+    }
+  }
+
+  @Test(arguments: Kernels.available)
+  func partsMergeToTheWhole(kernels: Kernels) {
+    let shape = Shape(queries: 5, rows: 192, headDim: 40, blockRows: 64)
+    let rows = AttentionRows(shape)
+    var merged = AttentionResult(queries: 5, headDim: 40)
+    let nothing = merged
+    for start in [0, 64, 128] {
+      merged.merge(rows.attendFloats(kernels, firstQueryRows: 64, rows: start..<start + 64), kernels)
+    }
+    #expect(largestDifference(merged.divided, rows.exact(firstQueryRows: 192)) < 1e-5)
+    // What has seen no rows changes nothing: prompts that are read at once have such parts, single tokens have not.
+    var unchanged = merged
+    unchanged.merge(nothing, kernels)
+    #expect(unchanged == merged)
+  }
+
+  @Test(arguments: Kernels.available)
+  func exponentialIsAccurate(kernels: Kernels) {
+    var worst: Double = 0
+    for x in stride(from: Float(-80), through: 0, by: 0.0137) {
+      // The first row has the score 0 and counts nothing, the second one has the score x and counts once.
+      var result = AttentionResult(queries: 1, headDim: 1)
+      unsafe result.update { so_far in
+        unsafe [0, x].withUnsafeBufferPointer { keys in
+          unsafe [0, 1].withUnsafeBufferPointer { (values: UnsafeBufferPointer<Float>) in
+            let rows = unsafe sp_float_rows(
+              keys: keys.baseAddress, values: values.baseAddress, element: SP_FLOAT32, rows: 2, first_query_rows: 2,
+              queries_per_row: 1)
+            unsafe kernels.pointee.attend_floats(rows, [1], 1, 1, so_far)
+          }
+        }
+      }
+      let exact = reference(exp: Double(x))
+      worst = max(worst, abs(Double(result.outputs[0]) - exact) / exact)
+    }
+    #expect(worst < 2e-7)
+  }
+}
