@@ -39,6 +39,7 @@ let package = Package(
       swiftSettings: strict),
     .target(name: "Tokenization", dependencies: ["CanonicalJSON"], swiftSettings: strict),
     .target(name: "ContextTrees", dependencies: ["PackedTiles"], swiftSettings: strict),
+    .target(name: "EvaluationTasks", dependencies: ["CanonicalJSON", "Tokenization"], swiftSettings: strict),
 
     // The formats and the engine.
     .target(name: "ModelPacks", dependencies: ["FileAccess", "CanonicalJSON", "PackedTiles"], swiftSettings: strict),
@@ -60,8 +61,8 @@ let package = Package(
     .target(
       name: "Evaluation",
       dependencies: [
-        "SharedPack", "Conversion", "CanonicalJSON", "ContextTrees", "FileAccess", "LlamaRuntime", "ModelPacks",
-        "PackedTiles", "TreeStore",
+        "SharedPack", "Conversion", "CanonicalJSON", "ContextTrees", "EvaluationTasks", "FileAccess", "LlamaRuntime",
+        "ModelPacks", "PackedTiles", "Tokenization", "TreeStore",
       ], swiftSettings: strict),
     .target(
       name: "Benchmarking",
@@ -71,8 +72,8 @@ let package = Package(
     .executableTarget(
       name: "SharedPackCommand",
       dependencies: [
-        "SharedPack", "Conversion", "Evaluation", "Benchmarking", "CanonicalJSON", "ContextTrees", "FileAccess",
-        "LlamaRuntime", "ModelPacks", "Tokenization", "TreeStore",
+        "SharedPack", "Conversion", "Evaluation", "EvaluationTasks", "Benchmarking", "CanonicalJSON", "ContextTrees",
+        "FileAccess", "LlamaRuntime", "ModelPacks", "Tokenization", "TreeStore",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
@@ -97,9 +98,13 @@ let package = Package(
       name: "TreeStoreTests", dependencies: ["TreeStore", "FileAccess", "CanonicalJSON", "ContextTrees"],
       swiftSettings: strict),
     .testTarget(
+      name: "EvaluationTasksTests", dependencies: ["EvaluationTasks", "CanonicalJSON", "Tokenization"],
+      resources: [.copy("Fixtures")], swiftSettings: strict),
+    .testTarget(
       name: "EvaluationTests",
       dependencies: [
-        "Evaluation", "SharedPack", "Conversion", "CanonicalJSON", "FileAccess", "LlamaRuntime", "ModelPacks",
+        "Evaluation", "SharedPack", "Conversion", "CanonicalJSON", "ContextTrees", "EvaluationTasks", "FileAccess",
+        "LlamaRuntime", "ModelPacks", "TinyCheckpoint",
       ], resources: [.copy("Fixtures")], swiftSettings: strict),
     .testTarget(
       name: "SharedPackTests",

@@ -30,12 +30,27 @@ INLINE void raise_maxima(float *maxima, const float *largest, size_t queries, fl
   }
 }
 
-// weights[i] = 127 · exp(scores[i] - largest), to the nearest integer but for 0.013; returns their sum.
-INLINE int32_t quantized_weights(const float *scores, size_t rows, float largest, int8_t *weights) {
+// The rows that a query sees of those that start at `row`.
+typedef struct row_range {
+  size_t first, last;
+} row_range;
+
+INLINE row_range seen_rows(sp_visible_rows visible, size_t query, size_t row, size_t rows) {
+  ptrdiff_t moved = (visible.queries_per_row ? (ptrdiff_t)(query / visible.queries_per_row) : 0) - (ptrdiff_t)row;
+  ptrdiff_t first = visible.first + moved, last = visible.last + moved;
+  if (last > (ptrdiff_t)rows) last = (ptrdiff_t)rows;
+  if (first < 0) first = 0;
+  return last > first ? (row_range){(size_t)first, (size_t)last} : (row_range){0, 0};
+}
+
+// weights[i] = 127 · exp(scores[i] - largest), to the nearest integer but for 0.013, and 0 for rows that are not seen;
+// returns their sum.
+INLINE int32_t quantized_weights(const float *scores, size_t rows, row_range seen, float largest, int8_t *weights) {
   i32x16 sum = splat_integer(0);
   for (size_t i = 0; i < rows; i += LANES) {
     i32x16 q = weight16(load_some(scores + i, rows - i) - splat(largest));
-    if (rows - i < LANES) q &= first_lanes(rows - i);
+    if (seen.first > i) q &= ~first_lanes(seen.first - i);
+    if (seen.last < i + LANES) q &= first_lanes(seen.last > i ? seen.last - i : 0);
     sum += q;
     i8x16 bytes = __builtin_convertvector(q, i8x16);
     memcpy(weights + i, &bytes, LANES);
@@ -45,19 +60,23 @@ INLINE int32_t quantized_weights(const float *scores, size_t rows, float largest
 
 // One block: scores are products of quantized queries and keys, the weighted sum is the same product again, of quantized
 // weights and values. The sum that corrects the values' offset is the softmax's denominator.
-static void attend_block(const uint8_t *keys, const uint8_t *values, size_t rows, sp_packed_rows all,
-                         sp_activations queries, size_t count, size_t head_dim, sp_attention so_far) {
+static void attend_block(const uint8_t *keys, const uint8_t *values, size_t row, size_t rows, sp_packed_rows all,
+                         size_t first_query, sp_activations queries, size_t count, size_t head_dim, sp_attention so_far) {
   float scores[BLOCK_QUERIES][BLOCK_ROWS];
   int8_t weights[BLOCK_QUERIES][BLOCK_ROWS];
   float largest[BLOCK_QUERIES], before[BLOCK_QUERIES], now[BLOCK_QUERIES];
   int32_t offsets[BLOCK_QUERIES];
+  row_range seen[BLOCK_QUERIES];
   size_t key_columns = (head_dim + 3) / 4 * 4;
   product_int8(keys, key_columns * LANES + LANES * sizeof(float), 0, (rows + 15) / 16, rows, head_dim, key_columns,
                queries, count, scores[0], BLOCK_ROWS, false);
-  for (size_t q = 0; q < count; q++) largest[q] = maximum(scores[q], rows);
+  for (size_t q = 0; q < count; q++) {
+    seen[q] = seen_rows(all.visible, first_query + q, row, rows);
+    largest[q] = maximum(scores[q] + seen[q].first, seen[q].last - seen[q].first);
+  }
   raise_maxima(so_far.maxima, largest, count, before, now);
   for (size_t q = 0; q < count; q++) {
-    int32_t sum = quantized_weights(scores[q], rows, largest[q], weights[q]);
+    int32_t sum = quantized_weights(scores[q], rows, seen[q], largest[q], weights[q]);
     offsets[q] = -128 * sum;
     now[q] *= 1.0f / 127;
     so_far.sums[q] = so_far.sums[q] * before[q] + (float)sum * now[q];
@@ -78,7 +97,7 @@ static void attend_packed(sp_packed_rows all, sp_activations queries, size_t cou
     const uint8_t *keys = all.keys, *values = all.values;
     for (size_t row = 0; row < all.rows; row += all.block_rows) {
       size_t rows = all.rows - row < all.block_rows ? all.rows - row : all.block_rows;
-      attend_block(keys, values, rows, all, q, some, head_dim, a);
+      attend_block(keys, values, row, rows, all, first, q, some, head_dim, a);
       keys += all.key_block_bytes;
       values += all.value_block_bytes;
     }
@@ -139,15 +158,16 @@ INLINE void attend_floats_of(sp_element element, sp_float_rows all, const float 
   float scores[FLOAT_BLOCK_ROWS];
   for (size_t row = 0; row < all.rows; row += FLOAT_BLOCK_ROWS)
     for (size_t q = 0; q < count; q++) {
-      size_t seen = all.first_query_rows + q / all.queries_per_row;
-      if (seen > all.rows) seen = all.rows;
-      if (seen <= row) continue;
-      size_t rows = seen - row < FLOAT_BLOCK_ROWS ? seen - row : FLOAT_BLOCK_ROWS;
-      scores_of(element, all.keys, row, rows, head_dim, queries + q * head_dim, scores);
+      size_t rows = all.rows - row < FLOAT_BLOCK_ROWS ? all.rows - row : FLOAT_BLOCK_ROWS;
+      row_range seen = seen_rows(all.visible, q, row, rows);
+      size_t first = row + seen.first;
+      rows = seen.last - seen.first;
+      if (rows == 0) continue;
+      scores_of(element, all.keys, first, rows, head_dim, queries + q * head_dim, scores);
       float largest = maximum(scores, rows), before, now;
       raise_maxima(so_far.maxima + q, &largest, 1, &before, &now);
       so_far.sums[q] = so_far.sums[q] * before + exponentiate(scores, rows, so_far.maxima[q]);
-      weighted_sum_of(element, all.values, row, rows, head_dim, scores, before, so_far.outputs + q * head_dim);
+      weighted_sum_of(element, all.values, first, rows, head_dim, scores, before, so_far.outputs + q * head_dim);
     }
 }
 

@@ -49,6 +49,33 @@ public enum Compression: UInt8, Sendable, CaseIterable {
     return decompress(bytes, into: &output) ? result : nil
   }
 
+  /// Decompresses a whole `.zst` file, of one frame or several, whose length nobody has stated.
+  /// - Returns: nil when it is no such file, or longer than `limit` bytes.
+  public static func decompressZstdFile(_ bytes: RawSpan, limit: Int) -> [UInt8]? {
+    guard let stream = unsafe ZSTD_createDStream() else { return nil }
+    defer { unsafe _ = ZSTD_freeDStream(stream) }
+    var result: [UInt8] = []
+    var piece = [UInt8](repeating: 0, count: ZSTD_DStreamOutSize())
+    let isWhole = unsafe bytes.withUnsafeBytes { input in
+      var source = unsafe ZSTD_inBuffer(src: input.baseAddress, size: input.count, pos: 0)
+      var rest = 1
+      repeat {
+        let (status, count) = unsafe piece.withUnsafeMutableBytes { output in
+          var target = unsafe ZSTD_outBuffer(dst: output.baseAddress, size: output.count, pos: 0)
+          let status = unsafe ZSTD_decompressStream(stream, &target, &source)
+          return unsafe (status, target.pos)
+        }
+        guard ZSTD_isError(status) == 0, count <= limit - result.count else { return false }
+        result += piece[..<count]
+        // No output although some is owed: the frame is cut off.
+        if count < piece.count, unsafe source.pos == source.size, status > 0 { return false }
+        rest = status
+      } while unsafe source.pos < source.size || rest > 0
+      return true
+    }
+    return isWhole ? result : nil
+  }
+
   /// Decompresses one block into memory of its length: a frame's own claim is never believed.
   /// - Returns: false when the block is not a frame of that length; the memory's content is then of no use.
   public func decompress(_ bytes: RawSpan, into output: inout MutableRawSpan) -> Bool {

@@ -43,11 +43,41 @@ internal import PackedTiles
     let together: Int
     let shift: Int
     let sets: Int
-    let partCount: Int
+    /// The first token behind a border that no set straddles.
+    let border: Int?
+    let textParts: (sinks: Bool, numbers: Range<Int>)
 
-    /// The tokens of an item of work: a set, for one key-value head.
+    init(
+      _ queries: FloatBuffer, tokens: Int, to injected: InjectedRows, _ runningText: RunningTextRows?,
+      _ rotary: RotaryCache, into output: FloatBuffer, together: Int
+    ) {
+      self.queries = queries
+      self.tokens = tokens
+      self.injected = injected
+      self.runningText = runningText
+      self.rotary = rotary
+      self.output = output
+      self.together = together
+      shift = (runningText?.firstPosition ?? 0) % together
+      border = runningText?.border
+      sets = (shift + tokens + together - 1) / together + (border == nil ? 0 : 1)
+      textParts = runningText?.parts ?? (false, 0..<0)
+    }
+
+    var partCount: Int { injected.parts.count + (textParts.sinks ? 1 : 0) + textParts.numbers.count }
+
+    /// The tokens of an item of work: a set, for one key-value head. The set with the border is two, of which one may
+    /// be empty.
     func tokens(item: Int) -> Range<Int> {
-      let start = item % sets * together - shift
+      let set = item % sets
+      guard let border else { return tokens(set: set) }
+      let first = (border + shift) / together
+      return set <= first
+        ? tokens(set: set).clamped(to: 0..<border) : tokens(set: set - 1).clamped(to: border..<tokens)
+    }
+
+    private func tokens(set: Int) -> Range<Int> {
+      let start = set * together - shift
       return max(start, 0)..<min(start + together, tokens)
     }
   }
@@ -55,7 +85,7 @@ internal import PackedTiles
   /// output[t, h] = Σ softmax(query[t, h] · keys · factor / √headDim) · values.
   ///
   /// - Parameters:
-  ///   - queries: (tokens, heads · head dim), turned as the spans with angle 0 want them.
+  ///   - queries: (tokens, heads · head dim), not turned.
   ///   - injected: rows that every query sees.
   ///   - runningText: rows of the text that the queries are the last tokens of; nil for cross-attention.
   ///   - rotary: for spans with an angle; prepared for it.
@@ -67,11 +97,7 @@ internal import PackedTiles
     let group = headCount / kvHeadCount
     var together = 1
     while 2 * together * group <= Self.queriesTogether { together *= 2 }
-    let shift = (runningText?.firstPosition ?? 0) % together
-    let task = Task(
-      queries: queries, tokens: tokens, injected: injected, runningText: runningText, rotary: rotary, output: output,
-      together: together, shift: shift, sets: (shift + tokens + together - 1) / together,
-      partCount: injected.parts.count + (runningText?.partCount ?? 0))
+    let task = Task(queries, tokens: tokens, to: injected, runningText, rotary, into: output, together: together)
     let items = task.sets * kvHeadCount
     for desk in desks { desk.prepare(queries: together * group) }
     if task.partCount == 1 || items >= 4 * compute.crew.threadCount {
@@ -93,8 +119,8 @@ internal import PackedTiles
         }
       }
       for item in 0..<items {
-        let whole = unsafe parts.sums(item * task.partCount)
-        for part in 1..<task.partCount { unsafe merge(parts.sums(item * task.partCount + part), item, task, whole) }
+        let whole = unsafe desks[0].sums.start(0)
+        for part in 0..<task.partCount { unsafe merge(parts.sums(item * task.partCount + part), item, task, whole) }
         unsafe finish(item, of: task, whole)
       }
     }
@@ -104,8 +130,7 @@ internal import PackedTiles
   private func attend(_ item: Int, of task: Task, desk: Desk) {
     desk.begin(item)
     let whole = unsafe desk.sums.start(0)
-    unsafe attend(item, part: 0, of: task, desk: desk, into: whole)
-    for part in 1..<max(task.partCount, 1) {
+    for part in 0..<task.partCount {
       let more = unsafe desk.sums.start(1)
       unsafe attend(item, part: part, of: task, desk: desk, into: more)
       unsafe merge(more, item, task, whole)
@@ -117,23 +142,26 @@ internal import PackedTiles
     if part < task.injected.parts.count {
       for index in task.injected.parts[part] {
         let span = task.injected.spans[index]
-        unsafe attend(item, of: task, to: span, 0..<span.rows, desk: desk, into: sums)
+        unsafe self.attend(item, of: task, to: span, span.rows, desk: desk, into: sums)
       }
-    } else if let text = task.runningText {
-      let first = (part - task.injected.parts.count) * Self.partRows
-      let spans = text.spans(for: task.tokens(item: item))
-      var start = 0
-      func attend(to span: RowSpan?) {
-        guard let span else { return }
-        let rows = (first..<first + Self.partRows).clamped(to: start..<start + span.rows)
-        if !rows.isEmpty {
-          unsafe self.attend(
-            item, of: task, to: span, rows.lowerBound - start..<rows.upperBound - start, desk: desk, into: sums)
-        }
-        start += span.rows
-      }
-      attend(to: spans.earlier)
-      attend(to: spans.latest)
+      return
+    }
+    let tokens = task.tokens(item: item)
+    guard let text = task.runningText, !tokens.isEmpty else { return }
+    let spans = text.spans(for: tokens)
+    func attend(to span: RowSpan?, places: Range<Int>) {
+      guard let span else { return }
+      let rows = (places.lowerBound - span.firstPlace..<places.upperBound - span.firstPlace).clamped(to: span.rows)
+      if !rows.isEmpty { unsafe self.attend(item, of: task, to: span, rows, desk: desk, into: sums) }
+    }
+    let number = part - task.injected.parts.count - (task.textParts.sinks ? 1 : 0)
+    if number < 0 {
+      attend(to: spans.packedSinks, places: 0..<Int.max)
+      attend(to: spans.sinks, places: 0..<Int.max)
+    } else {
+      let first = (task.textParts.numbers.lowerBound + number) * Self.partRows
+      attend(to: spans.packed, places: first..<first + Self.partRows)
+      attend(to: spans.latest, places: first..<first + Self.partRows)
     }
   }
 
@@ -149,10 +177,17 @@ internal import PackedTiles
       // Query i is head i % group of token i / group.
       for i in 0..<count {
         let query = unsafe desk.queries.row(i)
-        let source = unsafe task.queries.row(tokens.lowerBound + i / group) + (head * group + i % group) * headDim
+        let token = tokens.lowerBound + i / group
+        let source = unsafe task.queries.row(token) + (head * group + i % group) * headDim
         unsafe query.update(from: source, count: headDim)
-        if span.queryAngle != 0 {
-          unsafe task.rotary.with(span.queryAngle) { unsafe kernels.rotate(query, 1, headDim, $0, $1) }
+        let position =
+          switch span.queryAngle {
+          case .position: task.runningText?.position(token: token) ?? 0
+          case .slot: task.runningText?.slot(token: token) ?? 0
+          case .fixed(let position): position
+          }
+        if position != 0 {
+          unsafe task.rotary.with(position) { unsafe kernels.rotate(query, 1, headDim, $0, $1) }
         }
         unsafe kernels.scale(query, task.rotary.table.scoreFactor / Float(headDim).squareRoot(), headDim)
       }
@@ -163,8 +198,16 @@ internal import PackedTiles
         span.floats(head: head, rows, element, headDim: headDim, queriesPerRow: group), desk.queries.base, count,
         headDim, sums)
     case .tiles(let tiles):
-      unsafe kernels.attend_packed(
-        span.packed(head: head, rows, tiles), desk.quantizedQueries(count, kernels), count, headDim, sums)
+      let quantized = unsafe desk.quantizedQueries(count, kernels)
+      // A part of the text may lie in two parts of the memory, when rows before it have gone.
+      var first = rows.lowerBound
+      while first < rows.upperBound {
+        let last = tiles.partByteStride == 0 ? rows.upperBound : (first / Self.partRows + 1) * Self.partRows
+        unsafe kernels.attend_packed(
+          span.packed(head: head, first..<min(last, rows.upperBound), tiles, queriesPerRow: group), quantized, count,
+          headDim, sums)
+        first = last
+      }
     }
   }
 
@@ -230,7 +273,7 @@ private final class Desk {
   private var quantized = ActivationBuffer()
   private var isQuantized = false
   private var item: Int?
-  private var angle: Int?
+  private var angle: RowSpan.QueryAngle?
 
   init(headDim: Int) {
     self.headDim = headDim
@@ -251,7 +294,7 @@ private final class Desk {
   }
 
   /// Whether the queries have to be laid out anew, turned by an angle.
-  func turn(to angle: Int) -> Bool {
+  func turn(to angle: RowSpan.QueryAngle) -> Bool {
     guard self.angle != angle else { return false }
     self.angle = angle
     isQuantized = false

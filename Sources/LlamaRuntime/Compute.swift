@@ -144,7 +144,7 @@ internal import PackedTiles
 
   /// Rotates every head of x[t] by the angle of position `start + t`.
   func rotate(_ x: FloatBuffer, tokens: Int, from start: Int, _ rotary: RotaryCache) {
-    rotary.prepare(count: start + tokens)
+    rotary.prepare(start..<start + tokens)
     crew.run(
       count: tokens, minimum: Self.minimumShare(cost: 4 * x.columns), with: (self, x, start, rotary)
     ) { work, _, range in

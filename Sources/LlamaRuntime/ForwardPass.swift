@@ -64,7 +64,6 @@ final class ForwardPass {
     _ layer: LayerWeights, index: Int, tokens: Int, cache: KeyValueCache, merged: InjectedRows = .none
   ) {
     let position = cache.firstPosition + cache.count
-    compute.rotate(query, tokens: tokens, from: position, rotary)
     compute.rotate(key, tokens: tokens, from: position, rotary)
     cache.write(layer: index, tokens: tokens, rotatedKeys: key, values: value, compute)
     attention.attend(

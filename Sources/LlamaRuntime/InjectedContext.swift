@@ -53,7 +53,7 @@ public struct InjectedContext: Sendable {
   public var rowCount: Int { chunks.reduce(0) { $0 + $1.reduce(0) { $0 + $1.rows } } }
 
   /// The rows of a layer, with the angles that the position mode gives each chunk.
-  func rows(layer: Int, angle: (_ chunk: Int) -> Int) -> InjectedRows {
+  func rows(layer: Int, angle: (_ chunk: Int) -> RowSpan.QueryAngle) -> InjectedRows {
     InjectedRows(
       chunks.enumerated().flatMap { chunk, nodes in
         nodes.map { node in

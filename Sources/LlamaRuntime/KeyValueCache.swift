@@ -7,6 +7,10 @@ internal import PackedTiles
 /// of the block that is not full are floats. A query sees the full blocks before its own block in int8 and the rows of
 /// its own block in floats: which of them it sees how depends on its position alone, so that a prompt read at once and
 /// one read token by token give the same bits.
+///
+/// A streaming policy keeps the blocks of 64 rows with the sinks, which stay where they are, and those with the recent
+/// tokens, which move down behind them when memory is full. Keys keep the angles of their tokens' positions: a query at
+/// its own position is as far from a recent key as it should be, and one at its slot from a sink.
 @safe final class KeyValueCache {
   enum Form: Hashable {
     case floats(FloatElement)
@@ -14,9 +18,15 @@ internal import PackedTiles
   }
 
   let form: Form
+  /// Tokens that the cache is made for.
   let capacity: Int
-  /// Rows that are filled in every layer.
+  private let policy: CachePolicy
+  /// Rows that there is memory for.
+  private let rowCapacity: Int
+  /// Tokens that have been read, whose rows are filled in every layer.
   private(set) var count = 0
+  /// Tokens behind the sinks' blocks that have no rows any more: a multiple of 64.
+  private var droppedCount = 0
   /// The position of the first row.
   let firstPosition: Int
   private let floats: FloatRows?
@@ -24,21 +34,35 @@ internal import PackedTiles
 
   /// Reserves memory for the whole capacity; the system hands out its pages as tokens come.
   init(
-    layerCount: Int, kvHeadCount: Int, headDim: Int, capacity: Int, form: Form, blockSize: Int, firstPosition: Int = 0
+    layerCount: Int, kvHeadCount: Int, headDim: Int, capacity: Int, form: Form, blockSize: Int,
+    policy: CachePolicy = .full, firstPosition: Int = 0
   ) {
     self.form = form
     self.capacity = capacity
+    self.policy = policy
     self.firstPosition = firstPosition
+    switch policy {
+    case .full: rowCapacity = capacity
+    case .streaming(let sinks, let recent):
+      precondition(sinks >= 0 && recent > 0, "a token sees itself")
+      // The oldest recent row may be the last one of its block; some blocks of room, so that rows seldom move.
+      rowCapacity = min(
+        capacity, Self.wholeBlocks(sinks) + Self.wholeBlocks(recent + blockSize) + 5 * PackedRows.rowsTogether)
+    }
     switch form {
     case .floats(let element):
       floats = FloatRows(
-        layerCount: layerCount, kvHeadCount: kvHeadCount, headDim: headDim, capacity: capacity, element: element)
+        layerCount: layerCount, kvHeadCount: kvHeadCount, headDim: headDim, capacity: rowCapacity, element: element)
       packed = nil
     case .int8:
       floats = nil
       packed = PackedRows(
-        layerCount: layerCount, kvHeadCount: kvHeadCount, headDim: headDim, capacity: capacity, blockSize: blockSize)
+        layerCount: layerCount, kvHeadCount: kvHeadCount, headDim: headDim, capacity: rowCapacity, blockSize: blockSize)
     }
+  }
+
+  private static func wholeBlocks(_ rows: Int) -> Int {
+    (rows + PackedRows.rowsTogether - 1) / PackedRows.rowsTogether * PackedRows.rowsTogether
   }
 
   /// Bytes of the whole reservation.
@@ -47,10 +71,28 @@ internal import PackedTiles
   /// Writes the keys and values of `tokens` new tokens of a layer behind the rows so far.
   /// - Parameters: rotatedKeys, values: (tokens, kv heads · head dim).
   func write(layer: Int, tokens: Int, rotatedKeys: FloatBuffer, values: FloatBuffer, _ compute: Compute) {
-    precondition(count + tokens <= capacity, "the cache was made for fewer tokens")
-    floats?.write(layer: layer, from: count, tokens: tokens, keys: rotatedKeys, values: values, compute)
-    packed?.write(layer: layer, from: count, tokens: tokens, keys: rotatedKeys, values: values, compute)
+    precondition(rowCount + tokens <= rowCapacity, "the cache was made for fewer tokens")
+    floats?.write(layer: layer, from: rowCount, tokens: tokens, keys: rotatedKeys, values: values, compute)
+    packed?.write(layer: layer, from: rowCount, tokens: tokens, keys: rotatedKeys, values: values, compute)
   }
+
+  /// Rows in memory.
+  private var rowCount: Int { count - droppedCount }
+
+  /// Lets go of rows that no later token sees, before the rows of a block are written.
+  func makeRoom(for tokens: Int) {
+    guard case .streaming(let sinks, let recent) = policy, rowCount + tokens > rowCapacity else { return }
+    let kept = Self.wholeBlocks(sinks)
+    let together = PackedRows.rowsTogether
+    let first = max(count + 1 - recent, kept) / together * together
+    let rows = first - droppedCount..<rowCount
+    floats?.move(rows: rows, to: kept)
+    packed?.move(blocks: rows.lowerBound / together..<rows.upperBound / together, to: kept / together)
+    droppedCount = first - kept
+  }
+
+  /// Slots that so many tokens take.
+  func slots(of tokens: Int) -> Int { policy.slotCount.map { min(tokens, $0) } ?? tokens }
 
   /// The rows of a layer that `tokens` queries see, whose own rows were the last ones written and are not counted yet.
   func rows(layer: Int, tokens: Int) -> RunningTextRows {
@@ -62,15 +104,41 @@ internal import PackedTiles
 
   /// The rows that some of the queries see, whose layer's latest `written` rows are not counted yet.
   fileprivate func spans(layer: Int, tokens: Range<Int>, written: Int) -> TextSpans {
-    let positions = count + tokens.lowerBound..<count + tokens.upperBound
-    if let packed { return packed.spans(layer: layer, positions, written: count..<count + written) }
-    return TextSpans(earlier: nil, latest: floats?.span(layer: layer, positions))
+    let rows = rowCount + tokens.lowerBound..<rowCount + tokens.upperBound
+    var first: Int?
+    var sinkCount = 0
+    if case .streaming(let sinks, let recent) = policy, count + tokens.upperBound > sinks + recent {
+      first = rows.lowerBound + 1 - recent
+      sinkCount = sinks
+    }
+    if let packed {
+      return packed.spans(
+        layer: layer, rows, first: first, sinks: sinkCount, firstPlace: droppedCount,
+        written: rowCount..<rowCount + written)
+    }
+    return floats?.spans(layer: layer, rows, first: first, sinks: sinkCount, firstPlace: droppedCount) ?? TextSpans()
+  }
+
+  /// Whether any query sees sinks in spans of their own, and the places in the text of the other rows that some of so
+  /// many queries see.
+  fileprivate func seen(tokens: Int) -> (sinks: Bool, places: Range<Int>) {
+    guard case .streaming(let sinks, let recent) = policy, count + tokens > sinks + recent else {
+      return (false, 0..<count + tokens)
+    }
+    return (sinks > 0, max(count + 1 - recent, 0)..<count + tokens)
+  }
+
+  /// The first query for which some tokens have gone, if not all are alike.
+  fileprivate func border(tokens: Int) -> Int? {
+    guard let slotCount = policy.slotCount, count < slotCount, count + tokens > slotCount else { return nil }
+    return slotCount - count
   }
 
   /// Turns every key on by its position times the difference of two tables' frequencies: what the dynamic scaling asks
   /// for when the sequence has grown.
   func rerotate(from old: RotaryTable, to new: RotaryTable, _ compute: Compute) {
     guard let floats else { preconditionFailure("only float32 keys are turned without loss") }
+    precondition(droppedCount == 0, "slots no longer grow when tokens have gone")
     let difference = zip(old.frequencies, new.frequencies).map { $1 - $0 }
     for row in 0..<count {
       floats.turn(row: row, by: RotaryTable.angles(difference, position: firstPosition + row), compute)
@@ -79,7 +147,7 @@ internal import PackedTiles
 
   /// Writes some numbers into the next rows of all layers.
   func fill(rows: Int, _ compute: Compute) {
-    precondition(count + rows <= capacity, "the cache was made for fewer tokens")
+    precondition(count + rows <= rowCapacity, "the cache was made for fewer tokens")
     floats?.fill()
     packed?.fill(compute)
   }
@@ -91,22 +159,38 @@ struct RunningTextRows {
   fileprivate let layer: Int
   fileprivate let tokens: Int
 
-  /// The place of the first query's own row.
+  /// The place of the first query's token in the text.
   var firstPosition: Int { cache.count }
 
-  /// Parts of the rows that the last query sees.
-  var partCount: Int { (cache.count + tokens + Attention.partRows - 1) / Attention.partRows }
+  /// The position that a query is turned by where it meets rows of the text before it.
+  func position(token: Int) -> Int { cache.firstPosition + cache.count + token }
 
-  /// The rows that a set of queries sees, which must not straddle a multiple of 64.
+  /// The position that a query is turned by where it meets rows whose distance does not grow: sinks and merged rows.
+  func slot(token: Int) -> Int { cache.firstPosition + cache.slots(of: cache.count + token + 1) - 1 }
+
+  /// The first query that sees sinks apart from other rows, if there are others before it.
+  var border: Int? { cache.border(tokens: tokens) }
+
+  /// Parts of the rows that the queries see: sinks are one, the others end at multiples of so many rows in the text.
+  var parts: (sinks: Bool, numbers: Range<Int>) {
+    let (sinks, places) = cache.seen(tokens: tokens)
+    let partRows = Attention.partRows
+    return (sinks, places.lowerBound / partRows..<(places.upperBound + partRows - 1) / partRows)
+  }
+
+  /// The rows that a set of queries sees, which lies before or behind the border and must not straddle a multiple of 64.
   func spans(for tokens: Range<Int>) -> TextSpans {
     cache.spans(layer: layer, tokens: tokens, written: self.tokens)
   }
 }
 
-/// Rows of running text in two forms, one after the other.
+/// Rows of running text: sinks, where there are other rows between them and the recent ones, and all others; of both
+/// the packed ones and then those in floats.
 struct TextSpans {
-  let earlier: RowSpan?
-  let latest: RowSpan?
+  var packedSinks: RowSpan?
+  var sinks: RowSpan?
+  var packed: RowSpan?
+  var latest: RowSpan?
 }
 
 /// Rows in floats: (layer, kv head, capacity, head dim), keys and values apart.
@@ -164,13 +248,43 @@ struct TextSpans {
     }
   }
 
-  func span(layer: Int, _ positions: Range<Int>) -> RowSpan {
-    let offset = byteOffset(layer: layer, head: 0, row: 0)
+  /// - Parameters:
+  ///   - queries: their own rows.
+  ///   - first: the first row that the first query sees, each later one sees from one row later; nil: all.
+  ///   - firstPlace: the place of row 0 in the text.
+  func spans(layer: Int, _ queries: Range<Int>, first: Int?, sinks: Int, firstPlace: Int) -> TextSpans {
+    let seen = queries.lowerBound + 1
+    // Whole blocks: where they end must not depend on how many queries come together.
+    let start = max(first ?? 0, 0) / PackedRows.rowsTogether * PackedRows.rowsTogether
+    return TextSpans(
+      sinks: sinks > 0 ? span(layer: layer, rows: 0..<sinks, queryAngle: .slot, visibility: .all) : nil,
+      latest: span(
+        layer: layer, rows: start..<queries.upperBound, firstPlace: firstPlace, queryAngle: .position,
+        visibility: first.map { .moving($0..<seen) } ?? .causal(before: seen)))
+  }
+
+  private func span(
+    layer: Int, rows: Range<Int>, firstPlace: Int = 0, queryAngle: RowSpan.QueryAngle, visibility: RowSpan.Visibility
+  ) -> RowSpan {
+    let offset = byteOffset(layer: layer, head: 0, row: rows.lowerBound)
     let stride = capacity * headDim * element.byteCount
     return unsafe RowSpan(
       keys: UnsafeRawPointer(keys + offset), values: UnsafeRawPointer(values + offset), keyHeadByteStride: stride,
-      valueHeadByteStride: stride, rows: positions.upperBound, form: .floats(element), queryAngle: 0,
-      causalRows: positions.lowerBound + 1)
+      valueHeadByteStride: stride, rows: rows, firstPlace: firstPlace, form: .floats(element), queryAngle: queryAngle,
+      visibility: visibility)
+  }
+
+  /// Moves rows of all layers and heads to a place before.
+  func move(rows: Range<Int>, to target: Int) {
+    let byteCount = rows.count * headDim * element.byteCount
+    for layer in 0..<layerCount {
+      for head in 0..<kvHeadCount {
+        let from = byteOffset(layer: layer, head: head, row: rows.lowerBound)
+        let to = byteOffset(layer: layer, head: head, row: target)
+        unsafe (keys + to).copyMemory(from: keys + from, byteCount: byteCount)
+        unsafe (values + to).copyMemory(from: values + from, byteCount: byteCount)
+      }
+    }
   }
 
   /// - Parameter angles: cosines and sines: (2, head dim / 2).

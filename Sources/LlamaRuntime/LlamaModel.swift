@@ -7,6 +7,8 @@ internal import PackedTiles
 /// Immutable; any number of sessions and encoders use it at the same time.
 public final class LlamaModel: Sendable {
   public let pack: ModelPack
+  /// How context trees are read: the pack's own way, or another one that its weights allow. Nil for a plain pack.
+  public let sharedLLM: SharedLLMConfiguration?
   let weights: LlamaWeights
   /// Nil for a plain pack.
   let lowerWeights: LlamaWeights?
@@ -16,12 +18,29 @@ public final class LlamaModel: Sendable {
 
   public init(_ pack: ModelPack) {
     self.pack = pack
+    sharedLLM = pack.sharedLLM
     weights = .upper(pack)
-    lowerWeights = .lower(pack, upper: weights)
+    lowerWeights = .lower(pack, sharedLLM, upper: weights)
+  }
+
+  /// A pack whose trees are read in another way than it was trained for, to measure what that does: another shape of
+  /// the trees, another position mode, fewer injected layers.
+  /// - Returns: nil when the pack is plain, has no weights for it, or no tree has such a shape.
+  public init?(_ pack: ModelPack, reading sharedLLM: SharedLLMConfiguration) {
+    guard let own = pack.sharedLLM, sharedLLM.injection == own.injection, sharedLLM.lowerModel == own.lowerModel,
+      sharedLLM.injectedLayerCount > 0,
+      sharedLLM.injectedLayerCount <= own.injectedLayerCount
+        || own.injection == .mergedSoftmax && own.lowerModel == .shared
+          && sharedLLM.injectedLayerCount <= pack.configuration.layerCount,
+      TreeShape(chunkSize: sharedLLM.chunkSize, depth: sharedLLM.treeDepth, leafRatio: sharedLLM.leafRatio) != nil
+    else { return nil }
+    self.pack = pack
+    self.sharedLLM = sharedLLM
+    weights = .upper(pack)
+    lowerWeights = .lower(pack, sharedLLM, upper: weights)
   }
 
   public var configuration: LlamaConfiguration { pack.configuration }
-  public var sharedLLM: SharedLLMConfiguration? { pack.sharedLLM }
 
   /// The form of the context trees; nil for a plain pack.
   public var treeShape: TreeShape? {
@@ -49,10 +68,13 @@ public final class LlamaModel: Sendable {
   }
 
   /// A cache for this model's shape of heads.
-  func makeCache(layerCount: Int, capacity: Int, blockSize: Int, firstPosition: Int = 0) -> KeyValueCache {
+  func makeCache(
+    layerCount: Int, capacity: Int, blockSize: Int, policy: CachePolicy = .full, firstPosition: Int = 0
+  ) -> KeyValueCache {
     KeyValueCache(
       layerCount: layerCount, kvHeadCount: configuration.kvHeadCount, headDim: configuration.headDim,
-      capacity: capacity, form: cacheForm, blockSize: blockSize, firstPosition: firstPosition)
+      capacity: capacity, form: cacheForm, blockSize: blockSize, policy: policy,
+      firstPosition: firstPosition)
   }
 
   /// Tokens that the running text may have: the trained window, less the positions that merged rows take.

@@ -43,8 +43,10 @@ extension LlamaWeights {
   }
 
   /// The model that encodes chunks: the bottom of the upper model, or its own under `encoder.`. Nil for a plain pack.
-  static func lower(_ pack: ModelPack, upper: LlamaWeights) -> LlamaWeights? {
-    guard let shared = pack.sharedLLM else { return nil }
+  static func lower(
+    _ pack: ModelPack, _ sharedLLM: SharedLLMConfiguration?, upper: LlamaWeights
+  ) -> LlamaWeights? {
+    guard let shared = sharedLLM else { return nil }
     switch shared.lowerModel {
     case .shared:
       return LlamaWeights(

@@ -152,41 +152,88 @@ internal import PackedTiles
   }
 
   /// - Parameters:
-  ///   - positions: of queries within one block of 64.
+  ///   - queries: their own rows, within one block of 64.
+  ///   - first: the first row that the first query sees, each later one sees from one row later; nil: all.
+  ///   - sinks: first rows that all see as well.
+  ///   - firstPlace: the place of row 0 in the text.
   ///   - written: the rows of the latest `write` of the layer.
-  func spans(layer: Int, _ positions: Range<Int>, written: Range<Int>) -> TextSpans {
+  func spans(
+    layer: Int, _ queries: Range<Int>, first: Int?, sinks: Int, firstPlace: Int, written: Range<Int>
+  ) -> TextSpans {
     let together = Self.rowsTogether
-    let packed = positions.lowerBound / together * together
-    var earlier: RowSpan?
-    if packed > 0 {
-      let first = unsafe UnsafeRawPointer(block(layer: layer, 0, head: 0))
-      earlier = unsafe RowSpan(
-        keys: first, values: first + keyTiles.byteCount, keyHeadByteStride: partByteCount,
-        valueHeadByteStride: partByteCount, rows: packed,
-        form: .tiles(
-          RowSpan.Tiles(
-            blockRows: together, keyBlockByteStride: blockByteCount, valueBlockByteStride: blockByteCount,
-            valueChannelByteStride: valueTiles.rowBlockByteCount, partByteStride: kvHeadCount * partByteCount)),
-        queryAngle: 0, causalRows: nil)
+    let packed = queries.lowerBound / together * together
+    let seen = queries.lowerBound + 1
+    var spans = TextSpans()
+    let tiles = min(max(first ?? 0, 0) / together * together, packed)..<packed
+    if !tiles.isEmpty {
+      spans.packed = tileSpan(
+        layer: layer, rows: tiles, firstPlace: firstPlace, queryAngle: .position,
+        visibility: first.map { .moving($0..<seen) } ?? .all)
     }
+    spans.latest = floatSpan(
+      layer: layer, rows: packed..<queries.upperBound, firstPlace: firstPlace, written: written, queryAngle: .position,
+      visibility: first.map { .moving($0..<seen) } ?? .causal(before: seen))
+    // In the form in which the queries see their blocks.
+    let packedSinks = min(packed, (sinks + together - 1) / together * together)
+    if packedSinks > 0, sinks > 0 {
+      spans.packedSinks = tileSpan(
+        layer: layer, rows: 0..<packedSinks, queryAngle: .slot, visibility: .before(sinks))
+    }
+    if sinks > packedSinks {
+      spans.sinks = floatSpan(
+        layer: layer, rows: packedSinks..<sinks, written: written, queryAngle: .slot, visibility: .all)
+    }
+    return spans
+  }
+
+  private func tileSpan(
+    layer: Int, rows: Range<Int>, firstPlace: Int = 0, queryAngle: RowSpan.QueryAngle, visibility: RowSpan.Visibility
+  ) -> RowSpan {
+    let keys = unsafe UnsafeRawPointer(block(layer: layer, 0, head: 0))
+    return unsafe RowSpan(
+      keys: keys, values: keys + keyTiles.byteCount, keyHeadByteStride: partByteCount,
+      valueHeadByteStride: partByteCount, rows: rows, firstPlace: firstPlace,
+      form: .tiles(
+        RowSpan.Tiles(
+          blockRows: Self.rowsTogether, keyBlockByteStride: blockByteCount, valueBlockByteStride: blockByteCount,
+          valueChannelByteStride: valueTiles.rowBlockByteCount, partByteStride: kvHeadCount * partByteCount)),
+      queryAngle: queryAngle, visibility: visibility)
+  }
+
+  private func floatSpan(
+    layer: Int, rows: Range<Int>, firstPlace: Int = 0, written: Range<Int>, queryAngle: RowSpan.QueryAngle,
+    visibility: RowSpan.Visibility
+  ) -> RowSpan {
+    let together = Self.rowsTogether
+    let offset = rows.lowerBound - written.lowerBound / together * together
     let keys: UnsafePointer<Float>
     let values: UnsafePointer<Float>
     let headRows: Int
     if Self.fitTail(written) {
-      unsafe keys = UnsafePointer(tail(layer: layer, head: 0))
+      unsafe keys = UnsafePointer(tail(layer: layer, head: 0) + offset * headDim)
       unsafe values = keys + together * headDim
       headRows = 2 * together
     } else {
-      let offset = packed - written.lowerBound / together * together
       unsafe keys = UnsafePointer(recentKeys.row(offset))
       unsafe values = UnsafePointer(recentValues.row(offset))
       headRows = together + blockSize
     }
-    let latest = unsafe RowSpan(
+    return unsafe RowSpan(
       keys: UnsafeRawPointer(keys), values: UnsafeRawPointer(values), keyHeadByteStride: headRows * headDim * 4,
-      valueHeadByteStride: headRows * headDim * 4, rows: positions.upperBound - packed, form: .floats(.float32),
-      queryAngle: 0, causalRows: positions.lowerBound - packed + 1)
-    return TextSpans(earlier: earlier, latest: latest)
+      valueHeadByteStride: headRows * headDim * 4, rows: rows, firstPlace: firstPlace, form: .floats(.float32),
+      queryAngle: queryAngle, visibility: visibility)
+  }
+
+  /// Moves full blocks of all layers and heads to a place before.
+  func move(blocks: Range<Int>, to target: Int) {
+    for layer in 0..<layerCount {
+      for head in 0..<kvHeadCount {
+        for (index, source) in blocks.enumerated() {
+          unsafe block(layer: layer, target + index, head: head).update(
+            from: block(layer: layer, source, head: head), count: blockByteCount)
+        }
+      }
+    }
   }
 
   /// Fills all rows with a small number.

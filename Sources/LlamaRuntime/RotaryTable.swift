@@ -65,34 +65,58 @@ struct RotaryTable: Sendable {
 
   /// Cosines, then sines, of one position: (2, headDim / 2).
   static func angles(_ frequencies: [Double], position: Int) -> [Float] {
-    let angles = frequencies.map { $0 * Double(position) }
-    return angles.map { Float(cos($0)) } + angles.map { Float(sin($0)) }
+    var result: [Float] = []
+    append(frequencies, position: position, to: &result)
+    return result
+  }
+
+  fileprivate static func append(_ frequencies: [Double], position: Int, to angles: inout [Float]) {
+    for frequency in frequencies { angles.append(Float(cos(frequency * Double(position)))) }
+    for frequency in frequencies { angles.append(Float(sin(frequency * Double(position)))) }
   }
 }
 
 /// The angles of positions, computed when they are first needed.
 @safe final class RotaryCache {
   private(set) var table: RotaryTable
+  /// Of positions from 0 on: (positions, 2, headDim / 2).
   private var angles: [Float] = []
+  /// Positions from here on are kept only while their block is read; nil keeps all.
+  private var limit: Int?
+  private var block: (start: Int, angles: [Float]) = (0, [])
 
   init(_ table: RotaryTable) { self.table = table }
 
   /// Computes all angles anew from another table.
   func replaceTable(_ new: RotaryTable) {
-    let count = angles.count / max(table.headDim, 1)
+    let count = knownCount
     table = new
     angles = []
-    prepare(count: count)
+    block = (0, [])
+    if count > 0 { prepare(0..<count) }
   }
 
-  /// Makes positions below `count` available.
-  func prepare(count: Int) {
-    let known = angles.count / max(table.headDim, 1)
-    guard count > known else { return }
-    for position in known..<count {
-      for frequency in table.frequencies { angles.append(Float(cos(frequency * Double(position)))) }
-      for frequency in table.frequencies { angles.append(Float(sin(frequency * Double(position)))) }
+  private var knownCount: Int { angles.count / max(table.headDim, 1) }
+
+  /// Makes positions available.
+  func prepare(_ positions: Range<Int>) {
+    if let limit, positions.upperBound > limit {
+      guard positions.lowerBound != block.start || positions.count * table.headDim > block.angles.count else { return }
+      block.start = positions.lowerBound
+      block.angles.removeAll(keepingCapacity: true)
+      for position in positions { RotaryTable.append(table.frequencies, position: position, to: &block.angles) }
+    } else if positions.upperBound > knownCount {
+      for position in knownCount..<positions.upperBound {
+        RotaryTable.append(table.frequencies, position: position, to: &angles)
+      }
     }
+  }
+
+  /// Makes positions below `limit` available for good, and those above only for a block at a time, so that a text
+  /// without end takes no more memory.
+  func keep(below limit: Int) {
+    prepare(0..<limit)
+    self.limit = limit
   }
 
   /// Asks for the memory of positions below `count` at once.
@@ -101,10 +125,12 @@ struct RotaryTable: Sendable {
   /// Calls `body` with the cosines and the sines of a position: (headDim / 2) each.
   func with(_ position: Int, _ body: (UnsafePointer<Float>, UnsafePointer<Float>) -> Void) {
     let half = table.headDim / 2
-    unsafe angles.withUnsafeBufferPointer { buffer in
-      precondition((position + 1) * 2 * half <= buffer.count, "the position was not prepared")
+    let isKnown = position < knownCount
+    let place = (isKnown ? position : position - block.start) * 2 * half
+    unsafe (isKnown ? angles : block.angles).withUnsafeBufferPointer { buffer in
+      precondition(place >= 0 && place + 2 * half <= buffer.count, "the position was not prepared")
       guard let base = buffer.baseAddress else { return }
-      let cosines = unsafe base + position * 2 * half
+      let cosines = unsafe base + place
       unsafe body(cosines, cosines + half)
     }
   }

@@ -19,52 +19,89 @@ internal import PackedTiles
     let valueBlockByteStride: Int
     /// Bytes from 16 channels of a block's values to the next 16.
     let valueChannelByteStride: Int
-    /// Bytes from one part of `Attention.partRows` rows to the next; 0 where all rows are attended to in one piece.
+    /// Bytes from one part of `Attention.partRows` rows of memory to the next; 0 for nodes, which have no parts.
     let partByteStride: Int
   }
 
-  /// Keys and values of the first key-value head.
+  /// The position by which queries are turned before they meet keys.
+  enum QueryAngle: Hashable, Sendable {
+    /// The query's own in the text.
+    case position
+    /// The query's own among the rows of the cache.
+    case slot
+    /// The same for all; 0 leaves them as they are.
+    case fixed(Int)
+  }
+
+  /// What queries see of the rows.
+  enum Visibility: Sendable {
+    case all
+    /// The rows before this one.
+    case before(Int)
+    /// The rows that the first query sees, of which some may lie outside of the span; each later query's rows begin
+    /// and end one row later.
+    case moving(Range<Int>)
+
+    /// The last row seen moves on with the queries; all rows before it are seen.
+    static func causal(before row: Int) -> Visibility { .moving(Int.min / 4..<row) }
+
+    /// What is seen of the rows from `start` on, for the kernels.
+    /// - Parameter queriesPerRow: queries of one token.
+    func rows(from start: Int, queriesPerRow: Int) -> sp_visible_rows {
+      switch self {
+      case .all: sp_visible_rows(first: 0, last: Int.max / 4, queries_per_row: 0)
+      case .before(let row): sp_visible_rows(first: 0, last: row - start, queries_per_row: 0)
+      case .moving(let rows):
+        sp_visible_rows(
+          first: rows.lowerBound - start, last: rows.upperBound - start, queries_per_row: queriesPerRow)
+      }
+    }
+  }
+
+  /// Keys and values of the first key-value head: of its first row in floats, of its row 0 in tiles.
   @unsafe let keys: UnsafeRawPointer
   @unsafe let values: UnsafeRawPointer
   /// Bytes from one head's keys to the next one's, and from one head's values.
   let keyHeadByteStride: Int
   let valueHeadByteStride: Int
-  /// Rows of keys and values.
-  let rows: Int
+  /// Rows of a node, or of a cache's memory.
+  let rows: Range<Int>
+  /// The place of row 0 in the running text, a multiple of 64: where parts end depends on places in the text.
+  var firstPlace = 0
   let form: Form
-  /// The position by which queries are turned before they meet these keys; 0 leaves them as they come.
-  let queryAngle: Int
-  /// For running text: the number of rows that the first query sees; each later one sees one more. Nil: all see all.
-  let causalRows: Int?
+  let queryAngle: QueryAngle
+  let visibility: Visibility
 
-  /// The rows of a head in a range: a part, what there is of it, or all.
-  @unsafe func packed(head: Int, _ range: Range<Int>, _ tiles: Tiles) -> sp_packed_rows {
-    precondition(range.lowerBound % Attention.partRows == 0)
-    let offset = range.lowerBound / Attention.partRows * tiles.partByteStride
+  /// Some rows of a head, which lie in one part of the memory and start with a block of their own.
+  @unsafe func packed(head: Int, _ range: Range<Int>, _ tiles: Tiles, queriesPerRow: Int) -> sp_packed_rows {
+    let part = range.lowerBound / Attention.partRows
+    let block = range.lowerBound % Attention.partRows / tiles.blockRows
     return unsafe sp_packed_rows(
-      keys: (keys + head * keyHeadByteStride + offset).assumingMemoryBound(to: UInt8.self),
-      values: (values + head * valueHeadByteStride + offset).assumingMemoryBound(to: UInt8.self),
+      keys: (keys + head * keyHeadByteStride + part * tiles.partByteStride + block * tiles.keyBlockByteStride)
+        .assumingMemoryBound(to: UInt8.self),
+      values: (values + head * valueHeadByteStride + part * tiles.partByteStride + block * tiles.valueBlockByteStride)
+        .assumingMemoryBound(to: UInt8.self),
       rows: range.count, block_rows: tiles.blockRows, key_block_bytes: tiles.keyBlockByteStride,
-      value_block_bytes: tiles.valueBlockByteStride, value_channel_bytes: tiles.valueChannelByteStride)
+      value_block_bytes: tiles.valueBlockByteStride, value_channel_bytes: tiles.valueChannelByteStride,
+      visible: visibility.rows(from: range.lowerBound, queriesPerRow: queriesPerRow))
   }
 
-  /// The rows of a head in a range that the first query sees some of.
-  /// - Parameter queriesPerRow: queries of one token.
+  /// Some rows of a head.
   @unsafe func floats(
     head: Int, _ range: Range<Int>, _ element: FloatElement, headDim: Int, queriesPerRow: Int
   ) -> sp_float_rows {
-    let offset = range.lowerBound * headDim * element.byteCount
+    let offset = (range.lowerBound - rows.lowerBound) * headDim * element.byteCount
     return unsafe sp_float_rows(
       keys: keys + head * keyHeadByteStride + offset, values: values + head * valueHeadByteStride + offset,
       element: element.kernelElement, rows: range.count,
-      first_query_rows: causalRows.map { $0 - range.lowerBound } ?? range.count, queries_per_row: queriesPerRow)
+      visible: visibility.rows(from: range.lowerBound, queriesPerRow: queriesPerRow))
   }
 }
 
 extension RowSpan {
   /// The rows of a node for a layer.
   @unsafe static func node(
-    _ block: UnsafeRawPointer, layout: NodeBlockLayout, layer: Int, rows: Int, queryAngle: Int
+    _ block: UnsafeRawPointer, layout: NodeBlockLayout, layer: Int, rows: Int, queryAngle: QueryAngle
   ) -> RowSpan {
     let form: Form
     switch layout.encoding {
@@ -85,8 +122,8 @@ extension RowSpan {
     return unsafe RowSpan(
       keys: block + layout.keyByteOffset(layer: layer, head: 0, rows: rows),
       values: block + layout.valueByteOffset(layer: layer, head: 0, rows: rows),
-      keyHeadByteStride: stride, valueHeadByteStride: stride, rows: rows, form: form, queryAngle: queryAngle,
-      causalRows: nil)
+      keyHeadByteStride: stride, valueHeadByteStride: stride, rows: 0..<rows, form: form, queryAngle: queryAngle,
+      visibility: .all)
   }
 }
 
@@ -104,7 +141,7 @@ struct InjectedRows: Sendable {
     var start = 0
     var rows = 0
     for (index, span) in spans.enumerated() {
-      rows += span.rows
+      rows += span.rows.count
       if rows >= Attention.partRows || index == spans.count - 1 {
         parts.append(start..<index + 1)
         start = index + 1

@@ -18,8 +18,12 @@ public final class Session {
   /// - Parameters:
   ///   - capacity: tokens that the running text may grow to.
   ///   - context: what is injected; nil, or one without rows, is the plain model.
+  ///   - cachePolicy: which tokens of the running text stay.
   ///   - threadCount: threads that share the work; results do not depend on it.
-  public init(_ model: LlamaModel, capacity: Int, context: InjectedContext? = nil, threadCount: Int) {
+  public init(
+    _ model: LlamaModel, capacity: Int, context: InjectedContext? = nil, cachePolicy: CachePolicy = .full,
+    threadCount: Int
+  ) {
     self.model = model
     let configuration = model.configuration
     let context = context.flatMap { $0.rowCount > 0 ? $0 : nil }
@@ -33,7 +37,7 @@ public final class Session {
       configuration, rotary: RotaryTable(configuration, sequenceLength: 0),
       blockSize: min(max(capacity, 1), LlamaModel.promptBlockSize), crew: ThreadCrew(threadCount: threadCount))
     cache = model.makeCache(
-      layerCount: configuration.layerCount, capacity: capacity, blockSize: forward.blockSize,
+      layerCount: configuration.layerCount, capacity: capacity, blockSize: forward.blockSize, policy: cachePolicy,
       firstPosition: firstPosition)
     logitsOfOne = FloatBuffer(rows: 1, columns: configuration.vocabularySize)
     if let context, let shared = model.sharedLLM {
@@ -41,14 +45,19 @@ public final class Session {
       injectedRows = (0..<shared.injectedLayerCount).map { layer in
         context.rows(layer: layer) { chunk in
           // Merged rows carry their in-node position and meet queries that are turned by their own.
-          shared.injection == .mergedSoftmax ? 0 : shared.positionMode.queryAngle(chunk: chunk, of: chunkCount)
+          shared.injection == .mergedSoftmax
+            ? .slot : .fixed(shared.positionMode.queryAngle(chunk: chunk, of: chunkCount))
         }
       }
-      forward.rotary.prepare(count: chunkCount + 2)
+      forward.rotary.prepare(0..<chunkCount + 2)
     } else {
       injectedRows = []
     }
-    forward.rotary.reserve(count: firstPosition + capacity)
+    if let slotCount = cachePolicy.slotCount {
+      forward.rotary.keep(below: max(firstPosition + slotCount, (context?.chunks.count ?? 0) + 2))
+    } else {
+      forward.rotary.reserve(count: firstPosition + capacity)
+    }
   }
 
   /// Tokens read so far.
@@ -120,18 +129,19 @@ public final class Session {
 
   private func prepare(for tokenCount: Int) {
     precondition(tokenCount > 0 && tokenCount <= remainingCapacity, "the running text does not fit its capacity")
-    adjustScaling(sequenceLength: cache.firstPosition + cache.count + tokenCount)
+    adjustScaling(sequenceLength: cache.firstPosition + cache.slots(of: cache.count + tokenCount))
   }
 
   /// The forward pass of SharedLLM: every layer attends to the running text; the bottom ones also to injected rows.
   private func readBlock(_ tokens: some Collection<Int32>) {
+    cache.makeRoom(for: tokens.count)
     forward.embed(tokens, model.weights)
     for (index, layer) in model.weights.layers.enumerated() {
       let injected = index < injectedRows.count ? injectedRows[index] : .none
       forward.project(layer, tokens: tokens.count)
       forward.selfAttend(
         layer, index: index, tokens: tokens.count, cache: cache, merged: injection == .mergedSoftmax ? injected : .none)
-      if let cross = layer.crossAttention, injection == .crossAttention {
+      if let cross = layer.crossAttention, injection == .crossAttention, !injected.spans.isEmpty {
         forward.crossAttend(cross, tokens: tokens.count, to: injected)
       }
       forward.feedForward(layer, tokens: tokens.count)

@@ -133,9 +133,9 @@ private protocol PostedWork {
     unclaimed.store(number | UInt64(pieces), ordering: .sequentiallyConsistent)
     if sleepers.load(ordering: .sequentiallyConsistent) > 0 { wakeSleepers() }
     performPieces(thread: 0)
-    unsafe wait(for: finished, announcing: { self.callerSleeps.store($0, ordering: .sequentiallyConsistent) }) {
-      self.unfinished.load(ordering: .sequentiallyConsistent) == 0
-    }
+    unsafe wait(
+      for: finished, announcing: { self.callerSleeps.store($0, ordering: .sequentiallyConsistent) },
+      until: { self.unfinished.load(ordering: .sequentiallyConsistent) == 0 })
   }
 
   private func wakeSleepers() {
@@ -149,11 +149,11 @@ private protocol PostedWork {
       performPieces(thread: index)
       unsafe wait(
         for: wakes,
-        announcing: { _ = self.sleepers.add($0 ? 1 : -1, ordering: .sequentiallyConsistent) }
-      ) {
-        self.unclaimed.load(ordering: .sequentiallyConsistent) & Self.pieceMask != 0
-          || self.isClosed.load(ordering: .sequentiallyConsistent)
-      }
+        announcing: { _ = self.sleepers.add($0 ? 1 : -1, ordering: .sequentiallyConsistent) },
+        until: {
+          self.unclaimed.load(ordering: .sequentiallyConsistent) & Self.pieceMask != 0
+            || self.isClosed.load(ordering: .sequentiallyConsistent)
+        })
     }
   }
 

@@ -13,15 +13,18 @@ public struct GenerationOptions: Sendable, Hashable {
   public var stopStrings: [String]
   /// Whether the answer goes on beyond the model's end-of-text tokens.
   public var ignoresEndOfText: Bool
+  /// A streaming policy reads and writes texts longer than the model's window; what has left its cache is forgotten.
+  public var cachePolicy: CachePolicy
 
   public init(
     maxTokens: Int = 256, sampling: SamplingOptions = .greedy, stopStrings: [String] = [],
-    ignoresEndOfText: Bool = false
+    ignoresEndOfText: Bool = false, cachePolicy: CachePolicy = .full
   ) {
     self.maxTokens = maxTokens
     self.sampling = sampling
     self.stopStrings = stopStrings
     self.ignoresEndOfText = ignoresEndOfText
+    self.cachePolicy = cachePolicy
   }
 }
 
@@ -151,20 +154,30 @@ private final class CancellationFlag: Sendable {
 extension LanguageModel {
   /// Continues a prompt.
   /// - Parameter prompt: tokens, with the begin-of-text token if the model wants one.
-  /// - Throws: `Refusal` `empty-prompt`, `prompt-too-long`, `token-out-of-range`, before anything is computed.
+  /// - Throws: `Refusal` `empty-prompt`, `prompt-too-long`, `token-out-of-range`, `cache-too-large`, before anything is
+  ///   computed.
   public func generate(
     _ prompt: [Int32], context: ContextSelection? = nil, options: GenerationOptions = GenerationOptions()
   ) throws(Refusal) -> ResponseStream {
-    try requirePrompt(prompt)
+    try requirePrompt(prompt, options.cachePolicy)
     return ResponseStream { sink in
       try self.generate(prompt, context: context, options: options, into: sink)
     }
   }
 
-  /// - Throws: `Refusal` `empty-prompt`, `prompt-too-long`, `token-out-of-range`.
-  private func requirePrompt(_ prompt: [Int32]) throws(Refusal) {
+  /// - Throws: `Refusal` `cache-too-large` when a streaming policy keeps more than the model's window.
+  public func requireCachePolicy(_ policy: CachePolicy) throws(Refusal) {
+    guard let slotCount = policy.slotCount, slotCount > runtime.window else { return }
+    throw Refusal(
+      .cacheTooLarge, file: pack.path,
+      "sinks and recent tokens are \(slotCount); the model's window holds \(runtime.window)")
+  }
+
+  /// - Throws: `Refusal` `empty-prompt`, `prompt-too-long`, `token-out-of-range`, `cache-too-large`.
+  private func requirePrompt(_ prompt: [Int32], _ policy: CachePolicy) throws(Refusal) {
     guard !prompt.isEmpty else { throw Refusal(.emptyPrompt, file: pack.path, "the prompt has no tokens") }
-    guard prompt.count < runtime.window else {
+    try requireCachePolicy(policy)
+    guard policy != .full || prompt.count < runtime.window else {
       throw Refusal(
         .promptTooLong, file: pack.path,
         "the prompt has \(prompt.count) tokens; with one to answer, the model's window holds \(runtime.window)")
@@ -186,9 +199,10 @@ extension LanguageModel {
     into sink: ResponseSink
   ) throws(CancellationError) {
     let start = ContinuousClock.now
-    let room = min(options.maxTokens, runtime.window - prompt.count)
+    let room = options.cachePolicy == .full ? min(options.maxTokens, runtime.window - prompt.count) : options.maxTokens
     let session = Session(
-      runtime, capacity: prompt.count + max(room, 1), context: context?.context, threadCount: threadCount)
+      runtime, capacity: prompt.count + max(room, 1), context: context?.context, cachePolicy: options.cachePolicy,
+      threadCount: threadCount)
     var logits = try session.read(prompt) { (done) throws(CancellationError) in
       try sink.yield(.promptProgress(done: done, of: prompt.count))
     }
@@ -230,4 +244,5 @@ extension LanguageModel {
 
 extension Refusal.Name {
   public static let tokenOutOfRange = Refusal.Name("token-out-of-range", .badInput)
+  public static let cacheTooLarge = Refusal.Name("cache-too-large", .badInput)
 }

@@ -21,11 +21,18 @@ public final class LanguageModel: Sendable {
   /// Opens a pack.
   /// - Parameter threadCount: nil takes the machine's processors.
   /// - Throws: `Refusal`; `Formats/model-pack.md` and `Formats/tokenizer.md` list the names.
-  public init(opening path: String, threadCount: Int? = nil) throws(Refusal) {
+  public convenience init(opening path: String, threadCount: Int? = nil) throws(Refusal) {
     let pack = try ModelPack(opening: path)
-    self.pack = pack
+    try self.init(LlamaModel(pack), threadCount: threadCount)
+  }
+
+  /// A model whose pack is open.
+  /// - Throws: `Refusal`, as for opening.
+  public init(_ runtime: LlamaModel, threadCount: Int? = nil) throws(Refusal) {
+    pack = runtime.pack
+    self.runtime = runtime
     self.threadCount = max(1, threadCount ?? SystemResources.processorCount)
-    runtime = LlamaModel(pack)
+    let path = pack.path
     if let bytes = pack.tokenizer {
       do throws(TokenizerError) {
         tokenizer = try Tokenizer(serialized: bytes)
@@ -50,7 +57,7 @@ public final class LanguageModel: Sendable {
   public var configuration: LlamaConfiguration { pack.configuration }
 
   /// Whether contexts are injected without weights that were trained for it.
-  public var injectionIsUntrained: Bool { pack.sharedLLM?.injection == .mergedSoftmax }
+  public var injectionIsUntrained: Bool { runtime.sharedLLM?.injection == .mergedSoftmax }
 
   /// The tokenizer.
   /// - Throws: `Refusal` `no-tokenizer`.

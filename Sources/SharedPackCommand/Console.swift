@@ -105,7 +105,7 @@ struct ProgressBar {
   private var isShown = false
 
   enum Unit {
-    case bytes, tokens
+    case bytes, tokens, samples
   }
 
   init(_ label: String, unit: Unit, mode: ProgressMode) {
@@ -153,6 +153,7 @@ struct ProgressBar {
   private func format(_ value: Double) -> String {
     switch unit {
     case .bytes: Self.bytes(value)
+    case .samples: value < 10 ? "\(Self.rounded(value)) samples" : "\(Int(value)) samples"
     case .tokens: value < 10_000 ? "\(Int(value)) tokens" : "\(Self.rounded(value / 1000))k tokens"
     }
   }

@@ -9,6 +9,10 @@ struct GenerateCommand: AsyncParsableCommand {
       sharedpack generate model.spk "Once upon a time" --max-tokens 100
       sharedpack generate model.spk - --temperature 0.8 --seed 7 < story.txt
       sharedpack generate chat.spk "Why is the sky blue?" --chat
+      sharedpack generate model.spk - --cache-policy streaming < long.txt
+
+      With --cache-policy streaming, texts are as long as you like: the model
+      sees their first tokens (sinks) and the most recent ones.
       """)
 
   @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))

@@ -35,6 +35,8 @@ struct GenerationArguments: ParsableArguments {
   @Flag(help: "Go on beyond the end of the text.")
   var ignoreEnd = false
 
+  @OptionGroup var cache: CachePolicyArguments
+
   @Option(
     help: ArgumentHelp("Threads that share the work, 1 to 1024; answers do not depend on it.", valueName: "count"))
   var threads: ThreadCountArgument?
@@ -55,7 +57,7 @@ struct GenerationArguments: ParsableArguments {
       maxTokens: maxTokens,
       sampling: SamplingOptions(
         temperature: temperature, topK: topK, topP: topP, minP: minP, repetitionPenalty: repetitionPenalty, seed: seed),
-      stopStrings: stopStrings, ignoresEndOfText: ignoreEnd)
+      stopStrings: stopStrings, ignoresEndOfText: ignoreEnd, cachePolicy: cache.policy)
   }
 }
 

@@ -23,7 +23,7 @@ struct SharedPackCommand: AsyncParsableCommand {
     version: "0.1.0",
     subcommands: [
       ConvertCommand.self, InspectCommand.self, VerifyCommand.self, TokenizeCommand.self, StoreCommand.self,
-      GenerateCommand.self, AskCommand.self, GoldenCommand.self, BenchCommand.self,
+      GenerateCommand.self, AskCommand.self, GoldenCommand.self, EvalCommand.self, BenchCommand.self,
     ])
 
   static func main() async {

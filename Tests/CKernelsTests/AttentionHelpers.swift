@@ -39,9 +39,29 @@ struct AttentionResult: Equatable {
   mutating func merge(_ more: AttentionResult, _ kernels: Kernels) {
     var more = more
     let (count, headDim) = (maxima.count, headDim)
-    unsafe update { so_far in
-      unsafe more.update { more in unsafe kernels.pointee.merge_attention(more, count, headDim, so_far) }
+    unsafe update { soFar in
+      unsafe more.update { more in unsafe kernels.pointee.merge_attention(more, count, headDim, soFar) }
     }
+  }
+}
+
+/// The rows that queries see: each one sees from `first` on and before `last`, or so many rows later.
+struct Window: Sendable {
+  var first = -1_000_000
+  var last = 1_000_000
+  var moves = true
+
+  static let all = Window(moves: false)
+
+  func rows(query: Int, of rows: Int) -> Range<Int> {
+    let moved = moves ? query : 0
+    return (first + moved..<last + moved).clamped(to: 0..<rows)
+  }
+
+  /// As it is for queries from `query` on.
+  func kernelRows(from query: Int) -> sp_visible_rows {
+    let moved = moves ? query : 0
+    return sp_visible_rows(first: first + moved, last: last + moved, queries_per_row: moves ? 1 : 0)
   }
 }
 
@@ -62,19 +82,19 @@ struct AttentionRows {
     values = random.floats(shape.rows * shape.headDim)
   }
 
-  func exact(firstQueryRows: Int) -> [Float] {
+  func exact(_ window: Window) -> [Float] {
     let headDim = shape.headDim
     var result: [Float] = []
     for query in 0..<shape.queries {
-      let rows = min(firstQueryRows + query, shape.rows)
-      let scores = (0..<rows).map { row in
+      let rows = window.rows(query: query, of: shape.rows)
+      let scores = rows.map { row in
         (0..<headDim).reduce(0) { $0 + Double(queries[query * headDim + $1]) * Double(keys[row * headDim + $1]) }
       }
       let largest = scores.max() ?? 0
       let weights = scores.map { reference(exp: $0 - largest) }
       let sum = weights.reduce(0, +)
       for d in 0..<headDim {
-        result.append(Float((0..<rows).reduce(0) { $0 + weights[$1] * Double(values[$1 * headDim + d]) } / sum))
+        result.append(Float(zip(rows, weights).reduce(0) { $0 + $1.1 * Double(values[$1.0 * headDim + d]) } / sum))
       }
     }
     return result
@@ -82,27 +102,27 @@ struct AttentionRows {
 
   /// - Parameter rows: the rows that there are.
   func attendFloats(
-    _ kernels: Kernels, firstQueryRows: Int, rows: Range<Int>? = nil, queries range: Range<Int>? = nil
+    _ kernels: Kernels, _ window: Window, rows: Range<Int>? = nil, queries range: Range<Int>? = nil
   ) -> AttentionResult {
     let rows = rows ?? 0..<shape.rows
     let range = range ?? 0..<shape.queries
     var result = AttentionResult(queries: range.count, headDim: shape.headDim)
     let queries = Array(queries[range.lowerBound * shape.headDim..<range.upperBound * shape.headDim])
-    unsafe result.update { so_far in
+    unsafe result.update { soFar in
       unsafe keys.withUnsafeBufferPointer { keys in
         unsafe values.withUnsafeBufferPointer { values in
           let offset = rows.lowerBound * shape.headDim
           let floats = unsafe sp_float_rows(
             keys: keys.baseAddress! + offset, values: values.baseAddress! + offset, element: SP_FLOAT32,
-            rows: rows.count, first_query_rows: firstQueryRows, queries_per_row: 1)
-          unsafe kernels.pointee.attend_floats(floats, queries, range.count, shape.headDim, so_far)
+            rows: rows.count, visible: window.kernelRows(from: range.lowerBound))
+          unsafe kernels.pointee.attend_floats(floats, queries, range.count, shape.headDim, soFar)
         }
       }
     }
     return result
   }
 
-  func attendPacked(_ kernels: Kernels, queries range: Range<Int>? = nil) -> AttentionResult {
+  func attendPacked(_ kernels: Kernels, _ window: Window, queries range: Range<Int>? = nil) -> AttentionResult {
     let range = range ?? 0..<shape.queries
     let headDim = shape.headDim
     let padded = (headDim + 3) / 4 * 4
@@ -123,14 +143,15 @@ struct AttentionRows {
           unsafe kernels.pointee.quantize_activations(
             Array(queries[range.lowerBound * headDim..<range.upperBound * headDim]), headDim, 0, range.count, headDim,
             padded, activations)
-          unsafe result.update { so_far in
+          unsafe result.update { soFar in
             unsafe keyTiles.withUnsafeBufferPointer { keys in
               unsafe valueTiles.withUnsafeBufferPointer { values in
                 let rows = unsafe sp_packed_rows(
                   keys: keys.baseAddress, values: values.baseAddress, rows: shape.rows, block_rows: shape.blockRows,
                   key_block_bytes: shape.blockRows / 16 * keyRowBlock, value_block_bytes: shape.blockRows * 16 + 64,
-                  value_channel_bytes: values.count / ((headDim + 15) / 16))
-                unsafe kernels.pointee.attend_packed(rows, activations, range.count, headDim, so_far)
+                  value_channel_bytes: values.count / ((headDim + 15) / 16),
+                  visible: window.kernelRows(from: range.lowerBound))
+                unsafe kernels.pointee.attend_packed(rows, activations, range.count, headDim, soFar)
               }
             }
           }

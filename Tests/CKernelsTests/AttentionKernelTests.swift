@@ -16,32 +16,36 @@ import Testing
     Shape(queries: 70, rows: 65, headDim: 33, blockRows: 64),
   ]
 
+  /// All rows, running text, and a window that moves over it.
+  static func windows(_ shape: Shape) -> [Window] {
+    let last = max(1, shape.rows - shape.queries / 2)
+    return [.all, Window(last: last), Window(first: shape.rows / 3, last: last)]
+  }
+
   @Test(arguments: Kernels.available, shapes)
   func packedRows(kernels: Kernels, shape: Shape) {
     let rows = AttentionRows(shape)
-    let result = rows.attendPacked(kernels)
-    #expect(result == rows.attendPacked(Kernels.available[0]))
-    // Scores are off by the steps of keys and queries, weights and values by 1 / 127 of the largest.
-    #expect(largestDifference(result.divided, rows.exact(firstQueryRows: shape.rows)) < 0.05)
+    for window in Self.windows(shape) {
+      let result = rows.attendPacked(kernels, window)
+      #expect(result == rows.attendPacked(Kernels.available[0], window))
+      // Scores are off by the steps of keys and queries, weights and values by 1 / 127 of the largest.
+      #expect(largestDifference(result.divided, rows.exact(window)) < 0.05)
+      for query in 0..<shape.queries {
+        #expect(rows.attendPacked(kernels, window, queries: query..<query + 1) == result.query(query))
+      }
+    }
   }
 
   @Test(arguments: Kernels.available, shapes)
-  func floatRowsOfRunningText(kernels: Kernels, shape: Shape) {
+  func floatRows(kernels: Kernels, shape: Shape) {
     let rows = AttentionRows(shape)
-    let first = max(1, shape.rows - shape.queries / 2)
-    let result = rows.attendFloats(kernels, firstQueryRows: first)
-    #expect(result == rows.attendFloats(Kernels.available[0], firstQueryRows: first))
-    #expect(largestDifference(result.divided, rows.exact(firstQueryRows: first)) < 1e-5)
-  }
-
-  @Test(arguments: Kernels.available, shapes)
-  func queriesTogetherEqualQueriesAlone(kernels: Kernels, shape: Shape) {
-    let rows = AttentionRows(shape)
-    let packed = rows.attendPacked(kernels)
-    let floats = rows.attendFloats(kernels, firstQueryRows: shape.rows)
-    for query in 0..<shape.queries {
-      #expect(rows.attendPacked(kernels, queries: query..<query + 1) == packed.query(query))
-      #expect(rows.attendFloats(kernels, firstQueryRows: shape.rows, queries: query..<query + 1) == floats.query(query))
+    for window in Self.windows(shape) {
+      let result = rows.attendFloats(kernels, window)
+      #expect(result == rows.attendFloats(Kernels.available[0], window))
+      #expect(largestDifference(result.divided, rows.exact(window)) < 1e-5)
+      for query in 0..<shape.queries {
+        #expect(rows.attendFloats(kernels, window, queries: query..<query + 1) == result.query(query))
+      }
     }
   }
 
@@ -52,9 +56,9 @@ import Testing
     var merged = AttentionResult(queries: 5, headDim: 40)
     let nothing = merged
     for start in [0, 64, 128] {
-      merged.merge(rows.attendFloats(kernels, firstQueryRows: 64, rows: start..<start + 64), kernels)
+      merged.merge(rows.attendFloats(kernels, .all, rows: start..<start + 64), kernels)
     }
-    #expect(largestDifference(merged.divided, rows.exact(firstQueryRows: 192)) < 1e-5)
+    #expect(largestDifference(merged.divided, rows.exact(.all)) < 1e-5)
     // What has seen no rows changes nothing: prompts that are read at once have such parts, single tokens have not.
     var unchanged = merged
     unchanged.merge(nothing, kernels)
@@ -67,13 +71,13 @@ import Testing
     for x in stride(from: Float(-80), through: 0, by: 0.0137) {
       // The first row has the score 0 and counts nothing, the second one has the score x and counts once.
       var result = AttentionResult(queries: 1, headDim: 1)
-      unsafe result.update { so_far in
+      unsafe result.update { soFar in
         unsafe [0, x].withUnsafeBufferPointer { keys in
           unsafe [0, 1].withUnsafeBufferPointer { (values: UnsafeBufferPointer<Float>) in
             let rows = unsafe sp_float_rows(
-              keys: keys.baseAddress, values: values.baseAddress, element: SP_FLOAT32, rows: 2, first_query_rows: 2,
-              queries_per_row: 1)
-            unsafe kernels.pointee.attend_floats(rows, [1], 1, 1, so_far)
+              keys: keys.baseAddress, values: values.baseAddress, element: SP_FLOAT32, rows: 2,
+              visible: Window.all.kernelRows(from: 0))
+            unsafe kernels.pointee.attend_floats(rows, [1], 1, 1, soFar)
           }
         }
       }

@@ -109,7 +109,9 @@ import Testing
 /// The position modes and what they promise.
 @Suite struct PositionModeTests {
   /// Logits of a text with chunks injected in some order.
-  static func logits(_ pack: TestPack, chunks: [[Int32]], text: [Int32]) throws -> [Float] {
+  static func logits(
+    _ pack: TestPack, chunks: [[Int32]], text: [Int32], cachePolicy: CachePolicy = .full
+  ) throws -> [Float] {
     let encoder = try #require(TreeEncoder(pack.model, encoding: .float32, threadCount: 1))
     let context = InjectedContext(
       layout: encoder.layout,
@@ -120,7 +122,9 @@ import Testing
           encoded.first { $0.node == node }.map { InjectedNode(copying: $0) }
         }
       })
-    return Session(pack.model, capacity: text.count, context: context, threadCount: 1).readAll(text)
+    return Session(
+      pack.model, capacity: text.count, context: context, cachePolicy: cachePolicy, threadCount: 1
+    ).readAll(text)
   }
 
   @Test(arguments: PositionMode.allCases)

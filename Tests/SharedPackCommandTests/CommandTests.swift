@@ -109,8 +109,9 @@ import Testing
   @Test func help() throws {
     let place = try Workplace()
     for command in [
-      [], ["convert"], ["inspect"], ["verify"], ["tokenize"], ["generate"], ["ask"], ["golden"], ["bench"], ["store"],
-      ["store", "build"], ["store", "ls"], ["store", "show"], ["store", "rm"], ["store", "stats"], ["store", "gc"],
+      [], ["convert"], ["inspect"], ["verify"], ["tokenize"], ["generate"], ["ask"], ["golden"], ["bench"], ["eval"],
+      ["eval", "tasks"], ["eval", "ruler"], ["eval", "longbench"], ["eval", "infinitebench"],
+      ["eval", "infinitebench-data"], ["store"], ["store", "build"], ["store", "ls"], ["store", "show"], ["store", "rm"], ["store", "stats"], ["store", "gc"],
     ] {
       let outcome = try place.run(command + ["--help"])
       #expect(outcome.status == 0)

@@ -293,12 +293,13 @@ class SharedLlama(nn.Module):
 
     # The tree.
 
-    def select(self, tokens, policy, query=None, noise=None, sigma=0.0, coins=None, target=None):
+    def select(self, tokens, policy, query=None, noise=None, sigma=0.0, coins=None, target=None, guide=None):
         """Searches the trees of whole chunks.
 
         - tokens: (B·n, L). query: (B·n, D), for cosine. noise: (B·n, h), standard normal. sigma: of the split, as a
           part of the node's length. coins: (B·n, h), for the random policy. target: (B·n), the token that the query
-          asks for, -1 for none; then the policy's loss is computed.
+          asks for, -1 for none; then the policy's loss is computed. guide: (B·n), a token whose nodes are expanded
+          whatever the policy says, -1 for none: while the search is untrained, what it misses cannot be learnt.
         Returns starts and ends of the preserved nodes, (B·n, h+1), coarse ones first, and the policy's loss.
         """
         count, length = tokens.shape
@@ -330,6 +331,9 @@ class SharedLlama(nn.Module):
                 expands_right = coins[:, level - 1] > 0.5
             else:
                 expands_right = torch.full_like(start, policy == "right", dtype=torch.bool)
+            if guide is not None:
+                guided = (guide >= start) & (guide < end)
+                expands_right = torch.where(guided, guide >= middle, expands_right)
             starts.append(torch.where(expands_right, start, middle))
             ends.append(torch.where(expands_right, middle, end))
             start, end = torch.where(expands_right, middle, start), torch.where(expands_right, end, middle)
@@ -383,13 +387,13 @@ class SharedLlama(nn.Module):
             values.append(value.gather(2, index))
         return keys, values, kept_position
 
-    def memorise(self, context, policy="right", query=None, noise=None, sigma=0.0, coins=None, target=None):
+    def memorise(self, context, policy="right", query=None, noise=None, sigma=0.0, coins=None, target=None, guide=None):
         """Rows of a context of whole chunks: (B, n, L). Returns the memory and the policy's loss."""
         batch, count, length = context.shape
         tokens = context.flatten(0, 1)
         if query is not None:
             query = query.repeat_interleave(count, 0)
-        starts, ends, loss = self.select(tokens, policy, query, noise, sigma, coins, target)
+        starts, ends, loss = self.select(tokens, policy, query, noise, sigma, coins, target, guide)
         keys, values, position = self.encode(tokens, starts, ends, self.shared.slot_rows)
 
         def join(x):
@@ -481,7 +485,7 @@ class SharedLlama(nn.Module):
         return self.lm_head(hidden)
 
     def forward(self, tokens, context=None, policy="right", query_last=None, noise=None, sigma=0.0, coins=None,
-                target=None, labels=None, label_weights=None):
+                target=None, guide=None, labels=None, label_weights=None):
         """Logits (B, T, V); with labels (B, T), -100 for none, instead the sum of weighted losses, the sum of weights
         and the policy's loss.
 
@@ -491,7 +495,7 @@ class SharedLlama(nn.Module):
         if context is not None and context.shape[1]:
             with torch.set_grad_enabled(torch.is_grad_enabled() and self.lower_is_trained):
                 query = self.embed_query(tokens, query_last) if policy == "cosine" else None
-                memory, policy_loss = self.memorise(context, policy, query, noise, sigma, coins, target)
+                memory, policy_loss = self.memorise(context, policy, query, noise, sigma, coins, target, guide)
         hidden = self.hidden(tokens, memory)
         logits = self.logits(hidden)
         if labels is None:

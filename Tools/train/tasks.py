@@ -7,7 +7,7 @@ All draws come from a seed, so a sample is a function of (seed, step, rank, plac
 import dataclasses
 import random
 
-KINDS = ("passkey", "needle", "key-value", "multi-key", "second-query", "repeat-after")
+KINDS = ("passkey", "needle", "key-value", "multi-key", "second-query", "repeat-after", "fact-a-chunk")
 
 ADJECTIVES = """amber ancient bitter blue bold brave bright broken calm clever cold crimson curious dark distant eager
 early empty faint fierce final gentle golden grand green grey happy heavy hidden hollow honest humble icy idle kind
@@ -63,6 +63,8 @@ class Sample:
     """Index in the context of what is asked for; -1 for nothing."""
     text_end: int
     """End of the real text that the running text starts with."""
+    guides: list = dataclasses.field(default_factory=list)
+    """Indices in the context of all that is asked for; one search cannot find them, but a guided one can."""
 
 
 class Maker:
@@ -127,15 +129,16 @@ class Maker:
             hidden.append((statement, len(before)))
             turns.append((question, lead, value, 0))
         else:
-            count = {"passkey": 1, "needle": 1, "multi-key": rng.randint(2, 6), "second-query": rng.randint(2, 4)}[kind]
+            count = {"passkey": 1, "needle": 1, "multi-key": rng.randint(2, 6), "second-query": rng.randint(2, 4),
+                     "fact-a-chunk": min(length // self.chunk_size, self.running // 48)}[kind]
             template = rng.choice(PASSKEYS if kind == "passkey" else FACTS)
             for i in range(count):
                 statement, question, lead, value = self.fact(rng, template, used)
                 hidden.append((statement, statement.rindex(value) if kind != "passkey" else statement.index(value)))
                 turns.append((question, lead, value, i))
-            asked = rng.sample(range(count), 2 if kind == "second-query" else 1)
+            asked = rng.sample(range(count), {"second-query": 2, "fact-a-chunk": count}.get(kind, 1))
             turns = [turns[i] for i in asked]
-        context, places = self.hide(rng, text, length, hidden)
+        context, places = self.hide(rng, text, length, hidden, spread=kind == "fact-a-chunk")
         after_text = rng.random() < self.text_fraction
         running, answers, ends = [], [], []
         for question, lead, value, _ in turns:
@@ -151,10 +154,11 @@ class Maker:
         stale = kind == "second-query" and rng.random() < 0.5
         asked = turns[0 if stale else -1][3]
         return self.finish(rng, kind, text[length:] if after_text else [], context, running, ends[0 if stale else -1],
-                           answers, places[asked])
+                           answers, places[asked], [places[turn[3]] for turn in turns])
 
-    def hide(self, rng, text, length, hidden):
-        """Puts statements behind ends of sentences, at random depths: in the line or on lines of their own."""
+    def hide(self, rng, text, length, hidden, spread=False):
+        """Puts statements behind ends of sentences, at random depths: in the line or on lines of their own. `spread`
+        gives each its part of the text."""
         line_feed = self.tokenizer.byte_ids[10]
         encoded = []
         for statement, value in hidden:
@@ -167,7 +171,10 @@ class Maker:
         if space < 0:
             raise ValueError("the context is too short for what is to be hidden")
         text = text[:space]
-        depths = sorted((self.sentence_end(text, rng.randint(0, space)), rng.random(), i) for i in range(len(encoded)))
+        bounds = [(space * i // len(encoded), space * (i + 1) // len(encoded)) if spread else (0, space)
+                  for i in range(len(encoded))]
+        depths = sorted((self.sentence_end(text, rng.randint(low, high), low), rng.random(), i)
+                        for i, (low, high) in enumerate(bounds))
         context, places, at = [], [0] * len(encoded), 0
         for depth, _, i in depths:
             context += text[at:depth]
@@ -176,8 +183,8 @@ class Maker:
             context += encoded[i][0]
         return context + text[at:], places
 
-    def sentence_end(self, text, depth):
-        for i in range(depth, max(depth - 48, 0), -1):
+    def sentence_end(self, text, depth, low):
+        for i in range(depth, max(depth - 48, low), -1):
             if text[i - 1] in self.tokenizer.ends_sentence:
                 return i
         return depth
@@ -195,19 +202,20 @@ class Maker:
         return self.finish(rng, "repeat-after", text[length:] if after_text else [], text[:length], running, split - 1,
                            [(split, len(running))], start + cue)
 
-    def finish(self, rng, kind, text, context, running, query_last, answers, target):
+    def finish(self, rng, kind, text, context, running, query_last, answers, target, guides=()):
         spare = self.running - 1 - len(running)
         if spare < 0:
             raise ValueError(f"the running text has {-spare} tokens too many")
         before = text[:rng.randint(0, max(spare - 1, 0))] + [self.tokenizer.byte_ids[10]] if text and spare else []
         shift = 1 + len(before)
         return Sample(kind, context, [self.tokenizer.bos] + before + running, query_last + shift,
-                      [(a + shift, b + shift) for a, b in answers], target, shift)
+                      [(a + shift, b + shift) for a, b in answers], target, shift, [*guides] or [target])
 
 
 def collate(samples, running, chunk_size, text_weight, pad=0):
-    """Lists to be made tensors: context, running text, labels, weights, query ends, and the target in each chunk."""
-    tokens, labels, weights, targets = [], [], [], []
+    """Lists to be made tensors: context, running text, labels, weights, query ends, in each chunk the target and where a
+    guided search goes, and whether a search without guidance could answer."""
+    tokens, labels, weights, targets, guides = [], [], [], [], []
     for s in samples:
         fill = running - len(s.running)
         tokens.append(s.running + [pad] * fill)
@@ -220,8 +228,18 @@ def collate(samples, running, chunk_size, text_weight, pad=0):
         following = s.running[1:] + [pad] * (fill + 1)
         labels.append([t if w else -100 for t, w in zip(following, weight)])
         weights.append(weight)
-        chunk = s.target // chunk_size
-        targets.append([s.target % chunk_size if c == chunk and s.target >= 0 else -1
-                        for c in range(len(s.context) // chunk_size)])
+        count = len(s.context) // chunk_size
+        targets.append(in_chunks([s.target], count, chunk_size))
+        guides.append(in_chunks(s.guides, count, chunk_size))
     return dict(context=[s.context for s in samples], tokens=tokens, labels=labels, weights=weights,
-                query_last=[s.query_last for s in samples], targets=targets)
+                query_last=[s.query_last for s in samples], targets=targets, guides=guides,
+                needs_guidance=[s.kind == "fact-a-chunk" for s in samples])
+
+
+def in_chunks(places, count, chunk_size):
+    """For every chunk the first of some places in it, -1 for none."""
+    found = [-1] * count
+    for place in reversed(places):
+        if place >= 0:
+            found[place // chunk_size] = place % chunk_size
+    return found

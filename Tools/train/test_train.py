@@ -174,6 +174,18 @@ def test_policy_loss_trains_the_search():
         model.model.layers[1].mlp.down_proj.weight.grad.abs().max() == 0
 
 
+def test_guided_search_keeps_what_is_asked_for():
+    """The guide's token lies in a leaf; chunks without a guide are searched as ever."""
+    model = tiny()
+    tokens = torch.randint(0, model.config.vocab_size, (6, model.shared.chunk_size))
+    guide = torch.tensor([0, 5, model.shared.chunk_size // 2, model.shared.chunk_size - 1, -1, -1])
+    starts, ends, _ = model.select(tokens, "right", guide=guide)
+    leaves = starts[:, -2], ends[:, -1]
+    assert bool(((guide >= leaves[0]) & (guide < leaves[1]))[:4].all())
+    plain = model.select(tokens, "right")
+    assert bool((starts[4:] == plain[0][4:]).all()) and bool((ends[4:] == plain[1][4:]).all())
+
+
 def test_activation_checkpointing_changes_nothing():
     gradients = []
     for on in (False, True):
@@ -423,6 +435,10 @@ def test_tasks():
                 assert sample.query_last < sample.answers[-1][0]
                 answers = [tokenizer.decode(sample.running[a:b]).strip() for a, b in sample.answers]
                 found = tokenizer.decode(sample.context[sample.target:sample.target + 48])
+                if kind == "fact-a-chunk":
+                    guides = batch["guides"][0]
+                    places = [c * 64 + g for c, g in enumerate(guides) if g >= 0]
+                    assert len(places) > 4 and set(places) <= set(sample.guides) and sample.target in sample.guides
                 if kind != "second-query":
                     assert found.strip().startswith(answers[-1].rstrip(".\n")[:12]), (kind, found, answers)
 

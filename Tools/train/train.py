@@ -195,7 +195,8 @@ class TaskBatches:
             self.next = (ahead[0], ahead[1] + 1) if ahead[1] + 1 < accumulate else (ahead[0] + 1, 0)
         return self.pending.pop((step, micro)).result()
 
-    def inputs(self, step, micro, device, samples=None):
+    def inputs(self, step, micro, device, guidance=0.0, samples=None):
+        """guidance: the share of samples whose trees are searched with the answer's place in view."""
         batch = {k: v.to(device, non_blocking=True) for k, v in (samples or self.get(step, micro)).items()}
         generator = self.run.generator(self.stage, self.part, step, self.rank, micro)
         count = batch["context"].shape[1] // self.shared.chunk_size
@@ -205,6 +206,9 @@ class TaskBatches:
             **draws(self.section, self.shared, len(batch["tokens"]) * count, generator, device))
         if self.section.get("policy_weight", 0):
             result["target"] = batch["targets"].flatten()
+        if guidance or batch["needs_guidance"].any():
+            guided = batch["needs_guidance"] | (torch.rand(len(batch["tokens"]), generator=generator).to(device) < guidance)
+            result["guide"] = torch.where(guided[:, None], batch["guides"], -1).flatten()
         return result
 
     def close(self):
@@ -246,6 +250,54 @@ def build_model(run, stage):
     return models.load(directory, shared, own if shared else None, meta=run.ranks.is_fsdp(config) and run.ranks.rank > 0)
 
 
+class Optimizers:
+    """Several optimizers as one."""
+
+    def __init__(self, *parts):
+        self.parts = parts
+        self.param_groups = [group for part in parts for group in part.param_groups]
+
+    def step(self):
+        for part in self.parts:
+            part.step()
+
+    def zero_grad(self, set_to_none=True):
+        for part in self.parts:
+            part.zero_grad(set_to_none)
+
+    def state_dict(self):
+        return [part.state_dict() for part in self.parts]
+
+    def load_state_dict(self, states):
+        for part, state in zip(self.parts, states, strict=True):
+            part.load_state_dict(state)
+        # Loading replaces the groups.
+        self.param_groups = [group for part in self.parts for group in part.param_groups]
+
+
+def make_optimizer(section, trained, sharded):
+    """AdamW; or with `optimizer = "muon"` Muon for the matrices of the layers and AdamW for the rest."""
+    kind = section.get("optimizer", "adamw")
+    if kind not in ("adamw", "muon") or kind == "muon" and sharded:
+        raise SystemExit(f"optimizer {kind} is none of adamw and, where nothing is sharded, muon")
+    decay = section.get("weight_decay", 0.1)
+    matrices = {n: p for n, p in trained.items() if kind == "muon" and p.dim() > 1 and ".layers." in n}
+    rest = {n: p for n, p in trained.items() if n not in matrices}
+    decayed = [p for n, p in rest.items() if p.dim() > 1 and "embed_tokens" not in n]
+    kept = [p for n, p in rest.items() if p.dim() == 1 or "embed_tokens" in n]
+    groups = [{"params": decayed, "weight_decay": decay}, {"params": kept, "weight_decay": 0.0}]
+    parts = []
+    if matrices:
+        # Steps of the size that AdamW would make, so that one learning rate serves both.
+        parts.append(torch.optim.Muon(matrices.values(), lr=section["lr"], weight_decay=decay,
+                                      adjust_lr_fn="match_rms_adamw"))
+    if rest:
+        parts.append(torch.optim.AdamW(
+            [g for g in groups if g["params"]], lr=section["lr"], betas=tuple(section.get("betas", (0.9, 0.95))),
+            eps=section.get("eps", 1e-8), fused=not sharded))
+    return parts[0] if len(parts) == 1 else Optimizers(*parts)
+
+
 class Stage:
     """One training stage: the loop, its checkpoints and its curve."""
 
@@ -259,21 +311,17 @@ class Stage:
         self.trained = models.trainable_parameters(self.model, self.section.get("trainable", ["all"]))
         self.model, self.trained = self.ranks.place(self.model, run.config)
         self.shared = self.model.shared
-        groups = [
-            {"params": [p for n, p in self.trained.items() if p.dim() > 1 and "embed_tokens" not in n],
-             "weight_decay": self.section.get("weight_decay", 0.1)},
-            {"params": [p for n, p in self.trained.items() if p.dim() == 1 or "embed_tokens" in n],
-             "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(
-            [g for g in groups if g["params"]], lr=self.section["lr"],
-            betas=tuple(self.section.get("betas", (0.9, 0.95))), eps=self.section.get("eps", 1e-8),
-            fused=self.device.type == "cuda" and not self.ranks.fsdp)
+        self.optimizer = make_optimizer(self.section, self.trained, self.ranks.fsdp)
         self.step, self.seconds, self.tokens, self.rows, self.evaluations = 0, 0.0, 0, [], []
         self.stopping = False
-        if run.config.get("compile", False):
+        from torch import _dynamo
+        _dynamo.config.cache_size_limit = 64
+        self.compiles = self.section.get("compile", run.config.get("compile", False))
+        if self.compiles == "model":
+            # Worth its minutes on a processor, where every pass over memory that is left out counts.
+            self.model.compile(dynamic=False)
+        elif self.compiles:
             # Layer by layer: all layers share a graph, which costs seconds where the whole model costs minutes.
-            from torch import _dynamo
-            _dynamo.config.cache_size_limit = 64
             for module in self.model.modules():
                 if isinstance(module, models.Layer):
                     module.compile()
@@ -329,17 +377,27 @@ class Stage:
         return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False,
                               enabled=self.run.config.get("precision") == "bfloat16" and not self.ranks.fsdp)
 
+    def micro_batches(self):
+        """How many batches of tasks and of plain text a step of the retrieval stage adds up; else only text."""
+        count = self.section.get("accumulate", 1)
+        return (count, self.section.get("text", {}).get("accumulate", 1) if "text" in self.section else 0) \
+            if self.name == "retrieval" else (0, count)
+
     def inputs(self, step, micro, part="train", count=None):
-        if self.name == "retrieval":
+        """A micro-batch: those of tasks come first."""
+        if micro < self.micro_batches()[0]:
             batches = self.batches if part == "train" else self.held_batches
             samples = None
             if count is not None:
                 maker = maker_of(self.run, self.section, self.shared.chunk_size, part)
                 samples = make_samples(maker, *batches.arguments(step, micro, count))
-            return batches.inputs(step, micro, self.device, samples)
+            first, last = self.section.get("guidance", (0.0, 0.0)) if part == "train" else (0.0, 0.0)
+            done = progress(self.section, self.step, self.seconds)
+            return batches.inputs(step, micro, self.device, first + (last - first) * done, samples)
+        section = self.section | self.section.get("text", {})
         corpus = self.corpus if part == "train" else self.held_out
         rank = self.ranks.rank if part == "train" else 0
-        return text_batch(self.run, self.name, self.section, corpus, self.shared, step, rank, micro, part, count)
+        return text_batch(self.run, self.name, section, corpus, self.shared, step, rank, micro, part, count)
 
     def open_data(self):
         where = self.device if self.device.type == "cuda" and self.run.config["data"].get("on_device", True) else "cpu"
@@ -347,22 +405,26 @@ class Stage:
             self.batches = TaskBatches(self.run, self.name, self.section, self.shared, self.ranks.rank, self.step)
             if self.run.config["data"].get("held_out"):
                 self.held_batches = TaskBatches(self.run, self.name, self.section, self.shared, 0, 0, "held_out")
-        else:
+        if self.micro_batches()[1]:
             self.corpus = self.run.corpus_of("train", where, self.section)
             if self.run.config["data"].get("held_out"):
                 self.held_out = self.run.corpus_of("held_out", where)
 
     def compile_all(self):
         """Compiles for every number of chunks before the clock starts; the gradients are thrown away."""
-        for count in dict.fromkeys(self.section.get("context_chunks", [0]) if self.shared else [0]):
-            with self.autocast():
-                losses, weights, policy_loss = self.model(**self.inputs(0, 0, count=count))
-            (losses + weights + policy_loss).backward()
+        tasks_count, text_count = self.micro_batches()
+        firsts = [(0, self.section)] if tasks_count else []
+        firsts += [(tasks_count, self.section | self.section.get("text", {}))] if text_count else []
+        for micro, section in firsts:
+            for count in dict.fromkeys(section.get("context_chunks", [0]) if self.shared else [0]):
+                with self.autocast():
+                    losses, weights, policy_loss = self.model(**self.inputs(0, micro, count=count))
+                (losses + weights + policy_loss).backward()
         self.optimizer.zero_grad(set_to_none=True)
 
     def train_step(self):
         """One optimizer step. Returns the loss, the policy's loss and the norm of the gradients."""
-        accumulate = self.section.get("accumulate", 1)
+        accumulate = sum(self.micro_batches())
         rate = learning_rate(self.section, max(progress(self.section, self.step + 1, self.seconds), 0))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -391,7 +453,8 @@ class Stage:
             inputs = self.inputs(i, 0, "held_out")
             for key in ("noise", "sigma", "target"):
                 inputs.pop(key, None)
-            with self.autocast():
+            # A graph of its own for a few batches costs more than it saves.
+            with self.autocast(), torch.compiler.set_stance("force_eager"):
                 losses, weights, _ = self.model(**inputs)
             total += torch.stack((losses.float(), weights))
         self.model.train()
@@ -407,7 +470,7 @@ class Stage:
         self.saved_at, self.save_seconds, longest = time.time(), 2.0, 0.0
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "stopping", True))
         every, evaluate_every = self.section.get("log_every", 10), self.section.get("evaluate_every", 0)
-        if self.run.config.get("compile", False):
+        if self.compiles:
             self.compile_all()
         last_time = mark = time.time()
         first, last_tokens = self.step, self.tokens

@@ -28,6 +28,14 @@ typedef struct sp_activations {
 /// Rows of a block of packed rows, at most.
 #define SP_ATTENTION_BLOCK_ROWS 128
 
+/// The rows that queries see: query i those from `first + i / queries_per_row` on and before `last + i /
+/// queries_per_row`, as far as they are there; with 0 queries per row all queries see the same.
+typedef struct sp_visible_rows {
+  ptrdiff_t first;
+  ptrdiff_t last;
+  size_t queries_per_row;
+} sp_visible_rows;
+
 /// Keys and values of one head in packed tiles, in blocks of rows. A block's keys are a matrix (rows, head_dim) of one
 /// group, its values a matrix (head_dim, rows) of one group.
 typedef struct sp_packed_rows {
@@ -38,17 +46,16 @@ typedef struct sp_packed_rows {
   size_t key_block_bytes;      // from one block of keys to the next
   size_t value_block_bytes;    // from one block of values to the next
   size_t value_channel_bytes;  // from 16 channels of a block of values to the next 16
+  sp_visible_rows visible;
 } sp_packed_rows;
 
-/// Keys and values of one head in floats, (rows, head_dim) each. Query i sees the first
-/// `first_query_rows + i / queries_per_row` rows.
+/// Keys and values of one head in floats, (rows, head_dim) each.
 typedef struct sp_float_rows {
   const void *keys;
   const void *values;
   sp_element element;  // float32 or float16
   size_t rows;
-  size_t first_query_rows;
-  size_t queries_per_row;
+  sp_visible_rows visible;
 } sp_float_rows;
 
 /// Softmax attention of some queries to the rows so far. Attention to no rows: -INFINITY, 0, 0.
@@ -93,7 +100,7 @@ typedef struct sp_kernels_table {
   void (*product_float)(const void *matrix, sp_element element, size_t first_row, size_t last_row, size_t columns,
                         const float *input, size_t tokens, float *output, size_t output_stride, bool accumulate);
 
-  /// Attends to packed rows, which all queries see. queries: (count, head_dim) in one group, times what scores are
+  /// Attends to packed rows. queries: (count, head_dim) in one group, times what scores are
   /// multiplied by.
   void (*attend_packed)(sp_packed_rows rows, sp_activations queries, size_t count, size_t head_dim,
                         sp_attention so_far);

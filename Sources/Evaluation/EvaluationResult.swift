@@ -1,0 +1,99 @@
+public import CanonicalJSON
+public import FileAccess
+import ModelPacks
+public import SharedPack
+
+/// What an evaluation found: one file, one table.
+///
+/// The file is canonical JSON: `protocol`, `model` {`name`, `identity`, `weights`}, `settings` (an object),
+/// `columns` (names of labels and measures in the order of the table), `rows` of {`labels`: {name: word or number},
+/// `measures`: {name: {`value`, `low`, `high`, `count`}}}, `notes` (sentences), `seconds`. `low`, `high` and `count` are
+/// left out where there are none.
+public struct EvaluationResult: Sendable, Equatable {
+  /// Which model was measured.
+  public struct Model: Sendable, Equatable {
+    /// The last part of the pack's path.
+    public var name: String
+    /// The pack's identity: 64 hexadecimal digits.
+    public var identity: String
+    /// How its projections are encoded: `int8`, `float16`, `float32`.
+    public var weights: String
+
+    public init(name: String, identity: String, weights: String) {
+      self.name = name
+      self.identity = identity
+      self.weights = weights
+    }
+  }
+
+  public struct Row: Sendable, Equatable {
+    public var labels: [String: Label]
+    public var measures: [String: Measure]
+
+    public init(labels: [String: Label], measures: [String: Measure]) {
+      self.labels = labels
+      self.measures = measures
+    }
+  }
+
+  /// The name of what was done: `perplexity`, `passkey` and so on.
+  public var protocolName: String
+  public var model: Model
+  /// Everything that the numbers depend on beside the model.
+  public var settings: [JSONValue.Member]
+  /// Names of labels, then of measures, in the order in which a table shows them.
+  public var columns: [String]
+  public var rows: [Row]
+  /// What a reader must know about the numbers, a sentence each.
+  public var notes: [String]
+  public var seconds: Double
+
+  public init(
+    protocolName: String, model: Model, settings: [JSONValue.Member], columns: [String], rows: [Row] = [],
+    notes: [String] = [], seconds: Double = 0
+  ) {
+    self.protocolName = protocolName
+    self.model = model
+    self.settings = settings
+    self.columns = columns
+    self.rows = rows
+    self.notes = notes
+    self.seconds = seconds
+  }
+
+  /// Writes the file, which replaces one of the same name when it is whole.
+  public func write(to path: String) throws(Refusal) {
+    var file = try PublishedFile(creating: path)
+    try file.append(json.canonical + [UInt8(ascii: "\n")])
+    try file.publish()
+  }
+
+  /// Reads a file back.
+  /// - Throws: `Refusal` `malformed-json`, `malformed-result`, and those of reading a file.
+  public init(reading path: String) throws(Refusal) {
+    let bytes = try SequentialFile.contents(path, limit: 1 << 26)
+    let json: JSONValue
+    do throws(JSONError) {
+      json = try JSONValue(parsing: bytes)
+    } catch {
+      throw Refusal(.malformedJSON, file: path, error.description)
+    }
+    do throws(ResultFault) {
+      try self.init(json)
+    } catch {
+      throw Refusal(.malformedResult, file: path, structure: error.structure, error.fault)
+    }
+  }
+}
+
+extension EvaluationResult.Model {
+  public init(_ model: LanguageModel) {
+    self.init(
+      name: String(model.pack.path.split(separator: "/").last ?? ""), identity: model.pack.identity.description,
+      weights: model.pack.quantization.name)
+  }
+}
+
+extension Refusal.Name {
+  public static let malformedResult = Refusal.Name("malformed-result", .badInput)
+}

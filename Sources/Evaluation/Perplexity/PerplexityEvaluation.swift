@@ -1,0 +1,236 @@
+import CanonicalJSON
+import ContextTrees
+public import FileAccess
+import LlamaRuntime
+import ModelPacks
+public import SharedPack
+
+/// Perplexity of the end of long documents, by the length of what is read before it.
+///
+/// Of each document the last tokens are scored, always the same ones; perplexity is exp of the mean over documents of
+/// their mean negative log likelihood. Methods are compared on the same tokens, document by document.
+/// Source: arXiv 2410.19318, section 4.1; the layout in `PerplexityLayout`.
+public struct PerplexityEvaluation {
+  private let model: LanguageModel
+  private let options: PerplexityOptions
+  private let layout: PerplexityLayout
+  private let reader: DocumentReader
+
+  /// - Throws: `Refusal` `no-injection` for `shared` of a plain pack, `unfit-layout` when scored tokens or running text
+  ///   do not fit the model.
+  public init(_ model: LanguageModel, _ options: PerplexityOptions) throws(Refusal) {
+    let window = model.configuration.maxPositionCount
+    let runningText = options.runningText ?? model.runtime.window
+    func refuse(_ fault: String) -> Refusal { Refusal(.unfitLayout, file: model.pack.path, fault) }
+    guard options.scored > 0, options.scored < min(window, runningText) else {
+      throw refuse("\(options.scored) scored tokens do not fit \(min(window, runningText)) of running text")
+    }
+    guard runningText <= model.runtime.window else {
+      throw refuse("running text of \(runningText) tokens; the model's window holds \(model.runtime.window)")
+    }
+    guard options.sinks >= 0, options.sinks < window else {
+      throw refuse("\(options.sinks) sinks leave no room in a window of \(window)")
+    }
+    guard options.windows.allSatisfy({ $0 > 0 && $0 <= 1 << 20 }), !options.windows.isEmpty else {
+      throw refuse("lengths are 1 window or more")
+    }
+    self.model = model
+    self.options = options
+    layout = PerplexityLayout(
+      window: window, chunkSize: model.runtime.treeShape?.chunkSize ?? window, runningText: runningText,
+      scored: options.scored)
+    reader = try DocumentReader(model, options, layout: layout)
+  }
+
+  /// Measures all documents of the sources.
+  /// - Parameter progress: called with tokens encoded or read, and all that will be.
+  /// - Throws: `Refusal` `text-too-short` when a source has no document of the longest length, `not-finite`, and those
+  ///   of reading and tokenizing.
+  public func run(
+    _ sources: [EvaluationSource], progress: (_ done: Int, _ of: Int) -> Void
+  ) throws(Refusal) -> EvaluationResult {
+    let start = ContinuousClock.now
+    let documents = try documents(sources)
+    let scores = try scores(documents, progress: progress)
+    var result = result(scores)
+    result.seconds = (ContinuousClock.now - start).seconds
+    return result
+  }
+
+  /// A document's tokens and the domain that it is of.
+  typealias Document = (domain: String, tokens: [Int32])
+
+  func documents(_ sources: [EvaluationSource]) throws(Refusal) -> [Document] {
+    var documents: [Document] = []
+    let length = reader.documentLength
+    for source in sources {
+      var texts: [[Int32]] = []
+      for text in source.texts { texts.append(try model.documentTokens(text, file: source.path)) }
+      if options.joinsTexts { texts = [texts.flatMap(\.self)] }
+      let places = DocumentPlaces(
+        tokenCounts: texts.map(\.count), length: length, count: options.documentCount,
+        spacing: options.overlaps ? options.scored : length
+      ).places
+      guard !places.isEmpty else {
+        throw Refusal(
+          .textTooShort, file: source.path,
+          "no text has the \(length) tokens of the longest length; the longest text has "
+            + "\(texts.map(\.count).max() ?? 0)")
+      }
+      documents += places.map { (source.domain, Array(texts[$0.text][$0.end - length..<$0.end])) }
+    }
+    return documents
+  }
+
+  func scores(_ documents: [Document], progress: (_ done: Int, _ of: Int) -> Void) throws(Refusal) -> PerplexityScores {
+    var scores = PerplexityScores()
+    let total = reader.workTokens * documents.count
+    var done = 0
+    for document in documents {
+      let score = try reader.read(document.tokens) { tokens in
+        done += tokens
+        progress(done, total)
+      }
+      scores.add(score, domain: document.domain)
+    }
+    return scores
+  }
+}
+
+extension PerplexityEvaluation {
+  private func result(_ scores: PerplexityScores) -> EvaluationResult {
+    var result = EvaluationResult(
+      protocolName: "perplexity", model: EvaluationResult.Model(model), settings: settings,
+      columns: [
+        "domain", "method", "policy", "kv", "windows", "perplexity", "to_truncated", "to_streaming", "to_1_window",
+        "to_8_windows", "to_float32", "rows",
+      ], notes: notes)
+    var domains: [String] = []
+    for domain in scores.domains where !domains.contains(domain) { domains.append(domain) }
+    for domain in domains.map(Optional.some) + (domains.count > 1 ? [nil] : []) {
+      for variant in variants { result.rows += [row(variant, domain: domain, scores)].compactMap(\.self) }
+    }
+    return result
+  }
+
+  private var variants: [PerplexityVariant] {
+    options.methods.flatMap { method -> [PerplexityVariant] in
+      let kinds: [(PathPolicy?, RowEncoding?)] =
+        method == .shared
+        ? options.policies.flatMap { policy in options.encodings.map { (policy, $0) } } : [(nil, nil)]
+      return kinds.flatMap { policy, encoding in
+        options.windows.sorted().map {
+          PerplexityVariant(method: method, windows: $0, policy: policy, encoding: encoding)
+        }
+      }
+    }
+  }
+
+  private func row(
+    _ variant: PerplexityVariant, domain: String?, _ scores: PerplexityScores
+  ) -> EvaluationResult.Row? {
+    guard let own = scores.values(variant, domain: domain) else { return nil }
+    let bootstrap = options.bootstrap
+    var row = EvaluationResult.Row(
+      labels: [
+        "domain": .text(domain ?? "all"), "method": .text(variant.method.rawValue), "windows": Label(variant.windows),
+      ],
+      measures: ["perplexity": own.perplexity(bootstrap), "read_seconds": own.mean(\.readSeconds)])
+    guard variant.method == .shared else { return row }
+    row.labels["policy"] = variant.policy.map { .text($0.name) }
+    row.labels["kv"] = variant.encoding.map { .text("\($0)") }
+    row.measures["rows"] = own.mean { Double($0.rows) }
+    row.measures["row_bytes"] = own.mean { Double($0.rowBytes) }
+    row.measures["encode_seconds"] = own.mean(\.encodeSeconds)
+    func compare(_ name: String, _ change: (inout PerplexityVariant) -> Void) {
+      var other = variant
+      change(&other)
+      guard other != variant, let values = scores.values(other, domain: domain) else { return }
+      row.measures[name] = own.ratio(to: values, bootstrap)
+    }
+    compare("to_truncated") { $0 = PerplexityVariant(method: .truncated, windows: $0.windows) }
+    compare("to_streaming") { $0 = PerplexityVariant(method: .streaming, windows: $0.windows) }
+    compare("to_1_window") { $0.windows = 1 }
+    if variant.windows > 8 { compare("to_8_windows") { $0.windows = 8 } }
+    compare("to_float32") { $0.encoding = .float32 }
+    return row
+  }
+
+  /// What the numbers depend on.
+  var settings: [JSONValue.Member] {
+    var members: [(String, JSONValue)] = [
+      ("window", .integer(layout.window)), ("scored", .integer(options.scored)),
+      ("running_text", .integer(layout.runningText)), ("documents", .integer(options.documentCount)),
+      ("begins_text", .boolean(options.beginsText)), ("joins_texts", .boolean(options.joinsTexts)),
+      ("overlaps", .boolean(options.overlaps)),
+      (
+        "bootstrap",
+        .members([
+          "resamples": .integer(options.bootstrap.resampleCount), "seed": .integer(Int(options.bootstrap.seed)),
+        ])
+      ),
+    ]
+    if options.methods.contains(.streaming) {
+      members += [
+        ("sinks", .integer(options.sinks)), ("recent", .integer(layout.window - options.sinks)),
+        ("streaming_windows", .integer(options.streamingWindows)),
+      ]
+    }
+    if let shared = model.runtime.sharedLLM, options.methods.contains(.shared) {
+      members.append(("trees", shared.json))
+    }
+    return members.map { JSONValue.Member($0.0, $0.1) }
+  }
+
+  private var notes: [String] {
+    var notes = [
+      "Scored are the last \(options.scored) tokens of each document, the same for every method and length; the interval "
+        + "is a 95 % bootstrap over documents; a to_ column is the quotient of two perplexities, paired by document.",
+      options.beginsText
+        ? "What is read begins with the begin-of-text token, in the place of its first token."
+        : "What is read begins in the middle of a text, without a begin-of-text token.",
+    ]
+    if options.methods.contains(.truncated) { notes.append("truncated reads the last window alone, at every length.") }
+    if options.methods.contains(.streaming) {
+      notes.append(
+        "streaming keeps \(options.sinks) sinks and \(layout.window - options.sinks) recent tokens"
+          + (options.windows.contains { $0 > options.streamingWindows }
+            ? "; above \(options.streamingWindows) windows it reads the last \(options.streamingWindows) only." : "."))
+    }
+    if options.methods.contains(.shared) {
+      notes.append(
+        "shared reads running text of \(layout.runningText) tokens, at most half of the document; the context before it "
+          + "is cut into whole chunks of \(layout.chunkSize) tokens from its end.")
+      if model.injectionIsUntrained { notes.append("The context is injected untrained.") }
+    }
+    if options.overlaps { notes.append("Documents of a text share tokens, but for those that are scored.") }
+    return notes
+  }
+}
+
+extension PathPolicy {
+  /// As the command line calls it.
+  var name: String {
+    switch self {
+    case .right: "right"
+    case .left: "left"
+    case .random: "random"
+    case .cosine: "cosine"
+    }
+  }
+}
+
+extension SharedLLMConfiguration {
+  var json: JSONValue {
+    .members([
+      "chunk_size": .integer(chunkSize), "depth": .integer(treeDepth), "leaf_ratio": .integer(leafRatio),
+      "injected_layers": .integer(injectedLayerCount), "positions": .string(positionMode.rawValue),
+      "injection": .string(injection.rawValue),
+    ])
+  }
+}
+
+extension Refusal.Name {
+  public static let unfitLayout = Refusal.Name("unfit-layout", .usage)
+  public static let textTooShort = Refusal.Name("text-too-short", .badInput)
+}

@@ -1,0 +1,43 @@
+import Glibc
+
+extension EvaluationResult {
+  /// The rows as a table of text: a line of column names, then a line a row, columns aligned.
+  public var table: String {
+    let columns = columns.filter { name in rows.contains { $0.labels[name] != nil || $0.measures[name] != nil } }
+    let cells = [columns] + rows.map { row in columns.map { row.cell($0) } }
+    let widths = columns.indices.map { column in cells.map { $0[column].count }.max() ?? 0 }
+    // Numbers are read from their right ends.
+    let isNumber = columns.map { name in !rows.contains { if case .text = $0.labels[name] { true } else { false } } }
+    return cells.map { line in
+      zip(line, zip(widths, isNumber)).map { cell, form in
+        let space = String(repeating: " ", count: form.0 - cell.count)
+        return form.1 ? space + cell : cell + space
+      }.joined(separator: "  ")
+    }.joined(separator: "\n")
+  }
+}
+
+extension EvaluationResult.Row {
+  /// What a table shows of a column; nothing where the row has none.
+  func cell(_ column: String) -> String {
+    labels[column]?.description ?? measures[column]?.text ?? ""
+  }
+}
+
+extension Measure {
+  /// `value [low, high]`, four significant digits.
+  public var text: String {
+    guard let low, let high else { return Self.rounded(value) }
+    return "\(Self.rounded(value)) [\(Self.rounded(low)), \(Self.rounded(high))]"
+  }
+
+  /// Four significant digits; whole numbers stay whole.
+  static func rounded(_ value: Double) -> String {
+    if value == 0 || (value.rounded() == value && abs(value) < 1e15) { return String(Int(value)) }
+    let magnitude = Int(floor(log10(abs(value))))
+    if magnitude >= 3 { return String(Int(value.rounded())) }
+    if magnitude < -6 { return value.description }
+    let scale = pow(10, Double(3 - magnitude))
+    return ((value * scale).rounded() / scale).description
+  }
+}

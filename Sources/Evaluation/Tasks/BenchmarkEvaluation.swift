@@ -1,0 +1,85 @@
+public import ContextTrees
+public import EvaluationTasks
+import FileAccess
+import LlamaRuntime
+import ModelPacks
+public import SharedPack
+
+/// How a model answers the prompts of a benchmark.
+///
+/// With trees a prompt is divided as `PromptDivision` says and searched with its whole running text; the truncated
+/// method reads both ends of the prompt, as much as the window holds; the streaming one reads it whole. Answers are
+/// greedy.
+public struct BenchmarkEvaluation {
+  public var methods: [ContextMethod] = [.shared(.cosine), .truncated]
+  public var encoding = RowEncoding.int8
+  /// Tokens of a prompt; of a longer one both ends are kept. Nil takes it whole.
+  public var promptLimit: Int?
+  /// Whether prompts go into the model's chat template, where the task says so and the model has one.
+  public var usesChatTemplate = true
+
+  public init() {}
+
+  /// What one method made of one sample.
+  public struct Answer: Sendable {
+    public var method: ContextMethod
+    public var prediction: String
+    public var score: Double
+    public var promptTokens: Int
+    /// Chunks of the context; 0 for a prompt that fits the window.
+    public var contextChunks: Int
+    /// Tokens that the window left for the answer, where that is fewer than the task allows.
+    public var answerLimit: Int?
+  }
+
+  /// - Throws: `Refusal` `no-tokenizer`, `no-injection`, `prompt-too-long` when the window does not hold a chunk and
+  ///   the beginning of an answer, and those of asking.
+  public func answers(_ model: LanguageModel, _ sample: BenchmarkSample) async throws -> [Answer] {
+    let isChat = usesChatTemplate && sample.usesChatTemplate && model.chatTemplate != nil
+    var prompt = try isChat ? model.chatPrompt(sample.prompt, system: nil) : model.textPrompt(sample.prompt)
+    let start = try model.textStart()
+    if prompt.starts(with: start) { prompt.removeFirst(start.count) }
+    if let promptLimit { prompt = PromptDivision.middleTruncated(prompt, to: promptLimit) }
+    let window = model.runtime.window
+    let chunkSize = model.runtime.treeShape?.chunkSize
+    // The same for all methods: the window holds a chunk of running text and the answer, or half of it is for the answer.
+    let usesTrees = methods.contains { $0.policyName != nil }
+    let maxTokens = min(sample.maxNewTokens, window - start.count - (usesTrees ? chunkSize ?? 0 : window / 2))
+    guard maxTokens > 0 else {
+      throw Refusal(
+        .promptTooLong, file: model.pack.path,
+        "the window of \(window) tokens does not hold a chunk of \(chunkSize ?? 0) and an answer")
+    }
+    let room = window - maxTokens - start.count
+    var answers: [Answer] = []
+    var document: ContextDocument?
+    for method in methods {
+      var input = start + PromptDivision.middleTruncated(prompt, to: room)
+      var selection: ContextSelection?
+      var sinks: Int?
+      switch method {
+      case .truncated: break
+      case .streaming(let count):
+        input = start + prompt
+        sinks = count
+      case .shared(let policy):
+        let (shape, _) = try model.requireTrees(encoding)
+        guard let division = PromptDivision(tokenCount: prompt.count, chunkSize: shape.chunkSize, room: room),
+          !division.context.isEmpty
+        else { break }
+        input = start + prompt[division.runningText]
+        let read = try document
+          ?? model.encode(name: "context", tokens: Array(prompt[division.context]), encoding: encoding)
+        document = read
+        selection = try model.select(from: [read], policy: policy, query: input)
+      }
+      let answer = try await model.greedyAnswer(
+        input, context: selection, maxTokens: maxTokens, stopStrings: sample.stopStrings, sinks: sinks)
+      answers.append(
+        Answer(
+          method: method, prediction: answer.text, score: sample.score(answer.text), promptTokens: prompt.count,
+          contextChunks: selection?.nodes.count ?? 0, answerLimit: maxTokens < sample.maxNewTokens ? maxTokens : nil))
+    }
+    return answers
+  }
+}

@@ -1,0 +1,101 @@
+import CanonicalJSON
+public import EvaluationTasks
+import FileAccess
+import ModelPacks
+public import SharedPack
+import Tokenization
+
+/// What RULER's samples are made of.
+public struct RulerOptions: Sendable {
+  public var tasks = Ruler.Task.allCases
+  /// Lengths of prompt and answer together, in windows of the model.
+  public var windows = [1, 2, 4]
+  public var sampleCount = 20
+  public var seed: UInt64 = 1
+  /// Texts that needles are hidden in; none takes the published noise.
+  public var essays: [EvaluationSource] = []
+  /// SQuAD 2.0 in its published form, for qa_1.
+  public var squadPath: String?
+  /// HotpotQA with distractors in its published form, for qa_2.
+  public var hotpotPath: String?
+
+  public init() {}
+}
+
+extension BenchmarkRun {
+  /// RULER: scores by task and length, the average of the tasks, and the effective length.
+  /// - Throws: `Refusal` `task-does-not-fit`, `malformed-sample` and others.
+  public mutating func ruler(_ model: LanguageModel, _ options: RulerOptions) async throws -> EvaluationResult {
+    let tokenizer = try model.requireTokenizer()
+    var essay = ""
+    for source in options.essays {
+      for text in source.texts { essay += String(decoding: text, as: UTF8.self) + "\n" }
+    }
+    let generator = RulerGenerator(
+      essay: essay, squad: try Self.questions(options.squadPath) { json throws(SampleFault) in
+        try QuestionSet(squad: json)
+      },
+      hotpot: try Self.questions(options.hotpotPath) { json throws(SampleFault) in try QuestionSet(hotpot: json) },
+      seed: options.seed
+    ) { tokenizer.encode($0, addingBeginOfText: true).count }
+    var notes = ["scores are percents of references found; words, prompts and haystacks are our own"]
+    for windows in options.windows {
+      let length = windows * model.configuration.maxPositionCount
+      for task in options.tasks where generator.canMake(task) {
+        var samples: [BenchmarkSample] = []
+        do throws(SampleFault) {
+          let size = try generator.size(task, length: length)
+          for number in 0..<options.sampleCount {
+            samples.append(try generator.sample(task, size: size, length: length, number: number))
+          }
+        } catch {
+          notes.append("\(error.field) is skipped at \(Label(windows)) windows: \(error.fault)")
+        }
+        for sample in samples { try await ask(model, sample, labels: ["windows": Label(windows)]) }
+      }
+    }
+    guard !currentScores.isEmpty else {
+      throw Refusal(.taskDoesNotFit, file: model.pack.path, structure: "ruler", notes.last ?? "")
+    }
+    let averages = currentScores.averages(over: "task") { _ in "average" }
+    for task in options.tasks where !generator.canMake(task) {
+      notes.append("\(task.rawValue) is skipped: its questions were not given")
+    }
+    if options.essays.isEmpty { notes.append("essays are the published noise, as no text was given") }
+    notes += Self.effectiveLengths(averages)
+    return try finish(
+      "ruler", model,
+      settings: [
+        JSONValue.Member("samples", .integer(options.sampleCount)), JSONValue.Member("seed", .integer(Int(options.seed))),
+        JSONValue.Member("essays", .array(options.essays.map { .string($0.domain) })),
+      ],
+      columns: ["windows", "task", "method", "policy", "score", "prompt"], averages: averages, notes: notes)
+  }
+
+  /// The longest length of every method whose average reaches the threshold.
+  private static func effectiveLengths(_ averages: [EvaluationResult.Row]) -> [String] {
+    var lengths: [String: Double] = [:]
+    for row in averages {
+      let method = [row.labels["method"], row.labels["policy"]].compactMap { $0?.description }.joined(separator: " ")
+      guard case .number(let windows)? = row.labels["windows"], let score = row.measures["score"]?.value else { continue }
+      lengths[method] = max(lengths[method] ?? 0, score >= Ruler.effectiveThreshold ? windows : 0)
+    }
+    return lengths.sorted { $0.key < $1.key }.map { method, windows in
+      windows > 0
+        ? "effective length of \(method): \(Label.number(windows)) windows (average of \(Ruler.effectiveThreshold) or more)"
+        : "\(method) has no effective length: no average reaches \(Ruler.effectiveThreshold)"
+    }
+  }
+
+  private static func questions(
+    _ path: String?, _ read: (JSONValue) throws(SampleFault) -> QuestionSet
+  ) throws(Refusal) -> QuestionSet? {
+    guard let path else { return nil }
+    let json = try BenchmarkFile.json(path, limit: 1 << 28)
+    do throws(SampleFault) {
+      return try read(json)
+    } catch {
+      throw Refusal(.malformedSample, file: path, structure: error.field, error.fault)
+    }
+  }
+}

@@ -1,0 +1,56 @@
+public import ContextTrees
+import FileAccess
+import LlamaRuntime
+import ModelPacks
+import SharedPack
+import Tokenization
+
+/// How a model gets to see a context that is longer than its window.
+public enum ContextMethod: Sendable, Hashable {
+  /// Through trees, which a policy searches.
+  case shared(PathPolicy)
+  /// The plain model reads as much as the window holds.
+  case truncated
+  /// The plain model reads all with StreamingLLM's cache: sinks and recent tokens, a window in all.
+  case streaming(sinks: Int)
+
+  /// `shared`, `truncated` or `streaming`.
+  public var name: String {
+    switch self {
+    case .shared: PerplexityOptions.Method.shared.rawValue
+    case .truncated: PerplexityOptions.Method.truncated.rawValue
+    case .streaming: PerplexityOptions.Method.streaming.rawValue
+    }
+  }
+
+  /// The policy's name; nil without trees.
+  public var policyName: String? {
+    guard case .shared(let policy) = self else { return nil }
+    return policy.name
+  }
+
+  /// What tells the method's rows from others.
+  var labels: [String: Label] {
+    var labels: [String: Label] = ["method": .text(name)]
+    if let policyName { labels["policy"] = .text(policyName) }
+    return labels
+  }
+}
+
+extension LanguageModel {
+  /// The text and the tokens that the model goes on with, most likely token by most likely token.
+  /// - Throws: `Refusal` as `generate(_:context:options:)`.
+  func greedyAnswer(
+    _ prompt: [Int32], context: ContextSelection? = nil, maxTokens: Int, stopStrings: [String] = [], sinks: Int? = nil
+  ) async throws -> (text: String, tokens: [Int32]) {
+    let cachePolicy = sinks.map { CachePolicy.streaming(sinks: $0, recent: configuration.maxPositionCount - $0) }
+    let answer = try await generate(
+      prompt, context: context,
+      options: GenerationOptions(maxTokens: maxTokens, stopStrings: stopStrings, cachePolicy: cachePolicy ?? .full)
+    ).collect()
+    return (answer.text, answer.summary.tokens)
+  }
+
+  /// The begin-of-text token, or nothing for a model without one.
+  func textStart() throws(Refusal) -> [Int32] { try requireTokenizer().beginOfTextToken.map { [$0] } ?? [] }
+}

@@ -1,0 +1,175 @@
+import CanonicalJSON
+public import ContextTrees
+public import EvaluationTasks
+public import FileAccess
+import LlamaRuntime
+import ModelPacks
+public import SharedPack
+import Tokenization
+
+/// How often a model finds what is hidden in contexts of many windows.
+///
+/// Every method sees the same samples. Answers are greedy. Accuracies are means over samples with bootstrap intervals.
+/// Source: arXiv 2305.16300 (passkey), the needle test of G. Kamradt, and the failure cases that reviewers of
+/// arXiv 2410.19318 named: a second question, repeated contexts, an answer across a boundary of chunks.
+public struct RetrievalEvaluation: Sendable {
+  public var tasks = RetrievalTask.allCases
+  /// Lengths of contexts in windows of the model.
+  public var windows = [1, 2, 4, 8]
+  /// Percent of the context before what is hidden.
+  public var depths = [0, 25, 50, 75, 100]
+  /// Samples for each row.
+  public var sampleCount = 20
+  public var methods: [ContextMethod] = [.shared(.cosine), .shared(.right), .truncated]
+  /// Windows that streaming reads, at most: of longer contexts the end.
+  public var streamingWindows = 8
+  public var style = TaskStyle.trainer
+  public var seed: UInt64 = 1
+  public var encoding = RowEncoding.int8
+
+  public init() {}
+
+  /// One row of the result while it is filled.
+  private struct Row {
+    var labels: [String: Label]
+    var scores: [Double] = []
+    var leaves: [Double] = []
+    var rows: [Double] = []
+  }
+
+  /// - Parameters:
+  ///   - sources: what things are hidden in; none takes the published noise.
+  ///   - progress: called with samples done, of how many.
+  /// - Throws: `Refusal` `no-tokenizer`, `no-injection`, `task-does-not-fit`, and those of asking.
+  public func run(
+    _ model: LanguageModel, haystack sources: [EvaluationSource], progress: (_ done: Int, _ of: Int) -> Void
+  ) async throws -> EvaluationResult {
+    let start = ContinuousClock.now
+    let tokenizer = try model.requireTokenizer()
+    var documents: [[Int32]] = []
+    for source in sources {
+      for text in source.texts { documents.append(try model.documentTokens(text, file: source.path)) }
+    }
+    let window = model.configuration.maxPositionCount
+    let maker = RetrievalTaskMaker(
+      tokenizer: tokenizer, haystack: Haystack(documents, tokenizer: tokenizer),
+      chunkSize: model.runtime.treeShape?.chunkSize ?? window, style: style, seed: seed)
+    var rows: [Row] = []
+    var done = 0
+    let groups = tasks.flatMap { task in
+      windows.flatMap { length in (task.hasDepth ? depths.map(Optional.some) : [nil]).map { (task, length, $0) } }
+    }
+    for (task, length, depth) in groups {
+      var group: [Row] = []
+      for number in 0..<sampleCount {
+        let sample: RetrievalSample
+        do throws(SampleFault) {
+          sample = try maker.sample(
+            task, length: length * window, depth: depth.map { Double($0) / 100 }, number: number)
+        } catch {
+          throw Refusal(.taskDoesNotFit, file: model.pack.path, structure: task.rawValue, error.fault)
+        }
+        try await ask(model, sample, into: &group)
+        done += 1
+        progress(done, groups.count * sampleCount)
+      }
+      for index in group.indices {
+        group[index].labels["task"] = .text(task.rawValue)
+        group[index].labels["windows"] = Label(length)
+        if let depth { group[index].labels["depth"] = Label(depth) }
+      }
+      rows += group
+    }
+    return result(model, rows, sources: sources, seconds: (ContinuousClock.now - start).seconds)
+  }
+
+  /// Asks a sample's questions by every method. Rows come in the same order for every sample of a group.
+  private func ask(_ model: LanguageModel, _ sample: RetrievalSample, into rows: inout [Row]) async throws {
+    var document: ContextDocument?
+    var place = 0
+    for method in methods {
+      for (number, turn) in sample.turns.enumerated() {
+        // A second question is asked twice: of trees searched for it, and of those found for the first.
+        for isStale in number > 0 && method.policyName != nil ? [false, true] : [false] {
+          if place == rows.count {
+            var labels = method.labels
+            if sample.turns.count > 1 {
+              labels["question"] = .text(number == 0 ? "first" : isStale ? "second, first's trees" : "second")
+            }
+            rows.append(Row(labels: labels))
+          }
+          let maxTokens = turn.answer.count + 4
+          let answer: (text: String, tokens: [Int32])
+          let start = try model.textStart()
+          switch method {
+          case .truncated:
+            let room = max(model.runtime.window - maxTokens - start.count - turn.continuation.count, 0)
+            answer = try await model.greedyAnswer(
+              start + sample.context.suffix(room) + turn.continuation, maxTokens: maxTokens)
+          case .streaming(let sinks):
+            let read = sample.context.suffix(streamingWindows * model.configuration.maxPositionCount)
+            answer = try await model.greedyAnswer(start + read + turn.continuation, maxTokens: maxTokens, sinks: sinks)
+          case .shared(let policy):
+            let read = try document ?? model.encode(name: "context", tokens: sample.context, encoding: encoding)
+            document = read
+            let selection = try model.select(
+              from: [read], policy: policy, query: sample.turns[isStale ? 0 : number].prompt)
+            answer = try await model.greedyAnswer(turn.prompt, context: selection, maxTokens: maxTokens)
+            let hits = TreeHits.best(
+              selection.nodes, places: turn.places, shape: try model.requireTrees(encoding).shape)
+            rows[place].leaves.append(hits.isInLeaves ? 1 : 0)
+            rows[place].rows.append(hits.rowShare)
+          }
+          rows[place].scores.append(turn.rule.score(answer.text, tokens: answer.tokens, right: turn.answer))
+          place += 1
+        }
+      }
+    }
+  }
+
+  private func result(
+    _ model: LanguageModel, _ rows: [Row], sources: [EvaluationSource], seconds: Double
+  ) -> EvaluationResult {
+    let bootstrap = Bootstrap(seed: seed)
+    let trees = model.runtime.treeShape
+    var notes = [
+      "accuracy: share of right answers (multi-needle and needle in the published style: of key words; repeat-context: "
+        + "of tokens before the first wrong one)",
+      "leaf: share of samples whose answer lies in leaves of the searched trees; rows: share of the answer's tokens "
+        + "that have rows of their own",
+    ]
+    if methods.contains(where: { if case .streaming = $0 { true } else { false } }),
+      windows.contains(where: { $0 > streamingWindows })
+    {
+      notes.append("streaming reads the last \(streamingWindows) windows of longer contexts")
+    }
+    if model.injectionIsUntrained { notes.append("the injection of this model is untrained (merged softmax)") }
+    return EvaluationResult(
+      protocolName: "tasks", model: EvaluationResult.Model(model),
+      settings: [
+        JSONValue.Member("window", .integer(model.configuration.maxPositionCount)),
+        JSONValue.Member("chunk", trees.map { .integer($0.chunkSize) } ?? .null),
+        JSONValue.Member("tree_depth", trees.map { .integer($0.depth) } ?? .null),
+        JSONValue.Member("leaf_ratio", trees.map { .integer($0.leafRatio) } ?? .null),
+        JSONValue.Member("rows", .string("\(encoding)")),
+        JSONValue.Member("samples", .integer(sampleCount)), JSONValue.Member("seed", .integer(Int(seed))),
+        JSONValue.Member("style", .string(style.rawValue)),
+        JSONValue.Member("haystack", .array(sources.map { .string($0.domain) })),
+      ],
+      columns: [
+        "task", "windows", "depth", "question", "method", "policy", "accuracy", "leaf", "rows",
+      ],
+      rows: rows.map { row in
+        var measures = ["accuracy": bootstrap.mean(of: row.scores)]
+        if !row.leaves.isEmpty {
+          measures["leaf"] = bootstrap.mean(of: row.leaves)
+          measures["rows"] = bootstrap.mean(of: row.rows)
+        }
+        return EvaluationResult.Row(labels: row.labels, measures: measures)
+      }, notes: notes, seconds: seconds)
+  }
+}
+
+extension Refusal.Name {
+  public static let taskDoesNotFit = Refusal.Name("task-does-not-fit", .badInput)
+}

@@ -1,0 +1,41 @@
+import ContextTrees
+
+/// What of a place in the context a search of the trees has kept.
+struct TreeHits {
+  /// Whether all tokens lie in nodes of the deepest level.
+  var isInLeaves: Bool
+  /// The share of the tokens that have a row of their own. Others may reach the model through rows behind them.
+  var rowShare: Double
+
+  /// - Parameters:
+  ///   - nodes: the preserved nodes of every chunk.
+  ///   - tokens: a place in the context.
+  ///   - shape: of the trees.
+  init(_ nodes: [[TreeNode]], tokens: Range<Int>, shape: TreeShape) {
+    var inLeaves = true
+    var rows = 0
+    for token in tokens {
+      let offset = token % shape.chunkSize
+      guard let node = nodes[token / shape.chunkSize].first(where: { $0.range.contains(offset) }) else {
+        preconditionFailure("the preserved nodes partition the chunk")
+      }
+      if node.level < shape.depth { inLeaves = false }
+      if (0..<node.rowCount).contains(where: { node.range.lowerBound + node.position(row: $0) == offset }) { rows += 1 }
+    }
+    isInLeaves = inLeaves
+    rowShare = Double(rows) / Double(tokens.count)
+  }
+
+  private init(isInLeaves: Bool, rowShare: Double) {
+    self.isInLeaves = isInLeaves
+    self.rowShare = rowShare
+  }
+
+  /// The best of several places with the same content.
+  /// - Precondition: `places` is not empty.
+  static func best(_ nodes: [[TreeNode]], places: [Range<Int>], shape: TreeShape) -> TreeHits {
+    let all = places.map { TreeHits(nodes, tokens: $0, shape: shape) }
+    return TreeHits(
+      isInLeaves: all.contains(where: \.isInLeaves), rowShare: all.map(\.rowShare).max() ?? 0)
+  }
+}

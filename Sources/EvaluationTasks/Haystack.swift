@@ -1,0 +1,25 @@
+public import Tokenization
+
+/// Texts in which things are hidden, as tokens.
+public struct Haystack: Sendable {
+  private let documents: [[Int32]]
+
+  /// - Parameter documents: tokens of texts; none stands for the published noise.
+  public init(_ documents: [[Int32]], tokenizer: Tokenizer) {
+    let documents = documents.filter { !$0.isEmpty }
+    self.documents =
+      documents.isEmpty ? [tokenizer.encodeContinuation(" " + TaskWords.noise)] : documents
+  }
+
+  /// A stretch of one of the documents that are long enough; one that is not is repeated.
+  func stretch(_ count: Int, _ generator: inout SplitMix64) -> [Int32] {
+    let long = documents.filter { $0.count >= count }
+    if !long.isEmpty {
+      let document = long[generator.next(below: long.count)]
+      let start = generator.next(below: document.count - count + 1)
+      return Array(document[start..<start + count])
+    }
+    let document = documents[generator.next(below: documents.count)]
+    return (0..<count).map { document[$0 % document.count] }
+  }
+}

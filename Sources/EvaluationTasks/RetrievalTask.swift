@@ -1,0 +1,82 @@
+/// What is hidden in a context, or asked about it.
+public enum RetrievalTask: String, Sendable, CaseIterable {
+  /// A key in a sentence that says it twice, at a given depth.
+  case passkey
+  /// A fact, at a given depth.
+  case needle
+  /// Several facts of one form; one is asked for, or all.
+  case multiNeedle = "multi-needle"
+  /// A table of keys and values; one value is asked for.
+  case keyValue = "key-value"
+  /// A passage of the context is begun, and goes on as in the context.
+  case repeatContext = "repeat-context"
+  /// Two facts in different chunks; the second question is about what the first one did not touch.
+  case secondQuestion = "second-question"
+  /// Every chunk is the same, the fact in it, too.
+  case repeatedContext = "repeated-context"
+  /// A fact whose answer begins in one chunk and ends in the next.
+  case boundary
+
+  /// Whether samples are made for given depths; else depths are drawn.
+  public var hasDepth: Bool { self == .passkey || self == .needle }
+}
+
+/// How tasks are worded.
+public enum TaskStyle: String, Sendable, CaseIterable {
+  /// As `Tools/train` words the tasks that it teaches.
+  case trainer
+  /// Passkey as Landmark Attention (arXiv 2305.16300) has it, needles as G. Kamradt's test; key-value contexts are
+  /// pairs alone. The rest is as in `trainer`.
+  case published
+}
+
+/// A context with something in it, and questions about it.
+public struct RetrievalSample: Sendable, Equatable {
+  /// A question, with all of the running text that it ends.
+  public struct Turn: Sendable, Equatable {
+    /// The running text, whose last token the trees are searched with; the answer follows. Earlier questions stand in
+    /// it with their right answers.
+    public var prompt: [Int32]
+    /// The same without the begin-of-text token, as it goes on after text.
+    public var continuation: [Int32]
+    /// The right answer, as it would follow.
+    public var answer: [Int32]
+    public var rule: AnswerRule
+    /// Where the answer stands in the context: any of these, in tokens.
+    public var places: [Range<Int>]
+  }
+
+  public var context: [Int32]
+  public var turns: [Turn]
+}
+
+/// What makes an answer right.
+public enum AnswerRule: Sendable, Equatable {
+  /// Its first number is this one.
+  case number(String)
+  /// Its first word is this one.
+  case word(String)
+  /// It has these words, each of which counts the same.
+  case words([String])
+  /// It goes on with the right answer's tokens; those before the first wrong one count.
+  case tokens
+
+  /// The score of an answer, 0 to 1.
+  /// - Parameters:
+  ///   - tokens: the answer's.
+  ///   - right: the right answer's.
+  public func score(_ text: String, tokens: [Int32], right: [Int32]) -> Double {
+    switch self {
+    case .number(let number):
+      return TextRules.runs(text, of: TextRules.isDigit).first?.elementsEqual(number.unicodeScalars) == true ? 1 : 0
+    case .word(let word):
+      return TextRules.runs(text, of: TextRules.isAlphanumeric).first?.elementsEqual(word.unicodeScalars) == true
+        ? 1 : 0
+    case .words(let words):
+      let lower = text.lowercased()
+      return Double(words.count { TextRules.contains(lower, $0.lowercased()) }) / Double(words.count)
+    case .tokens:
+      return Double(zip(tokens, right).prefix { $0 == $1 }.count) / Double(max(right.count, 1))
+    }
+  }
+}

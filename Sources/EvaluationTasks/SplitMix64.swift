@@ -1,0 +1,22 @@
+/// A generator whose sequence is the same everywhere, for evaluations that others repeat. Not for secrets.
+///
+/// Source: G. Steele, D. Lea, C. Flood, Fast splittable pseudorandom number generators, OOPSLA 2014.
+public struct SplitMix64: RandomNumberGenerator, Sendable {
+  private var state: UInt64
+
+  public init(state: UInt64) { self.state = state }
+
+  public mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+    return z ^ (z >> 31)
+  }
+
+  /// A number from 0 up to, not including, `limit`. Its bias is below limit / 2^64.
+  public mutating func next(below limit: Int) -> Int {
+    precondition(limit > 0)
+    return Int(next().multipliedFullWidth(by: UInt64(limit)).high)
+  }
+}

@@ -1,0 +1,17 @@
+import ArgumentParser
+
+struct EvalCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "eval",
+    abstract: "Measure what a model makes of long contexts.",
+    discussion: """
+      sharedpack eval report perplexity.json --html report.html
+
+      Every evaluation prints a table and writes its result as JSON with --output;
+      report turns such files into one page.
+      """,
+    subcommands: [
+      EvalPerplexityCommand.self, EvalTasksCommand.self, EvalRulerCommand.self, EvalLongBenchCommand.self,
+      EvalInfiniteBenchCommand.self, EvalInfiniteBenchDataCommand.self, EvalReportCommand.self,
+    ])
+}

@@ -1,0 +1,154 @@
+import ArgumentParser
+import ContextTrees
+import Evaluation
+import FileAccess
+import SharedPack
+
+struct EvalPerplexityCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "perplexity",
+    abstract: "Measure how much of a long context a model makes use of.",
+    discussion: """
+      sharedpack eval perplexity model.spk books --output books.json
+      sharedpack eval perplexity model.spk books code.txt.zst --windows 1,8,32
+      sharedpack eval perplexity model.spk books --kv int8,f32 --methods shared
+
+      A text is a file, a .zst file of texts with a NUL byte between them, or a
+      directory of either; each names a domain. Documents are as long as the longest
+      length. The same last tokens of each document are scored for every method and
+      length:
+        shared     trees of the context before a running text, which has the size
+                   of --running-text, at most half of the document
+        truncated  the last window alone
+        streaming  sinks and recent tokens, a window in all (StreamingLLM)
+      Perplexity is exp of the mean over documents; intervals are 95 % bootstraps
+      over documents, comparisons are paired by document.
+      """)
+
+  @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))
+  var model: String
+
+  @Argument(help: "Texts, one argument a domain.", completion: .file())
+  var texts: [String]
+
+  @OptionGroup var documents: EvalDocumentArguments
+
+  @Option(help: ArgumentHelp("Lengths of documents in windows.", valueName: "list"))
+  var windows = ListArgument([1, 2, 4, 8, 32, 128])
+
+  @Option(help: ArgumentHelp("Methods: shared, truncated, streaming.", valueName: "list"))
+  var methods = ListArgument(MethodArgument.allCases)
+
+  @Option(help: ArgumentHelp("Which child is expanded: right, cosine, left, random.", valueName: "list"))
+  var policy = ListArgument([PolicyArgument.right])
+
+  @Option(help: ArgumentHelp("How rows are stored: int8, f16, f32.", valueName: "list"))
+  var kv = ListArgument([RowEncodingArgument.int8])
+
+  @Option(help: ArgumentHelp("First tokens that streaming keeps.", valueName: "count"))
+  var sinks = 4
+
+  @Option(
+    help: ArgumentHelp(
+      "Windows that streaming reads, at most: its figure for longer documents is that of their ends.",
+      valueName: "count"))
+  var streamingWindows = 8
+
+  @OptionGroup var result: EvalOutputOptions
+
+  @Option(help: ArgumentHelp("Threads that share the work, 1 to 1024.", valueName: "count"))
+  var threads: ThreadCountArgument?
+
+  func validate() throws {
+    guard windows.values.allSatisfy({ $0 > 0 }), streamingWindows > 0 else {
+      throw ValidationError("--windows and --streaming-windows must be at least 1.")
+    }
+  }
+
+  func run() throws {
+    var options = documents.options
+    options.windows = windows.values
+    options.methods = methods.values.map(\.method)
+    options.policies = policy.values.map { $0.policy(seed: 0) }
+    options.encodings = kv.values.map(\.encoding)
+    options.sinks = sinks
+    options.streamingWindows = streamingWindows
+    let evaluation = try PerplexityEvaluation(try LanguageModel(opening: model, threadCount: threads?.count), options)
+    var bar = ProgressBar("Reading", unit: .tokens, mode: result.output.progress)
+    let sources = try texts.map { try EvaluationSource(reading: $0) }
+    let found = try evaluation.run(sources) { bar.update($0, of: $1) }
+    bar.finish()
+    try result.finish(found)
+  }
+}
+
+/// What is put beside each other, as an argument.
+enum MethodArgument: String, ExpressibleByArgument, CaseIterable {
+  case shared, truncated, streaming
+
+  var method: PerplexityOptions.Method {
+    switch self {
+    case .shared: .shared
+    case .truncated: .truncated
+    case .streaming: .streaming
+    }
+  }
+}
+
+/// Which documents are taken of texts, and what of them is scored.
+struct EvalDocumentArguments: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Documents of a domain, at most. A long text gives several, evenly spread.", valueName: "count"))
+  var documents = 100
+
+  @Option(help: ArgumentHelp("Predicted tokens that count, the last of each document.", valueName: "count"))
+  var scored = 256
+
+  @Option(help: ArgumentHelp("Tokens of the running text; the model's window if left out.", valueName: "count"))
+  var runningText: Int?
+
+  @Flag(help: "Begin what is read with the begin-of-text token.")
+  var bos = false
+
+  @Flag(help: "Read the texts of a domain as one text.")
+  var join = false
+
+  @Flag(help: "Let documents of a text share tokens, but for those that count.")
+  var overlap = false
+
+  func validate() throws {
+    guard documents > 0, scored > 0, runningText.map({ $0 > 0 }) ?? true else {
+      throw ValidationError("--documents, --scored and --running-text must be at least 1.")
+    }
+  }
+
+  var options: PerplexityOptions {
+    var options = PerplexityOptions()
+    options.documentCount = documents
+    options.scored = scored
+    options.runningText = runningText
+    options.beginsText = bos
+    options.joinsTexts = join
+    options.overlaps = overlap
+    return options
+  }
+}
+
+/// Values with commas between them, none twice.
+struct ListArgument<Value: ExpressibleByArgument & Hashable>: ExpressibleByArgument {
+  let values: [Value]
+
+  init(_ values: [Value]) { self.values = values }
+
+  init?(argument: String) {
+    values = argument.split(separator: ",", omittingEmptySubsequences: false).compactMap {
+      Value(argument: String($0))
+    }
+    guard values.count == argument.count(where: { $0 == "," }) + 1, Set(values).count == values.count else {
+      return nil
+    }
+  }
+
+  var defaultValueDescription: String { values.map(\.defaultValueDescription).joined(separator: ",") }
+}

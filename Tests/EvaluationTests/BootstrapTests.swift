@@ -1,0 +1,49 @@
+import EvaluationTasks
+import Testing
+
+@testable import Evaluation
+
+/// Intervals are claims in a paper's table: they must be those of the definition, the same on every machine.
+@Suite struct BootstrapTests {
+  /// The first numbers of the published generator for the state 1234567.
+  @Test func generator() {
+    var generator = SplitMix64(state: 1_234_567)
+    #expect(
+      [generator.next(), generator.next(), generator.next()] == [
+        6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423,
+      ])
+    #expect((0..<1000).allSatisfy { _ in (0..<7).contains(generator.next(below: 7)) })
+  }
+
+  /// Quantiles of 1, 2, 4, 8 as NumPy interpolates them.
+  @Test func quantiles() {
+    let values = [1.0, 2, 4, 8]
+    #expect(Bootstrap.quantile(0, ofSorted: values) == 1)
+    #expect(Bootstrap.quantile(0.5, ofSorted: values) == 3)
+    #expect(Bootstrap.quantile(0.75, ofSorted: values) == 5)
+    #expect(Bootstrap.quantile(1, ofSorted: values) == 8)
+  }
+
+  /// Means and intervals that a program of a few lines with numpy.percentile found for the same draws.
+  @Test func means() {
+    let few = Bootstrap(resampleCount: 1000, seed: 7).mean(of: [1, 2, 4, 8, 16])
+    #expect(few == Measure(6.2, low: 2, high: 11.4, count: 5))
+    #expect(Bootstrap().mean(of: [3, 1, 4, 1, 5, 9, 2, 6]) == Measure(3.875, low: 2.25, high: 5.75, count: 8))
+    let between = Bootstrap(resampleCount: 50, seed: 7).mean(of: [0.1, 0.7, 1.9, 3.3, 7.7])
+    #expect(abs((between.low ?? 0) - 0.541) < 1e-12 && abs((between.high ?? 0) - 5.051) < 1e-12)
+    #expect(Bootstrap().mean(of: [2.5]) == Measure(2.5, count: 1))
+    #expect(Bootstrap().mean(of: [2, 2, 2]) == Measure(2, low: 2, high: 2, count: 3))
+  }
+
+  /// What all documents have in common is no uncertainty of a paired difference.
+  @Test func differences() {
+    let a = [10.0, 200, 3000, 40000]
+    let difference = Bootstrap().difference(a.map { $0 + 0.5 }, a)
+    #expect(difference == Measure(0.5, low: 0.5, high: 0.5, count: 4))
+  }
+
+  /// The interval of a perplexity is that of its logarithm, mapped.
+  @Test func mappedMeasure() {
+    #expect(Measure(1, low: 0, high: 2, count: 3).mapped { $0 * 2 } == Measure(2, low: 0, high: 4, count: 3))
+  }
+}

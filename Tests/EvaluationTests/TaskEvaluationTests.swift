@@ -1,0 +1,195 @@
+import CanonicalJSON
+import ContextTrees
+import Conversion
+import EvaluationTasks
+import FileAccess
+import SharedPack
+import Testing
+import TinyCheckpoint
+
+@testable import Evaluation
+
+/// Evaluations on a model of made-up numbers: not what it answers, but that everything is asked and counted.
+@Suite struct TaskEvaluationTests {
+  /// What a search has kept of a place: leaves at the deepest level, rows at the node's positions.
+  @Test func hits() throws {
+    let shape = try #require(TreeShape(chunkSize: 32, depth: 2, leafRatio: 4))
+    let tree = ContextTree(shape: shape, tokenCount: 32)
+    // Kept: 0 ..< 16 with rows at 0 and 8, 16 ..< 24 with rows at 16 and 20, 24 ..< 32 with rows at 24 and 28.
+    let nodes = [tree, tree].map { $0.preservedNodes(policy: .right, chunk: 0) { _ in 0 } }
+    let coarse = TreeHits(nodes, tokens: 7..<10, shape: shape)
+    #expect(!coarse.isInLeaves)
+    #expect(coarse.rowShare == 1.0 / 3)
+    let fine = TreeHits(nodes, tokens: 32 + 20..<32 + 22, shape: shape)
+    #expect(fine.isInLeaves)
+    #expect(fine.rowShare == 0.5)
+    // From the last leaf of one chunk to the first, coarse node of the next.
+    #expect(!TreeHits(nodes, tokens: 30..<34, shape: shape).isInLeaves)
+    #expect(TreeHits.best(nodes, places: [7..<10, 52..<54], shape: shape).isInLeaves)
+  }
+
+  @Test func division() throws {
+    func parts(_ count: Int, room: Int) -> [Int]? {
+      PromptDivision(tokenCount: count, chunkSize: 100, room: room).map { [$0.context.count, $0.runningText.count] }
+    }
+    #expect(parts(250, room: 250) == [0, 250])
+    // One chunk but the last and what is left: 1 to 2 chunks.
+    #expect(parts(251, room: 250) == [100, 151])
+    #expect(parts(999, room: 250) == [800, 199])
+    #expect(parts(1000, room: 250) == [900, 100])
+    // Where the window does not hold two chunks.
+    #expect(parts(999, room: 120) == [900, 99])
+    #expect(parts(130, room: 120) == [100, 30])
+    #expect(parts(101, room: 99) == nil)
+    #expect(PromptDivision.middleTruncated(Array(0..<10), to: 5) == [0, 1, 7, 8, 9])
+    #expect(PromptDivision.middleTruncated(Array(0..<10), to: 10).count == 10)
+  }
+
+  @Test func retrieval() async throws {
+    let place = try Place()
+    let model = try place.model()
+    var evaluation = RetrievalEvaluation()
+    evaluation.windows = [2, 3]
+    evaluation.depths = [0, 100]
+    evaluation.sampleCount = 2
+    evaluation.methods = [.shared(.cosine), .shared(.right), .truncated, .streaming(sinks: 2)]
+    evaluation.tasks = [.passkey, .keyValue, .secondQuestion]
+    var done = 0
+    let result = try await evaluation.run(model, haystack: []) { _, _ in done += 1 }
+    // Passkey: lengths, depths and methods; key-value: lengths and methods; second question: with trees three times.
+    let rowCount: Int = 2 * 2 * 4 + 2 * 4 + 2 * 10
+    #expect(result.rows.count == rowCount)
+    #expect(done == 2 * (2 * 2 + 2 + 2))
+    for row in result.rows {
+      #expect(row.measures["accuracy"]?.count == 2)
+      #expect((row.measures["leaf"] != nil) == (row.labels["method"] == "shared"))
+    }
+    let last = result.rows.filter { $0.labels["depth"] == 100 && $0.labels["policy"] == "right" }
+    #expect(last.count == 2)
+    // The right child of every chunk is expanded: the end of the context lies in a leaf.
+    #expect(last.allSatisfy { $0.measures["leaf"]?.value == 1 })
+    let again = try await evaluation.run(model, haystack: []) { _, _ in }
+    #expect(again.rows == result.rows)
+    evaluation.windows = [1]
+    evaluation.tasks = [.multiNeedle]
+    evaluation.sampleCount = 8
+    await #expect(throws: Refusal.self) { try await evaluation.run(model, haystack: []) { _, _ in } }
+  }
+
+  @Test func longBench() async throws {
+    let place = try Place()
+    func line(_ task: String, _ words: Int, _ answer: String) -> String {
+      """
+      {"input": "who sat", "context": "\(String(repeating: "a cat ", count: words))", "answers": ["\(answer)"], \
+      "length": \(words), "dataset": "\(task)", "language": "en", "all_classes": null, "_id": "\(task)\(words)"}
+      """
+    }
+    try place.write(
+      [line("hotpotqa", 4, "cat"), "", line("hotpotqa_e", 60, "dog"), line("lcc", 80, "x")].joined(separator: "\n"),
+      to: "samples.jsonl")
+    try place.write(#"{"hotpotqa": "{context}: {input}", "lcc": "{context}"}"#, to: "prompts.json")
+    try place.write(#"{"hotpotqa": 5}"#, to: "lengths.json")
+    var run = BenchmarkRun()
+    run.evaluation.methods = [.shared(.cosine), .truncated]
+    run.predictionsPath = "\(place.path)/predictions.jsonl"
+    let result = try await run.longBench(
+      place.model(),
+      LongBenchFiles(
+        samples: ["\(place.path)/samples.jsonl"], prompts: "\(place.path)/prompts.json",
+        maxNewTokens: "\(place.path)/lengths.json"))
+    let rows = result.rows.filter { $0.labels["task"] == "hotpotqa" && $0.labels["length"] == nil }
+    #expect(rows.map { $0.measures["score"]?.count } == [2, 2])
+    #expect(result.rows.filter { $0.labels["length"] == "0-4k" }.count == 4)
+    #expect(result.rows.filter { $0.labels["task"] == "average, code" }.count == 2)
+    var predictions = try LineReader("\(place.path)/predictions.jsonl")
+    var contexts: [Int?] = []
+    while let line = try predictions.next() {
+      let json = try JSONValue(parsing: line)
+      #expect(json["prediction"]?.string != nil)
+      contexts.append(json["context_chunks"]?.integer)
+    }
+    // The first prompt fits the window; the others have contexts, of which the truncated method sees none.
+    #expect(contexts.count == 6)
+    #expect(contexts[0] == 0 && contexts[1] == 0 && (contexts[2] ?? 0) > 0 && contexts[3] == 0)
+  }
+
+  @Test func infiniteBench() async throws {
+    let place = try Place()
+    for task in [InfiniteBench.Task.passkey, .mathFind] {
+      let generator = try #require(InfiniteBenchGenerator(task, size: 10, seed: 1))
+      try BenchmarkRun.writeInfiniteBench(generator, count: 3, to: "\(place.path)/\(task.rawValue).jsonl")
+    }
+    var run = BenchmarkRun()
+    run.sampleLimit = 2
+    run.evaluation.promptLimit = 200
+    let result = try await run.infiniteBench(
+      place.model(), files: ["passkey", "math_find"].map { "\(place.path)/\($0).jsonl" }, task: nil, promptsPath: nil)
+    #expect(result.rows.count == 4)
+    #expect(result.rows.allSatisfy { $0.measures["score"]?.count == 2 })
+    #expect(result.rows[0].measures["prompt"]?.value == 200)
+  }
+
+  @Test func ruler() async throws {
+    let place = try Place()
+    var options = RulerOptions()
+    options.tasks = [.single1, .commonWords, .squad]
+    options.windows = [8]
+    options.sampleCount = 2
+    var run = BenchmarkRun()
+    let result = try await run.ruler(place.model(), options)
+    #expect(result.rows.map { $0.labels["task"] } == ["niah_single_1", "niah_single_1", "average", "average"])
+    #expect(result.notes.contains { $0.hasPrefix("cwe is skipped at 8 windows") })
+    #expect(result.notes.contains { $0.hasPrefix("qa_1 is skipped") })
+    #expect(result.notes.contains("truncated has no effective length: no average reaches 85.6"))
+    options.windows = [1]
+    var short = BenchmarkRun()
+    await #expect(throws: Refusal.self) { try await short.ruler(place.model(), options) }
+  }
+
+  /// What is wrong with a file is told with its line and field.
+  @Test func refusals() async throws {
+    let place = try Place()
+    let good = #"{"input": "", "context": "", "answers": ["a"], "dataset": "hotpotqa"}"#
+    for (text, name, structure) in [
+      (good + "\n{", "malformed-json", "line 2"), (good + "\n\n{}", "malformed-sample", "line 3, dataset"),
+      (#"{"dataset": "hotpotqa", "answers": ["a"], "input": 3, "context": ""}"#, "malformed-sample", "line 1, input"),
+    ] {
+      try place.write(text, to: "x.jsonl")
+      var run = BenchmarkRun()
+      run.evaluation.methods = [.truncated]
+      do {
+        _ = try await run.longBench(place.model(), LongBenchFiles(samples: ["\(place.path)/x.jsonl"]))
+        Issue.record("accepted: \(text)")
+      } catch let refusal as Refusal {
+        #expect(refusal.name.text == name)
+        #expect(refusal.structure == structure)
+      }
+    }
+    var run = BenchmarkRun()
+    await #expect(throws: Refusal.self) {
+      try await run.infiniteBench(place.model(), files: ["\(place.path)/x.jsonl"], task: nil, promptsPath: nil)
+    }
+  }
+}
+
+/// A directory with a converted model, removed with its last user.
+private final class Place: Sendable {
+  let path: String
+
+  init() throws {
+    path = try Directory.temporary("sharedpack-evaluation")
+    try Directory.create("\(path)/checkpoint")
+    try TinyCheckpoint.write(to: "\(path)/checkpoint", readsDocuments: true)
+    _ = try Converter(directory: "\(path)/checkpoint", options: Converter.Options()).run(output: "\(path)/model.spk")
+  }
+
+  deinit { try? Directory.removeTree(path) }
+
+  func model() throws(Refusal) -> LanguageModel { try LanguageModel(opening: "\(path)/model.spk", threadCount: 1) }
+
+  func write(_ text: String, to name: String) throws(Refusal) {
+    var file = try PublishedFile(creating: "\(path)/\(name)")
+    try file.append(Array(text.utf8))
+    try file.publish()
+  }
+}
