@@ -46,6 +46,31 @@ public struct MachineLimits: Sendable {
   }
 }
 
+extension MachineLimits {
+  /// Seconds from putting up work until every thread has taken a piece and all are done: the median of many times.
+  /// 0 for one thread.
+  public static func handOffSeconds(threadCount: Int) -> Double {
+    guard threadCount > 1 else { return 0 }
+    let crew = ThreadCrew(threadCount: threadCount)
+    let meeting = Meeting()
+    let seconds = (0..<2001).map { _ in
+      let start = ContinuousClock.now
+      meeting.present.store(0, ordering: .relaxed)
+      crew.run(count: threadCount, with: (meeting, threadCount)) { work, _, _ in
+        let (meeting, threadCount) = work
+        meeting.present.add(1, ordering: .acquiringAndReleasing)
+        while meeting.present.load(ordering: .acquiring) < threadCount { sp_spin_hint() }
+      }
+      return (ContinuousClock.now - start).seconds
+    }
+    return seconds.sorted()[seconds.count / 2]
+  }
+
+  private final class Meeting: Sendable {
+    let present = Atomic<Int>(0)
+  }
+}
+
 extension Duration {
   /// In seconds, for rates.
   package var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }

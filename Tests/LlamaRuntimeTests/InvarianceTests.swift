@@ -31,7 +31,7 @@ import Testing
     let encoder = try #require(TreeEncoder(pack.model, encoding: .int8, threadCount: 1))
     let chunk = try encoder.encode(LlamaConfiguration.small.tokens("chunk", 32)).map { InjectedNode(copying: $0) }
     let context = InjectedContext(layout: encoder.layout, chunks: [[InjectedNode]](repeating: chunk, count: 40))
-    #expect(context.rowCount > 1500)
+    #expect(context.rowCount > 1024)
     let tokens = LlamaConfiguration.small.tokens("text", 1090)
     func session(_ threadCount: Int) -> Session {
       Session(pack.model, capacity: 1090, context: context, threadCount: threadCount)

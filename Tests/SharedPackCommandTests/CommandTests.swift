@@ -44,6 +44,23 @@ import Testing
     #expect(try place.run(ask + ["--document", "notes.txt"]).output == stored.output)
   }
 
+  /// Every kind of work is measured, and its share of a limit of the same run told.
+  @Test func benchMeasuresEverything() throws {
+    let place = try Workplace()
+    let arguments = ["bench", "model.spk", "--prompt", "20", "--depth", "0", "--depth", "2000", "--decode", "2"]
+    let outcome = try place.run(arguments + ["--document", "3", "--runs", "1", "--json"])
+    #expect(outcome.status == 0)
+    let report = try JSONValue(parsing: Array(outcome.output.utf8))
+    #expect(
+      report["results"]?.array?.compactMap { $0["name"]?.string } == [
+        "prompt 20", "decode at 0", "decode at 2000", "encode chunks",
+      ])
+    #expect(report["results"]?.array?.allSatisfy { $0["tokens_per_second"]?.number ?? 0 > 0 } == true)
+    #expect(report["results"]?.array?[2]["share_of_depth_0"]?.number ?? 0 > 0)
+    #expect(report["question"]?["ratio"]?.number ?? 0 > 0)
+    #expect(report["hand_off_microseconds"]?.number ?? -1 >= 0)
+  }
+
   /// What programs read is JSON and nothing but JSON.
   @Test func jsonOfEveryCommand() throws {
     let place = try Workplace()
@@ -111,7 +128,8 @@ import Testing
     for command in [
       [], ["convert"], ["inspect"], ["verify"], ["tokenize"], ["generate"], ["ask"], ["golden"], ["bench"], ["eval"],
       ["eval", "tasks"], ["eval", "ruler"], ["eval", "longbench"], ["eval", "infinitebench"],
-      ["eval", "infinitebench-data"], ["store"], ["store", "build"], ["store", "ls"], ["store", "show"], ["store", "rm"], ["store", "stats"], ["store", "gc"],
+      ["eval", "infinitebench-data"], ["store"], ["store", "build"], ["store", "ls"], ["store", "show"],
+      ["store", "rm"], ["store", "stats"], ["store", "gc"],
     ] {
       let outcome = try place.run(command + ["--help"])
       #expect(outcome.status == 0)
