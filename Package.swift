@@ -90,7 +90,8 @@ let package = Package(
       name: "ModelPacksTests", dependencies: ["ModelPacks", "FileAccess", "CanonicalJSON", "PackedTiles"],
       swiftSettings: strict),
     .testTarget(
-      name: "ConversionTests", dependencies: ["Conversion", "ModelPacks", "FileAccess", "CanonicalJSON"],
+      name: "ConversionTests",
+      dependencies: ["Conversion", "ModelPacks", "FileAccess", "CanonicalJSON", "PackedTiles"],
       swiftSettings: strict),
     .testTarget(
       name: "LlamaRuntimeTests",

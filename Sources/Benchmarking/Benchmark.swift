@@ -57,6 +57,8 @@ public struct BenchmarkResult: Sendable {
 public struct BenchmarkReport: Sendable {
   public let instructionSet: String
   public let threadCount: Int
+  /// The encoding of the weights.
+  public let weights: String
   public let peakOperationsPerSecond: Double
   public let peakBytesPerSecond: Double
   /// What it costs to share work among the threads; 0 for one.
@@ -78,6 +80,7 @@ public struct BenchmarkReport: Sendable {
     .members([
       "instruction_set": .string(instructionSet),
       "threads": .integer(threadCount),
+      "weights": .string(weights),
       "peak_gops": .number(peakOperationsPerSecond / 1e9),
       "peak_gbytes_per_second": .number(peakBytesPerSecond / 1e9),
       "hand_off_microseconds": .number(handOffSeconds * 1e6),
@@ -178,7 +181,7 @@ public struct Benchmark: Sendable {
     }
     return BenchmarkReport(
       instructionSet: MachineLimits.instructionSet, threadCount: model.threadCount,
-      peakOperationsPerSecond: BenchmarkResult.Spread(peaks).median,
+      weights: model.pack.quantization.name, peakOperationsPerSecond: BenchmarkResult.Spread(peaks).median,
       peakBytesPerSecond: BenchmarkResult.Spread(bandwidths).median,
       handOffSeconds: BenchmarkResult.Spread(handOffs).median, results: results,
       question: tree.map {

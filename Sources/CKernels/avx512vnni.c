@@ -17,6 +17,13 @@ static inline __attribute__((always_inline)) tile_bytes load_tile(const uint8_t 
   return _mm512_loadu_si512(tile);
 }
 
+static inline __attribute__((always_inline)) tile_bytes load_nibbles(const uint8_t *tile, bool high) {
+  __m512i levels = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)level_bytes));
+  __m512i nibbles = _mm512_loadu_si512(tile);
+  if (high) nibbles = _mm512_srli_epi16(nibbles, 4);
+  return _mm512_shuffle_epi8(levels, _mm512_and_si512(nibbles, _mm512_set1_epi8(15)));
+}
+
 typedef __m512i four_activations;
 
 // Kept in a register: as an operand in memory it would be loaded again for every row block.

@@ -2,6 +2,7 @@
 // includes this one:
 //   SP_SET            the table's suffix and SP_SET_NAME its name
 //   tile_bytes, load_tile            a tile in registers
+//   load_nibbles      the tile that one nibble of each of 64 bytes makes, low or high (a constant)
 //   four_activations, broadcast_four  four activations in every lane
 //   dot_tile          adds 16 rows × 4 columns of unsigned tile times signed activations to 16 sums
 //   widen16_float16   16 float16 to float32
@@ -9,6 +10,8 @@
 //   SP_TOKENS, SP_ROW_BLOCKS: the register block of the int8 product
 #include "operations_vectors.h"
 #include "operations_quantization.h"
+#include "operations_packed.h"
+#include "operations_int4.h"
 #include "operations_products.h"
 #include "operations_layer.h"
 #include "operations_attention.h"
@@ -18,11 +21,14 @@ const sp_kernels_table SP_SET = {
     .name = SP_SET_NAME,
     .quantize_row_block = quantize_row_block,
     .dequantize_row = dequantize_row,
+    .quantize_row_block_int4 = quantize_row_block_int4,
+    .dequantize_row_int4 = dequantize_row_int4,
     .widen = widen,
     .narrow_to_float16 = narrow_to_float16,
     .all_finite = all_finite,
     .quantize_activations = quantize_activations,
     .product_int8 = product_int8,
+    .product_int4 = product_int4,
     .product_float = product_float,
     .attend_packed = attend_packed,
     .attend_floats = attend_floats,

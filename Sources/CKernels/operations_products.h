@@ -1,81 +1,92 @@
 // Products of matrices and activations. Part of operations.h.
 
+// The k-th four columns behind `tiles`; k is a constant.
+INLINE tile_bytes load_columns(const packed_form form, const uint8_t *tiles, const size_t k) {
+  return form == INT4 ? load_nibbles(tiles + k / 2 * TILE_BYTES, k % 2) : load_tile(tiles + k * TILE_BYTES);
+}
+
 // A register block: `tokens` × `blocks` row blocks, both constants where it is called.
-INLINE void block_int8(const size_t tokens, const size_t blocks, const uint8_t *matrix, size_t row_block_bytes,
-                       size_t columns, size_t group_size, size_t groups, sp_activations a, size_t token,
-                       float sums[SP_TOKENS][SP_ROW_BLOCKS][LANES]) {
+INLINE void block_packed(const packed_form form, const size_t tokens, const size_t blocks, const uint8_t *matrix,
+                         size_t row_block_bytes, size_t columns, size_t group_size, size_t groups, sp_activations a,
+                         size_t token, float sums[SP_TOKENS][SP_ROW_BLOCKS][LANES]) {
   for (size_t t = 0; t < tokens; t++)
     for (size_t b = 0; b < blocks; b++) store(sums[t][b], splat(0));
-  size_t padded = (columns + 3) / 4 * 4;
+  const size_t step = tile_columns(form);
+  size_t padded = (columns + step - 1) / step * step;
   for (size_t g = 0; g < groups; g++) {
     size_t start = g * group_size;
     size_t width = padded - start < group_size ? padded - start : group_size;
+    group_place place = place_of_group(form, g, group_size, width);
     i32x16 total[SP_TOKENS][SP_ROW_BLOCKS];
 #pragma clang loop unroll(full)
     for (size_t t = 0; t < tokens; t++)
 #pragma clang loop unroll(full)
       for (size_t b = 0; b < blocks; b++) total[t][b] = splat_integer(a.offsets[(token + t) * groups + g]);
-    // Four tokens to a pointer: their distances are what an address can express.
-    const int8_t *values[(SP_TOKENS + 3) / 4];
-    for (size_t t = 0; t < tokens; t += 4) values[t / 4] = a.values + (token + t) * a.stride + start;
-    for (size_t c = 0; c < width; c += 4) {
-      tile_bytes tile[SP_ROW_BLOCKS];
+    // int4 has a loop for the low nibbles and one for the high ones: unrolled into one they need too many registers.
 #pragma clang loop unroll(full)
-      for (size_t b = 0; b < blocks; b++) tile[b] = load_tile(matrix + b * row_block_bytes + c / 4 * TILE_BYTES);
+    for (size_t k = 0; k < step / 4; k++) {
+      // Four tokens to a pointer: their distances are what an address can express.
+      const int8_t *values[(SP_TOKENS + 3) / 4];
+      for (size_t t = 0; t < tokens; t += 4) values[t / 4] = a.values + (token + t) * a.stride + start + 4 * k;
+      for (size_t c = 0; c < width; c += step) {
+        tile_bytes tile[SP_ROW_BLOCKS];
 #pragma clang loop unroll(full)
-      for (size_t t = 0; t < tokens; t++) {
-        int32_t four;
-        memcpy(&four, values[t / 4] + t % 4 * a.stride, sizeof four);
-        four_activations broadcast = broadcast_four(four);
+        for (size_t b = 0; b < blocks; b++)
+          tile[b] = load_columns(form, matrix + b * row_block_bytes + place.tiles + c * column_bytes(form), k);
 #pragma clang loop unroll(full)
-        for (size_t b = 0; b < blocks; b++) total[t][b] = dot_tile(total[t][b], tile[b], broadcast);
+        for (size_t t = 0; t < tokens; t++) {
+          int32_t four;
+          memcpy(&four, values[t / 4] + t % 4 * a.stride, sizeof four);
+          four_activations broadcast = broadcast_four(four);
+#pragma clang loop unroll(full)
+          for (size_t b = 0; b < blocks; b++) total[t][b] = dot_tile(total[t][b], tile[b], broadcast);
+        }
+#pragma clang loop unroll(full)
+        for (size_t t = 0; t < tokens; t += 4) values[t / 4] += step;
       }
-#pragma clang loop unroll(full)
-      for (size_t t = 0; t < tokens; t += 4) values[t / 4] += 4;
     }
-    matrix += width / 4 * TILE_BYTES;
 #pragma clang loop unroll(full)
     for (size_t b = 0; b < blocks; b++) {
-      f32x16 scales = load((const float *)(matrix + b * row_block_bytes));
+      f32x16 scales = load_scales(form, matrix + place.scales + b * row_block_bytes);
 #pragma clang loop unroll(full)
       for (size_t t = 0; t < tokens; t++) {
         f32x16 factor = scales * splat(a.scales[(token + t) * groups + g]);
         store(sums[t][b], fma16(to_float(total[t][b]), factor, load(sums[t][b])));
       }
     }
-    matrix += LANES * sizeof(float);
+  }
+}
+
+// Adds the products of some columns (a constant), each four to a sum of its own.
+INLINE void add_columns(const packed_form form, const size_t columns, const uint8_t *tiles, const int8_t *values,
+                        i32x16 total[4]) {
+#pragma clang loop unroll(full)
+  for (size_t k = 0; k < columns / 4; k++) {
+    int32_t four;
+    memcpy(&four, values + 4 * k, sizeof four);
+    total[k] = dot_tile(total[k], load_columns(form, tiles, k), broadcast_four(four));
   }
 }
 
 // One token and one row block: four chains of sums hide the latency of the dot product.
-INLINE f32x16 single_int8(const uint8_t *matrix, size_t columns, size_t group_size, size_t groups, sp_activations a,
-                          size_t token) {
+INLINE f32x16 single_packed(const packed_form form, const uint8_t *matrix, size_t columns, size_t group_size,
+                            size_t groups, sp_activations a, size_t token) {
   f32x16 sum = splat(0);
-  size_t padded = (columns + 3) / 4 * 4;
-  const int8_t *values = a.values + token * a.stride;
+  const size_t step = tile_columns(form);
+  size_t padded = (columns + step - 1) / step * step;
   for (size_t g = 0; g < groups; g++) {
     size_t start = g * group_size;
     size_t width = padded - start < group_size ? padded - start : group_size;
+    group_place place = place_of_group(form, g, group_size, width);
+    const uint8_t *tiles = matrix + place.tiles;
+    const int8_t *values = a.values + token * a.stride + start;
     i32x16 total[4] = {splat_integer(a.offsets[token * groups + g]), splat_integer(0), splat_integer(0),
                        splat_integer(0)};
     size_t c = 0;
-    for (; c + 16 <= width; c += 16) {
-#pragma clang loop unroll(full)
-      for (size_t k = 0; k < 4; k++) {
-        int32_t four;
-        memcpy(&four, values + start + c + 4 * k, sizeof four);
-        total[k] = dot_tile(total[k], load_tile(matrix + (c / 4 + k) * TILE_BYTES), broadcast_four(four));
-      }
-    }
-    for (; c < width; c += 4) {
-      int32_t four;
-      memcpy(&four, values + start + c, sizeof four);
-      total[0] = dot_tile(total[0], load_tile(matrix + c / 4 * TILE_BYTES), broadcast_four(four));
-    }
-    matrix += width / 4 * TILE_BYTES;
-    f32x16 factor = load((const float *)matrix) * splat(a.scales[token * groups + g]);
+    for (; c + 16 <= width; c += 16) add_columns(form, 16, tiles + c * column_bytes(form), values + c, total);
+    for (; c < width; c += step) add_columns(form, step, tiles + c * column_bytes(form), values + c, total);
+    f32x16 factor = load_scales(form, matrix + place.scales) * splat(a.scales[token * groups + g]);
     sum = fma16(to_float((total[0] + total[1]) + (total[2] + total[3])), factor, sum);
-    matrix += LANES * sizeof(float);
   }
   return sum;
 }
@@ -85,9 +96,9 @@ INLINE void put(float *output, f32x16 x, size_t count, bool accumulate) {
   store_some(output, x, count);
 }
 
-static void product_int8(const uint8_t *matrix, size_t row_block_bytes, size_t first_block, size_t last_block,
-                         size_t rows, size_t columns, size_t group_size, sp_activations a, size_t tokens, float *output,
-                         size_t output_stride, bool accumulate) {
+INLINE void product_packed(const packed_form form, const uint8_t *matrix, size_t row_block_bytes, size_t first_block,
+                           size_t last_block, size_t rows, size_t columns, size_t group_size, sp_activations a,
+                           size_t tokens, float *output, size_t output_stride, bool accumulate) {
   size_t groups = (columns + group_size - 1) / group_size;
   float sums[SP_TOKENS][SP_ROW_BLOCKS][LANES];
   size_t block = first_block;
@@ -99,7 +110,7 @@ static void product_int8(const uint8_t *matrix, size_t row_block_bytes, size_t f
     while (token < tokens) {
       size_t left = tokens - token;
       size_t some;
-#define BLOCK(T, B) block_int8(T, B, tiles, row_block_bytes, columns, group_size, groups, a, token, sums)
+#define BLOCK(T, B) block_packed(form, T, B, tiles, row_block_bytes, columns, group_size, groups, a, token, sums)
       if (left >= SP_TOKENS) {
         some = SP_TOKENS;
         if (blocks == SP_ROW_BLOCKS) BLOCK(SP_TOKENS, SP_ROW_BLOCKS);
@@ -115,7 +126,7 @@ static void product_int8(const uint8_t *matrix, size_t row_block_bytes, size_t f
       } else {
         some = 1;
         for (size_t b = 0; b < blocks; b++)
-          store(sums[0][b], single_int8(tiles + b * row_block_bytes, columns, group_size, groups, a, token));
+          store(sums[0][b], single_packed(form, tiles + b * row_block_bytes, columns, group_size, groups, a, token));
       }
 #undef BLOCK
       for (size_t t = 0; t < some; t++)
@@ -127,6 +138,20 @@ static void product_int8(const uint8_t *matrix, size_t row_block_bytes, size_t f
     }
     block += blocks;
   }
+}
+
+static void product_int8(const uint8_t *matrix, size_t row_block_bytes, size_t first_block, size_t last_block,
+                         size_t rows, size_t columns, size_t group_size, sp_activations a, size_t tokens, float *output,
+                         size_t output_stride, bool accumulate) {
+  product_packed(INT8, matrix, row_block_bytes, first_block, last_block, rows, columns, group_size, a, tokens, output,
+                 output_stride, accumulate);
+}
+
+static void product_int4(const uint8_t *matrix, size_t row_block_bytes, size_t first_block, size_t last_block,
+                         size_t rows, size_t columns, size_t group_size, sp_activations a, size_t tokens, float *output,
+                         size_t output_stride, bool accumulate) {
+  product_packed(INT4, matrix, row_block_bytes, first_block, last_block, rows, columns, group_size, a, tokens, output,
+                 output_stride, accumulate);
 }
 
 #define FLOAT_TOKENS 4

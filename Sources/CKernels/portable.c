@@ -7,9 +7,20 @@
 #define SP_TOKENS 4
 #define SP_ROW_BLOCKS 1
 
-typedef const uint8_t *tile_bytes;
+// A lane holds a row's four columns.
+typedef u32x16 tile_bytes;
 
-static inline tile_bytes load_tile(const uint8_t *tile) { return tile; }
+static inline tile_bytes load_tile(const uint8_t *tile) {
+  tile_bytes result;
+  memcpy(&result, tile, sizeof result);
+  return result;
+}
+
+static inline tile_bytes load_nibbles(const uint8_t *tile, bool high) {
+  uint8_t bytes[64];
+  for (int i = 0; i < 64; i++) bytes[i] = level_bytes[high ? tile[i] >> 4 : tile[i] & 15];
+  return load_tile(bytes);
+}
 
 typedef int32_t four_activations;
 
@@ -18,8 +29,7 @@ static inline four_activations broadcast_four(int32_t activations) { return acti
 static inline i32x16 dot_tile(i32x16 sums, tile_bytes tile, four_activations activations) {
   int8_t four[4];
   memcpy(four, &activations, sizeof four);
-  for (int r = 0; r < 16; r++)
-    sums[r] += tile[4 * r] * four[0] + tile[4 * r + 1] * four[1] + tile[4 * r + 2] * four[2] + tile[4 * r + 3] * four[3];
+  for (int k = 0; k < 4; k++) sums += (i32x16)(tile >> 8 * k & 0xFF) * four[k];
   return sums;
 }
 

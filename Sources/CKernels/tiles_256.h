@@ -8,6 +8,17 @@ static inline __attribute__((always_inline)) tile_bytes load_tile(const uint8_t 
   return (tile_bytes){_mm256_loadu_si256((const __m256i *)tile), _mm256_loadu_si256((const __m256i *)(tile + 32))};
 }
 
+static inline __attribute__((always_inline)) __m256i levels_of(__m256i nibbles, bool high) {
+  __m256i levels = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)level_bytes));
+  if (high) nibbles = _mm256_srli_epi16(nibbles, 4);
+  return _mm256_shuffle_epi8(levels, _mm256_and_si256(nibbles, _mm256_set1_epi8(15)));
+}
+
+static inline __attribute__((always_inline)) tile_bytes load_nibbles(const uint8_t *tile, bool high) {
+  tile_bytes nibbles = load_tile(tile);
+  return (tile_bytes){levels_of(nibbles.low, high), levels_of(nibbles.high, high)};
+}
+
 typedef __m256i four_activations;
 
 static inline __attribute__((always_inline)) four_activations broadcast_four(int32_t activations) {

@@ -16,6 +16,9 @@ typedef uint16_t u16x16 __attribute__((vector_size(32)));
 typedef int8_t i8x16 __attribute__((vector_size(16)));
 typedef uint8_t u8x16 __attribute__((vector_size(16)));
 
+// The levels of 4-bit weights as bytes of an int8 tile. Formats/packed-tile.md, nibble tiles.
+static const uint8_t level_bytes[16] = {1, 30, 50, 67, 81, 93, 105, 117, 128, 140, 151, 164, 177, 192, 211, 237};
+
 extern const sp_kernels_table sp_kernels_portable;
 #if defined(__x86_64__)
 extern const sp_kernels_table sp_kernels_avx2;

@@ -9,7 +9,7 @@ public import Tokenization
 /// the same bytes.
 public struct Converter: Sendable {
   public struct Options: Sendable {
-    /// Of all matrices; the weights of norms are always float32.
+    /// Of all matrices, but for those that `TensorEncoding.encoding(of:)` keeps otherwise.
     public var encoding: TensorEncoding = .int8(groupSize: 128)
     /// For a plain checkpoint: how many layers read context trees through one softmax over injected rows and running
     /// text. nil makes a plain pack.
@@ -54,7 +54,9 @@ public struct Converter: Sendable {
     let checkpoint = try Checkpoint(directory: directory)
     let reader = ConfigurationReader(json: checkpoint.configuration, file: checkpoint.configurationPath)
     guard options.encoding.byteCount(rows: 1, columns: 1) != nil else {
-      throw reader.fault(.invalidOption, "\(options.encoding) is no encoding: groups have 4 to 4096 columns, in fours")
+      throw reader.fault(
+        .invalidOption,
+        "\(options.encoding) is no encoding: groups have 4 to 4096 columns, in fours, those of int4 in eights")
     }
     let shared = try SharedLLMImport(reader, checkpoint: checkpoint)
     let configuration = try LlamaConfiguration(reader, isSharedLLM: shared.isPresent)

@@ -81,8 +81,8 @@ struct PieceEncoder {
         return unsafe UnsafeMutableRawBufferPointer(rebasing: output[start..<outputOffset])
       }
       switch encoding {
-      case .int8(let groupSize):
-        guard let layout = PackedTileLayout(rows: rows, columns: part.columns, groupSize: groupSize) else {
+      case .int8, .int4:
+        guard let layout = encoding.packedTiles(rows: rows, columns: part.columns) else {
           preconditionFailure("the plan has been checked")
         }
         guard unsafe PackedTiles.quantize(values, layout: layout, into: target(layout.rowBlockByteCount)) else {

@@ -1,18 +1,28 @@
 import Glibc
 
 extension EvaluationResult {
-  /// The rows as a table of text: a line of column names, then a line a row, columns aligned.
-  public var table: String {
-    let columns = columns.filter { name in rows.contains { $0.labels[name] != nil || $0.measures[name] != nil } }
+  /// The rows as tables of text; more than one where rows have a label `table`, its title.
+  public var tables: [(title: String?, text: String)] {
+    parts(by: "table").map { ($0.name, table($0.rows)) }
+  }
+
+  /// A line of column names, then a line a row, columns aligned.
+  private func table(_ rows: [Row]) -> String {
+    let columns = columns.filter { name in
+      name != "table" && rows.contains { $0.labels[name] != nil || $0.measures[name] != nil }
+    }
     let cells = [columns] + rows.map { row in columns.map { row.cell($0) } }
     let widths = columns.indices.map { column in cells.map { $0[column].count }.max() ?? 0 }
     // Numbers are read from their right ends.
     let isNumber = columns.map { name in !rows.contains { if case .text = $0.labels[name] { true } else { false } } }
-    return cells.map { line in
+    let lines = cells.map { line in
       zip(line, zip(widths, isNumber)).map { cell, form in
         let space = String(repeating: " ", count: form.0 - cell.count)
         return form.1 ? space + cell : cell + space
       }.joined(separator: "  ")
+    }
+    return lines.map { line in
+      String(line.reversed().drop { $0 == " " }.reversed())
     }.joined(separator: "\n")
   }
 }

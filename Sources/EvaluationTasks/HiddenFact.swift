@@ -53,7 +53,8 @@ struct HiddenFact {
   static let publishedNeedles = ["Figs", "Prosciutto", "Goat cheese"].map { ingredient in
     HiddenFact(
       statement: "\(ingredient) is one of the secret ingredients needed to build the perfect pizza.",
-      question: "What are the secret ingredients needed to build the perfect pizza?", lead: "The secret ingredients are",
+      question: "What are the secret ingredients needed to build the perfect pizza?",
+      lead: "The secret ingredients are",
       answer: ingredient, rule: .words(["figs", "prosciutto", "goat cheese"]))
   }
 

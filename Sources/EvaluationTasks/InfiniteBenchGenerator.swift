@@ -69,7 +69,8 @@ public struct InfiniteBenchGenerator: Sendable {
 
   private func hidden(_ sentence: String, _ depth: Double) -> String {
     let before = Int(Double(size) * depth)
-    return (Array(repeating: TaskWords.noise, count: before) + [sentence]
+    return
+      (Array(repeating: TaskWords.noise, count: before) + [sentence]
       + Array(repeating: TaskWords.noise, count: size - before)).joined(separator: "\n")
   }
 
@@ -148,7 +149,8 @@ public struct InfiniteBenchGenerator: Sendable {
     ]
     let (name, value) = sought[generator.next(below: sought.count)]
     return (
-      "[\(list.map(String.init).joined(separator: ", "))]", "The \(name) number of the list is:", [Int(exactly: value).map(JSONValue.integer) ?? .number(value)]
+      "[\(list.map(String.init).joined(separator: ", "))]", "The \(name) number of the list is:",
+      [Int(exactly: value).map(JSONValue.integer) ?? .number(value)]
     )
   }
 }

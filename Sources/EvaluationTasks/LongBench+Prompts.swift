@@ -5,29 +5,29 @@ extension LongBench {
   public static let prompts = PromptTemplates([
     "narrativeqa": question("Read this story", "Story"),
     "qasper": """
-      Read this scientific article and answer the question about it with a phrase or a sentence. Answer "yes" or "no" \
-      where that is asked, and "unanswerable" where the article does not say.
+    Read this scientific article and answer the question about it with a phrase or a sentence. Answer "yes" or "no" \
+    where that is asked, and "unanswerable" where the article does not say.
 
-      Article: {context}
+    Article: {context}
 
-      Question: {input}
-      Answer:
-      """,
+    Question: {input}
+    Answer:
+    """,
     "multifieldqa_en": question("Read this text", "Text"),
     "multifieldqa_zh": "请阅读下面的文字。\n\n{context}\n\n请根据文字用中文简短回答问题，只写答案。\n\n问题：{input}\n回答：",
     "hotpotqa": passages, "2wikimqa": passages, "musique": passages,
     "dureader": "请阅读下面的文章。\n\n{context}\n\n请根据文章回答问题。\n\n问题：{input}\n回答：",
     "gov_report": summary("report"),
     "qmsum": """
-      Read this transcript of a meeting.
+    Read this transcript of a meeting.
 
-      {context}
+    {context}
 
-      Answer this query about the meeting in a few sentences.
+    Answer this query about the meeting in a few sentences.
 
-      Query: {input}
-      Answer:
-      """,
+    Query: {input}
+    Answer:
+    """,
     "multi_news": summary("news"),
     "vcsum": "请阅读下面的会议记录。\n\n{context}\n\n请总结会议的内容。\n\n总结：",
     "trec": "Name the type of the last question, as the examples do.\n\n{context}\n{input}",
@@ -35,27 +35,27 @@ extension LongBench {
     "samsum": "Summarize the last dialogue in a few sentences, as the examples do.\n\n{context}\n\n{input}",
     "lsht": "请仿照例子判断最后一条新闻的类别。\n\n{context}\n{input}",
     "passage_count": """
-      Some of these paragraphs occur more than once. Count the paragraphs that are different.
+    Some of these paragraphs occur more than once. Count the paragraphs that are different.
 
-      {context}
+    {context}
 
-      Answer with the number alone.
+    Answer with the number alone.
 
-      Number of different paragraphs:
-      """,
+    Number of different paragraphs:
+    """,
     "passage_retrieval_en": """
-      Read these numbered paragraphs.
+    Read these numbered paragraphs.
 
-      {context}
+    {context}
 
-      This is a summary of one of them:
+    This is a summary of one of them:
 
-      {input}
+    {input}
 
-      Answer with its name alone, such as "Paragraph 1".
+    Answer with its name alone, such as "Paragraph 1".
 
-      Answer:
-      """,
+    Answer:
+    """,
     "passage_retrieval_zh": "请阅读下面编了号的段落。\n\n{context}\n\n下面是其中一个段落的摘要：\n\n{input}\n\n请只写出该段落的编号，例如\"段落1\"。\n\n回答：",
     "lcc": "Continue this code with its next line.\n{context}Next line:\n",
     "repobench-p": "Continue this code with its next line.\n{context}{input}Next line:\n",

@@ -24,7 +24,9 @@ public struct QuestionSet: Sendable {
         throw SampleFault("paragraphs", "is missing or no list")
       }
       var own: [(Int, JSONValue)] = []
-      for paragraph in paragraphs { own.append((place(try SampleFields(paragraph).text("context"), &places), paragraph)) }
+      for paragraph in paragraphs {
+        own.append((place(try SampleFields(paragraph).text("context"), &places), paragraph))
+      }
       for (number, paragraph) in own {
         for question in paragraph["qas"]?.array ?? [] where question["is_impossible"]?.boolean != true {
           let answers = (question["answers"]?.array ?? []).compactMap { $0["text"]?.string }

@@ -109,7 +109,9 @@ public struct RulerGenerator {
       }
     }
     let kind = configuration.value == .numbers ? "numbers" : "uuids"
-    func needle(_ key: String, _ value: String) -> String { "One of the special magic \(kind) for \(key) is: \(value)." }
+    func needle(_ key: String, _ value: String) -> String {
+      "One of the special magic \(kind) for \(key) is: \(value)."
+    }
     var keys: [String] = []
     while keys.count < configuration.keyCount {
       let key = draw(configuration.key)
@@ -227,7 +229,8 @@ public struct RulerGenerator {
       used.insert(fresh)
       words.append(fresh)
     }
-    var list = words[..<10].flatMap { Array(repeating: $0, count: often) }
+    var list =
+      words[..<10].flatMap { Array(repeating: $0, count: often) }
       + words[10..<count].flatMap { Array(repeating: $0, count: seldom) }
     list.shuffle(using: &random)
     let context = list.enumerated().map { "\($0 + 1). \($1)" }.joined(separator: " ")

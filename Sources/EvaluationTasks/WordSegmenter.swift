@@ -25,7 +25,8 @@ public struct WordSegmenter: Sendable {
   public init(dictionary: String) throws(SampleFault) {
     var frequencies: [[Unicode.Scalar]: Int] = [:]
     var total = 0
-    for (number, line) in dictionary.unicodeScalars.split(separator: "\n", omittingEmptySubsequences: false).enumerated()
+    for (number, line) in dictionary.unicodeScalars.split(separator: "\n", omittingEmptySubsequences: false)
+      .enumerated()
     where !line.allSatisfy(TextRules.isSpace) {
       let fields = TextRules.words(String(line))
       guard fields.count >= 2, let frequency = Int(TextRules.string(fields[1])), (0...1 << 40).contains(frequency),
@@ -56,7 +57,9 @@ public struct WordSegmenter: Sendable {
       } else {
         close()
         // A carriage return and its line feed are one blank.
-        if scalar == "\n", index > 0, scalars[index - 1] == "\r" { words[words.count - 1] += "\n" } else {
+        if scalar == "\n", index > 0, scalars[index - 1] == "\r" {
+          words[words.count - 1] += "\n"
+        } else {
           words.append(String(scalar))
         }
       }

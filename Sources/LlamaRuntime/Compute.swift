@@ -33,6 +33,15 @@ internal import PackedTiles
     _ x: FloatBuffer, tokens: Int, by first: Product, _ second: Product? = nil, _ third: Product? = nil,
     adding: Bool = false
   ) {
+    let groupSize = first.matrix.tiles?.groupSize
+    // Matrices of one group size share the quantized activations. A layer's have one, unless a pack is odd.
+    guard second.map({ $0.matrix.tiles?.groupSize == groupSize }) ?? true,
+      third.map({ $0.matrix.tiles?.groupSize == groupSize }) ?? true
+    else {
+      multiply(x, tokens: tokens, by: first, adding: adding)
+      if let second { multiply(x, tokens: tokens, by: second, third, adding: adding) }
+      return
+    }
     prepare(x, tokens: tokens, first)
     if let second { prepare(second, like: first) }
     if let third { prepare(third, like: first) }
@@ -61,6 +70,14 @@ internal import PackedTiles
   /// gate's output = silu(gate · x[t]) · (up · x[t]). Some rows at a time: their products do not leave the caches
   /// before they are activated.
   func multiplyGated(_ x: FloatBuffer, tokens: Int, gate: Product, up: Product) {
+    guard gate.matrix.tiles?.groupSize == up.matrix.tiles?.groupSize else {
+      multiply(x, tokens: tokens, by: gate)
+      multiply(x, tokens: tokens, by: up)
+      for t in 0..<tokens {
+        unsafe kernels.pointee.swiglu(gate.output.row(t), up.output.row(t), gate.output.columns)
+      }
+      return
+    }
     prepare(x, tokens: tokens, gate)
     prepare(up, like: gate)
     precondition(gate.matrix.rows == up.matrix.rows)
@@ -90,13 +107,12 @@ internal import PackedTiles
   private func prepare(_ x: FloatBuffer, tokens: Int, _ product: Product) {
     precondition(x.columns == product.matrix.columns && product.output.columns == product.matrix.rows)
     precondition(tokens <= x.rows && tokens <= product.output.rows)
-    if let groupSize = product.matrix.groupSize { quantize(x, tokens: tokens, groupSize: groupSize) }
+    if let groupSize = product.matrix.tiles?.groupSize { quantize(x, tokens: tokens, groupSize: groupSize) }
   }
 
   private func prepare(_ product: Product, like first: Product) {
     precondition(product.matrix.columns == first.matrix.columns && product.output.columns == product.matrix.rows)
     precondition(product.output.rows == first.output.rows)
-    precondition(product.matrix.groupSize == first.matrix.groupSize, "a pack has one group size")
   }
 
   /// The product for some blocks of 16 rows.
@@ -104,10 +120,11 @@ internal import PackedTiles
     _ x: FloatBuffer, tokens: Int, by product: Product, blocks: Range<Int>, _ adding: Bool
   ) {
     let (matrix, output) = product
-    if let groupSize = matrix.groupSize {
-      unsafe kernels.pointee.product_int8(
-        matrix.base.assumingMemoryBound(to: UInt8.self), matrix.rowBlockByteCount, blocks.lowerBound,
-        blocks.upperBound, matrix.rows, matrix.columns, groupSize, quantized.activations, tokens, output.base,
+    if let tiles = matrix.tiles {
+      let multiply = unsafe tiles.element == .int8 ? kernels.pointee.product_int8 : kernels.pointee.product_int4
+      unsafe multiply!(
+        matrix.base.assumingMemoryBound(to: UInt8.self), tiles.rowBlockByteCount, blocks.lowerBound,
+        blocks.upperBound, matrix.rows, matrix.columns, tiles.groupSize, quantized.activations, tokens, output.base,
         output.columns, adding)
     } else {
       let rows = PackedTileLayout.tileRows
@@ -164,11 +181,10 @@ internal import PackedTiles
     for (t, token) in tokens.enumerated() {
       let row = Int(token)
       precondition(row >= 0 && row < embedding.rows, "token \(token) is not in the vocabulary")
-      if let groupSize = embedding.groupSize {
-        let block = unsafe embedding.base + row / PackedTileLayout.tileRows * embedding.rowBlockByteCount
-        unsafe kernels.pointee.dequantize_row(
-          block.assumingMemoryBound(to: UInt8.self), row % PackedTileLayout.tileRows, embedding.columns, groupSize,
-          output.row(t))
+      if let tiles = embedding.tiles {
+        unsafe PackedTiles.dequantize(
+          row: row, of: UnsafeRawBufferPointer(start: embedding.base, count: tiles.byteCount), layout: tiles,
+          into: UnsafeMutableBufferPointer(start: output.row(t), count: output.columns))
       } else {
         let element = embedding.floatElement
         unsafe kernels.pointee.widen(

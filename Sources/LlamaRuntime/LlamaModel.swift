@@ -62,7 +62,7 @@ public final class LlamaModel: Sendable {
     if case .dynamic = configuration.ropeScaling { return .floats(.float32) }
     switch weights.layers.first?.query.encoding {
     case .float16: return .floats(.float16)
-    case .int8: return .int8
+    case .int8, .int4: return .int8
     default: return .floats(.float32)
     }
   }

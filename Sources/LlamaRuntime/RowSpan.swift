@@ -113,7 +113,7 @@ extension RowSpan {
         Tiles(
           blockRows: values.groupSize,
           keyBlockByteStride: values.groupSize / PackedTileLayout.tileRows * keys.rowBlockByteCount,
-          valueBlockByteStride: (values.groupSize / PackedTileLayout.tileColumns + 1) * PackedTileLayout.tileByteCount,
+          valueBlockByteStride: (values.groupSize / values.element.tileColumns + 1) * PackedTileLayout.tileByteCount,
           valueChannelByteStride: values.rowBlockByteCount, partByteStride: 0))
     case .float16: form = .floats(.float16)
     case .float32: form = .floats(.float32)

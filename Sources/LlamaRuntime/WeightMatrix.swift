@@ -12,26 +12,15 @@ internal import PackedTiles
     rows = tensor.rows
     columns = tensor.columns
     encoding = tensor.encoding
+    tiles = tensor.encoding.packedTiles(rows: tensor.rows, columns: tensor.columns)
     guard let address = unsafe pack.unsafeBytes(of: tensor).baseAddress else {
       preconditionFailure("a tensor has bytes: the pack was checked when it was opened")
     }
     unsafe base = address
   }
 
-  /// The group size of packed tiles, nil for floats.
-  var groupSize: Int? {
-    guard case .int8(let groupSize) = encoding else { return nil }
-    return groupSize
-  }
-
-  /// Bytes of 16 rows of packed tiles; 0 for floats.
-  var rowBlockByteCount: Int {
-    guard let groupSize else { return 0 }
-    guard let layout = PackedTileLayout(rows: rows, columns: columns, groupSize: groupSize) else {
-      preconditionFailure("the pack was checked when it was opened")
-    }
-    return layout.rowBlockByteCount
-  }
+  /// Where packed tiles lie, nil for floats.
+  let tiles: PackedTileLayout?
 
   /// Blocks of 16 rows, the last one possibly of fewer.
   var blockCount: Int { (rows + PackedTileLayout.tileRows - 1) / PackedTileLayout.tileRows }

@@ -5,8 +5,18 @@ public struct LlamaTensor: Sendable, Hashable {
   /// 1 for the weights of a norm.
   public let rows: Int
   public let columns: Int
-  /// The weights of a norm, which stay float32 in every pack.
-  public let isNorm: Bool
+  public let kind: Kind
+
+  public enum Kind: Sendable, Hashable {
+    /// The weights of a norm, which stay float32 in every pack.
+    case norm
+    /// A projection inside a layer.
+    case projection
+    /// An embedding or the output projection: a row for each token of the vocabulary.
+    case vocabulary
+  }
+
+  public var isNorm: Bool { kind == .norm }
 }
 
 extension LlamaConfiguration {
@@ -16,9 +26,9 @@ extension LlamaConfiguration {
   /// Format: `Formats/model-pack.md` §Tensors.
   public func tensors(sharedLLM: SharedLLMConfiguration?) -> [LlamaTensor] {
     var list = TensorList(configuration: self)
-    list.matrix("model.embed_tokens", vocabularySize, hiddenSize)
+    list.vocabulary("model.embed_tokens")
     if let sharedLLM, sharedLLM.lowerModel == .own {
-      list.matrix("encoder.embed_tokens", vocabularySize, hiddenSize)
+      list.vocabulary("encoder.embed_tokens")
       for layer in 0..<sharedLLM.injectedLayerCount { list.layer("encoder.layers.\(layer)", hasCrossAttention: false) }
       list.norm("encoder.norm")
     }
@@ -27,7 +37,7 @@ extension LlamaConfiguration {
       list.layer("model.layers.\(layer)", hasCrossAttention: isInjected)
     }
     list.norm("model.norm")
-    if !tiesWordEmbeddings { list.matrix("lm_head", vocabularySize, hiddenSize) }
+    if !tiesWordEmbeddings { list.vocabulary("lm_head") }
     return list.tensors
   }
 }
@@ -39,11 +49,18 @@ private struct TensorList {
   init(configuration: LlamaConfiguration) { self.configuration = configuration }
 
   mutating func matrix(_ name: String, _ rows: Int, _ columns: Int) {
-    tensors.append(LlamaTensor(name: name + ".weight", rows: rows, columns: columns, isNorm: false))
+    tensors.append(LlamaTensor(name: name + ".weight", rows: rows, columns: columns, kind: .projection))
+  }
+
+  mutating func vocabulary(_ name: String) {
+    tensors.append(
+      LlamaTensor(
+        name: name + ".weight", rows: configuration.vocabularySize, columns: configuration.hiddenSize,
+        kind: .vocabulary))
   }
 
   mutating func norm(_ name: String) {
-    tensors.append(LlamaTensor(name: name + ".weight", rows: 1, columns: configuration.hiddenSize, isNorm: true))
+    tensors.append(LlamaTensor(name: name + ".weight", rows: 1, columns: configuration.hiddenSize, kind: .norm))
   }
 
   mutating func layer(_ prefix: String, hasCrossAttention: Bool) {

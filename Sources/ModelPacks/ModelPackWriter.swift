@@ -36,7 +36,7 @@ struct PackLayout {
     }
     tensors = []
     for need in metadata.configuration.tensors(sharedLLM: metadata.sharedLLM) {
-      let encoding = need.isNorm ? .float32 : metadata.quantization
+      let encoding = metadata.quantization.encoding(of: need)
       guard let byteCount = encoding.byteCount(rows: need.rows, columns: need.columns) else {
         throw Refusal(
           .invalidMetadata, file: file, structure: need.name, "\(need.rows) × \(need.columns) do not fit \(encoding)")

@@ -93,9 +93,9 @@ extension TensorEncoding {
     switch try reader.string("encoding") {
     case "float32": self = .float32
     case "float16": self = .float16
-    case "int8":
+    case let name where name == "int8" || name == "int4":
       let groupSize = try reader.integer("groupSize")
-      self = .int8(groupSize: groupSize)
+      self = name == "int8" ? .int8(groupSize: groupSize) : .int4(groupSize: groupSize)
       guard byteCount(rows: 1, columns: 1) != nil else { throw reader.fault("groupSize is \(groupSize)") }
     case let other: throw reader.fault("\"\(other)\" is no encoding")
     }

@@ -1,5 +1,5 @@
 public import FileAccess
-import PackedTiles
+public import PackedTiles
 
 /// How the numbers of a tensor are written.
 /// Format: `Formats/model-pack.md` §Tensor index.
@@ -10,6 +10,8 @@ public enum TensorEncoding: Sendable, Hashable {
   case float16
   /// Packed tiles with one scale a row and group of columns. Format: `Formats/packed-tile.md`.
   case int8(groupSize: Int)
+  /// The same with 16 levels. Format: `Formats/packed-tile.md` §Nibble tiles.
+  case int4(groupSize: Int)
 
   /// Bytes of a matrix.
   /// - Returns: nil when a size is not positive, the group size is not one, or the result does not fit.
@@ -18,17 +20,38 @@ public enum TensorEncoding: Sendable, Hashable {
     switch self {
     case .float32: return CheckedSize.product(rows, columns, 4)
     case .float16: return CheckedSize.product(rows, columns, 2)
-    case .int8(let groupSize):
-      return PackedTileLayout(rows: rows, columns: columns, groupSize: groupSize)?.byteCount
+    case .int8, .int4: return packedTiles(rows: rows, columns: columns)?.byteCount
     }
   }
 
-  /// `float32`, `float16` or `int8`.
+  /// Where the parts of a matrix lie.
+  /// - Returns: nil for floats, and what `byteCount(rows:columns:)` returns nil for.
+  public func packedTiles(rows: Int, columns: Int) -> PackedTileLayout? {
+    switch self {
+    case .float32, .float16: nil
+    case .int8(let groupSize): PackedTileLayout(.int8, rows: rows, columns: columns, groupSize: groupSize)
+    case .int4(let groupSize): PackedTileLayout(.int4, rows: rows, columns: columns, groupSize: groupSize)
+    }
+  }
+
+  /// The encoding of a tensor in a pack that is converted to this one: the weights of norms are float32, and what has
+  /// a row for each token stays int8 in packs of int4.
+  /// Format: `Formats/model-pack.md` §Tensors.
+  public func encoding(of tensor: LlamaTensor) -> TensorEncoding {
+    switch (tensor.kind, self) {
+    case (.norm, _): .float32
+    case (.vocabulary, .int4): .int8(groupSize: 128)
+    default: self
+    }
+  }
+
+  /// `float32`, `float16`, `int8` or `int4`.
   public var name: String {
     switch self {
     case .float32: "float32"
     case .float16: "float16"
     case .int8: "int8"
+    case .int4: "int4"
     }
   }
 
@@ -37,12 +60,16 @@ public enum TensorEncoding: Sendable, Hashable {
     case .float32: 1
     case .float16: 2
     case .int8: 3
+    case .int4: 4
     }
   }
 
   /// Columns that share a scale; 0 where nothing does.
-  var groupSize: Int {
-    if case .int8(let groupSize) = self { groupSize } else { 0 }
+  public var groupSize: Int {
+    switch self {
+    case .float32, .float16: 0
+    case .int8(let groupSize), .int4(let groupSize): groupSize
+    }
   }
 
   init?(code: UInt32, groupSize: UInt32) {
@@ -50,6 +77,7 @@ public enum TensorEncoding: Sendable, Hashable {
     case (1, 0): self = .float32
     case (2, 0): self = .float16
     case (3, 1...): self = .int8(groupSize: Int(groupSize))
+    case (4, 1...): self = .int4(groupSize: Int(groupSize))
     default: return nil
     }
   }

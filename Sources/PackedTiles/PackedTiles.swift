@@ -31,8 +31,10 @@ public enum PackedTiles {
     precondition(
       (1...PackedTileLayout.tileRows).contains(rows) && source.count == rows * layout.columns
         && output.count == layout.rowBlockByteCount)
-    return unsafe sp_kernels().pointee.quantize_row_block(
-      source.baseAddress, rows, layout.columns, layout.groupSize, output.baseAddress)
+    let kernels = unsafe sp_kernels().pointee
+    let quantize = unsafe layout.element == .int8 ? kernels.quantize_row_block : kernels.quantize_row_block_int4
+    return unsafe quantize!(
+      source.baseAddress, rows, layout.columns, layout.groupSize, output.baseAddress?.assumingMemoryBound(to: UInt8.self))
   }
 
   /// Quantizes a whole matrix.
@@ -67,7 +69,9 @@ public enum PackedTiles {
     precondition(
       (0..<layout.rows).contains(row) && tiles.count == layout.byteCount && output.count == layout.columns)
     let block = unsafe tiles.baseAddress! + row / 16 * layout.rowBlockByteCount
-    unsafe sp_kernels().pointee.dequantize_row(
+    let kernels = unsafe sp_kernels().pointee
+    let dequantize = unsafe layout.element == .int8 ? kernels.dequantize_row : kernels.dequantize_row_int4
+    unsafe dequantize!(
       block.assumingMemoryBound(to: UInt8.self), row % 16, layout.columns, layout.groupSize, output.baseAddress)
   }
 

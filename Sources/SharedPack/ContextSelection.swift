@@ -25,6 +25,26 @@ extension LanguageModel {
   public func select(
     from documents: [ContextDocument], policy: PathPolicy = .cosine, query: [Int32]
   ) throws(Refusal) -> ContextSelection {
+    let embedding = policy == .cosine ? runtime.queryEmbedding(query, threadCount: threadCount) : []
+    return try select(from: documents, policy: policy) { (_, chunk, node) throws(Refusal) in
+      cosineSimilarity(embedding, try chunk.embedding(of: node))
+    }
+  }
+
+  /// Searches the trees of documents by scores of the caller's own: of two children the one with the higher score is
+  /// expanded, the left one of equals.
+  /// - Parameter score: given the number of the chunk, counted through all documents, and a node of it.
+  /// - Throws: `Refusal` as `select(from:policy:query:)`.
+  public func select(
+    from documents: [ContextDocument], score: (_ chunk: Int, _ node: TreeNode) -> Float
+  ) throws(Refusal) -> ContextSelection {
+    try select(from: documents, policy: .cosine) { number, _, node in score(number, node) }
+  }
+
+  private func select(
+    from documents: [ContextDocument], policy: PathPolicy,
+    score: (_ number: Int, _ chunk: ContextChunk, _ node: TreeNode) throws(Refusal) -> Float
+  ) throws(Refusal) -> ContextSelection {
     guard let first = documents.first else {
       throw Refusal(.emptyDocument, file: pack.path, "no document to ask about")
     }
@@ -36,12 +56,11 @@ extension LanguageModel {
         .configurationDiffers, file: document.name,
         "its rows are \(document.layout.encoding), those of \(first.name) are \(first.layout.encoding)")
     }
-    let queryEmbedding = policy == .cosine ? runtime.queryEmbedding(query, threadCount: threadCount) : []
     var selected: [[TreeNode]] = []
     var injected: [[InjectedNode]] = []
     for (number, chunk) in documents.flatMap(\.chunks).enumerated() {
       let nodes = try chunk.tree.preservedNodes(policy: policy, chunk: number) { (node) throws(Refusal) in
-        cosineSimilarity(queryEmbedding, try chunk.embedding(of: node))
+        try score(number, chunk, node)
       }
       selected.append(nodes)
       var rows: [InjectedNode] = []

@@ -67,7 +67,7 @@ struct BenchCommand: ParsableCommand {
       return
     }
     Console.output(
-      "\(report.instructionSet), \(report.threadCount) threads; limits: "
+      "\(report.weights), \(report.instructionSet), \(report.threadCount) threads; limits: "
         + "\(ProgressBar.rounded(report.peakOperationsPerSecond / 1e9)) GOP/s, "
         + "\(ProgressBar.rounded(report.peakBytesPerSecond / 1e9)) GB/s; "
         + "hand-off: \(ProgressBar.rounded(report.handOffSeconds * 1e6)) µs")

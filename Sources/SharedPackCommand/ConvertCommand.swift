@@ -6,7 +6,7 @@ import ModelPacks
 import Tokenization
 
 enum QuantizationArgument: String, ExpressibleByArgument, CaseIterable {
-  case int8, f16, f32
+  case int8, int4, f16, f32
 }
 
 struct ChatTemplateArgument: ExpressibleByArgument {
@@ -31,6 +31,7 @@ struct ConvertCommand: ParsableCommand {
     abstract: "Make a model pack from a Hugging Face directory.",
     discussion: """
       sharedpack convert Llama-2-7b-hf model.spk
+      sharedpack convert Llama-2-7b-hf model.spk --quantize int4
       sharedpack convert my-sharedllm model.spk --quantize f16
       sharedpack convert Llama-2-7b-hf model.spk --injected-layers 4
 
@@ -44,11 +45,14 @@ struct ConvertCommand: ParsableCommand {
   @Argument(help: "The pack to write.", completion: .file(extensions: ["spk"]))
   var output: String
 
-  @Option(help: ArgumentHelp("How weights are kept: int8, f16 or f32.", valueName: "form"))
+  @Option(help: ArgumentHelp("How weights are kept: int8, int4, f16 or f32.", valueName: "form"))
   var quantize = QuantizationArgument.int8
 
-  @Option(help: ArgumentHelp("Columns that share a scale, for int8; a multiple of 4.", valueName: "count"))
-  var groupSize = 128
+  @Option(
+    help: ArgumentHelp(
+      "Columns that share a scale: a multiple of 4 for int8 (128 if not given), of 8 for int4 (64).",
+      valueName: "count"))
+  var groupSize: Int?
 
   @Option(
     help: ArgumentHelp(
@@ -78,8 +82,9 @@ struct ConvertCommand: ParsableCommand {
   @OptionGroup var outputOptions: OutputOptions
 
   func validate() throws {
-    guard (4...4096).contains(groupSize), groupSize % 4 == 0 else {
-      throw ValidationError("--group-size must be a multiple of 4 between 4 and 4096.")
+    let multiple = quantize == .int4 ? 8 : 4
+    guard groupSize.map({ (multiple...4096).contains($0) && $0 % multiple == 0 }) ?? true else {
+      throw ValidationError("--group-size must be a multiple of \(multiple) between \(multiple) and 4096.")
     }
     for (name, value) in [
       ("injected-layers", injectedLayers), ("chunk-size", chunkSize), ("tree-depth", treeDepth),
@@ -96,7 +101,8 @@ struct ConvertCommand: ParsableCommand {
     var options = Converter.Options()
     options.encoding =
       switch quantize {
-      case .int8: .int8(groupSize: groupSize)
+      case .int8: .int8(groupSize: groupSize ?? 128)
+      case .int4: .int4(groupSize: groupSize ?? 64)
       case .f16: .float16
       case .f32: .float32
       }

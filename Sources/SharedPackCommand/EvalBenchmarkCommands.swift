@@ -216,7 +216,8 @@ struct EvalRulerCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("SQuAD 2.0 as published, for qa_1.", valueName: "file"), completion: .file())
   var squad: String?
 
-  @Option(help: ArgumentHelp("HotpotQA with distractors as published, for qa_2.", valueName: "file"), completion: .file())
+  @Option(
+    help: ArgumentHelp("HotpotQA with distractors as published, for qa_2.", valueName: "file"), completion: .file())
   var hotpotqa: String?
 
   @OptionGroup var benchmark: BenchmarkArguments

@@ -5,13 +5,15 @@ struct EvalCommand: ParsableCommand {
     commandName: "eval",
     abstract: "Measure what a model makes of long contexts.",
     discussion: """
-      sharedpack eval report perplexity.json --html report.html
+      sharedpack eval perplexity model.spk books --output perplexity.json
+      sharedpack eval sweep sweep.json --output tables.json
+      sharedpack eval report perplexity.json tables.json --html report.html
 
       Every evaluation prints a table and writes its result as JSON with --output;
       report turns such files into one page.
       """,
     subcommands: [
       EvalPerplexityCommand.self, EvalTasksCommand.self, EvalRulerCommand.self, EvalLongBenchCommand.self,
-      EvalInfiniteBenchCommand.self, EvalInfiniteBenchDataCommand.self, EvalReportCommand.self,
+      EvalInfiniteBenchCommand.self, EvalInfiniteBenchDataCommand.self, EvalSweepCommand.self, EvalReportCommand.self,
     ])
 }

@@ -7,17 +7,30 @@ struct EvalReportCommand: ParsableCommand {
     commandName: "report",
     abstract: "Show the results of evaluations.",
     discussion: """
-      sharedpack eval report perplexity.json passkey.json
+      sharedpack eval report perplexity.json passkey.json --html report.html
+
+      The page has a plot over the length for each domain or task, a heat map where
+      rows have length and depth, and every table. It needs nothing from outside.
       """)
 
   @Argument(help: "Result files.", completion: .file(extensions: ["json"]))
   var results: [String]
 
+  @Option(
+    help: ArgumentHelp("Write a page with plots and tables.", valueName: "file"),
+    completion: .file(extensions: ["html"]))
+  var html: String?
+
   @Flag(help: "Print JSON for programs.")
   var json = false
 
+  func validate() throws {
+    guard !results.isEmpty else { throw ValidationError("Name a result file.") }
+  }
+
   func run() throws {
     let results = try results.map { try EvaluationResult(reading: $0) }
+    if let html { try EvaluationReport(results).write(to: html) }
     if json {
       Console.output(.array(results.map(\.json)))
     } else {
@@ -31,7 +44,10 @@ enum EvalOutput {
   /// A title, the table and the notes.
   static func print(_ result: EvaluationResult) {
     Console.output("\(result.protocolName)\t\(result.model.name)\t\(result.model.weights)")
-    Console.output(result.table)
+    for table in result.tables {
+      if let title = table.title { Console.output("\n\(title)") }
+      Console.output(table.text)
+    }
     for note in result.notes { Console.output("- \(note)") }
   }
 }
@@ -45,9 +61,15 @@ struct EvalOutputOptions: ParsableArguments {
     completion: .file(extensions: ["json"]))
   var outputPath: String?
 
-  /// Writes the file, then prints the JSON or the table.
+  @Option(
+    help: ArgumentHelp("Write a page with plots and tables.", valueName: "file"),
+    completion: .file(extensions: ["html"]))
+  var html: String?
+
+  /// Writes the files, then prints the JSON or the table.
   func finish(_ result: EvaluationResult) throws {
     if let outputPath { try result.write(to: outputPath) }
+    if let html { try EvaluationReport([result]).write(to: html) }
     if output.json { Console.output(result.json) } else { EvalOutput.print(result) }
   }
 }

@@ -5,7 +5,9 @@ import EvaluationTasks
 import SharedPack
 
 /// A value of the library's that has a name, as an argument.
-struct NameArgument<Value: RawRepresentable<String> & CaseIterable & Hashable & Sendable>: ExpressibleByArgument, Hashable {
+struct NameArgument<Value: RawRepresentable<String> & CaseIterable & Hashable & Sendable>: ExpressibleByArgument,
+  Hashable
+{
   let value: Value
 
   init(_ value: Value) { self.value = value }
@@ -97,6 +99,9 @@ struct EvalTasksCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("How tasks are worded: trainer or published.", valueName: "style"))
   var style = NameArgument(TaskStyle.trainer)
 
+  @Flag(help: "Search trees by where the answer is, too: what a perfect policy would give.")
+  var oracle = false
+
   @OptionGroup var asking: AskingArguments
   @OptionGroup var output: EvalOutputOptions
 
@@ -115,7 +120,7 @@ struct EvalTasksCommand: AsyncParsableCommand {
     evaluation.windows = windows.values
     evaluation.depths = depths.values
     evaluation.sampleCount = samples
-    evaluation.methods = asking.contextMethods
+    evaluation.methods = asking.contextMethods + (oracle ? [.oracle] : [])
     evaluation.style = style.value
     evaluation.seed = asking.seed
     evaluation.encoding = asking.kv.encoding

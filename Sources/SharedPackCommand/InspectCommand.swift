@@ -126,7 +126,7 @@ enum PackDescription {
         + "\(c.headCount) heads of \(c.headDim), \(c.kvHeadCount) key-value heads",
       "vocabulary  \(c.vocabularySize), window \(c.maxPositionCount), rope theta \(c.ropeTheta), scaling "
         + "\(c.ropeScaling)",
-      "weights     \(pack.quantization.name), \(pack.tensors.count) tensors",
+      "weights     \(weights(pack))",
     ]
     if let shared = pack.sharedLLM {
       lines.append(
@@ -153,6 +153,13 @@ enum PackDescription {
       }
     }
     return lines.joined(separator: "\n")
+  }
+
+  /// The encoding that the pack was converted to, and how many of its matrices are int8 all the same.
+  private static func weights(_ pack: ModelPack) -> String {
+    let weights = "\(pack.quantization.name), \(pack.tensors.count) tensors"
+    guard case .int4 = pack.quantization else { return weights }
+    return weights + ", \(pack.tensors.count { $0.encoding.name == "int8" }) of them int8"
   }
 
   static func json(_ pack: ModelPack) -> JSONValue {

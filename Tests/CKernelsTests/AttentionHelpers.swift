@@ -127,10 +127,15 @@ struct AttentionRows {
     let headDim = shape.headDim
     let padded = (headDim + 3) / 4 * 4
     let keyRowBlock = padded * 16 + 64
-    let keyTiles = tiles(kernels, keys, rows: shape.rows, columns: headDim, groupSize: padded)
+    let quantize = unsafe kernels.pointee.quantize_row_block!
+    let keyTiles = unsafe tiles(
+      quantize, keys, rows: shape.rows, columns: headDim, groupSize: padded, blockBytes: keyRowBlock)
     var transposed: [Float] = []
     for d in 0..<headDim { for row in 0..<shape.rows { transposed.append(values[row * headDim + d]) } }
-    let valueTiles = tiles(kernels, transposed, rows: headDim, columns: shape.rows, groupSize: shape.blockRows)
+    let valueGroups = (shape.rows + shape.blockRows - 1) / shape.blockRows
+    let valueTiles = unsafe tiles(
+      quantize, transposed, rows: headDim, columns: shape.rows, groupSize: shape.blockRows,
+      blockBytes: (shape.rows + 3) / 4 * 64 + valueGroups * 64)
     var result = AttentionResult(queries: range.count, headDim: headDim)
     var quantized = [Int8](repeating: 0, count: range.count * padded)
     var scales = [Float](repeating: 0, count: range.count)

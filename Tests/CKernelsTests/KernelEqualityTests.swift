@@ -13,57 +13,63 @@ import Testing
 
   static let shapes: [Shape] = [
     Shape(tokens: 1, rows: 16, columns: 64, groupSize: 64),
-    Shape(tokens: 1, rows: 1, columns: 1, groupSize: 4),
+    Shape(tokens: 1, rows: 1, columns: 1, groupSize: 8),
     Shape(tokens: 3, rows: 17, columns: 172, groupSize: 128),
     Shape(tokens: 12, rows: 32, columns: 128, groupSize: 128),
     Shape(tokens: 13, rows: 33, columns: 127, groupSize: 64),
     Shape(tokens: 29, rows: 100, columns: 260, groupSize: 32),
     Shape(tokens: 5, rows: 48, columns: 8, groupSize: 8),
+    Shape(tokens: 2, rows: 40, columns: 72, groupSize: 24),
   ]
 
-  @Test(arguments: accelerated, shapes)
-  func int8Products(kernels: Kernels, shape: Shape) {
+  @Test(arguments: PackedForm.allCases, shapes)
+  func packedProducts(form: PackedForm, shape: Shape) {
     var random = Random(seed: 1)
     let weights = random.floats(shape.rows * shape.columns)
     let input = random.floats(shape.tokens * shape.columns)
-    let expected = int8Product(Self.portable, weights, input, shape)
-    let actual = int8Product(kernels, weights, input, shape)
-    #expect(actual.tiles == expected.tiles)
-    #expect(actual.activations == expected.activations)
-    #expect(actual.output == expected.output)
-    // And the product is the one that was asked for: the quantization steps are 1/127 of the largest magnitude.
+    let expected = packedProduct(form, Self.portable, weights, input, shape)
+    for kernels in Self.accelerated {
+      let actual = packedProduct(form, kernels, weights, input, shape)
+      #expect(actual.tiles == expected.tiles)
+      #expect(actual.restored == expected.restored)
+      #expect(actual.activations == expected.activations)
+      #expect(actual.output == expected.output)
+    }
+    // And the product is the one that was asked for: the steps of the activations are 1/127 of their largest magnitude.
     for t in 0..<shape.tokens {
       for r in 0..<shape.rows {
         var exact: Float = 0
-        for c in 0..<shape.columns { exact += weights[r * shape.columns + c] * input[t * shape.columns + c] }
-        #expect(abs(exact - actual.output[t * shape.rows + r]) < 0.05 * Float(shape.columns).squareRoot())
+        for c in 0..<shape.columns { exact += expected.restored[r * shape.columns + c] * input[t * shape.columns + c] }
+        #expect(abs(exact - expected.output[t * shape.rows + r]) < 0.03 * Float(shape.columns).squareRoot())
       }
     }
+    let farthest = zip(weights, expected.restored).reduce(0) { max($0, abs($1.0 - $1.1)) }
+    #expect(farthest < (form == .int8 ? 0.5001 / 127 : 0.2))
   }
 
-  @Test(arguments: accelerated)
-  func extremeBytesDoNotOverflow(kernels: Kernels) {
+  @Test(arguments: accelerated, PackedForm.allCases)
+  func extremeBytesDoNotOverflow(kernels: Kernels, form: PackedForm) {
     // All weights 127, all activations -127, the widest group: the largest sums there are.
     let shape = Shape(tokens: 13, rows: 32, columns: 4096, groupSize: 4096)
     let weights = [Float](repeating: 127, count: shape.rows * shape.columns)
     let input = [Float](repeating: -127, count: shape.tokens * shape.columns)
-    let actual = int8Product(kernels, weights, input, shape)
+    let actual = packedProduct(form, kernels, weights, input, shape)
     #expect(actual.output.allSatisfy { $0 == -127 * 127 * 4096 })
   }
 
-  @Test(arguments: accelerated)
-  func oneTokenEqualsManyTokens(kernels: Kernels) {
+  @Test(arguments: accelerated, PackedForm.allCases)
+  func oneTokenEqualsManyTokens(kernels: Kernels, form: PackedForm) {
     var random = Random(seed: 2)
     let shape = Shape(tokens: 31, rows: 50, columns: 300, groupSize: 128)
     let weights = random.floats(shape.rows * shape.columns)
     let input = random.floats(shape.tokens * shape.columns)
-    let together = int8Product(kernels, weights, input, shape).output
+    let together = packedProduct(form, kernels, weights, input, shape).output
     let togetherFloat = floatProduct(kernels, weights, SP_FLOAT32, input, shape)
     for t in 0..<shape.tokens {
       let one = Shape(tokens: 1, rows: shape.rows, columns: shape.columns, groupSize: shape.groupSize)
       let token = Array(input[t * shape.columns..<(t + 1) * shape.columns])
       let range = t * shape.rows..<(t + 1) * shape.rows
-      #expect(int8Product(kernels, weights, token, one).output == Array(together[range]))
+      #expect(packedProduct(form, kernels, weights, token, one).output == Array(together[range]))
       #expect(floatProduct(kernels, weights, SP_FLOAT32, token, one) == Array(togetherFloat[range]))
     }
   }
@@ -122,7 +128,8 @@ import Testing
     for kernels in Kernels.available {
       var tiles = [UInt8](repeating: 0, count: 32 * 16 + 64)
       let isFinite = unsafe kernels.pointee.quantize_row_block(weights, 1, 31, 32, &tiles)
-      #expect(!isFinite)
+      let isFiniteInt4 = unsafe kernels.pointee.quantize_row_block_int4(weights, 1, 31, 32, &tiles)
+      #expect(!isFinite && !isFiniteInt4)
     }
   }
 }

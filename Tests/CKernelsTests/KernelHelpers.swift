@@ -35,22 +35,33 @@ struct Random {
   }()
 }
 
-struct Int8Result {
+/// A packed form of a matrix.
+enum PackedForm: CaseIterable {
+  case int8, int4
+}
+
+struct PackedResult {
   let tiles: [UInt8]
+  /// The weights that the tiles stand for.
+  let restored: [Float]
   let activations: [Int8]
   let output: [Float]
 }
 
 /// A matrix (rows, columns) in packed tiles.
-func tiles(_ kernels: Kernels, _ weights: [Float], rows: Int, columns: Int, groupSize: Int) -> [UInt8] {
-  let padded = (columns + 3) / 4 * 4
-  let blockBytes = padded * 16 + (columns + groupSize - 1) / groupSize * 64
+/// - Parameters:
+///   - quantize: makes a row block.
+///   - blockBytes: of a row block.
+func tiles(
+  _ quantize: (UnsafePointer<Float>?, Int, Int, Int, UnsafeMutablePointer<UInt8>?) -> Bool, _ weights: [Float],
+  rows: Int, columns: Int, groupSize: Int, blockBytes: Int
+) -> [UInt8] {
   let blocks = (rows + 15) / 16
   var tiles = [UInt8](repeating: 0, count: blocks * blockBytes)
   for block in 0..<blocks {
     unsafe tiles.withUnsafeMutableBufferPointer { tiles in
       unsafe weights.withUnsafeBufferPointer { weights in
-        _ = unsafe kernels.pointee.quantize_row_block(
+        _ = unsafe quantize(
           weights.baseAddress! + block * 16 * columns, min(16, rows - block * 16), columns, groupSize,
           tiles.baseAddress! + block * blockBytes)
       }
@@ -59,16 +70,19 @@ func tiles(_ kernels: Kernels, _ weights: [Float], rows: Int, columns: Int, grou
   return tiles
 }
 
-func int8Product(
-  _ kernels: Kernels, _ weights: [Float], _ input: [Float],
-  _ shape: KernelEqualityTests.Shape
-) -> Int8Result {
-  let padded = (shape.columns + 3) / 4 * 4
+func packedProduct(
+  _ form: PackedForm, _ kernels: Kernels, _ weights: [Float], _ input: [Float], _ shape: KernelEqualityTests.Shape
+) -> PackedResult {
+  let padded = (shape.columns + 7) / 8 * 8
   let groups = (shape.columns + shape.groupSize - 1) / shape.groupSize
   let blocks = (shape.rows + 15) / 16
-  let blockBytes = padded * 16 + groups * 64
-  let tiles = tiles(
-    kernels, weights, rows: shape.rows, columns: shape.columns, groupSize: shape.groupSize)
+  let blockBytes = form == .int8 ? (shape.columns + 3) / 4 * 64 + groups * 64 : padded * 8 + (groups + 1) / 2 * 64
+  let table = unsafe kernels.pointee
+  let quantize = unsafe form == .int8 ? table.quantize_row_block : table.quantize_row_block_int4
+  let dequantize = unsafe form == .int8 ? table.dequantize_row : table.dequantize_row_int4
+  let product = unsafe form == .int8 ? table.product_int8 : table.product_int4
+  let tiles = unsafe tiles(
+    quantize!, weights, rows: shape.rows, columns: shape.columns, groupSize: shape.groupSize, blockBytes: blockBytes)
   var values = [Int8](repeating: 1, count: shape.tokens * padded)
   var scales = [Float](repeating: 0, count: shape.tokens * groups)
   var offsets = [Int32](repeating: 0, count: shape.tokens * groups)
@@ -80,14 +94,23 @@ func int8Product(
           values: values.baseAddress, scales: scales.baseAddress, offsets: offsets.baseAddress, stride: padded)
         unsafe kernels.pointee.quantize_activations(
           input, shape.columns, 0, shape.tokens, shape.columns, shape.groupSize, activations)
-        unsafe kernels.pointee.product_int8(
+        unsafe product!(
           tiles, blockBytes, 0, blocks, shape.rows, shape.columns, shape.groupSize, activations, shape.tokens, &output,
-          shape.rows,
-          false)
+          shape.rows, false)
       }
     }
   }
-  return Int8Result(tiles: tiles, activations: values, output: output)
+  var restored = [Float](repeating: 0, count: shape.rows * shape.columns)
+  for row in 0..<shape.rows {
+    unsafe tiles.withUnsafeBufferPointer { tiles in
+      unsafe restored.withUnsafeMutableBufferPointer { restored in
+        unsafe dequantize!(
+          tiles.baseAddress! + row / 16 * blockBytes, row % 16, shape.columns, shape.groupSize,
+          restored.baseAddress! + row * shape.columns)
+      }
+    }
+  }
+  return PackedResult(tiles: tiles, restored: restored, activations: values, output: output)
 }
 
 func floatProduct<Element: BitwiseCopyable>(

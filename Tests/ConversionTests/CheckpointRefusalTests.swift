@@ -139,6 +139,7 @@ import Testing
     (.float32, .infinity, .float32, .nonFiniteWeight),
     (.float16, -.infinity, .float16, .nonFiniteWeight),
     (.bfloat16, .nan, .int8(groupSize: 8), .nonFiniteWeight),
+    (.float16, .nan, .int4(groupSize: 8), .nonFiniteWeight),
     (.bfloat16, 1e30, .float16, .weightOutOfRange),
   ]
 
@@ -169,6 +170,7 @@ import Testing
   static let options: [@Sendable (inout Converter.Options) -> Void] = [
     { $0.injectedLayers = 3 }, { $0.injectedLayers = 0 }, { $0.chunkSize = 32 },
     { $0.encoding = .int8(groupSize: 6) }, { $0.encoding = .int8(groupSize: 8192) },
+    { $0.encoding = .int4(groupSize: 12) },
     {
       $0.injectedLayers = 1
       $0.treeDepth = 9

@@ -3,6 +3,7 @@ import Conversion
 import FileAccess
 import Glibc
 import ModelPacks
+import PackedTiles
 import Testing
 
 @Suite struct ConversionTests {
@@ -84,11 +85,32 @@ import Testing
     }
   }
 
-  @Test func sameInputSameBytes() throws {
+  /// int4: every value within half the widest gap between levels, which is 29 of 127, of its group's largest.
+  @Test(arguments: [8, 64]) func int4IsNear(groupSize: Int) throws {
+    let pack = try Self.convert(TestCheckpoint(.bfloat16), Scratch(), encoding: .int4(groupSize: groupSize))
+    for (number, tensor) in pack.tensors.enumerated() where tensor.rows > 1 {
+      let isVocabulary = tensor.rows == TestCheckpoint.llama.vocabularySize
+      #expect(tensor.encoding == (isVocabulary ? .int8(groupSize: 128) : .int4(groupSize: groupSize)))
+      let layout = try #require(tensor.encoding.packedTiles(rows: tensor.rows, columns: tensor.columns))
+      let values = TestCheckpoint.values(number, count: tensor.rows * tensor.columns)
+      for row in 0..<tensor.rows {
+        var restored = [Float](repeating: 0, count: tensor.columns)
+        unsafe restored.withUnsafeMutableBufferPointer {
+          unsafe PackedTiles.dequantize(row: row, of: pack.unsafeBytes(of: tensor), layout: layout, into: $0)
+        }
+        for (x, y) in zip(values[row * tensor.columns..<(row + 1) * tensor.columns], restored) {
+          #expect(abs(x - y) < 0.13)
+        }
+      }
+    }
+  }
+
+  @Test(arguments: [TensorEncoding.int8(groupSize: 8), .int4(groupSize: 8)])
+  func sameInputSameBytes(encoding: TensorEncoding) throws {
     let scratch = try Scratch()
     let checkpoint = TestCheckpoint(.float16)
-    let first = try Self.convert(checkpoint, scratch)
-    let second = try Self.convert(checkpoint, scratch)
+    let first = try Self.convert(checkpoint, scratch, encoding: encoding)
+    let second = try Self.convert(checkpoint, scratch, encoding: encoding)
     #expect(
       try SequentialFile.contents(first.path, limit: 1 << 24) == SequentialFile.contents(second.path, limit: 1 << 24))
   }

@@ -12,7 +12,7 @@ enum TinyTokenizer {
     var bytes: [UInt8] = []
     for piece in pieces { bytes += field(1, field(1, Array(piece.text.utf8)) + field(3, piece.type)) }
     bytes += field(2, field(3, 2) + field(35, 1))
-    bytes += field(3, field(1, Array("identity".utf8)))
+    bytes += field(3, field(1, Array("identity".utf8)) + field(4, 0))
     return try Tokenizer(sentencePiece: bytes)
   }
 

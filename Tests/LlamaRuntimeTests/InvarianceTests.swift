@@ -5,7 +5,7 @@ import Testing
 
 /// What must not change a single bit: threads, the cut into blocks and steps, spines, and where a tree comes from.
 @Suite struct InvarianceTests {
-  static let encodings: [TensorEncoding] = [.float32, .float16, .int8(groupSize: 32)]
+  static let encodings: [TensorEncoding] = [.float32, .float16, .int8(groupSize: 32), .int4(groupSize: 16)]
 
   @Test(arguments: encodings)
   func threadsAndStepsChangeNothing(_ quantization: TensorEncoding) throws {

@@ -57,9 +57,8 @@ final class TestPack {
         switch tensor.encoding {
         case .float32: unsafe bytes.copyMemory(from: UnsafeRawBufferPointer(values))
         case .float16: unsafe PackedTiles.narrowToFloat16(values, into: bytes)
-        case .int8(let groupSize):
-          guard let layout = PackedTileLayout(rows: tensor.rows, columns: tensor.columns, groupSize: groupSize)
-          else { return }
+        case .int8, .int4:
+          guard let layout = tensor.encoding.packedTiles(rows: tensor.rows, columns: tensor.columns) else { return }
           _ = unsafe PackedTiles.quantizeMatrix(values, layout: layout, into: bytes)
         }
       }

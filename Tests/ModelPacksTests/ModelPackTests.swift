@@ -135,6 +135,26 @@ import Testing
     #expect(pack.tensor(named: "model.layers.0.input_layernorm.weight")?.encoding == .float32)
   }
 
+  /// What has a row for each token stays int8 in packs of int4.
+  @Test func vocabularyStaysInt8() throws {
+    let scratch = try Scratch()
+    let path = "\(scratch.path)/a.spk"
+    let quantization = TensorEncoding.int4(groupSize: 8)
+    _ = try Self.write(Self.contents(Self.tiny, quantization: quantization), to: path) {
+      [UInt8](repeating: UInt8($0), count: $1)
+    }
+    let pack = try ModelPack(opening: path)
+    try pack.verify()
+    #expect(pack.quantization == quantization)
+    for tensor in pack.tensors {
+      let isVocabulary = tensor.name.contains("embed_tokens") || tensor.name == "lm_head.weight"
+      #expect(
+        tensor.encoding == (tensor.rows == 1 ? .float32 : isVocabulary ? .int8(groupSize: 128) : quantization))
+      // One row block, one pair of groups, one tile.
+      if tensor.encoding == quantization { #expect(tensor.byteCount == 64 + 64) }
+    }
+  }
+
   @Test func sourcesMayComeLast() throws {
     let scratch = try Scratch()
     var contents = Self.contents(Self.tiny)

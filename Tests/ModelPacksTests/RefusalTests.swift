@@ -88,6 +88,9 @@ import Testing
     Surgery(.invalidMetadata, "group size 6") {
       $0.replaceInMetadata(#"float32"}"#, #"int8","groupSize":6}"#)
     },
+    Surgery(.invalidMetadata, "int4 in groups of 12") {
+      $0.replaceInMetadata(#"float32"}"#, #"int4","groupSize":12}"#)
+    },
     Surgery(.invalidMetadata, "a tree that is too deep") {
       $0.metadata.removeLast()
       $0.metadata += Array(
@@ -103,9 +106,14 @@ import Testing
     Surgery(.malformedIndex, "a long name") { $0.entries[3].name = String(repeating: "x", count: 257) },
     Surgery(.malformedIndex, "an empty name") { $0.entries[3].name = "" },
     Surgery(.truncated, "a tensor of 2^63 rows") { $0.entries[0].rows = 1 << 63 },
-    Surgery(.unknownEncoding, "encoding 4") { $0.entries[0].encoding = 4 },
+    Surgery(.unknownEncoding, "encoding 5") { $0.entries[0].encoding = 5 },
     Surgery(.unknownEncoding, "float32 with groups") { $0.entries[0].groupSize = 4 },
     Surgery(.unknownEncoding, "int8 without groups") { $0.entries[0].encoding = 3 },
+    Surgery(.unknownEncoding, "int4 without groups") { $0.entries[0].encoding = 4 },
+    Surgery(.wrongSize, "int4 with odd groups") {
+      $0.entries[0].encoding = 4
+      $0.entries[0].groupSize = 12
+    },
     Surgery(.wrongSize, "int8 with odd groups") {
       $0.entries[0].encoding = 3
       $0.entries[0].groupSize = 6

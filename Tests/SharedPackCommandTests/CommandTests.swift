@@ -127,6 +127,7 @@ import Testing
     let place = try Workplace()
     for command in [
       [], ["convert"], ["inspect"], ["verify"], ["tokenize"], ["generate"], ["ask"], ["golden"], ["bench"], ["eval"],
+      ["eval", "perplexity"], ["eval", "sweep"], ["eval", "report"],
       ["eval", "tasks"], ["eval", "ruler"], ["eval", "longbench"], ["eval", "infinitebench"],
       ["eval", "infinitebench-data"], ["store"], ["store", "build"], ["store", "ls"], ["store", "show"],
       ["store", "rm"], ["store", "stats"], ["store", "gc"],

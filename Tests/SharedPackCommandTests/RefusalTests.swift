@@ -46,11 +46,16 @@ import Testing
     Case(64, "Error: Unexpected argument 'frob'", "frob"),
     Case(64, "Error: Missing expected argument '<directory>'", "convert"),
     Case(
-      64, "Error: The value 'int4' is invalid for '--quantize <form>'. Please provide one of 'int8', 'f16' or 'f32'.",
-      "convert", "checkpoint", "x.spk", "--quantize", "int4"),
+      64,
+      "Error: The value 'int2' is invalid for '--quantize <form>'. "
+        + "Please provide one of 'int8', 'int4', 'f16' or 'f32'.",
+      "convert", "checkpoint", "x.spk", "--quantize", "int2"),
     Case(
       64, "Error: --group-size must be a multiple of 4 between 4 and 4096.", "convert", "checkpoint", "x.spk",
       "--group-size", "6"),
+    Case(
+      64, "Error: --group-size must be a multiple of 8 between 8 and 4096.", "convert", "checkpoint", "x.spk",
+      "--quantize", "int4", "--group-size", "12"),
     Case(
       64, "Error: --injected-layers must be at least 1.", "convert", "plain", "x.spk", "--injected-layers", "0"),
     Case(

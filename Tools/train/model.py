@@ -101,7 +101,7 @@ class SharedConfig:
             case "compose": return chunk + position, chunk_count
             case "compose+1": return chunk + position, chunk_count + 1
             case "local": return position, chunk_count + 1
-            case _: return position, 0
+            case _: return position, torch.zeros_like(chunk_count)
 
 
 class RMSNorm(nn.Module):
@@ -237,12 +237,12 @@ class Llama(nn.Module):
 @dataclasses.dataclass
 class Memory:
     """Injected rows: un-turned keys and values of every injected layer, (B, G, R, d); chunk numbers and in-node
-    positions, (B, R)."""
+    positions, (B, R); the count of chunks, (1)."""
     keys: list
     values: list
     chunk: torch.Tensor
     position: torch.Tensor
-    chunk_count: int
+    chunk_count: torch.Tensor
 
 
 class SharedLlama(nn.Module):
@@ -387,9 +387,16 @@ class SharedLlama(nn.Module):
             values.append(value.gather(2, index))
         return keys, values, kept_position
 
-    def memorise(self, context, policy="right", query=None, noise=None, sigma=0.0, coins=None, target=None, guide=None):
-        """Rows of a context of whole chunks: (B, n, L). Returns the memory and the policy's loss."""
+    def memorise(self, context, policy="right", query=None, noise=None, sigma=0.0, coins=None, target=None, guide=None,
+                 numbers=None):
+        """Rows of a context of whole chunks: (B, n, L). Returns the memory and the policy's loss.
+
+        numbers: (n + 1), rising, the numbers of the chunks in a longer context and the count of that one's chunks; 0, 1,
+        … n without.
+        """
         batch, count, length = context.shape
+        if numbers is None:
+            numbers = torch.arange(count + 1, device=context.device)
         tokens = context.flatten(0, 1)
         if query is not None:
             query = query.repeat_interleave(count, 0)
@@ -400,9 +407,9 @@ class SharedLlama(nn.Module):
             return x.unflatten(0, (batch, count)).transpose(1, 2).flatten(2, 3)
 
         rows = position.shape[1]
-        chunk = torch.arange(count, device=context.device).repeat_interleave(rows).expand(batch, -1)
+        chunk = numbers[:-1].repeat_interleave(rows).expand(batch, -1)
         return Memory([join(k) for k in keys], [join(v) for v in values], chunk,
-                      position.unflatten(0, (batch, count)).flatten(1), count), loss
+                      position.unflatten(0, (batch, count)).flatten(1), numbers[-1:]), loss
 
     def nodes(self, tokens, policy, query=None):
         """The preserved nodes of one chunk of any length: (path, start, end, level). tokens: (l)."""
@@ -444,7 +451,8 @@ class SharedLlama(nn.Module):
         chunk = [torch.full_like(position, c) for c, (_, _, position) in enumerate(parts)]
         return Memory([torch.cat([keys[i] for keys, _, _ in parts], 2) for i in layers],
                       [torch.cat([values[i] for _, values, _ in parts], 2) for i in layers],
-                      torch.cat(chunk, 1), torch.cat([p for _, _, p in parts], 1), len(parts)), trees
+                      torch.cat(chunk, 1), torch.cat([p for _, _, p in parts], 1),
+                      torch.tensor([len(parts)], device=context.device)), trees
 
     def embed_query(self, tokens, last=None):
         """The query's embedding: after one whole layer of the upper model and the final norm, at index `last` (B), or
@@ -470,7 +478,7 @@ class SharedLlama(nn.Module):
         if memory is not None:
             angle, query_angle = self.shared.angles(memory.chunk, memory.position, memory.chunk_count)
             key_table = rotary(self.config, angle)
-            query_table = rotary(self.config, torch.full((tokens.shape[1],), query_angle, device=tokens.device))
+            query_table = rotary(self.config, query_angle.expand(tokens.shape[1]))
         x = self.model.embed_tokens(tokens)
         for i, layer in enumerate(self.model.layers):
             injected = None
@@ -485,7 +493,7 @@ class SharedLlama(nn.Module):
         return self.lm_head(hidden)
 
     def forward(self, tokens, context=None, policy="right", query_last=None, noise=None, sigma=0.0, coins=None,
-                target=None, guide=None, labels=None, label_weights=None):
+                target=None, guide=None, numbers=None, labels=None, label_weights=None):
         """Logits (B, T, V); with labels (B, T), -100 for none, instead the sum of weighted losses, the sum of weights
         and the policy's loss.
 
@@ -495,7 +503,7 @@ class SharedLlama(nn.Module):
         if context is not None and context.shape[1]:
             with torch.set_grad_enabled(torch.is_grad_enabled() and self.lower_is_trained):
                 query = self.embed_query(tokens, query_last) if policy == "cosine" else None
-                memory, policy_loss = self.memorise(context, policy, query, noise, sigma, coins, target, guide)
+                memory, policy_loss = self.memorise(context, policy, query, noise, sigma, coins, target, guide, numbers)
         hidden = self.hidden(tokens, memory)
         logits = self.logits(hidden)
         if labels is None:

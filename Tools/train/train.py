@@ -125,18 +125,27 @@ def text_batch(run, stage, section, corpus, shared, step, rank, micro, part="tra
     inputs = dict(tokens=running[:, :-1], labels=running[:, 1:])
     if count:
         inputs["context"] = windows[:, :context_length].unflatten(1, (count, shared.chunk_size))
-        inputs |= draws(section, shared, batch * count, generator, windows.device)
+        inputs |= draws(section, shared, batch, count, generator, windows.device)
     return inputs
 
 
-def draws(section, shared, count, generator, device):
-    """What the search of the trees draws: noise on the splits, coins."""
+def draws(section, shared, batch, chunk_count, generator, device):
+    """What a context draws: noise on the splits, coins, and the numbers of its chunks. With `chunk_numbers` half of the
+    contexts stand for some of the chunks of a longer one, up to that many: short contexts teach long distances."""
+    count = batch * chunk_count
     result = dict(policy=section.get("policy", "right"))
     if section.get("split_noise", 0):
         result["noise"] = torch.randn(count, shared.tree_depth, generator=generator).to(device)
         result["sigma"] = section["split_noise"]
     if result["policy"] == "random":
         result["coins"] = torch.rand(count, shared.tree_depth, generator=generator).to(device)
+    limit = section.get("chunk_numbers", 0)
+    if limit > chunk_count and torch.rand((), generator=generator) < 0.5:
+        # Every order of magnitude of lengths is equally likely.
+        longer = torch.rand((), generator=generator, dtype=torch.double)
+        total = int(chunk_count * (limit / chunk_count) ** longer)
+        numbers = torch.randperm(total, generator=generator)[:chunk_count].sort().values
+        result["numbers"] = torch.cat((numbers, torch.tensor([total]))).to(device)
     return result
 
 
@@ -203,7 +212,7 @@ class TaskBatches:
         result = dict(
             tokens=batch["tokens"], context=batch["context"].unflatten(1, (count, self.shared.chunk_size)),
             labels=batch["labels"], label_weights=batch["weights"], query_last=batch["query_last"],
-            **draws(self.section, self.shared, len(batch["tokens"]) * count, generator, device))
+            **draws(self.section, self.shared, len(batch["tokens"]), count, generator, device))
         if self.section.get("policy_weight", 0):
             result["target"] = batch["targets"].flatten()
         if guidance or batch["needs_guidance"].any():
@@ -451,7 +460,7 @@ class Stage:
         total = torch.zeros(2, device=self.device)
         for i in range(self.section.get("evaluate_batches", 4)):
             inputs = self.inputs(i, 0, "held_out")
-            for key in ("noise", "sigma", "target"):
+            for key in ("noise", "sigma", "target", "numbers"):
                 inputs.pop(key, None)
             # A graph of its own for a few batches costs more than it saves.
             with self.autocast(), torch.compiler.set_stance("force_eager"):

@@ -4,7 +4,7 @@
 // depend on the choice: integer sums are exact, and float operations are done in one order with fused multiply-adds
 // that every instruction set rounds alike. They do not depend on how many tokens are processed together either.
 //
-// Format of an int8 matrix: Formats/packed-tile.md. All sizes are in elements unless a name says bytes.
+// Format of int8 and int4 matrices: Formats/packed-tile.md. All sizes are in elements unless a name says bytes.
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -22,7 +22,7 @@ typedef struct sp_activations {
   int8_t *values;      // (tokens, stride), zero behind the last column
   float *scales;       // (tokens, groups)
   int32_t *offsets;    // (tokens, groups): -128 times the sum of the group's values, for the tiles' offset of 128
-  size_t stride;       // columns rounded up to a multiple of 4 at least
+  size_t stride;       // columns rounded up to a multiple of 4 at least, of 8 for products with int4
 } sp_activations;
 
 /// Rows of a block of packed rows, at most.
@@ -76,6 +76,10 @@ typedef struct sp_kernels_table {
   /// Restores one row (0…15) of a row block.
   void (*dequantize_row)(const uint8_t *row_block, size_t row, size_t columns, size_t group_size, float *output);
 
+  /// The same for 4-bit weights. Scales are searched for the least squared error of each group.
+  bool (*quantize_row_block_int4)(const float *source, size_t rows, size_t columns, size_t group_size, uint8_t *output);
+  void (*dequantize_row_int4)(const uint8_t *row_block, size_t row, size_t columns, size_t group_size, float *output);
+
   /// Widens count elements to float32.
   void (*widen)(const void *source, sp_element element, size_t count, float *output);
 
@@ -93,6 +97,11 @@ typedef struct sp_kernels_table {
   /// matrix: the packed tiles of the whole matrix, its row blocks row_block_bytes apart (more than their own bytes where
   /// columns are still to come); output: (tokens, output_stride). With accumulate it adds.
   void (*product_int8)(const uint8_t *matrix, size_t row_block_bytes, size_t first_block, size_t last_block, size_t rows,
+                       size_t columns, size_t group_size, sp_activations activations, size_t tokens, float *output,
+                       size_t output_stride, bool accumulate);
+
+  /// The same for a matrix of 4-bit weights.
+  void (*product_int4)(const uint8_t *matrix, size_t row_block_bytes, size_t first_block, size_t last_block, size_t rows,
                        size_t columns, size_t group_size, sp_activations activations, size_t tokens, float *output,
                        size_t output_stride, bool accumulate);
 

@@ -114,6 +114,7 @@ struct DocumentReader {
         score.rows = context.rowCount
         score.rowBytes = nodes.reduce(0) { $0 + $1.reduce(0) { $0 + $1.byteCount } }
         score.chunks = chunks.count
+        score.contextTokens = parts.chunks.reduce(0) { $0 + $1.count }
         score.encodeSeconds = chunks.reduce(0) { $0 + $1.seconds }
         scores[
           PerplexityVariant(

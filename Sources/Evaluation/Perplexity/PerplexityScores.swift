@@ -18,6 +18,7 @@ struct PerplexityScore {
   var rows = 0
   var rowBytes = 0
   var chunks = 0
+  var contextTokens = 0
   var encodeSeconds = 0.0
   var readSeconds: Double
 }

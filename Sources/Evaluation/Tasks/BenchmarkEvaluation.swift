@@ -59,6 +59,7 @@ public struct BenchmarkEvaluation {
       var sinks: Int?
       switch method {
       case .truncated: break
+      case .oracle: preconditionFailure("the places of a benchmark's answers are not known")
       case .streaming(let count):
         input = start + prompt
         sinks = count
@@ -68,7 +69,8 @@ public struct BenchmarkEvaluation {
           !division.context.isEmpty
         else { break }
         input = start + prompt[division.runningText]
-        let read = try document
+        let read =
+          try document
           ?? model.encode(name: "context", tokens: Array(prompt[division.context]), encoding: encoding)
         document = read
         selection = try model.select(from: [read], policy: policy, query: input)

@@ -21,10 +21,8 @@ extension BenchmarkRun {
           "its name is no task of InfiniteBench, which are "
             + InfiniteBench.Task.allCases.map(\.rawValue).joined(separator: ", "))
       }
-      try await lines(
-        of: path, { json throws(SampleFault) in try InfiniteBench.sample(json, task: task, prompts: prompts) }
-      ) { run, sample in
-        if run.wants(sample.task) { try await run.ask(model, sample) }
+      try await lines(of: path, ask: model) { json throws(SampleFault) in
+        try InfiniteBench.sample(json, task: task, prompts: prompts)
       }
     }
     var notes = ["scores are percents, with the rules of the published program"]

@@ -45,13 +45,8 @@ extension BenchmarkRun {
     let words = try Self.segmenter(files.dictionary)
     for path in files.samples {
       let name = files.task ?? Self.taskName(path)
-      try await lines(
-        of: path,
-        { json throws(SampleFault) in
-          try LongBench.sample(json, task: name, prompts: prompts, maxNewTokens: counts, words: words)
-        }
-      ) { run, sample in
-        if run.wants(sample.task) { try await run.ask(model, sample) }
+      try await lines(of: path, ask: model) { json throws(SampleFault) in
+        try LongBench.sample(json, task: name, prompts: prompts, maxNewTokens: counts, words: words)
       }
     }
     let groups = currentScores.averages(over: "task") { row in

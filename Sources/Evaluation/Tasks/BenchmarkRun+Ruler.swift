@@ -32,7 +32,8 @@ extension BenchmarkRun {
       for text in source.texts { essay += String(decoding: text, as: UTF8.self) + "\n" }
     }
     let generator = RulerGenerator(
-      essay: essay, squad: try Self.questions(options.squadPath) { json throws(SampleFault) in
+      essay: essay,
+      squad: try Self.questions(options.squadPath) { json throws(SampleFault) in
         try QuestionSet(squad: json)
       },
       hotpot: try Self.questions(options.hotpotPath) { json throws(SampleFault) in try QuestionSet(hotpot: json) },
@@ -66,7 +67,8 @@ extension BenchmarkRun {
     return try finish(
       "ruler", model,
       settings: [
-        JSONValue.Member("samples", .integer(options.sampleCount)), JSONValue.Member("seed", .integer(Int(options.seed))),
+        JSONValue.Member("samples", .integer(options.sampleCount)),
+        JSONValue.Member("seed", .integer(Int(options.seed))),
         JSONValue.Member("essays", .array(options.essays.map { .string($0.domain) })),
       ],
       columns: ["windows", "task", "method", "policy", "score", "prompt"], averages: averages, notes: notes)
@@ -77,7 +79,9 @@ extension BenchmarkRun {
     var lengths: [String: Double] = [:]
     for row in averages {
       let method = [row.labels["method"], row.labels["policy"]].compactMap { $0?.description }.joined(separator: " ")
-      guard case .number(let windows)? = row.labels["windows"], let score = row.measures["score"]?.value else { continue }
+      guard case .number(let windows)? = row.labels["windows"], let score = row.measures["score"]?.value else {
+        continue
+      }
       lengths[method] = max(lengths[method] ?? 0, score >= Ruler.effectiveThreshold ? windows : 0)
     }
     return lengths.sorted { $0.key < $1.key }.map { method, windows in

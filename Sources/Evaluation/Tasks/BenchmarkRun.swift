@@ -49,11 +49,10 @@ public struct BenchmarkRun {
     progress(sample.task, counts[sample.task, default: 0])
   }
 
-  /// Reads samples line by line.
-  /// - Throws: `Refusal` `malformed-json` and `malformed-sample`, naming the line; and what `body` throws.
+  /// Reads samples line by line and asks those that are wanted.
+  /// - Throws: `Refusal` `malformed-json` and `malformed-sample`, naming the line; and those of asking.
   mutating func lines(
-    of path: String, _ sample: (JSONValue) throws(SampleFault) -> BenchmarkSample,
-    _ body: (inout BenchmarkRun, BenchmarkSample) async throws -> Void
+    of path: String, ask model: LanguageModel, _ sample: (JSONValue) throws(SampleFault) -> BenchmarkSample
   ) async throws {
     var reader = try LineReader(path)
     while let line = try reader.next() {
@@ -67,7 +66,7 @@ public struct BenchmarkRun {
       } catch let error as SampleFault {
         throw Refusal(.malformedSample, file: path, structure: "\(structure), \(error.field)", error.fault)
       }
-      try await body(&self, read)
+      if wants(read.task) { try await ask(model, read) }
     }
   }
 

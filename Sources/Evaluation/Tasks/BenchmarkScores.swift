@@ -65,7 +65,8 @@ struct BenchmarkScores: Sendable {
     var notes: [String] = []
     if !limited.isEmpty {
       notes.append(
-        "the window leaves fewer tokens for answers than the benchmark allows: " + limited.sorted().joined(separator: ", ")
+        "the window leaves fewer tokens for answers than the benchmark allows: "
+          + limited.sorted().joined(separator: ", ")
       )
     }
     if contextless > 0 { notes.append("\(contextless) prompts fitted the window and had no context") }

@@ -9,6 +9,8 @@ import Tokenization
 public enum ContextMethod: Sendable, Hashable {
   /// Through trees, which a policy searches.
   case shared(PathPolicy)
+  /// Through trees that are searched by one who knows where the answer is: what a perfect policy would give.
+  case oracle
   /// The plain model reads as much as the window holds.
   case truncated
   /// The plain model reads all with StreamingLLM's cache: sinks and recent tokens, a window in all.
@@ -17,7 +19,7 @@ public enum ContextMethod: Sendable, Hashable {
   /// `shared`, `truncated` or `streaming`.
   public var name: String {
     switch self {
-    case .shared: PerplexityOptions.Method.shared.rawValue
+    case .shared, .oracle: PerplexityOptions.Method.shared.rawValue
     case .truncated: PerplexityOptions.Method.truncated.rawValue
     case .streaming: PerplexityOptions.Method.streaming.rawValue
     }
@@ -25,8 +27,11 @@ public enum ContextMethod: Sendable, Hashable {
 
   /// The policy's name; nil without trees.
   public var policyName: String? {
-    guard case .shared(let policy) = self else { return nil }
-    return policy.name
+    switch self {
+    case .shared(let policy): policy.name
+    case .oracle: "oracle"
+    case .truncated, .streaming: nil
+    }
   }
 
   /// What tells the method's rows from others.

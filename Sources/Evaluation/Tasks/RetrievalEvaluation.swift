@@ -109,11 +109,10 @@ public struct RetrievalEvaluation: Sendable {
           case .streaming(let sinks):
             let read = sample.context.suffix(streamingWindows * model.configuration.maxPositionCount)
             answer = try await model.greedyAnswer(start + read + turn.continuation, maxTokens: maxTokens, sinks: sinks)
-          case .shared(let policy):
+          case .shared, .oracle:
             let read = try document ?? model.encode(name: "context", tokens: sample.context, encoding: encoding)
             document = read
-            let selection = try model.select(
-              from: [read], policy: policy, query: sample.turns[isStale ? 0 : number].prompt)
+            let selection = try search(model, read, by: method, for: sample.turns[isStale ? 0 : number])
             answer = try await model.greedyAnswer(turn.prompt, context: selection, maxTokens: maxTokens)
             let hits = TreeHits.best(
               selection.nodes, places: turn.places, shape: try model.requireTrees(encoding).shape)
@@ -124,6 +123,19 @@ public struct RetrievalEvaluation: Sendable {
           place += 1
         }
       }
+    }
+  }
+
+  private func search(
+    _ model: LanguageModel, _ document: ContextDocument, by method: ContextMethod, for turn: RetrievalSample.Turn
+  ) throws(Refusal) -> ContextSelection {
+    if case .shared(let policy) = method {
+      return try model.select(from: [document], policy: policy, query: turn.prompt)
+    }
+    let chunkSize = try model.requireTrees(encoding).shape.chunkSize
+    return try model.select(from: [document]) { chunk, node in
+      let tokens = chunk * chunkSize + node.range.lowerBound..<chunk * chunkSize + node.range.upperBound
+      return Float(turn.places.reduce(0) { $0 + $1.clamped(to: tokens).count })
     }
   }
 

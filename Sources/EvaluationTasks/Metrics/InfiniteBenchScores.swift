@@ -15,7 +15,8 @@ enum InfiniteBenchScores {
       let names = words(TextRules.trimmed(prediction)).map { Array(TextRules.string($0).uppercased().unicodeScalars) }
       return value(names.contains(Array(first.text.unicodeScalars)))
     case .bookSummary: return texts.map { Rouge.lineLevel(prediction, $0) }.max() ?? 0
-    case .bookQuestion: return texts.map { tokenF1(AnswerWords.english(prediction), AnswerWords.english($0)) }.max() ?? 0
+    case .bookQuestion:
+      return texts.map { tokenF1(AnswerWords.english(prediction), AnswerWords.english($0)) }.max() ?? 0
     case .chineseBookQuestion:
       return texts.map { tokenF1(AnswerWords.chinese(prediction), AnswerWords.chinese($0)) }.max() ?? 0
     case .bookChoice: return value(choosesRight(prediction, texts))
@@ -112,9 +113,13 @@ enum InfiniteBenchScores {
   /// The letter with a full stop or colon at the start; else letter or name after a phrase such as "answer is:".
   private static func findsFunction(_ prediction: String, name: String, letter: String) -> Bool {
     let trimmed = TextRules.trimmed(prediction)
-    if [".", ":"].contains(where: { trimmed.unicodeScalars.starts(with: (letter + $0).unicodeScalars) }) { return true }
+    if [".", ":"].contains(where: { trimmed.unicodeScalars.starts(with: (letter + $0).unicodeScalars) }) {
+      return true
+    }
     var plain = TextRules.blanking(Set("\n`'\"-*".unicodeScalars), in: trimmed)
-    for word in ["Option", "option"] { plain = plain.split(separator: word, omittingEmptySubsequences: false).joined(separator: " ") }
+    for word in ["Option", "option"] {
+      plain = plain.split(separator: word, omittingEmptySubsequences: false).joined(separator: " ")
+    }
     guard let rest = after(["answer is:", "is:", "answer:", "correct option is:"], in: squeezed(plain)), !rest.isEmpty
     else { return false }
     return rest.starts(with: letter.unicodeScalars) || rest.starts(with: name.unicodeScalars)

@@ -13,7 +13,9 @@ public enum Rouge {
     var union: Set<[Unicode.Scalar]> = []
     for reference in references {
       for candidate in candidates {
-        for (index, _) in commonSubsequence(reference, candidate, prefersFirst: false) { union.insert(reference[index]) }
+        for (index, _) in commonSubsequence(reference, candidate, prefersFirst: false) {
+          union.insert(reference[index])
+        }
       }
     }
     let precision = Double(union.count) / Double(Set(candidates.joined()).count)

@@ -43,7 +43,9 @@ enum TextRules {
   }
 
   /// Whether the scalars of a text stand in another one.
-  static func contains(_ text: String, _ part: String) -> Bool { range(of: part, in: Array(text.unicodeScalars)) != nil }
+  static func contains(_ text: String, _ part: String) -> Bool {
+    range(of: part, in: Array(text.unicodeScalars)) != nil
+  }
 
   /// The first place of a text's scalars in others.
   static func range(of part: String, in scalars: [Unicode.Scalar]) -> Range<Int>? {

@@ -1,0 +1,117 @@
+import Glibc
+
+/// Lines over a number that doubles, with intervals, as SVG.
+struct LinePlot {
+  var title: String
+  var xTitle: String
+  var series: [PlotSeries]
+  /// A value to draw a line at.
+  var reference: Double?
+
+  private static let (width, height) = (640.0, 300.0)
+  private static let (left, right, top, bottom) = (56.0, 12.0, 30.0, 40.0)
+  /// Colours that the page has.
+  static let colourCount = 6
+
+  var svg: String {
+    let places = Set(series.flatMap { $0.points.map(\.x) }).sorted()
+    let measures = series.flatMap { $0.points.map(\.measure) }
+    let values = measures.flatMap { [$0.low ?? $0.value, $0.high ?? $0.value] } + [reference].compactMap(\.self)
+    guard let first = places.first, let last = places.last, let low = values.min(), let high = values.max() else {
+      return ""
+    }
+    let scale = Scale(low: low, high: high)
+    let isLogarithmic = first > 0 && last > 4 * first
+    func place(_ x: Double) -> Double { isLogarithmic ? log2(x) : x }
+    func horizontal(_ x: Double) -> Double {
+      let share = last > first ? (place(x) - place(first)) / (place(last) - place(first)) : 0.5
+      return Self.left + 20 + share * (Self.width - Self.left - Self.right - 40)
+    }
+    func vertical(_ y: Double) -> Double {
+      Self.height - Self.bottom - scale.share(y) * (Self.height - Self.top - Self.bottom)
+    }
+
+    var parts = [
+      "<svg viewBox=\"0 0 \(coordinate(Self.width)) \(coordinate(Self.height))\" role=\"img\" "
+        + "aria-label=\"\(escapedHTML(title))\">",
+      "<text class=\"title\" x=\"0\" y=\"14\">\(escapedHTML(title))</text>",
+    ]
+    for tick in scale.ticks {
+      let y = coordinate(vertical(tick))
+      parts.append(
+        "<line class=\"grid\" x1=\"\(Self.left)\" x2=\"\(Self.width - Self.right)\" y1=\"\(y)\" y2=\"\(y)\"/>"
+          + "<text class=\"tick end\" x=\"\(Self.left - 8)\" y=\"\(y)\" dy=\"4\">\(scale.text(tick))</text>")
+    }
+    if let reference {
+      let y = coordinate(vertical(reference))
+      parts.append(
+        "<line class=\"reference\" x1=\"\(Self.left)\" x2=\"\(Self.width - Self.right)\" y1=\"\(y)\" y2=\"\(y)\"/>")
+    }
+    for x in places {
+      parts.append(
+        "<text class=\"tick middle\" x=\"\(coordinate(horizontal(x)))\" y=\"\(Self.height - Self.bottom + 18)\">"
+          + "\(Label.number(x).description)</text>")
+    }
+    parts.append(
+      "<text class=\"tick middle\" x=\"\((Self.left + Self.width - Self.right) / 2)\" y=\"\(Self.height - 4)\">"
+        + "\(escapedHTML(xTitle))</text>")
+    for (number, line) in series.enumerated() {
+      // Side by side, so that no interval hides another.
+      let shift = (Double(number) - Double(series.count - 1) / 2) * 4
+      let points = line.points.map { (x: horizontal($0.x) + shift, y: vertical($0.measure.value), measure: $0.measure) }
+      parts.append("<g class=\"series s\(number % Self.colourCount + 1)\">")
+      parts.append(
+        "<polyline points=\"\(points.map { "\(coordinate($0.x)),\(coordinate($0.y))" }.joined(separator: " "))\"/>")
+      for (point, source) in zip(points, line.points) {
+        if let low = point.measure.low, let high = point.measure.high {
+          parts.append(
+            "<line x1=\"\(coordinate(point.x))\" x2=\"\(coordinate(point.x))\" y1=\"\(coordinate(vertical(low)))\" "
+              + "y2=\"\(coordinate(vertical(high)))\"/>")
+        }
+        parts.append(
+          "<circle cx=\"\(coordinate(point.x))\" cy=\"\(coordinate(point.y))\" r=\"3.5\"><title>"
+            + "\(escapedHTML(line.name)), \(Label.number(source.x).description): \(point.measure.text)</title></circle>"
+        )
+      }
+      parts.append("</g>")
+    }
+    parts.append("</svg>")
+    return parts.joined(separator: "\n") + legend
+  }
+
+  private var legend: String {
+    guard series.count > 1 || !(series.first?.name.isEmpty ?? true) else { return "" }
+    let entries = series.enumerated().map { number, line in
+      "<span class=\"entry s\(number % Self.colourCount + 1)\"><i></i>\(escapedHTML(line.name))</span>"
+    }
+    return "\n<p class=\"legend\">\(entries.joined(separator: " "))</p>"
+  }
+}
+
+/// An axis of values with round ticks.
+struct Scale {
+  let low: Double
+  let high: Double
+  let step: Double
+
+  init(low: Double, high: Double) {
+    let range = high > low ? high - low : max(abs(high), 1) * 0.1
+    let rough = range / 4
+    let magnitude = pow(10, floor(log10(rough)))
+    step = ([1, 2, 2.5, 5, 10].first { $0 * magnitude >= rough } ?? 10) * magnitude
+    self.low = floor(low / step) * step
+    self.high = max(ceil(high / step) * step, self.low + step)
+  }
+
+  func share(_ value: Double) -> Double { (value - low) / (high - low) }
+
+  var ticks: [Double] { (0...Int(((high - low) / step).rounded())).map { low + Double($0) * step } }
+
+  /// With as many digits as the step needs.
+  func text(_ tick: Double) -> String {
+    let digits = max(0, Int(ceil(-log10(step) - 1e-9)) + (step / pow(10, floor(log10(step))) == 2.5 ? 1 : 0))
+    let factor = pow(10, Double(digits))
+    let rounded = (tick * factor).rounded() / factor
+    return digits == 0 ? String(Int(rounded)) : rounded.description
+  }
+}

@@ -1,0 +1,114 @@
+import CanonicalJSON
+import ContextTrees
+public import FileAccess
+import ModelPacks
+
+/// What a sweep measures: a model, texts, the default, and the values of each factor.
+///
+/// A JSON object: `model` (a pack), `texts` (paths), and, all with defaults, `windows`, `documents`, `scored`,
+/// `running_text`, `policy`, `kv`, `join`, `overlap`, and `factors`, an object of lists: `depth`, `leaf_ratio`,
+/// `injected_layers`, `policy`, `positions`, `chunk_size`, `kv`, `running_text`. A factor that is left out takes the
+/// values that fit the model; an empty list leaves it out. Paths start where the program runs.
+public struct SweepConfiguration: Sendable {
+  public var model: String
+  public var texts: [String]
+  var options = PerplexityOptions()
+  /// Values by factor, as they are written.
+  var factors: [Factor: [JSONValue]] = [:]
+
+  /// What is varied, one at a time.
+  enum Factor: String, CaseIterable {
+    case depth
+    case leafRatio = "leaf_ratio"
+    case injectedLayers = "injected_layers"
+    case policy, positions
+    case chunkSize = "chunk_size"
+    case rows = "kv"
+    case runningText = "running_text"
+  }
+
+  /// Reads a configuration.
+  /// - Throws: `Refusal` `malformed-json`, `malformed-sweep`, and those of reading a file.
+  public init(reading path: String) throws(Refusal) {
+    let bytes = try SequentialFile.contents(path, limit: 1 << 20)
+    let json: JSONValue
+    do throws(JSONError) {
+      json = try JSONValue(parsing: bytes)
+    } catch {
+      throw Refusal(.malformedJSON, file: path, error.description)
+    }
+    self = try Self(json, file: path)
+  }
+
+  init(_ json: JSONValue, file: String) throws(Refusal) {
+    func refuse(_ key: String, _ fault: String) -> Refusal {
+      Refusal(.malformedSweep, file: file, structure: key, fault)
+    }
+    let known = ["model", "texts", "windows", "documents", "scored", "running_text", "policy", "kv", "join", "overlap"]
+    guard let members = json.object else { throw refuse("", "is no object") }
+    if let member = members.first(where: { !(known + ["factors"]).contains($0.key) }) {
+      throw refuse(member.key, "is not known")
+    }
+    guard let model = json["model"]?.string else { throw refuse("model", "is missing or no path") }
+    guard let texts = json["texts"]?.array, !texts.isEmpty, texts.allSatisfy({ $0.string != nil }) else {
+      throw refuse("texts", "is missing or no list of paths")
+    }
+    self.model = model
+    self.texts = texts.compactMap(\.string)
+    func number(_ key: String) throws(Refusal) -> Int? {
+      guard let value = json[key] else { return nil }
+      guard let number = value.integer, number > 0 else { throw refuse(key, "is no number above 0") }
+      return number
+    }
+    func boolean(_ key: String) throws(Refusal) -> Bool {
+      guard let value = json[key] else { return false }
+      guard let flag = value.boolean else { throw refuse(key, "is neither true nor false") }
+      return flag
+    }
+    options.methods = [.shared]
+    options.windows = [try number("windows") ?? 8]
+    options.documentCount = try number("documents") ?? 20
+    options.scored = try number("scored") ?? options.scored
+    options.runningText = try number("running_text")
+    options.joinsTexts = try boolean("join")
+    options.overlaps = try boolean("overlap")
+    if let value = json["policy"] {
+      guard let policy = PathPolicy(sweepName: value) else { throw refuse("policy", "is no policy") }
+      options.policies = [policy]
+    }
+    if let value = json["kv"] {
+      guard let encoding = RowEncoding(sweepName: value) else { throw refuse("kv", "is no row encoding") }
+      options.encodings = [encoding]
+    }
+    for member in json["factors"]?.object ?? [] {
+      guard let factor = Factor(rawValue: member.key) else { throw refuse("factors, \(member.key)", "is no factor") }
+      guard let values = member.value.array else { throw refuse("factors, \(member.key)", "is no list") }
+      factors[factor] = values
+    }
+  }
+}
+
+extension PathPolicy {
+  init?(sweepName value: JSONValue) {
+    let all: [PathPolicy] = [.right, .left, .random(seed: 0), .cosine]
+    guard let policy = all.first(where: { $0.name == value.string }) else { return nil }
+    self = policy
+  }
+}
+
+extension RowEncoding {
+  /// By the names of the command line (`f16`) and of the cases (`float16`).
+  init?(sweepName value: JSONValue) {
+    guard let name = value.string,
+      let encoding = RowEncoding.allCases.first(where: {
+        let long = "\($0)"
+        return long == name || long.replacing("float", with: "f") == name
+      })
+    else { return nil }
+    self = encoding
+  }
+}
+
+extension Refusal.Name {
+  public static let malformedSweep = Refusal.Name("malformed-sweep", .badInput)
+}

@@ -1,0 +1,176 @@
+import CanonicalJSON
+import ContextTrees
+public import FileAccess
+import LlamaRuntime
+import ModelPacks
+public import SharedPack
+
+/// The ablations of the paper that a trained checkpoint can show without being trained anew: one factor at a time is
+/// changed, for the same scored tokens.
+/// Source: arXiv 2410.19318, Tables 5 and 9 to 12.
+public struct SweepEvaluation {
+  private typealias Factor = SweepConfiguration.Factor
+
+  private let model: LanguageModel
+  private let configuration: SweepConfiguration
+  private let base: SweepVariant
+
+  /// - Throws: `Refusal` `no-injection` for a plain pack.
+  public init(_ model: LanguageModel, _ configuration: SweepConfiguration) throws(Refusal) {
+    _ = try model.requireTrees(.int8)
+    guard let sharedLLM = model.pack.sharedLLM, let policy = configuration.options.policies.first,
+      let encoding = configuration.options.encodings.first
+    else { preconditionFailure("a model with trees has them, and a configuration one default") }
+    self.model = model
+    self.configuration = configuration
+    base = SweepVariant(
+      sharedLLM: sharedLLM, policy: policy, encoding: encoding,
+      runningText: configuration.options.runningText ?? model.runtime.window)
+  }
+
+  /// Measures the default and every variant.
+  /// - Parameter progress: called with a variant's name, variants done and all of them.
+  /// - Throws: `Refusal` `malformed-sweep` for a value that is none of its factor's, and those of
+  ///   `PerplexityEvaluation`.
+  public func run(
+    _ sources: [EvaluationSource], progress: (_ name: String, _ done: Int, _ of: Int) -> Void
+  ) throws(Refusal) -> EvaluationResult {
+    let start = ContinuousClock.now
+    var variants: [(factor: Factor, value: Label, variant: SweepVariant)] = []
+    for factor in Factor.allCases {
+      for value in configuration.factors[factor] ?? base.usualValues(of: factor, scored: configuration.options.scored) {
+        guard let variant = base.changing(factor, to: value) else {
+          throw Refusal(
+            .malformedSweep, file: model.pack.path, structure: "factors, \(factor.rawValue)",
+            "\(String(decoding: value.canonical, as: UTF8.self)) is no value of it")
+        }
+        variants.append((factor, variant.value(of: factor), variant))
+      }
+    }
+    let evaluation = try evaluation(base).get()
+    let documents = try evaluation.documents(sources)
+    progress("default", 0, variants.count + 1)
+    let standard = try outcome(evaluation, documents)
+    var outcomes: [(factor: Factor, value: Label, outcome: Outcome?, remark: String?)] = []
+    for (number, entry) in variants.enumerated() {
+      progress("\(entry.factor.rawValue) \(entry.value.description)", number + 1, variants.count + 1)
+      if entry.value == base.value(of: entry.factor) {
+        outcomes.append((entry.factor, entry.value, standard, "default"))
+        continue
+      }
+      switch self.evaluation(entry.variant) {
+      case .success(let evaluation):
+        outcomes.append((entry.factor, entry.value, try outcome(evaluation, documents), nil))
+      case .failure(let refusal): outcomes.append((entry.factor, entry.value, nil, refusal.fault))
+      }
+    }
+    var result = EvaluationResult(
+      protocolName: "sweep", model: EvaluationResult.Model(model),
+      settings: evaluation.settings + [JSONValue.Member("windows", .integer(configuration.options.windows[0]))],
+      columns: [
+        "table", "factor", "value", "perplexity", "to_default", "ratio", "rows_per_chunk", "row_bytes",
+        "encode_seconds", "read_seconds", "peak_bytes", "remark",
+      ],
+      notes: [
+        "One factor is changed at a time; the model stays as it was trained with its default. depth: rows for each node "
+          + "stay. ratio: tokens of a chunk for each row. injected_layers: the bottom ones of those that were trained.",
+        "perplexity is exp of the mean over \(documents.count) documents of \(configuration.options.windows[0]) windows; "
+          + "to_default is the quotient to the default's, paired by document; 95 % bootstrap intervals.",
+        "Seconds are means over documents with \(model.threadCount) threads: encode_seconds for the context's trees, "
+          + "read_seconds for the running text; peak_bytes is the peak of memory that was resident.",
+      ])
+    if model.injectionIsUntrained { result.notes.append("The context is injected untrained.") }
+    result.rows = rows(outcomes, standard)
+    result.seconds = (ContinuousClock.now - start).seconds
+    return result
+  }
+
+  /// What reading all documents in one way gave.
+  private struct Outcome {
+    var scores: [PerplexityScore]
+    var peakBytes: Int?
+  }
+
+  private func outcome(
+    _ evaluation: PerplexityEvaluation, _ documents: [PerplexityEvaluation.Document]
+  ) throws(Refusal) -> Outcome {
+    let isReset = PeakMemory.reset()
+    let scores = try evaluation.scores(documents) { _, _ in }
+    return Outcome(
+      scores: scores.scores.values.first ?? [], peakBytes: isReset ? PeakMemory.byteCount : nil)
+  }
+
+  /// - Returns: why not, where the checkpoint or its window does not allow it.
+  private func evaluation(_ variant: SweepVariant) -> Result<PerplexityEvaluation, Refusal> {
+    var options = configuration.options
+    options.policies = [variant.policy]
+    options.encodings = [variant.encoding]
+    options.runningText = variant.runningText
+    guard let runtime = LlamaModel(model.pack, reading: variant.sharedLLM) else {
+      return .failure(
+        Refusal(.unfitLayout, file: model.pack.path, "the checkpoint has no weights for it, or no tree has this shape"))
+    }
+    return Result { () throws(Refusal) in
+      try PerplexityEvaluation(LanguageModel(runtime, threadCount: model.threadCount), options)
+    }
+  }
+}
+
+extension SweepEvaluation {
+  private func rows(
+    _ outcomes: [(factor: Factor, value: Label, outcome: Outcome?, remark: String?)], _ standard: Outcome
+  ) -> [EvaluationResult.Row] {
+    let quality = ["perplexity", "to_default"]
+    func rows(_ table: String, _ factors: [Factor], measures: [String]?) -> [EvaluationResult.Row] {
+      factors.flatMap { factor in
+        outcomes.filter { $0.factor == factor }.map { entry in
+          var row = EvaluationResult.Row(
+            labels: ["table": .text(table), "factor": .text(factor.rawValue), "value": entry.value], measures: [:])
+          row.labels["remark"] = entry.remark.map { .text($0) }
+          if let outcome = entry.outcome { row.measures = self.measures(outcome, standard) }
+          if let measures { row.measures = row.measures.filter { measures.contains($0.key) } }
+          return row
+        }
+      }
+    }
+    func remark(_ table: String, _ factor: String, _ value: String, _ text: String) -> EvaluationResult.Row {
+      EvaluationResult.Row(
+        labels: ["table": .text(table), "factor": .text(factor), "value": .text(value), "remark": .text(text)],
+        measures: [:])
+    }
+    let ablation = "Table 5: ablation"
+    let untrained = "not measured: needs another checkpoint"
+    return rows(ablation, [.depth, .leafRatio, .policy, .positions], measures: quality + ["ratio"])
+      + [
+        remark(ablation, "injection", "bottom", "default"),
+        remark(ablation, "injection", "top", untrained), remark(ablation, "injection", "interleave", untrained),
+        remark(ablation, "split noise", "0", untrained),
+      ]
+      + rows("Table 9: injected layers, time and memory", [.injectedLayers], measures: nil)
+      + rows("Table 10: compression ratio, time and memory", [.leafRatio], measures: nil)
+      + rows("Table 11: tree depth, time and memory", [.depth], measures: nil)
+      + rows("Table 12: retrieval, time and memory", [.policy], measures: nil)
+      + rows("Chunk size", [.chunkSize], measures: nil) + rows("Storage of rows", [.rows], measures: nil)
+      + rows("Running text", [.runningText], measures: nil)
+  }
+
+  private func measures(_ outcome: Outcome, _ standard: Outcome) -> [String: Measure] {
+    let bootstrap = configuration.options.bootstrap
+    let scores = outcome.scores
+    var measures = [
+      "perplexity": scores.perplexity(bootstrap),
+      "to_default": scores.ratio(to: standard.scores, bootstrap),
+      "row_bytes": scores.mean { Double($0.rowBytes) },
+      "encode_seconds": scores.mean(\.encodeSeconds),
+      "read_seconds": scores.mean(\.readSeconds),
+    ]
+    measures["peak_bytes"] = outcome.peakBytes.map { Measure(Double($0)) }
+    let (rows, chunks) = scores.reduce((0, 0)) { ($0.0 + $1.rows, $0.1 + $1.chunks) }
+    let tokens = scores.reduce(0) { $0 + $1.contextTokens }
+    if chunks > 0, rows > 0 {
+      measures["rows_per_chunk"] = Measure(Double(rows) / Double(chunks))
+      measures["ratio"] = Measure(Double(tokens) / Double(rows))
+    }
+    return measures
+  }
+}

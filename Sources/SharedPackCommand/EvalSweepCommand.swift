@@ -1,0 +1,40 @@
+import ArgumentParser
+import Evaluation
+import FileAccess
+import SharedPack
+
+struct EvalSweepCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "sweep",
+    abstract: "Change one thing at a time in how a model reads contexts.",
+    discussion: """
+      sharedpack eval sweep sweep.json --output tables.json --html tables.html
+
+      sweep.json names the model and the texts, and may say how much and what:
+        {"model": "model.spk", "texts": ["books"], "windows": 8,
+         "documents": 20, "factors": {"depth": [1, 2, 3, 4], "kv": []}}
+      Factors: depth, leaf_ratio, injected_layers, policy, positions, chunk_size, kv,
+      running_text. One that is left out takes the values that fit the model, an
+      empty list leaves it out. Also: scored, running_text, policy, kv, join, overlap.
+      Prints the tables that the paper has as 5 and 9 to 12, and those of the other
+      factors, for this model on this machine.
+      """)
+
+  @Argument(help: "The configuration.", completion: .file(extensions: ["json"]))
+  var configuration: String
+
+  @OptionGroup var result: EvalOutputOptions
+
+  @Option(help: ArgumentHelp("Threads that share the work, 1 to 1024.", valueName: "count"))
+  var threads: ThreadCountArgument?
+
+  func run() throws {
+    let configuration = try SweepConfiguration(reading: configuration)
+    let model = try LanguageModel(opening: configuration.model, threadCount: threads?.count)
+    let sources = try configuration.texts.map { try EvaluationSource(reading: $0) }
+    let found = try SweepEvaluation(model, configuration).run(sources) { name, done, total in
+      if result.output.progress != .none { Console.error("sweep: \(done + 1) of \(total), \(name)") }
+    }
+    try result.finish(found)
+  }
+}

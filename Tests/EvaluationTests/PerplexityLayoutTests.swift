@@ -1,0 +1,58 @@
+import Testing
+
+@testable import Evaluation
+
+/// What is compared must be comparable: the same scored tokens at every length, and chunks that longer contexts share.
+@Suite struct PerplexityLayoutTests {
+  static let layout = PerplexityLayout(window: 1024, chunkSize: 256, runningText: 1000, scored: 256)
+  static let lengths = [1, 2, 4, 8, 32, 128]
+
+  @Test func runningTextsEndWithTheDocument() {
+    let length = 128 * 1024
+    for windows in Self.lengths {
+      let parts = Self.layout.parts(windows: windows, documentLength: length)
+      #expect(parts.runningText.upperBound == length)
+      #expect(parts.runningText.count == (windows == 1 ? 512 : 1000))
+      #expect(parts.runningText.count > Self.layout.scored)
+      #expect(parts.chunks.allSatisfy { $0.count == 256 })
+      // Whole chunks up to the running text, no longer than the document.
+      #expect(parts.chunks.last?.upperBound == parts.runningText.lowerBound)
+      #expect(zip(parts.chunks, parts.chunks.dropFirst()).allSatisfy { $0.upperBound == $1.lowerBound })
+      let missing = parts.chunks[0].lowerBound - (length - windows * 1024)
+      #expect((0..<256).contains(missing))
+    }
+    #expect(Self.layout.parts(windows: 1, documentLength: length).chunks.count == 2)
+    #expect(Self.layout.parts(windows: 128, documentLength: length).chunks.count == (128 * 1024 - 1000) / 256)
+  }
+
+  @Test func chunksAreNested() {
+    let chunks = Self.lengths.dropFirst().map {
+      Set(Self.layout.parts(windows: $0, documentLength: 128 * 1024).chunks)
+    }
+    for (shorter, longer) in zip(chunks, chunks.dropFirst()) { #expect(shorter.isStrictSubset(of: longer)) }
+  }
+
+  /// A running text holds what is scored, even where half of the document is less.
+  @Test func shortDocuments() {
+    let layout = PerplexityLayout(window: 512, chunkSize: 128, runningText: 512, scored: 300)
+    let parts = layout.parts(windows: 1, documentLength: 512)
+    #expect(parts == PerplexityLayout.Parts(chunks: [83..<211], runningText: 211..<512))
+  }
+
+  @Test func places() {
+    func places(_ counts: [Int], _ count: Int, spacing: Int = 100) -> [DocumentPlaces.Place] {
+      DocumentPlaces(tokenCounts: counts, length: 100, count: count, spacing: spacing).places
+    }
+    typealias Place = DocumentPlaces.Place
+    #expect(places([99, 100], 5) == [Place(text: 1, end: 100)])
+    // One lies in the middle; several from the start to the end, without a common token.
+    #expect(places([300], 1) == [Place(text: 0, end: 200)])
+    #expect(places([350], 9) == [100, 225, 350].map { Place(text: 0, end: $0) })
+    // Texts take turns.
+    #expect(places([1000, 150], 3) == [Place(text: 0, end: 100), Place(text: 0, end: 1000), Place(text: 1, end: 125)])
+    // Documents that overlap: scored tokens do not.
+    let many = places([400], 100, spacing: 10)
+    #expect(many.count == 31)
+    #expect(zip(many, many.dropFirst()).allSatisfy { $1.end - $0.end >= 10 })
+  }
+}

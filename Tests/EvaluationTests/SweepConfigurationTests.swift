@@ -1,0 +1,63 @@
+import CanonicalJSON
+import ContextTrees
+import FileAccess
+import ModelPacks
+import Testing
+
+@testable import Evaluation
+
+@Suite struct SweepConfigurationTests {
+  private func parse(_ text: String) throws -> SweepConfiguration {
+    try SweepConfiguration(try JSONValue(parsing: Array(text.utf8)), file: "sweep.json")
+  }
+
+  @Test func values() throws {
+    let sweep = try parse(
+      """
+      {"model": "m.spk", "texts": ["a", "b"], "windows": 4, "kv": "f16", "policy": "cosine", "overlap": true,
+       "factors": {"depth": [2], "kv": []}}
+      """)
+    #expect(sweep.options.windows == [4] && sweep.options.encodings == [.float16] && sweep.options.overlaps)
+    #expect(sweep.options.policies == [.cosine] && sweep.options.methods == [.shared])
+    #expect(sweep.factors == [.depth: [.integer(2)], .rows: []])
+  }
+
+  @Test(arguments: [
+    ("[]", "sweep.json: is no object [malformed-sweep]"),
+    (#"{"model": "m", "texts": ["a"], "depht": 1}"#, "sweep.json: depht: is not known [malformed-sweep]"),
+    (#"{"texts": ["a"]}"#, "sweep.json: model: is missing or no path [malformed-sweep]"),
+    (#"{"model": "m", "texts": []}"#, "sweep.json: texts: is missing or no list of paths [malformed-sweep]"),
+    (
+      #"{"model": "m", "texts": ["a"], "windows": 0}"#,
+      "sweep.json: windows: is no number above 0 [malformed-sweep]"
+    ),
+    (#"{"model": "m", "texts": ["a"], "kv": "int3"}"#, "sweep.json: kv: is no row encoding [malformed-sweep]"),
+    (
+      #"{"model": "m", "texts": ["a"], "factors": {"height": []}}"#,
+      "sweep.json: factors, height: is no factor [malformed-sweep]"
+    ),
+  ])
+  func refused(text: String, message: String) throws {
+    let refusal = #expect(throws: Refusal.self) { try parse(text) }
+    #expect(refusal?.description == message)
+  }
+
+  /// Another depth keeps the rows of a node.
+  @Test func depthKeepsRows() throws {
+    let base = SweepVariant(
+      sharedLLM: SharedLLMConfiguration(
+        injectedLayerCount: 2, chunkSize: 256, treeDepth: 3, leafRatio: 4, positionMode: .local,
+        injection: .crossAttention, lowerModel: .shared),
+      policy: .right, encoding: .int8, runningText: 512)
+    for (depth, ratio) in [(1, 16), (2, 8), (3, 4), (4, 2), (5, 1)] {
+      let variant = try #require(base.changing(.depth, to: .integer(depth)))
+      let shared = variant.sharedLLM
+      #expect(shared.treeDepth == depth && shared.leafRatio == ratio)
+      let shape = try #require(TreeShape(chunkSize: 256, depth: depth, leafRatio: ratio))
+      let nodes = ContextTree(shape: shape, tokenCount: 256).preservedNodes(policy: .right, chunk: 0) { _ in 0 }
+      #expect(nodes.allSatisfy { $0.rowCount == 8 } && nodes.count == depth + 1)
+    }
+    #expect(base.changing(.policy, to: .string("up")) == nil)
+    #expect(base.changing(.chunkSize, to: .integer(0)) == nil)
+  }
+}

@@ -1,0 +1,171 @@
+import CanonicalJSON
+import FileAccess
+import Testing
+
+/// Evaluations of a tiny model of made-up numbers: the whole way from texts to a page.
+@Suite struct EvaluationCommandTests {
+  /// Some texts of words that do not repeat, as a `.zst` file and in a directory.
+  private func place() throws -> Workplace {
+    let place = try Workplace()
+    let text = (0..<700).map { number in
+      String(decoding: [7, 11, 13, 17].map { UInt8(ascii: "a") + UInt8(number * $0 % 23) }, as: UTF8.self)
+    }.joined(separator: " ")
+    try Directory.create("\(place.path)/books")
+    try place.write(Array(text.utf8), to: "books/one.txt")
+    let half = text.utf8.count / 2
+    let texts = Array(text.utf8.prefix(half)) + [0] + Array(text.utf8.suffix(half))
+    try place.write(Compression.zstd.compress(texts), to: "code.txt.zst")
+    return place
+  }
+
+  @Test func perplexity() throws {
+    let place = try place()
+    let arguments = [
+      "eval", "perplexity", "model.spk", "books", "code.txt.zst", "--windows", "1,2,4", "--documents", "3", "--scored",
+      "40", "--kv", "int8,f32", "--policy", "right,cosine", "--threads", "1", "--streaming-windows", "2",
+    ]
+    let outcome = try place.run(arguments + ["--output", "result.json", "--html", "page.html", "--json"])
+    #expect(outcome.status == 0, "\(outcome.error)")
+    let json = try JSONValue(parsing: Array(outcome.output.utf8))
+    let rows = try #require(json["rows"]?.array)
+    // Two domains and all; lengths of every method, shared with two policies and two encodings.
+    #expect(rows.count == 3 * 3 * (2 + 4))
+    func row(_ labels: KeyValuePairs<String, String>, windows: Int) -> JSONValue? {
+      rows.first { row in
+        row["labels"]?["windows"]?.integer == windows && labels.allSatisfy { row["labels"]?[$0]?.string == $1 }
+      }?["measures"]
+    }
+    for domain in ["books", "code", "all"] {
+      // A window of streaming is a window alone, and a window alone is the same at every length.
+      let truncated = try #require(row(["domain": domain, "method": "truncated"], windows: 1))
+      #expect(
+        row(["domain": domain, "method": "streaming"], windows: 1)?["perplexity"] == truncated["perplexity"])
+      #expect(row(["domain": domain, "method": "truncated"], windows: 4)?["perplexity"] == truncated["perplexity"])
+      let two = row(["domain": domain, "method": "streaming"], windows: 2)?["perplexity"]
+      #expect(two != truncated["perplexity"])
+      #expect(row(["domain": domain, "method": "streaming"], windows: 4)?["perplexity"] == two)
+      let shared = try #require(
+        row(["domain": domain, "method": "shared", "policy": "right", "kv": "int8"], windows: 4))
+      for name in ["to_truncated", "to_streaming", "to_1_window", "to_float32"] {
+        let ratio = try #require(shared[name]?["value"]?.number)
+        #expect((0.5...2).contains(ratio), "\(name)")
+      }
+      // 512 tokens less 128 of running text: 12 chunks of 3 nodes with 2 rows each.
+      #expect(shared["rows"]?["value"]?.number == 72)
+      let int8 = try #require(shared["to_float32"]?["value"]?.number)
+      #expect(abs(int8 - 1) < 0.01)
+    }
+    let text = try place.run("eval", "report", "result.json", "--html", "again.html")
+    #expect(text.status == 0 && text.output.hasPrefix("perplexity\tmodel.spk\tint8\ndomain"))
+    let page = try SequentialFile.contents("\(place.path)/page.html", limit: 1 << 20)
+    #expect(try SequentialFile.contents("\(place.path)/again.html", limit: 1 << 20) == page)
+    // The numbers do not depend on the run; the time does.
+    let again = try JSONValue(parsing: Array(place.run(arguments + ["--json"]).output.utf8))
+    #expect(
+      try #require(again["rows"]?.array).map { $0["measures"]?["perplexity"] }
+        == rows.map { $0["measures"]?["perplexity"] })
+  }
+
+  @Test func sweep() throws {
+    let place = try place()
+    let sweep = """
+      {"model": "model.spk", "texts": ["books"], "windows": 2, "documents": 2, "scored": 40,
+       "factors": {"depth": [1, 2, 9], "leaf_ratio": [1, 4], "injected_layers": [1, 2, 4], "chunk_size": [16, 32]}}
+      """
+    try place.write(Array(sweep.utf8), to: "sweep.json")
+    let outcome = try place.run("eval", "sweep", "sweep.json", "--json", "--threads", "1")
+    #expect(outcome.status == 0, "\(outcome.error)")
+    let rows = try #require(try JSONValue(parsing: Array(outcome.output.utf8))["rows"]?.array)
+    func rows(_ table: String, _ value: Int) -> [JSONValue] {
+      rows.filter {
+        $0["labels"]?["table"]?.string?.hasPrefix(table) == true && $0["labels"]?["value"]?.integer == value
+      }
+    }
+    for table in ["Table 5", "Table 9", "Table 10", "Table 11", "Table 12", "Chunk size", "Storage", "Running text"] {
+      #expect(rows.contains { $0["labels"]?["table"]?.string?.hasPrefix(table) == true }, "\(table)")
+    }
+    // The default is measured once, and is the same wherever it stands.
+    let standard = try #require(rows("Table 11", 2).first)
+    #expect(standard["labels"]?["remark"]?.string == "default")
+    #expect(standard["measures"]?["to_default"]?["value"]?.number == 1)
+    #expect(rows("Table 9", 2).first?["measures"] == standard["measures"])
+    #expect(standard["measures"]?["rows_per_chunk"]?["value"]?.number == 6)
+    #expect(rows("Table 11", 1).first?["measures"]?["rows_per_chunk"]?["value"]?.number == 4)
+    #expect(rows("Table 10", 1).first?["measures"]?["rows_per_chunk"]?["value"]?.number == 24)
+    #expect(rows("Table 9", 1).first?["measures"]?["perplexity"] != standard["measures"]?["perplexity"])
+    // What the checkpoint does not have is said, not measured.
+    for (table, value) in [("Table 9", 4), ("Table 11", 9)] {
+      let row = try #require(rows(table, value).first)
+      #expect(row["measures"]?.object?.isEmpty == true)
+      #expect(row["labels"]?["remark"]?.string?.contains("no weights for it, or no tree") == true)
+    }
+  }
+
+  @Test func refusals() throws {
+    let place = try place()
+    try place.write(Array("{".utf8), to: "broken.json")
+    try place.write([0x28, 0xB5, 0x2F, 0xFD, 0x00], to: "cut.zst")
+    for (arguments, status, message) in [
+      (
+        ["perplexity", "model.spk", "books", "--windows", "64"], 65,
+        "sharedpack: books: no text has the 8192 tokens of the longest length; the longest text has 3500 [text-too-short]"
+      ),
+      (
+        ["perplexity", "model.spk", "books", "--scored", "128"], 64,
+        "sharedpack: model.spk: 128 scored tokens do not fit 128 of running text [unfit-layout]"
+      ),
+      (
+        ["perplexity", "plain.spk", "books", "--windows", "1", "--scored", "40"], 65,
+        "sharedpack: plain.spk: a plain model reads no documents; convert it with --injected-layers to inject them "
+          + "untrained [no-injection]"
+      ),
+      (
+        ["perplexity", "model.spk", "cut.zst", "--scored", "40"], 65,
+        "sharedpack: cut.zst: is no zstd file, or has more than 1073741824 bytes of text [malformed-zstd]"
+      ),
+      (
+        ["perplexity", "model.spk", "books", "--windows", "1,1"], 64,
+        "Error: The value '1,1' is invalid for '--windows <list>'"
+      ),
+      (
+        ["report", "broken.json"], 65,
+        "sharedpack: broken.json: byte 1: "
+      ),
+      (["sweep", "broken.json"], 65, "sharedpack: broken.json: byte 1: "),
+    ] {
+      let outcome = try place.run(["eval"] + arguments)
+      #expect(outcome.status == status, "\(arguments): \(outcome.error)")
+      #expect(outcome.error.hasPrefix(message), "\(arguments): \(outcome.error)")
+      #expect(outcome.output == "")
+    }
+    // A plain model can still be measured without documents.
+    #expect(
+      try place.run([
+        "eval", "perplexity", "plain.spk", "books", "--windows", "1,2", "--scored", "40", "--methods",
+        "truncated,streaming",
+      ]).status == 0)
+  }
+
+  /// A prompt beyond the window is read with a streaming cache, and refused without.
+  @Test func streaming() throws {
+    let place = try place()
+    let prompt = String(repeating: "a", count: 178)
+    let streamed = try place.run([
+      "generate", "model.spk", prompt, "--cache-policy", "streaming", "--recent", "60", "--max-tokens", "100",
+      "--ignore-end", "--json",
+    ])
+    #expect(streamed.status == 0, "\(streamed.error)")
+    let json = try JSONValue(parsing: Array(streamed.output.utf8))
+    #expect(json["tokens"]?.array?.count == 100 && json["finish_reason"]?.string == "max-tokens")
+    let refused = try place.run("generate", "model.spk", "a", "--cache-policy", "streaming", "--recent", "125")
+    #expect(refused.status == 65)
+    #expect(
+      refused.error
+        == "sharedpack: model.spk: sinks and recent tokens are 129; the model's window holds 128 [cache-too-large]\n")
+    // What fits is read alike.
+    let fitting = ["generate", "model.spk", "a word", "--max-tokens", "20", "--ignore-end"]
+    #expect(
+      try place.run(fitting).output
+        == place.run(fitting + ["--cache-policy", "streaming", "--recent", "60"]).output)
+  }
+}
