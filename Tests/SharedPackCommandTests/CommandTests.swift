@@ -51,12 +51,13 @@ import Testing
     let outcome = try place.run(arguments + ["--document", "3", "--runs", "1", "--json"])
     #expect(outcome.status == 0)
     let report = try JSONValue(parsing: Array(outcome.output.utf8))
-    #expect(
-      report["results"]?.array?.compactMap { $0["name"]?.string } == [
-        "prompt 20", "decode at 0", "decode at 2000", "encode chunks",
-      ])
-    #expect(report["results"]?.array?.allSatisfy { $0["tokens_per_second"]?.number ?? 0 > 0 } == true)
-    #expect(report["results"]?.array?[2]["share_of_depth_0"]?.number ?? 0 > 0)
+    let results = try #require(report["results"]?.array)
+    let names = results.map { $0["name"]?.string ?? "" }
+    #expect(names == ["prompt 20", "decode at 0", "decode at 2000", "encode chunks"])
+    let slowest = results.map { $0["tokens_per_second"]?.number ?? 0 }.min() ?? 0
+    #expect(slowest > 0)
+    let share = results[2]["share_of_depth_0"]?.number ?? 0
+    #expect(share > 0)
     #expect(report["question"]?["ratio"]?.number ?? 0 > 0)
     #expect(report["hand_off_microseconds"]?.number ?? -1 >= 0)
   }
