@@ -8,10 +8,13 @@ import Glibc
   public let path: String
   public let byteCount: Int
   private let address: UInt
+  /// Only an open file, not its mapping, lets go of what the system has cached.
+  private let descriptor: Descriptor?
 
   /// Maps a whole file.
+  /// - Parameter keepsOpen: whether the file stays open as well, as `Advice.drop` needs it to.
   /// - Throws: `Refusal` `missing-file`, `not-a-regular-file`, `permission-denied` or `input-output`.
-  public init(_ path: String) throws(Refusal) {
+  public init(_ path: String, keepsOpen: Bool = false) throws(Refusal) {
     try FileOperation.open(path: path).announce()
     // Non-blocking, so that a FIFO in place of the file is refused, not waited for.
     let descriptor = try Descriptor(opening: path, flags: O_RDONLY | O_NONBLOCK)
@@ -20,12 +23,14 @@ import Glibc
     self.byteCount = byteCount
     guard byteCount > 0 else {
       address = 0
+      self.descriptor = nil
       return
     }
     try FileOperation.map(path: path).announce()
     address = UInt(bitPattern: unsafe mmap(nil, byteCount, PROT_READ, MAP_SHARED, descriptor.number, 0))
     // MAP_FAILED is the address of all ones.
     guard address != .max else { throw SystemError.refusal("mmap", path: path) }
+    self.descriptor = keepsOpen ? consume descriptor : nil
   }
 
   deinit {
@@ -49,8 +54,14 @@ import Glibc
   public enum Advice: Sendable {
     /// Read them ahead.
     case willNeed
+    /// Read and map them before the call returns.
+    case populate
     /// Release them: they are read again from the file when touched.
     case release
+    /// Release them, and let the system forget them unless another process has them mapped.
+    case drop
+    /// Read and map them as huge pages where the system can.
+    case hugePages
   }
 
   /// Advises the kernel on the pages that lie wholly or partly in a range of bytes.
@@ -59,7 +70,22 @@ import Glibc
     let start = max(range.lowerBound, 0) / page * page
     let end = min(range.upperBound, byteCount)
     guard end > start else { return }
-    let flag = advice == .willNeed ? MADV_WILLNEED : MADV_DONTNEED
-    unsafe madvise(UnsafeMutableRawPointer(bitPattern: address + UInt(start)), end - start, flag)
+    func advise(_ flag: Int32) -> Bool {
+      unsafe madvise(UnsafeMutableRawPointer(bitPattern: address + UInt(start)), end - start, flag) == 0
+    }
+    switch advice {
+    case .willNeed: _ = advise(MADV_WILLNEED)
+    // Linux before 5.14 does not know how to populate.
+    case .populate: if !advise(MADV_POPULATE_READ) { _ = advise(MADV_WILLNEED) }
+    case .release: _ = advise(MADV_DONTNEED)
+    case .drop:
+      _ = advise(MADV_DONTNEED)
+      switch descriptor {
+      case .some(let descriptor):
+        _ = posix_fadvise(descriptor.number, off_t(start), off_t(end - start), POSIX_FADV_DONTNEED)
+      case .none: break
+      }
+    case .hugePages: _ = advise(MADV_HUGEPAGE)
+    }
   }
 }

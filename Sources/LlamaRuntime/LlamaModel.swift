@@ -13,20 +13,22 @@ public final class LlamaModel: Sendable {
   /// Nil for a plain pack.
   let lowerWeights: LlamaWeights?
 
-  /// Tokens of a prompt that go through a layer together.
-  static let promptBlockSize = 256
+  /// What of the weights stays in memory.
+  public let residency: WeightResidency
 
-  public init(_ pack: ModelPack) {
+  /// - Parameter memoryLimit: bytes that the process may take. A pack that does not fit is read for every pass.
+  public init(_ pack: ModelPack, memoryLimit: Int = .max) {
     self.pack = pack
     sharedLLM = pack.sharedLLM
     weights = .upper(pack)
     lowerWeights = .lower(pack, sharedLLM, upper: weights)
+    residency = WeightResidency(weights, in: pack, memoryLimit: memoryLimit)
   }
 
   /// A pack whose trees are read in another way than it was trained for, to measure what that does: another shape of
   /// the trees, another position mode, fewer injected layers.
   /// - Returns: nil when the pack is plain, has no weights for it, or no tree has such a shape.
-  public init?(_ pack: ModelPack, reading sharedLLM: SharedLLMConfiguration) {
+  public init?(_ pack: ModelPack, reading sharedLLM: SharedLLMConfiguration, memoryLimit: Int = .max) {
     guard let own = pack.sharedLLM, sharedLLM.injection == own.injection, sharedLLM.lowerModel == own.lowerModel,
       sharedLLM.injectedLayerCount > 0,
       sharedLLM.injectedLayerCount <= own.injectedLayerCount
@@ -38,6 +40,7 @@ public final class LlamaModel: Sendable {
     self.sharedLLM = sharedLLM
     weights = .upper(pack)
     lowerWeights = .lower(pack, sharedLLM, upper: weights)
+    residency = WeightResidency(weights, in: pack, memoryLimit: memoryLimit)
   }
 
   public var configuration: LlamaConfiguration { pack.configuration }
@@ -132,7 +135,7 @@ public final class LlamaModel: Sendable {
     precondition(!tokens.isEmpty)
     let forward = ForwardPass(
       configuration, rotary: RotaryTable(configuration, sequenceLength: tokens.count),
-      blockSize: min(tokens.count, Self.promptBlockSize), crew: ThreadCrew(threadCount: threadCount))
+      blockSize: min(tokens.count, promptBlockSize), crew: ThreadCrew(threadCount: threadCount))
     let cache = makeCache(layerCount: 1, capacity: tokens.count, blockSize: forward.blockSize)
     var last = 0
     for start in stride(from: 0, to: tokens.count, by: forward.blockSize) {

@@ -13,6 +13,8 @@ struct LayerWeights: Sendable {
   let down: WeightMatrix
   /// Only in layers that read injected rows, and only in packs that were trained to.
   let crossAttention: CrossAttention?
+  /// Where the tensors lie in the pack, one behind the other.
+  let byteRange: Range<Int>
 
   struct CrossAttention: Sendable {
     let norm: WeightVector
@@ -71,6 +73,9 @@ private struct TensorFinder {
   func vector(_ name: String) -> WeightVector { WeightVector(tensor(name), in: pack) }
 
   func layer(_ prefix: String) -> LayerWeights {
+    // The first and the last of a layer's tensors. Format: Formats/model-pack.md §Tensors.
+    let input = tensor("\(prefix).input_layernorm.weight")
+    let down = tensor("\(prefix).mlp.down_proj.weight")
     var crossAttention: LayerWeights.CrossAttention?
     if pack.tensor(named: "\(prefix).cross_attn.q_proj.weight") != nil {
       crossAttention = LayerWeights.CrossAttention(
@@ -79,7 +84,7 @@ private struct TensorFinder {
         output: matrix("\(prefix).cross_attn.o_proj.weight"))
     }
     return LayerWeights(
-      inputNorm: vector("\(prefix).input_layernorm.weight"),
+      inputNorm: WeightVector(input, in: pack),
       query: matrix("\(prefix).self_attn.q_proj.weight"),
       key: matrix("\(prefix).self_attn.k_proj.weight"),
       value: matrix("\(prefix).self_attn.v_proj.weight"),
@@ -87,8 +92,9 @@ private struct TensorFinder {
       postAttentionNorm: vector("\(prefix).post_attention_layernorm.weight"),
       gate: matrix("\(prefix).mlp.gate_proj.weight"),
       up: matrix("\(prefix).mlp.up_proj.weight"),
-      down: matrix("\(prefix).mlp.down_proj.weight"),
-      crossAttention: crossAttention)
+      down: WeightMatrix(down, in: pack),
+      crossAttention: crossAttention,
+      byteRange: input.byteOffset..<down.byteOffset + down.byteCount)
   }
 
   private func tensor(_ name: String) -> PackTensor {

@@ -7,6 +7,8 @@ internal import ModelPacks
 public final class Session {
   private let model: LlamaModel
   private let forward: ForwardPass
+  /// Nil where all weights stay in memory.
+  private let weightStream: WeightStream?
   private let cache: KeyValueCache
   /// What each injected layer reads; empty without a context.
   private let injectedRows: [InjectedRows]
@@ -35,7 +37,8 @@ public final class Session {
     let firstPosition = injection == .mergedSoftmax ? model.mergedPositionOffset : 0
     forward = ForwardPass(
       configuration, rotary: RotaryTable(configuration, sequenceLength: 0),
-      blockSize: min(max(capacity, 1), LlamaModel.promptBlockSize), crew: ThreadCrew(threadCount: threadCount))
+      blockSize: min(max(capacity, 1), model.promptBlockSize), crew: ThreadCrew(threadCount: threadCount))
+    weightStream = model.makeWeightStream(model.weights)
     cache = model.makeCache(
       layerCount: configuration.layerCount, capacity: capacity, blockSize: forward.blockSize, policy: cachePolicy,
       firstPosition: firstPosition)
@@ -83,6 +86,7 @@ public final class Session {
       let block = tokens[start..<min(start + forward.blockSize, tokens.count)]
       readBlock(block)
       if block.endIndex == tokens.count {
+        weightStream?.enter(model.weights.layers.count)
         forward.logits(model.weights, tokens: block.count, last: 1, into: logitsOfOne)
       }
       try afterEachBlock(block.endIndex)
@@ -115,6 +119,7 @@ public final class Session {
     for start in stride(from: 0, to: tokens.count, by: forward.blockSize) {
       let block = tokens[start..<min(start + forward.blockSize, tokens.count)]
       readBlock(block)
+      weightStream?.enter(model.weights.layers.count)
       forward.logits(model.weights, tokens: block.count, last: block.count, into: logits)
       result += logits.array(rows: 0..<block.count)
     }
@@ -137,6 +142,7 @@ public final class Session {
     cache.makeRoom(for: tokens.count)
     forward.embed(tokens, model.weights)
     for (index, layer) in model.weights.layers.enumerated() {
+      weightStream?.enter(index)
       let injected = index < injectedRows.count ? injectedRows[index] : .none
       forward.project(layer, tokens: tokens.count)
       forward.selfAttend(

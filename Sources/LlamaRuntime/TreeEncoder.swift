@@ -13,6 +13,8 @@ public final class TreeEncoder {
   private let shape: TreeShape
   public let layout: NodeBlockLayout
   private let forward: ForwardPass
+  /// Nil where all weights stay in memory.
+  private let weightStream: WeightStream?
   private let packer: NodePacker
 
   /// What the encoder makes of a node.
@@ -35,6 +37,7 @@ public final class TreeEncoder {
     forward = ForwardPass(
       model.configuration, rotary: model.inNodeRotary, blockSize: model.longestPass,
       crew: ThreadCrew(threadCount: threadCount))
+    weightStream = model.makeWeightStream(weights)
     packer = NodePacker(layout: layout)
   }
 
@@ -80,6 +83,7 @@ public final class TreeEncoder {
     forward.embed(tokens[...], weights)
     let deepest = layout.layerCount - 1
     for (index, layer) in weights.layers.enumerated() {
+      weightStream?.enter(index)
       // The deepest layer's attention and MLP feed nothing but, in a lower model of one layer, the embeddings.
       if index == deepest, index > 0 {
         forward.projectKeysAndValues(layer, tokens: tokens.count)

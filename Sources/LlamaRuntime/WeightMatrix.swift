@@ -6,12 +6,15 @@ internal import PackedTiles
   let rows: Int
   let columns: Int
   let encoding: TensorEncoding
+  /// Where it lies in the pack.
+  let byteRange: Range<Int>
   @unsafe let base: UnsafeRawPointer
 
   init(_ tensor: PackTensor, in pack: ModelPack) {
     rows = tensor.rows
     columns = tensor.columns
     encoding = tensor.encoding
+    byteRange = tensor.byteOffset..<tensor.byteOffset + tensor.byteCount
     tiles = tensor.encoding.packedTiles(rows: tensor.rows, columns: tensor.columns)
     guard let address = unsafe pack.unsafeBytes(of: tensor).baseAddress else {
       preconditionFailure("a tensor has bytes: the pack was checked when it was opened")

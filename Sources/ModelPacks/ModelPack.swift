@@ -34,7 +34,7 @@ public import FileAccess
   /// Maps a pack and checks it: header, metadata, index, tokenizer, layout and padding, but no tensor.
   /// - Throws: `Refusal` of any name in `Formats/model-pack.md` §Refusals.
   public init(opening path: String) throws(Refusal) {
-    let file = try MappedFile(path)
+    let file = try MappedFile(path, keepsOpen: true)
     let header = try PackHeader(parsing: file.bytes, file: path)
     try Self.checkPadding(file, between: [0..<header.byteCount] + header.sections.map(\.byteRange))
     for section in header.sections where section.kind != .tensorData {
@@ -118,8 +118,6 @@ public import FileAccess
     unsafe UnsafeRawBufferPointer(rebasing: file.unsafeBytes[tensor.byteOffset..<tensor.byteOffset + tensor.byteCount])
   }
 
-  /// Advises the kernel on the pages of a tensor.
-  public func advise(_ advice: MappedFile.Advice, _ tensor: PackTensor) {
-    file.advise(advice, tensor.byteOffset..<tensor.byteOffset + tensor.byteCount)
-  }
+  /// For a pass through a pack that is larger than memory.
+  public func makeReadAhead() -> ReadAhead { ReadAhead(file) }
 }

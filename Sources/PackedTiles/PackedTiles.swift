@@ -33,8 +33,8 @@ public enum PackedTiles {
         && output.count == layout.rowBlockByteCount)
     let kernels = unsafe sp_kernels().pointee
     let quantize = unsafe layout.element == .int8 ? kernels.quantize_row_block : kernels.quantize_row_block_int4
-    return unsafe quantize!(
-      source.baseAddress, rows, layout.columns, layout.groupSize, output.baseAddress?.assumingMemoryBound(to: UInt8.self))
+    let bytes = unsafe output.baseAddress?.assumingMemoryBound(to: UInt8.self)
+    return unsafe quantize!(source.baseAddress, rows, layout.columns, layout.groupSize, bytes)
   }
 
   /// Quantizes a whole matrix.

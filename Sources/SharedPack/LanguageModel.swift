@@ -19,11 +19,17 @@ public final class LanguageModel: Sendable {
   public let threadCount: Int
 
   /// Opens a pack.
-  /// - Parameter threadCount: nil takes the machine's processors.
+  /// - Parameters:
+  ///   - threadCount: nil takes the machine's processors.
+  ///   - memoryLimit: bytes that the process may take; nil takes what the system and the process's control groups have
+  ///     available now. Of a pack that does not fit, weights are read ahead for every pass and dropped behind it.
   /// - Throws: `Refusal`; `Formats/model-pack.md` and `Formats/tokenizer.md` list the names.
-  public convenience init(opening path: String, threadCount: Int? = nil) throws(Refusal) {
+  public convenience init(
+    opening path: String, threadCount: Int? = nil, memoryLimit: Int? = nil
+  ) throws(Refusal) {
     let pack = try ModelPack(opening: path)
-    try self.init(LlamaModel(pack), threadCount: threadCount)
+    try self.init(
+      LlamaModel(pack, memoryLimit: memoryLimit ?? AvailableMemory.byteCount() ?? .max), threadCount: threadCount)
   }
 
   /// A model whose pack is open.

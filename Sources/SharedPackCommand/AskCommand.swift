@@ -71,6 +71,7 @@ struct AskCommand: AsyncParsableCommand {
   var raw = false
 
   @OptionGroup var generation: GenerationArguments
+  @OptionGroup var memory: MemoryArguments
   @OptionGroup var output: OutputOptions
 
   func validate() throws {
@@ -81,7 +82,7 @@ struct AskCommand: AsyncParsableCommand {
   }
 
   func run() async throws {
-    let model = try LanguageModel(opening: model, threadCount: generation.threads?.count)
+    let model = try memory.open(model, threads: generation.threads)
     let library = try store.map { path throws(Refusal) in try DocumentStore(opening: path, model: model) }
     let text = try TextArgument.text(question)
     guard !text.isEmpty else { throw Refusal(.emptyPrompt, file: "question", "has no text") }

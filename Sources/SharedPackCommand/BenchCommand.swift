@@ -1,5 +1,6 @@
 import ArgumentParser
 import Benchmarking
+import FileAccess
 import SharedPack
 
 struct BenchCommand: ParsableCommand {
@@ -9,6 +10,7 @@ struct BenchCommand: ParsableCommand {
     discussion: """
       sharedpack bench model.spk
       sharedpack bench model.spk --prompt 512 --prompt 4096 --depth 0 --depth 4096
+      sharedpack bench model.spk --opening
 
       Shares are of limits measured in the same run: int8 products in registers, and
       reading memory. A hand-off is what it costs to share work among the threads.
@@ -40,6 +42,10 @@ struct BenchCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Threads that share the work, 1 to 1024.", valueName: "count"))
   var threads: ThreadCountArgument?
 
+  @Flag(help: "Measure only opening the pack, the first token, and the memory that this takes.")
+  var opening = false
+
+  @OptionGroup var memory: MemoryArguments
   @OptionGroup var output: OutputOptions
 
   func validate() throws {
@@ -51,6 +57,13 @@ struct BenchCommand: ParsableCommand {
   }
 
   func run() throws {
+    if opening {
+      let capacity = (prompts.max() ?? 0) + (depths.max() ?? 0) + decode
+      let report = try OpeningReport.measure(runs: runs, capacity: capacity) { [model] () throws(Refusal) in
+        try memory.open(model, threads: threads)
+      }
+      return OpeningPrinter.print(report, output: output)
+    }
     var options = BenchmarkOptions()
     if !prompts.isEmpty { options.promptLengths = prompts }
     if !depths.isEmpty { options.depths = depths }
@@ -58,7 +71,7 @@ struct BenchCommand: ParsableCommand {
     options.chunkCount = chunks
     options.documentChunkCount = document
     options.runs = runs
-    let model = try LanguageModel(opening: model, threadCount: threads?.count)
+    let model = try memory.open(model, threads: threads)
     let report = try Benchmark(model, options: options).run { step in
       if output.progress != .none { Console.error("bench: \(step)") }
     }

@@ -28,10 +28,11 @@ struct GenerateCommand: AsyncParsableCommand {
   var system: String?
 
   @OptionGroup var generation: GenerationArguments
+  @OptionGroup var memory: MemoryArguments
   @OptionGroup var output: OutputOptions
 
   func run() async throws {
-    let model = try LanguageModel(opening: model, threadCount: generation.threads?.count)
+    let model = try memory.open(model, threads: generation.threads)
     let text = try TextArgument.text(prompt)
     let tokens = try chat || system != nil ? model.chatPrompt(text, system: system) : model.textPrompt(text)
     try await ResponsePrinter.print(

@@ -64,10 +64,11 @@ extension StoreCommand {
     @Flag(help: "Say what would be encoded, and write nothing.")
     var dryRun = false
 
+    @OptionGroup var memory: MemoryArguments
     @OptionGroup var output: OutputOptions
 
     func run() throws {
-      let model = try LanguageModel(opening: model, threadCount: threads?.count)
+      let model = try memory.open(model, threads: threads)
       let sources = try DocumentSource.find(paths)
       guard !sources.isEmpty else {
         throw Refusal(.emptyDocument, file: paths.joined(separator: ", "), "no files to store")

@@ -40,19 +40,19 @@ import Testing
   }
 
   @Test func places() {
-    func places(_ counts: [Int], _ count: Int, spacing: Int = 100) -> [DocumentPlaces.Place] {
-      DocumentPlaces(tokenCounts: counts, length: 100, count: count, spacing: spacing).places
+    /// Texts and ends of documents of 100 tokens.
+    func places(_ counts: [Int], _ count: Int, spacing: Int = 100) -> [[Int]] {
+      DocumentPlaces(tokenCounts: counts, length: 100, count: count, spacing: spacing).places.map { [$0.text, $0.end] }
     }
-    typealias Place = DocumentPlaces.Place
-    #expect(places([99, 100], 5) == [Place(text: 1, end: 100)])
+    #expect(places([99, 100], 5) == [[1, 100]])
     // One lies in the middle; several from the start to the end, without a common token.
-    #expect(places([300], 1) == [Place(text: 0, end: 200)])
-    #expect(places([350], 9) == [100, 225, 350].map { Place(text: 0, end: $0) })
+    #expect(places([300], 1) == [[0, 200]])
+    #expect(places([350], 9) == [[0, 100], [0, 225], [0, 350]])
     // Texts take turns.
-    #expect(places([1000, 150], 3) == [Place(text: 0, end: 100), Place(text: 0, end: 1000), Place(text: 1, end: 125)])
+    #expect(places([1000, 150], 3) == [[0, 100], [0, 1000], [1, 125]])
     // Documents that overlap: scored tokens do not.
     let many = places([400], 100, spacing: 10)
     #expect(many.count == 31)
-    #expect(zip(many, many.dropFirst()).allSatisfy { $1.end - $0.end >= 10 })
+    #expect(zip(many, many.dropFirst()).allSatisfy { $1[1] - $0[1] >= 10 })
   }
 }

@@ -3,6 +3,10 @@ import Testing
 
 @testable import Evaluation
 
+#if canImport(FoundationXML)
+  import FoundationXML
+#endif
+
 /// The page is read by people and kept in repositories: it must be whole, and show what the rows say.
 @Suite struct ReportTests {
   static func result(_ rows: [EvaluationResult.Row], columns: [String]) -> EvaluationResult {

@@ -136,12 +136,6 @@ extension PerplexityEvaluation {
         "domain": .text(domain ?? "all"), "method": .text(variant.method.rawValue), "windows": Label(variant.windows),
       ],
       measures: ["perplexity": own.perplexity(bootstrap), "read_seconds": own.mean(\.readSeconds)])
-    guard variant.method == .shared else { return row }
-    row.labels["policy"] = variant.policy.map { .text($0.name) }
-    row.labels["kv"] = variant.encoding.map { .text("\($0)") }
-    row.measures["rows"] = own.mean { Double($0.rows) }
-    row.measures["row_bytes"] = own.mean { Double($0.rowBytes) }
-    row.measures["encode_seconds"] = own.mean(\.encodeSeconds)
     func compare(_ name: String, _ change: (inout PerplexityVariant) -> Void) {
       var other = variant
       change(&other)
@@ -149,6 +143,12 @@ extension PerplexityEvaluation {
       row.measures[name] = own.ratio(to: values, bootstrap)
     }
     compare("to_truncated") { $0 = PerplexityVariant(method: .truncated, windows: $0.windows) }
+    guard variant.method == .shared else { return row }
+    row.labels["policy"] = variant.policy.map { .text($0.name) }
+    row.labels["kv"] = variant.encoding.map { .text("\($0)") }
+    row.measures["rows"] = own.mean { Double($0.rows) }
+    row.measures["row_bytes"] = own.mean { Double($0.rowBytes) }
+    row.measures["encode_seconds"] = own.mean(\.encodeSeconds)
     compare("to_streaming") { $0 = PerplexityVariant(method: .streaming, windows: $0.windows) }
     compare("to_1_window") { $0.windows = 1 }
     if variant.windows > 8 { compare("to_8_windows") { $0.windows = 8 } }

@@ -48,7 +48,9 @@ public struct EvaluationReport {
       "\(result.model.name), weights \(result.model.weights), identity \(result.model.identity.prefix(12))",
       "\(Measure.rounded(result.seconds)) s",
     ]
-    let settings = result.settings.map { "\($0.key) \(Self.text($0.value))" }.joined(separator: " · ")
+    // By name, as in a result's file.
+    let settings = result.settings.sorted { $0.key < $1.key }.map { "\($0.key) \(Self.text($0.value))" }
+      .joined(separator: " · ")
     return """
       <section>
       <h2>\(escapedHTML(result.protocolName))</h2>
@@ -75,12 +77,12 @@ public struct EvaluationReport {
       let columns = result.columns.filter { column in
         column != "table" && rows.contains { $0.labels[column] != nil || $0.measures[column] != nil }
       }
-      let heads = columns.map { "<th>\(escapedHTML($0))</th>" }.joined()
+      let texts = columns.filter { column in rows.contains { if case .text = $0.labels[column] { true } else { false } }
+      }
+      func kind(_ column: String) -> String { texts.contains(column) ? " class=\"text\"" : "" }
+      let heads = columns.map { "<th\(kind($0))>\(escapedHTML($0))</th>" }.joined()
       let lines = rows.map { row in
-        let cells = columns.map { column in
-          let isText = if case .text = row.labels[column] { true } else { false }
-          return "<td\(isText ? " class=\"text\"" : "")>\(escapedHTML(row.cell(column)))</td>"
-        }
+        let cells = columns.map { "<td\(kind($0))>\(escapedHTML(row.cell($0)))</td>" }
         return "<tr>\(cells.joined())</tr>"
       }
       return """

@@ -1,0 +1,66 @@
+public import CanonicalJSON
+public import FileAccess
+import LlamaRuntime
+import ModelPacks
+public import SharedPack
+
+/// What stands between starting a program and the first token of an answer.
+public struct OpeningReport: Sendable {
+  /// Seconds to open the pack, all of it in the system's cache: median, smallest and largest.
+  public let opening: BenchmarkResult.Spread
+  /// Seconds from the open pack to what follows the first token.
+  public let firstToken: BenchmarkResult.Spread
+  /// Bytes that the process alone takes of memory after the first token, keys and values included; nil where the system
+  /// does not say.
+  public let privateByteCount: Int?
+  /// Bytes reserved for keys and values, of these.
+  public let cacheByteCount: Int
+  /// Of the pack, which is shared.
+  public let packByteCount: Int
+  /// Whether the pack is read again for every token, and the layers that stay nevertheless.
+  public let streams: Bool
+  public let residentLayerCount: Int
+
+  public var json: JSONValue {
+    .members([
+      "opening_seconds": .number(opening.median),
+      "opening_smallest": .number(opening.smallest),
+      "opening_largest": .number(opening.largest),
+      "first_token_seconds": .number(firstToken.median),
+      "private_bytes": privateByteCount.map { .integer($0) },
+      "cache_bytes": .integer(cacheByteCount),
+      "pack_bytes": .integer(packByteCount),
+      "streams": .boolean(streams),
+      "resident_layers": .integer(residentLayerCount),
+    ])
+  }
+
+  /// Opens a pack and reads one token, several times.
+  /// - Parameters:
+  ///   - capacity: tokens that the running text may grow to, for the room of its keys and values.
+  ///   - open: opens the pack.
+  public static func measure(
+    runs: Int, capacity: Int, open: () throws(Refusal) -> LanguageModel
+  ) throws(Refusal) -> OpeningReport {
+    var opening: [Double] = []
+    var firstToken: [Double] = []
+    // Once without a clock, so that the parts that opening reads are cached.
+    var model = try open()
+    var report: (privateBytes: Int?, cacheBytes: Int) = (nil, 0)
+    for _ in 0..<runs {
+      let start = ContinuousClock.now
+      model = try open()
+      let opened = ContinuousClock.now
+      let session = Session(
+        model.runtime, capacity: min(capacity, model.runtime.window), threadCount: model.threadCount)
+      _ = session.read(CollectionOfOne(0))
+      firstToken.append((ContinuousClock.now - opened).seconds)
+      opening.append((opened - start).seconds)
+      report = (AvailableMemory.privateByteCount(), session.cacheByteCount)
+    }
+    return OpeningReport(
+      opening: BenchmarkResult.Spread(opening), firstToken: BenchmarkResult.Spread(firstToken),
+      privateByteCount: report.privateBytes, cacheByteCount: report.cacheBytes, packByteCount: model.pack.byteCount,
+      streams: model.runtime.residency.streams, residentLayerCount: model.runtime.residency.residentLayerCount)
+  }
+}
