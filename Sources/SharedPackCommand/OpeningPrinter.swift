@@ -13,7 +13,7 @@ enum OpeningPrinter {
     line("opening", report.opening)
     line("first token", report.firstToken)
     Console.output("private memory\t\(report.privateByteCount.map(bytes) ?? "unknown")")
-    Console.output("of it reserved for keys and values\t\(bytes(report.cacheByteCount))")
+    Console.output("reserved for keys and values\t\(bytes(report.cacheByteCount))")
     Console.output(
       "shared memory\t\(bytes(report.packByteCount)) of the pack"
         + (report.streams ? ", read again for every token but for \(report.residentLayerCount) layers" : ""))
