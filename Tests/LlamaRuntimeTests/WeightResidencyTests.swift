@@ -11,10 +11,10 @@ import Testing
       WeightResidency(layerByteCounts: [10, 10, 10, 10], packByteCount: 60, memoryLimit: limit)
     }
     #expect(!residency(.max).streams)
-    #expect(!residency(69).streams)
-    #expect(residency(68).streams)
+    #expect(!residency(68).streams)
+    #expect(residency(67).streams)
     // Three quarters, less three layers that are on their way.
-    #expect(residency(68).residentLayerCount == 2)
+    #expect(residency(67).residentLayerCount == 2)
     #expect(residency(54).residentLayerCount == 1)
     #expect(residency(52).residentLayerCount == 0)
     #expect(residency(0) == residency(1))
@@ -34,7 +34,7 @@ import Testing
 
   /// Layers of several pieces of what is read at once.
   private static let wide = LlamaConfiguration(
-    hiddenSize: 256, intermediateSize: 1024, layerCount: 4, headCount: 4, kvHeadCount: 4, headDim: 64,
+    hiddenSize: 256, intermediateSize: 1024, layerCount: 8, headCount: 4, kvHeadCount: 4, headDim: 64,
     vocabularySize: 300, rmsNormEpsilon: 1e-5, ropeTheta: 10000, ropeScaling: .none, maxPositionCount: 1024,
     tiesWordEmbeddings: false, beginOfTextToken: 1, endOfTextTokens: [2])
 
