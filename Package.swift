@@ -66,7 +66,9 @@ let package = Package(
       ], swiftSettings: strict),
     .target(
       name: "Benchmarking",
-      dependencies: ["SharedPack", "CanonicalJSON", "ContextTrees", "FileAccess", "LlamaRuntime", "ModelPacks"],
+      dependencies: [
+        "SharedPack", "CanonicalJSON", "ContextTrees", "FileAccess", "LlamaRuntime", "ModelPacks", "TreeStore",
+      ],
       swiftSettings: strict),
     // Not named like its product: `sharedpack` and `SharedPack` are one folder on a file system that ignores case.
     .executableTarget(

@@ -9,12 +9,16 @@ public import SharedPack
 public struct BenchmarkOptions: Sendable {
   /// Lengths of prompts, in tokens.
   public var promptLengths = [512]
-  /// Depths at which tokens are written one by one.
-  public var depths = [0]
+  /// Depths at which tokens are written one by one; they may lie beyond the model's window, as the text means nothing.
+  public var depths = [0, 4096, 16384]
   /// Tokens that are written at each depth.
   public var decodeCount = 32
   /// Chunks that are encoded; 0, or a plain pack: none.
   public var chunkCount = 2
+  /// Chunks of the stored document that is asked about; 0, or a plain pack: none.
+  public var documentChunkCount = 16
+  /// Tokens of the question about it.
+  public var questionLength = 64
   /// Runs of each measurement; medians are told.
   public var runs = 5
 
@@ -30,6 +34,8 @@ public struct BenchmarkResult: Sendable {
   public let operationsPerSecond: Double
   /// Bytes of weights read per second, at the median.
   public let bytesPerSecond: Double
+  /// For decoding at a depth: the median of the shares of the rate at depth 0 in the same run.
+  public let shareOfDepth0: Double?
 
   public struct Spread: Sendable {
     public let median: Double
@@ -55,7 +61,20 @@ public struct BenchmarkReport: Sendable {
   public let weights: String
   public let peakOperationsPerSecond: Double
   public let peakBytesPerSecond: Double
+  /// What it costs to share work among the threads; 0 for one.
+  public let handOffSeconds: Double
   public let results: [BenchmarkResult]
+  /// Nil for a plain pack.
+  public let question: Question?
+
+  /// Seconds to the first token: medians, and the median of their ratios in the same run.
+  public struct Question: Sendable {
+    public let tokens: Int
+    public let documentTokens: Int
+    public let about: Double
+    public let without: Double
+    public let ratio: Double
+  }
 
   public var json: JSONValue {
     .members([
@@ -64,6 +83,7 @@ public struct BenchmarkReport: Sendable {
       "weights": .string(weights),
       "peak_gops": .number(peakOperationsPerSecond / 1e9),
       "peak_gbytes_per_second": .number(peakBytesPerSecond / 1e9),
+      "hand_off_microseconds": .number(handOffSeconds * 1e6),
       "results": .array(
         results.map {
           .members([
@@ -75,8 +95,16 @@ public struct BenchmarkReport: Sendable {
             "share_of_peak_gops": .number($0.operationsPerSecond / peakOperationsPerSecond),
             "gbytes_per_second": .number($0.bytesPerSecond / 1e9),
             "share_of_peak_bandwidth": .number($0.bytesPerSecond / peakBytesPerSecond),
+            "share_of_depth_0": $0.shareOfDepth0.map { .number($0) } ?? .null,
           ])
         }),
+      "question": question.map {
+        .members([
+          "tokens": .integer($0.tokens), "document_tokens": .integer($0.documentTokens),
+          "seconds_to_first_token": .number($0.about), "without_document": .number($0.without),
+          "ratio": .number($0.ratio),
+        ])
+      } ?? .null,
     ])
   }
 }
@@ -94,10 +122,9 @@ public struct Benchmark: Sendable {
   /// Runs everything, one kind of work after the other within each run, so that what the machine does meanwhile falls
   /// on all alike.
   /// - Parameter progress: called with the name of what comes next.
-  /// - Throws: `Refusal` `prompt-too-long` when a length or depth exceeds the model's window; those of the encoder.
+  /// - Throws: `Refusal` `prompt-too-long` when a length exceeds the model's window; those of the encoder and the store.
   public func run(progress: (String) -> Void = { _ in }) throws(Refusal) -> BenchmarkReport {
-    let longest = max(
-      options.promptLengths.max() ?? 0, (options.depths.max() ?? 0) + options.decodeCount)
+    let longest = options.promptLengths.max() ?? 0
     guard longest <= model.configuration.maxPositionCount else {
       throw Refusal(
         .promptTooLong, file: model.pack.path,
@@ -108,11 +135,20 @@ public struct Benchmark: Sendable {
     var bandwidths: [Double] = []
     var rates: [String: [Double]] = [:]
     var names: [String] = []
+    var handOffs: [Double] = []
+    var questions: [(about: Double, without: Double)] = []
     func note(_ name: String, _ rate: Double) {
       if rates[name] == nil { names.append(name) }
       rates[name, default: []].append(rate)
     }
+    let tree = options.documentChunkCount > 0 ? model.runtime.treeShape : nil
+    let question = try tree.map { (_) throws(Refusal) in
+      progress("storing a document")
+      return try QuestionBenchmark(
+        model, chunkCount: options.documentChunkCount, question: tokens(options.questionLength), tokens: tokens)
+    }
     for run in 0..<options.runs {
+      handOffs.append(MachineLimits.handOffSeconds(threadCount: model.threadCount))
       peaks.append(MachineLimits.int8OperationsPerSecond(threadCount: model.threadCount))
       bandwidths.append(MachineLimits.bytesReadPerSecond(threadCount: model.threadCount))
       for length in options.promptLengths {
@@ -121,11 +157,15 @@ public struct Benchmark: Sendable {
       }
       for depth in options.depths {
         progress("run \(run + 1): decode at depth \(depth)")
-        note("decode at \(depth)", decodeRate(depth))
+        note(Self.decode(depth), decodeRate(depth))
       }
       if options.chunkCount > 0, model.runtime.treeShape != nil {
         progress("run \(run + 1): tree encoding")
         note("encode chunks", try encodeRate())
+      }
+      if let question {
+        progress("run \(run + 1): question about a stored document")
+        questions.append(try question.run())
       }
     }
     let results = names.map { name in
@@ -133,13 +173,27 @@ public struct Benchmark: Sendable {
       let work = name == "encode chunks" ? WeightWork.encoding(model) : WeightWork.token(model)
       return BenchmarkResult(
         name: name, tokensPerSecond: spread, operationsPerSecond: spread.median * work.operations,
-        bytesPerSecond: name.hasPrefix("decode") ? spread.median * work.byteCount : 0)
+        bytesPerSecond: name.hasPrefix("decode") ? spread.median * work.byteCount : 0,
+        shareOfDepth0: name.hasPrefix("decode") && name != Self.decode(0)
+          ? rates[Self.decode(0)].map { whole in
+            BenchmarkResult.Spread(zip(rates[name] ?? [], whole).map { $0 / $1 }).median
+          } : nil)
     }
     return BenchmarkReport(
       instructionSet: MachineLimits.instructionSet, threadCount: model.threadCount,
       weights: model.pack.quantization.name, peakOperationsPerSecond: BenchmarkResult.Spread(peaks).median,
-      peakBytesPerSecond: BenchmarkResult.Spread(bandwidths).median, results: results)
+      peakBytesPerSecond: BenchmarkResult.Spread(bandwidths).median,
+      handOffSeconds: BenchmarkResult.Spread(handOffs).median, results: results,
+      question: tree.map {
+        BenchmarkReport.Question(
+          tokens: options.questionLength, documentTokens: options.documentChunkCount * $0.chunkSize,
+          about: BenchmarkResult.Spread(questions.map(\.about)).median,
+          without: BenchmarkResult.Spread(questions.map(\.without)).median,
+          ratio: BenchmarkResult.Spread(questions.map { $0.about / $0.without }).median)
+      })
   }
+
+  private static func decode(_ depth: Int) -> String { "decode at \(depth)" }
 
   private func tokens(_ count: Int) -> [Int32] {
     let vocabulary = model.configuration.vocabularySize
@@ -158,9 +212,9 @@ public struct Benchmark: Sendable {
       model.runtime, capacity: depth + options.decodeCount + 1, threadCount: model.threadCount)
     if depth > 0 { session.fillForMeasurement(tokens: depth) }
     let tokens = tokens(options.decodeCount + 1)
-    _ = session.read(tokens.prefix(1))
+    var logits = session.read(tokens.prefix(1))
     let start = ContinuousClock.now
-    for token in tokens.dropFirst() { _ = session.read(CollectionOfOne(token)) }
+    for token in tokens.dropFirst() { session.read(token, into: &logits) }
     return Double(options.decodeCount) / (ContinuousClock.now - start).seconds
   }
 

@@ -13,8 +13,8 @@
 #include "operations_packed.h"
 #include "operations_int4.h"
 #include "operations_products.h"
-#include "operations_attention.h"
 #include "operations_layer.h"
+#include "operations_attention.h"
 #include "operations_limits.h"
 
 const sp_kernels_table SP_SET = {
@@ -30,10 +30,9 @@ const sp_kernels_table SP_SET = {
     .product_int8 = product_int8,
     .product_int4 = product_int4,
     .product_float = product_float,
-    .scores_float = scores_float,
-    .weighted_sum_float = weighted_sum_float,
-    .maximum = maximum,
-    .exponentiate = exponentiate,
+    .attend_packed = attend_packed,
+    .attend_floats = attend_floats,
+    .merge_attention = merge_attention,
     .rms_norm = rms_norm,
     .swiglu = swiglu,
     .add = add,

@@ -103,7 +103,8 @@ INLINE void product_packed(const packed_form form, const uint8_t *matrix, size_t
   float sums[SP_TOKENS][SP_ROW_BLOCKS][LANES];
   size_t block = first_block;
   while (block < last_block) {
-    size_t blocks = tokens > 1 && last_block - block >= SP_ROW_BLOCKS ? SP_ROW_BLOCKS : 1;
+    // Few tokens wait for memory, which comes fastest in one stream.
+    size_t blocks = tokens >= SP_TOKENS && last_block - block >= SP_ROW_BLOCKS ? SP_ROW_BLOCKS : 1;
     const uint8_t *tiles = matrix + block * row_block_bytes;
     size_t token = 0;
     while (token < tokens) {
@@ -114,6 +115,10 @@ INLINE void product_packed(const packed_form form, const uint8_t *matrix, size_t
         some = SP_TOKENS;
         if (blocks == SP_ROW_BLOCKS) BLOCK(SP_TOKENS, SP_ROW_BLOCKS);
         else BLOCK(SP_TOKENS, 1);
+      } else if (SP_TOKENS > 8 && left >= 8) {
+        some = 8;
+        if (blocks == SP_ROW_BLOCKS) BLOCK(8, SP_ROW_BLOCKS);
+        else BLOCK(8, 1);
       } else if (left >= 4) {
         some = 4;
         if (blocks == SP_ROW_BLOCKS) BLOCK(4, SP_ROW_BLOCKS);

@@ -60,6 +60,12 @@ INLINE f32x16 choose(i32x16 mask, f32x16 x, f32x16 y) { return (f32x16)((mask & 
 INLINE f32x16 larger(f32x16 x, f32x16 y) { return choose(x > y, x, y); }
 INLINE f32x16 smaller(f32x16 x, f32x16 y) { return choose(x < y, x, y); }
 
+// All ones in the first count lanes.
+INLINE i32x16 first_lanes(size_t count) {
+  const i32x16 lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return lanes < (int32_t)count;
+}
+
 INLINE float horizontal_maximum(f32x16 x) {
   x = larger(x, __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
   x = larger(x, __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
@@ -98,4 +104,21 @@ INLINE f32x16 exponential(f32x16 x) {
   i32x16 power = (__builtin_convertvector(n, i32x16) + 127) << 23;
   f32x16 result = p * (f32x16)power;
   return choose(x < splat(-87.0f), splat(0), result);
+}
+
+// 127 · e^x to the nearest integer for x ≤ 0, but for 0.013.
+INLINE i32x16 weight16(f32x16 x) {
+  // 1.5 · 2^23: what is added to it is rounded to an integer, which stands in the last bits.
+  const f32x16 magic = splat(12582912.0f);
+  // e^-10 is less than half of 1 / 127.
+  f32x16 t = larger(x, splat(-10)) * splat(1.44269504088896341f);
+  f32x16 shifted = t + magic;
+  f32x16 f = t - (shifted - magic);
+  // 127 · 2^f for |f| ≤ 1/2, the relative error evened out.
+  f32x16 p = splat(6.98613453f);
+  p = fma16(p, f, splat(30.7607937f));
+  p = fma16(p, f, splat(88.0469284f));
+  p = fma16(p, f, splat(127));
+  f32x16 weight = (f32x16)((i32x16)p + ((i32x16)shifted << 23));
+  return (i32x16)(weight + magic) - (i32x16)magic;
 }

@@ -4,197 +4,312 @@ internal import PackedTiles
 /// Softmax attention of some queries over spans of rows: one softmax over all of them.
 ///
 /// This one routine is self-attention (the running text), cross-attention (the spans of the injected nodes) and the
-/// merged softmax (both).
+/// merged softmax (both). Rows are attended to block by block, with the largest score and the sums so far, and blocks
+/// in parts of about a thousand rows, which are merged in their order. Where blocks and parts end depends on the
+/// place of the rows alone, so that a result depends neither on threads nor on how many queries come together.
 @safe final class Attention {
   private let compute: Compute
   private let headCount: Int
   private let kvHeadCount: Int
   private let headDim: Int
   private var desks: [Desk]
+  /// Of every part of every piece of work, where threads share out the parts.
+  private let parts: AttentionSums
 
-  /// Queries that share one look at the rows, heads of a group times tokens.
-  private static let queriesTogether = 16
+  /// Rows of a part: whole blocks of the running text, or injected spans that have this many together.
+  static let partRows = 1024
+  /// Queries that share one look at the rows, heads of a group times tokens. Blocks of the running text have 64 rows,
+  /// so that tokens of one block see the same packed rows.
+  private static let queriesTogether = 64
 
   init(compute: Compute, headCount: Int, kvHeadCount: Int, headDim: Int) {
     self.compute = compute
     self.headCount = headCount
     self.kvHeadCount = kvHeadCount
     self.headDim = headDim
-    desks = (0..<compute.crew.threadCount).map { _ in Desk() }
+    desks = (0..<compute.crew.threadCount).map { _ in Desk(headDim: headDim) }
+    parts = AttentionSums(headDim: headDim)
+  }
+
+  /// What one call attends to.
+  private struct Task {
+    let queries: FloatBuffer
+    let tokens: Int
+    let injected: InjectedRows
+    let runningText: RunningTextRows?
+    let rotary: RotaryCache
+    let output: FloatBuffer
+    /// Tokens of a set, which share one look at the rows of a head; how many of the first set came before; sets.
+    let together: Int
+    let shift: Int
+    let sets: Int
+    /// The first token behind a border that no set straddles.
+    let border: Int?
+    let textParts: (sinks: Bool, numbers: Range<Int>)
+
+    init(
+      _ queries: FloatBuffer, tokens: Int, to injected: InjectedRows, _ runningText: RunningTextRows?,
+      _ rotary: RotaryCache, into output: FloatBuffer, together: Int
+    ) {
+      self.queries = queries
+      self.tokens = tokens
+      self.injected = injected
+      self.runningText = runningText
+      self.rotary = rotary
+      self.output = output
+      self.together = together
+      shift = (runningText?.firstPosition ?? 0) % together
+      border = runningText?.border
+      sets = (shift + tokens + together - 1) / together + (border == nil ? 0 : 1)
+      textParts = runningText?.parts ?? (false, 0..<0)
+    }
+
+    var partCount: Int { injected.parts.count + (textParts.sinks ? 1 : 0) + textParts.numbers.count }
+
+    /// The tokens of an item of work: a set, for one key-value head. The set with the border is two, of which one may
+    /// be empty.
+    func tokens(item: Int) -> Range<Int> {
+      let set = item % sets
+      guard let border else { return tokens(set: set) }
+      let first = (border + shift) / together
+      return set <= first
+        ? tokens(set: set).clamped(to: 0..<border) : tokens(set: set - 1).clamped(to: border..<tokens)
+    }
+
+    private func tokens(set: Int) -> Range<Int> {
+      let start = set * together - shift
+      return max(start, 0)..<min(start + together, tokens)
+    }
   }
 
   /// output[t, h] = Σ softmax(query[t, h] · keys · factor / √headDim) · values.
   ///
   /// - Parameters:
-  ///   - queries: (tokens, heads · head dim), not turned yet: each span says how it wants them.
+  ///   - queries: (tokens, heads · head dim), not turned.
   ///   - injected: rows that every query sees.
   ///   - runningText: rows of the text that the queries are the last tokens of; nil for cross-attention.
   ///   - rotary: for spans with an angle; prepared for it.
   ///   - output: (tokens, heads · head dim).
   func attend(
-    _ queries: FloatBuffer, tokens: Int, to injected: [RowSpan], runningText: RunningTextRows? = nil,
+    _ queries: FloatBuffer, tokens: Int, to injected: InjectedRows, runningText: RunningTextRows? = nil,
     rotary: RotaryCache, into output: FloatBuffer
   ) {
     let group = headCount / kvHeadCount
-    // A power of two, so that no set of tokens straddles the border of a block of packed rows.
     var together = 1
     while 2 * together * group <= Self.queriesTogether { together *= 2 }
-    let shift = (runningText?.firstPosition ?? 0) % together
-    let sets = (shift + tokens + together - 1) / together
-    let rows = injected.reduce(0) { $0 + $1.rows } + (runningText?.rowCount ?? 0)
-    for desk in desks { desk.prepare(queries: together * group, headDim: headDim, rows: rows) }
-    compute.crew.run(count: sets * kvHeadCount) { thread, range in
-      for item in range {
-        let start = item % sets * together - shift
-        let tokens = max(start, 0)..<min(start + together, tokens)
-        for tokens in runningText?.alike(tokens) ?? [tokens] {
-          // Cross-attention takes the injected spans as they are; there can be thousands.
-          let spans = runningText.map { injected + $0.spans(for: tokens) } ?? injected
-          attend(
-            queries, tokens: tokens, kvHead: item / sets, over: spans, runningText: runningText, rotary: rotary,
-            desk: desks[thread], into: output)
+    let task = Task(queries, tokens: tokens, to: injected, runningText, rotary, into: output, together: together)
+    let items = task.sets * kvHeadCount
+    for desk in desks { desk.prepare(queries: together * group) }
+    if task.partCount == 1 || items >= 4 * compute.crew.threadCount {
+      compute.crew.run(count: items, with: (self, task)) { work, thread, range in
+        let (attention, task) = work
+        for item in range { attention.attend(item, of: task, desk: attention.desks[thread]) }
+      }
+    } else {
+      // Few heads and many rows: threads share out the parts.
+      parts.prepare(places: items * task.partCount, queries: together * group)
+      compute.crew.run(count: items * task.partCount, with: (self, task)) { work, thread, range in
+        let (attention, task) = work
+        let desk = attention.desks[thread]
+        for piece in range {
+          let item = piece / task.partCount
+          let sums = unsafe attention.parts.start(piece)
+          desk.begin(item)
+          unsafe attention.attend(item, part: piece % task.partCount, of: task, desk: desk, into: sums)
         }
+      }
+      for item in 0..<items {
+        let whole = unsafe desks[0].sums.start(0)
+        for part in 0..<task.partCount { unsafe merge(parts.sums(item * task.partCount + part), item, task, whole) }
+        unsafe finish(item, of: task, whole)
       }
     }
   }
 
-  private func attend(
-    _ queries: FloatBuffer, tokens: Range<Int>, kvHead: Int, over spans: [RowSpan], runningText: RunningTextRows?,
-    rotary: RotaryCache, desk: Desk, into output: FloatBuffer
+  /// One item of work, part by part.
+  private func attend(_ item: Int, of task: Task, desk: Desk) {
+    desk.begin(item)
+    let whole = unsafe desk.sums.start(0)
+    for part in 0..<task.partCount {
+      let more = unsafe desk.sums.start(1)
+      unsafe attend(item, part: part, of: task, desk: desk, into: more)
+      unsafe merge(more, item, task, whole)
+    }
+    unsafe finish(item, of: task, whole)
+  }
+
+  @unsafe private func attend(_ item: Int, part: Int, of task: Task, desk: Desk, into sums: sp_attention) {
+    if part < task.injected.parts.count {
+      for index in task.injected.parts[part] {
+        let span = task.injected.spans[index]
+        unsafe self.attend(item, of: task, to: span, span.rows, desk: desk, into: sums)
+      }
+      return
+    }
+    let tokens = task.tokens(item: item)
+    guard let text = task.runningText, !tokens.isEmpty else { return }
+    let spans = text.spans(for: tokens)
+    func attend(to span: RowSpan?, places: Range<Int>) {
+      guard let span else { return }
+      let rows = (places.lowerBound - span.firstPlace..<places.upperBound - span.firstPlace).clamped(to: span.rows)
+      if !rows.isEmpty { unsafe self.attend(item, of: task, to: span, rows, desk: desk, into: sums) }
+    }
+    let number = part - task.injected.parts.count - (task.textParts.sinks ? 1 : 0)
+    if number < 0 {
+      attend(to: spans.packedSinks, places: 0..<Int.max)
+      attend(to: spans.sinks, places: 0..<Int.max)
+    } else {
+      let first = (task.textParts.numbers.lowerBound + number) * Self.partRows
+      attend(to: spans.packed, places: first..<first + Self.partRows)
+      attend(to: spans.latest, places: first..<first + Self.partRows)
+    }
+  }
+
+  @unsafe private func attend(
+    _ item: Int, of task: Task, to span: RowSpan, _ rows: Range<Int>, desk: Desk, into sums: sp_attention
   ) {
-    let group = headCount / kvHeadCount
-    let count = tokens.count * group
     let kernels = unsafe compute.kernels.pointee
-    let scale = rotary.table.scoreFactor / Float(headDim).squareRoot()
-
-    // Scores: (query, row of all spans). Query i is head i % group of token i / group.
-    var angle: RowSpan.QueryAngle?
-    var quantizedGroupSize: Int?
-    var start = 0
-    for span in spans {
-      if angle != span.queryAngle {
-        angle = span.queryAngle
-        quantizedGroupSize = nil
-        for i in 0..<count {
-          let query = unsafe desk.queries.row(i)
-          let token = tokens.lowerBound + i / group
-          let source = unsafe queries.row(token) + (kvHead * group + i % group) * headDim
-          unsafe query.update(from: source, count: headDim)
-          let position =
-            switch span.queryAngle {
-            case .position: runningText?.position(token: token) ?? 0
-            case .slot: runningText?.slot(token: token) ?? 0
-            case .fixed(let position): position
-            }
-          if position != 0 {
-            unsafe rotary.with(position) { unsafe kernels.rotate(query, 1, headDim, $0, $1) }
+    let group = headCount / kvHeadCount
+    let head = item / task.sets
+    let tokens = task.tokens(item: item)
+    let count = tokens.count * group
+    if desk.turn(to: span.queryAngle) {
+      // Query i is head i % group of token i / group.
+      for i in 0..<count {
+        let query = unsafe desk.queries.row(i)
+        let token = tokens.lowerBound + i / group
+        let source = unsafe task.queries.row(token) + (head * group + i % group) * headDim
+        unsafe query.update(from: source, count: headDim)
+        let position =
+          switch span.queryAngle {
+          case .position: task.runningText?.position(token: token) ?? 0
+          case .slot: task.runningText?.slot(token: token) ?? 0
+          case .fixed(let position): position
           }
-          unsafe kernels.scale(query, scale, headDim)
+        if position != 0 {
+          unsafe task.rotary.with(position) { unsafe kernels.rotate(query, 1, headDim, $0, $1) }
         }
+        unsafe kernels.scale(query, task.rotary.table.scoreFactor / Float(headDim).squareRoot(), headDim)
       }
-      let keys = unsafe span.keys + kvHead * span.keyHeadByteStride
-      switch span.form {
-      case .floats(let element):
-        for i in 0..<count {
-          let visible = span.visibleRows(query: i / group)
-          unsafe kernels.scores_float(
-            keys + visible.lowerBound * headDim * element.byteCount, element.kernelElement, visible.count, headDim,
-            desk.queries.row(i), desk.scores.row(i) + start + visible.lowerBound)
-        }
-      case .tiles(let tiles, _):
-        if quantizedGroupSize != tiles.groupSize {
-          quantizedGroupSize = tiles.groupSize
-          desk.quantizedQueries.prepare(tokens: count, columns: headDim, groupSize: tiles.groupSize)
-          unsafe kernels.quantize_activations(
-            desk.queries.base, headDim, 0, count, headDim, tiles.groupSize, desk.quantizedQueries.activations)
-        }
-        unsafe kernels.product_int8(
-          keys.assumingMemoryBound(to: UInt8.self), tiles.rowBlockByteStride, 0, (span.rows + 15) / 16, span.rows,
-          headDim, tiles.groupSize, desk.quantizedQueries.activations, count, desk.scores.base + start,
-          desk.scores.columns, false)
-      }
-      start += span.rows
     }
+    switch span.form {
+    case .floats(let element):
+      unsafe kernels.attend_floats(
+        span.floats(head: head, rows, element, headDim: headDim, queriesPerRow: group), desk.queries.base, count,
+        headDim, sums)
+    case .tiles(let tiles):
+      let quantized = unsafe desk.quantizedQueries(count, kernels)
+      // A part of the text may lie in two parts of the memory, when rows before it have gone.
+      var first = rows.lowerBound
+      while first < rows.upperBound {
+        let last = tiles.partByteStride == 0 ? rows.upperBound : (first / Self.partRows + 1) * Self.partRows
+        unsafe kernels.attend_packed(
+          span.packed(head: head, first..<min(last, rows.upperBound), tiles, queriesPerRow: group), quantized, count,
+          headDim, sums)
+        first = last
+      }
+    }
+  }
 
-    // Softmax, without the division, which is made at the end. Rows that a query does not see get no weight.
-    for i in 0..<count {
-      let scores = unsafe desk.scores.row(i)
-      var largest = -Float.infinity
-      start = 0
-      for span in spans {
-        let visible = span.visibleRows(query: i / group)
-        if !visible.isEmpty {
-          largest = max(largest, unsafe kernels.maximum(scores + start + visible.lowerBound, visible.count))
-        }
-        start += span.rows
-      }
-      var sum: Float = 0
-      start = 0
-      for span in spans {
-        let visible = span.visibleRows(query: i / group)
-        if !visible.isEmpty {
-          sum += unsafe kernels.exponentiate(scores + start + visible.lowerBound, visible.count, largest)
-        }
-        if case .tiles = span.form, visible.count < span.rows {
-          unsafe (scores + start).update(repeating: 0, count: visible.lowerBound)
-          unsafe (scores + start + visible.upperBound).update(repeating: 0, count: span.rows - visible.upperBound)
-        }
-        start += span.rows
-      }
-      desk.sums[i] = sum
-      unsafe desk.outputs.row(i).update(repeating: 0, count: headDim)
-    }
+  @unsafe private func merge(_ more: sp_attention, _ item: Int, _ task: Task, _ whole: sp_attention) {
+    let count = task.tokens(item: item).count * (headCount / kvHeadCount)
+    unsafe compute.kernels.pointee.merge_attention(more, count, headDim, whole)
+  }
 
-    // The weighted sum of the values.
-    start = 0
-    for span in spans {
-      let values = unsafe span.values + kvHead * span.valueHeadByteStride
-      switch span.form {
-      case .floats(let element):
-        for i in 0..<count {
-          let visible = span.visibleRows(query: i / group)
-          unsafe kernels.weighted_sum_float(
-            values + visible.lowerBound * headDim * element.byteCount, element.kernelElement, visible.count, headDim,
-            desk.scores.row(i) + start + visible.lowerBound, desk.outputs.row(i))
-        }
-      case .tiles(_, let tiles):
-        desk.quantizedWeights.prepare(tokens: count, columns: span.rows, groupSize: tiles.groupSize)
-        unsafe kernels.quantize_activations(
-          desk.scores.base + start, desk.scores.columns, 0, count, span.rows, tiles.groupSize,
-          desk.quantizedWeights.activations)
-        unsafe kernels.product_int8(
-          values.assumingMemoryBound(to: UInt8.self), tiles.rowBlockByteStride, 0, (headDim + 15) / 16, headDim,
-          span.rows, tiles.groupSize, desk.quantizedWeights.activations, count, desk.outputs.base, headDim, true)
-      }
-      start += span.rows
+  /// Divides by the sums of the weights.
+  @unsafe private func finish(_ item: Int, of task: Task, _ whole: sp_attention) {
+    let group = headCount / kvHeadCount
+    let tokens = task.tokens(item: item)
+    for i in 0..<tokens.count * group {
+      let target =
+        unsafe task.output.row(tokens.lowerBound + i / group) + (item / task.sets * group + i % group) * headDim
+      unsafe target.update(from: whole.outputs + i * headDim, count: headDim)
+      unsafe compute.kernels.pointee.scale(target, 1 / whole.sums[i], headDim)
     }
-    for i in 0..<count {
-      let result = unsafe desk.outputs.row(i)
-      unsafe kernels.scale(result, 1 / desk.sums[i], headDim)
-      let target = unsafe output.row(tokens.lowerBound + i / group) + (kvHead * group + i % group) * headDim
-      unsafe target.update(from: result, count: headDim)
-    }
+  }
+}
+
+/// Softmax attention of the queries of some items of work, not yet divided by the sums of the weights.
+@safe private final class AttentionSums {
+  private let headDim: Int
+  private var queries = 0
+  /// (places, queries) and (places · queries, head dim).
+  private var maxima = FloatBuffer(rows: 0, columns: 1)
+  private var sums = FloatBuffer(rows: 0, columns: 1)
+  private var outputs = FloatBuffer(rows: 0, columns: 1)
+
+  init(headDim: Int) { self.headDim = headDim }
+
+  func prepare(places: Int, queries: Int) {
+    guard queries != self.queries || places > maxima.rows else { return }
+    // Some room to grow: the running text gets new parts as it grows.
+    let places = max(places, queries == self.queries ? 2 * maxima.rows : 0)
+    self.queries = queries
+    maxima = FloatBuffer(rows: places, columns: queries)
+    sums = FloatBuffer(rows: places, columns: queries)
+    outputs = FloatBuffer(rows: places * queries, columns: headDim)
+  }
+
+  @unsafe func sums(_ place: Int) -> sp_attention {
+    unsafe sp_attention(maxima: maxima.row(place), sums: sums.row(place), outputs: outputs.row(place * queries))
+  }
+
+  /// Attention to no rows.
+  @unsafe func start(_ place: Int) -> sp_attention {
+    let result = unsafe sums(place)
+    unsafe result.maxima.update(repeating: -.infinity, count: queries)
+    unsafe result.sums.update(repeating: 0, count: queries)
+    unsafe result.outputs.update(repeating: 0, count: queries * headDim)
+    return unsafe result
   }
 }
 
 /// What one thread works with while it attends.
 private final class Desk {
-  private(set) var queries = FloatBuffer(rows: 0, columns: 1)
-  private(set) var outputs = FloatBuffer(rows: 0, columns: 1)
-  private(set) var scores = FloatBuffer(rows: 0, columns: 1)
-  var sums: [Float] = []
-  var quantizedQueries = ActivationBuffer()
-  var quantizedWeights = ActivationBuffer()
+  private(set) var queries: FloatBuffer
+  /// Of the whole, and of the part that is merged next.
+  let sums: AttentionSums
+  private let headDim: Int
+  private var quantized = ActivationBuffer()
+  private var isQuantized = false
+  private var item: Int?
+  private var angle: RowSpan.QueryAngle?
 
-  func prepare(queries count: Int, headDim: Int, rows: Int) {
-    if queries.rows < count || queries.columns != headDim {
-      queries = FloatBuffer(rows: count, columns: headDim)
-      outputs = FloatBuffer(rows: count, columns: headDim)
-      sums = [Float](repeating: 0, count: count)
+  init(headDim: Int) {
+    self.headDim = headDim
+    queries = FloatBuffer(rows: 0, columns: headDim)
+    sums = AttentionSums(headDim: headDim)
+  }
+
+  func prepare(queries count: Int) {
+    if queries.rows < count { queries = FloatBuffer(rows: count, columns: headDim) }
+    sums.prepare(places: 2, queries: count)
+    item = nil
+  }
+
+  /// The queries on the desk are of another item than before.
+  func begin(_ item: Int) {
+    if self.item != item { angle = nil }
+    self.item = item
+  }
+
+  /// Whether the queries have to be laid out anew, turned by an angle.
+  func turn(to angle: RowSpan.QueryAngle) -> Bool {
+    guard self.angle != angle else { return false }
+    self.angle = angle
+    isQuantized = false
+    return true
+  }
+
+  /// The queries in int8: one group, like keys.
+  @unsafe func quantizedQueries(_ count: Int, _ kernels: sp_kernels_table) -> sp_activations {
+    if !isQuantized {
+      let groupSize = (headDim + 3) / 4 * 4
+      quantized.prepare(tokens: count, columns: headDim, groupSize: groupSize)
+      unsafe kernels.quantize_activations(
+        queries.base, headDim, 0, count, headDim, groupSize, quantized.activations)
+      isQuantized = true
     }
-    if scores.rows < count || scores.columns < rows {
-      // Some room to grow, so that every new token does not ask for memory.
-      scores = FloatBuffer(rows: count, columns: (rows + 255) / 256 * 256 + 256)
-    }
+    return unsafe quantized.activations
   }
 }

@@ -19,60 +19,110 @@ internal import PackedTiles
   /// Work below this many multiplications is not worth a hand-off between threads.
   private static let smallestShare = 1 << 15
 
-  /// The least number of items of `cost` multiplications each that a thread should get.
-  private func minimumShare(cost: Int) -> Int { max(1, Self.smallestShare / max(cost, 1)) }
+  /// The least number of items of `cost` multiplications each that a piece of work should have.
+  static func minimumShare(cost: Int) -> Int { max(1, smallestShare / max(cost, 1)) }
 
-  /// output[t] = matrix · x[t], or added to output, for the first `tokens` rows and each of the matrices.
+  typealias Product = (matrix: WeightMatrix, output: FloatBuffer)
+
+  /// output[t] = matrix · x[t], or added to output, for the first `tokens` rows and each of up to three matrices.
   ///
   /// - Parameters:
   ///   - x: (tokens, columns of every matrix).
-  ///   - products: matrices with their outputs, each (tokens, rows of its matrix).
+  ///   - first, second, third: matrices with their outputs, each (tokens, rows of its matrix).
   func multiply(
-    _ x: FloatBuffer, tokens: Int, by products: [(matrix: WeightMatrix, output: FloatBuffer)],
+    _ x: FloatBuffer, tokens: Int, by first: Product, _ second: Product? = nil, _ third: Product? = nil,
     adding: Bool = false
   ) {
-    for (matrix, output) in products {
-      precondition(x.columns == matrix.columns && output.columns == matrix.rows, "shapes do not agree")
-      precondition(tokens <= x.rows && tokens <= output.rows)
-    }
+    let groupSize = first.matrix.tiles?.groupSize
     // Matrices of one group size share the quantized activations. A layer's have one, unless a pack is odd.
-    var rest = products[...]
-    while let groupSize = rest.first.map({ $0.matrix.tiles?.groupSize }) {
-      let alike = rest.prefix { $0.matrix.tiles?.groupSize == groupSize }
-      if let groupSize { quantize(x, tokens: tokens, groupSize: groupSize) }
-      multiply(x, tokens: tokens, by: alike, adding)
-      rest = rest.dropFirst(alike.count)
+    guard second.map({ $0.matrix.tiles?.groupSize == groupSize }) ?? true,
+      third.map({ $0.matrix.tiles?.groupSize == groupSize }) ?? true
+    else {
+      multiply(x, tokens: tokens, by: first, adding: adding)
+      if let second { multiply(x, tokens: tokens, by: second, third, adding: adding) }
+      return
+    }
+    prepare(x, tokens: tokens, first)
+    if let second { prepare(second, like: first) }
+    if let third { prepare(third, like: first) }
+    // The row blocks of all matrices are one piece of work: threads meet once, however many matrices there are.
+    let blocks = first.matrix.blockCount + (second?.matrix.blockCount ?? 0) + (third?.matrix.blockCount ?? 0)
+    crew.run(
+      count: blocks, minimum: Self.minimumShare(cost: PackedTileLayout.tileRows * x.columns * tokens),
+      with: (self, x, tokens, first, second, third, adding)
+    ) { work, _, range in
+      let (compute, x, tokens, first, second, third, adding) = work
+      var start = 0
+      func multiply(_ product: Product) {
+        let part = range.clamped(to: start..<start + product.matrix.blockCount)
+        if !part.isEmpty {
+          compute.multiply(
+            x, tokens: tokens, by: product, blocks: part.lowerBound - start..<part.upperBound - start, adding)
+        }
+        start += product.matrix.blockCount
+      }
+      multiply(first)
+      if let second { multiply(second) }
+      if let third { multiply(third) }
     }
   }
 
-  private func multiply(
-    _ x: FloatBuffer, tokens: Int, by products: ArraySlice<(matrix: WeightMatrix, output: FloatBuffer)>, _ adding: Bool
-  ) {
-    // The row blocks of all matrices are one piece of work: threads meet once, however many matrices there are.
-    let blockRows = PackedTileLayout.tileRows
-    let blocks = products.map { ($0.matrix.rows + blockRows - 1) / blockRows }
+  /// gate's output = silu(gate · x[t]) · (up · x[t]). Some rows at a time: their products do not leave the caches
+  /// before they are activated.
+  func multiplyGated(_ x: FloatBuffer, tokens: Int, gate: Product, up: Product) {
+    guard gate.matrix.tiles?.groupSize == up.matrix.tiles?.groupSize else {
+      multiply(x, tokens: tokens, by: gate)
+      multiply(x, tokens: tokens, by: up)
+      for t in 0..<tokens {
+        unsafe kernels.pointee.swiglu(gate.output.row(t), up.output.row(t), gate.output.columns)
+      }
+      return
+    }
+    prepare(x, tokens: tokens, gate)
+    prepare(up, like: gate)
+    precondition(gate.matrix.rows == up.matrix.rows)
     crew.run(
-      count: blocks.reduce(0, +), minimum: minimumShare(cost: blockRows * x.columns * tokens)
-    ) { _, range in
-      var first = 0
-      for ((matrix, output), count) in zip(products, blocks) {
-        let part = range.clamped(to: first..<first + count)
-        if !part.isEmpty {
-          multiply(
-            x, tokens: tokens, by: matrix, blocks: part.lowerBound - first..<part.upperBound - first, output, adding)
+      count: gate.matrix.blockCount,
+      minimum: Self.minimumShare(cost: 2 * PackedTileLayout.tileRows * x.columns * tokens),
+      with: (self, x, tokens, gate, up)
+    ) { work, _, range in
+      let (compute, x, tokens, gate, up) = work
+      let kernels = unsafe compute.kernels.pointee
+      for start in stride(from: range.lowerBound, to: range.upperBound, by: Self.blocksActivatedTogether) {
+        let blocks = start..<min(start + Self.blocksActivatedTogether, range.upperBound)
+        compute.multiply(x, tokens: tokens, by: gate, blocks: blocks, false)
+        compute.multiply(x, tokens: tokens, by: up, blocks: blocks, false)
+        let first = start * PackedTileLayout.tileRows
+        let last = min(blocks.upperBound * PackedTileLayout.tileRows, gate.matrix.rows)
+        for t in 0..<tokens {
+          unsafe kernels.swiglu(gate.output.row(t) + first, up.output.row(t) + first, last - first)
         }
-        first += count
       }
     }
   }
 
+  private static let blocksActivatedTogether = 8
+
+  /// Checks the shapes and quantizes x if the matrix wants it.
+  private func prepare(_ x: FloatBuffer, tokens: Int, _ product: Product) {
+    precondition(x.columns == product.matrix.columns && product.output.columns == product.matrix.rows)
+    precondition(tokens <= x.rows && tokens <= product.output.rows)
+    if let groupSize = product.matrix.tiles?.groupSize { quantize(x, tokens: tokens, groupSize: groupSize) }
+  }
+
+  private func prepare(_ product: Product, like first: Product) {
+    precondition(product.matrix.columns == first.matrix.columns && product.output.columns == product.matrix.rows)
+    precondition(product.output.rows == first.output.rows)
+  }
+
   /// The product for some blocks of 16 rows.
   private func multiply(
-    _ x: FloatBuffer, tokens: Int, by matrix: WeightMatrix, blocks: Range<Int>, _ output: FloatBuffer, _ adding: Bool
+    _ x: FloatBuffer, tokens: Int, by product: Product, blocks: Range<Int>, _ adding: Bool
   ) {
+    let (matrix, output) = product
     if let tiles = matrix.tiles {
-      let product = unsafe tiles.element == .int8 ? kernels.pointee.product_int8 : kernels.pointee.product_int4
-      unsafe product!(
+      let multiply = unsafe tiles.element == .int8 ? kernels.pointee.product_int8 : kernels.pointee.product_int4
+      unsafe multiply!(
         matrix.base.assumingMemoryBound(to: UInt8.self), tiles.rowBlockByteCount, blocks.lowerBound,
         blocks.upperBound, matrix.rows, matrix.columns, tiles.groupSize, quantized.activations, tokens, output.base,
         output.columns, adding)
@@ -87,45 +137,46 @@ internal import PackedTiles
 
   private func quantize(_ x: FloatBuffer, tokens: Int, groupSize: Int) {
     quantized.prepare(tokens: tokens, columns: x.columns, groupSize: groupSize)
-    let activations = unsafe quantized.activations
-    crew.run(count: tokens, minimum: minimumShare(cost: 4 * x.columns)) { _, range in
-      unsafe kernels.pointee.quantize_activations(
-        x.base, x.columns, range.lowerBound, range.upperBound, x.columns, groupSize, activations)
+    crew.run(
+      count: tokens, minimum: Self.minimumShare(cost: 4 * x.columns), with: (self, x, groupSize)
+    ) { work, _, range in
+      let (compute, x, groupSize) = work
+      unsafe compute.kernels.pointee.quantize_activations(
+        x.base, x.columns, range.lowerBound, range.upperBound, x.columns, groupSize, compute.quantized.activations)
     }
   }
 
   /// output[t] = x[t] / rms(x[t]) · weight.
   func normalize(_ x: FloatBuffer, tokens: Int, _ weight: WeightVector, epsilon: Float, into output: FloatBuffer) {
     precondition(x.columns == weight.count && output.columns == x.columns && tokens <= output.rows)
-    crew.run(count: tokens, minimum: minimumShare(cost: 4 * x.columns)) { _, range in
+    crew.run(
+      count: tokens, minimum: Self.minimumShare(cost: 4 * x.columns), with: (self, x, weight, epsilon, output)
+    ) { work, _, range in
+      let (compute, x, weight, epsilon, output) = work
       for t in range {
-        unsafe kernels.pointee.rms_norm(x.row(t), weight.base, x.columns, epsilon, output.row(t))
+        unsafe compute.kernels.pointee.rms_norm(x.row(t), weight.base, x.columns, epsilon, output.row(t))
       }
-    }
-  }
-
-  /// gate[t] = silu(gate[t]) · up[t].
-  func activate(gate: FloatBuffer, up: FloatBuffer, tokens: Int) {
-    crew.run(count: tokens, minimum: minimumShare(cost: 16 * gate.columns)) { _, range in
-      for t in range { unsafe kernels.pointee.swiglu(gate.row(t), up.row(t), gate.columns) }
     }
   }
 
   /// Rotates every head of x[t] by the angle of position `start + t`.
   func rotate(_ x: FloatBuffer, tokens: Int, from start: Int, _ rotary: RotaryCache) {
-    let headDim = rotary.table.headDim
     rotary.prepare(start..<start + tokens)
-    crew.run(count: tokens, minimum: minimumShare(cost: 4 * x.columns)) { _, range in
+    crew.run(
+      count: tokens, minimum: Self.minimumShare(cost: 4 * x.columns), with: (self, x, start, rotary)
+    ) { work, _, range in
+      let (compute, x, start, rotary) = work
+      let headDim = rotary.table.headDim
       for t in range {
         unsafe rotary.with(start + t) { cosines, sines in
-          unsafe kernels.pointee.rotate(x.row(t), x.columns / headDim, headDim, cosines, sines)
+          unsafe compute.kernels.pointee.rotate(x.row(t), x.columns / headDim, headDim, cosines, sines)
         }
       }
     }
   }
 
   /// output[t] = the matrix's row of each token.
-  func embed(_ tokens: ArraySlice<Int32>, _ embedding: WeightMatrix, into output: FloatBuffer) {
+  func embed(_ tokens: some Collection<Int32>, _ embedding: WeightMatrix, into output: FloatBuffer) {
     precondition(tokens.count <= output.rows && output.columns == embedding.columns)
     for (t, token) in tokens.enumerated() {
       let row = Int(token)

@@ -1,20 +1,21 @@
+import Glibc
+
 /// Float32 values in memory of their own, aligned to 64 bytes: (rows, columns), row-major.
 ///
 /// Not filled at first; the system hands out its pages as they are touched. One thread writes a row at a time.
 @safe final class FloatBuffer: @unchecked Sendable {
   let rows: Int
   let columns: Int
+  private let memory: PrivateMemory
   @unsafe let base: UnsafeMutablePointer<Float>
 
   init(rows: Int, columns: Int) {
     self.rows = rows
     self.columns = columns
-    let byteCount = max(rows * columns, 16) * MemoryLayout<Float>.size
-    unsafe base = UnsafeMutableRawPointer.allocate(byteCount: byteCount, alignment: 64)
+    memory = PrivateMemory(byteCount: max(rows * columns, 16) * MemoryLayout<Float>.size)
+    unsafe base = UnsafeMutableRawPointer(memory.base)
       .bindMemory(to: Float.self, capacity: max(rows * columns, 16))
   }
-
-  deinit { unsafe UnsafeMutableRawPointer(base).deallocate() }
 
   /// The address of a row.
   @unsafe func row(_ row: Int) -> UnsafeMutablePointer<Float> {
@@ -24,7 +25,36 @@
 
   /// A copy of rows.
   func array(rows range: Range<Int>) -> [Float] {
-    precondition(range.lowerBound >= 0 && range.upperBound <= rows)
-    return unsafe Array(UnsafeBufferPointer(start: row(range.lowerBound), count: range.count * columns))
+    var result: [Float] = []
+    copy(rows: range, into: &result)
+    return result
   }
+
+  /// Replaces what an array holds by rows. It asks for no memory where there is enough.
+  func copy(rows range: Range<Int>, into array: inout [Float]) {
+    precondition(range.lowerBound >= 0 && range.upperBound <= rows)
+    array.removeAll(keepingCapacity: true)
+    unsafe array.append(contentsOf: UnsafeBufferPointer(start: row(range.lowerBound), count: range.count * columns))
+  }
+}
+
+/// Bytes in memory of their own, aligned to 64 bytes; not filled at first.
+@safe final class PrivateMemory: @unchecked Sendable {
+  let byteCount: Int
+  @unsafe let base: UnsafeMutablePointer<UInt8>
+
+  /// What large memory is aligned to, and worked through in: fewer addresses to translate, fewer faults.
+  private static let hugePageByteCount = 1 << 21
+
+  init(byteCount: Int) {
+    self.byteCount = byteCount
+    let isHuge = byteCount >= 4 * Self.hugePageByteCount
+    let memory = UnsafeMutableRawPointer.allocate(
+      byteCount: max(byteCount, 64), alignment: isHuge ? Self.hugePageByteCount : 64)
+    // A hint: where the system has no huge pages, it has others.
+    if isHuge { unsafe _ = madvise(memory, byteCount, MADV_HUGEPAGE) }
+    unsafe base = memory.bindMemory(to: UInt8.self, capacity: max(byteCount, 64))
+  }
+
+  deinit { unsafe UnsafeMutableRawPointer(base).deallocate() }
 }

@@ -42,27 +42,26 @@ final class ForwardPass {
   }
 
   /// x = embedding of the tokens.
-  func embed(_ tokens: ArraySlice<Int32>, _ weights: LlamaWeights) {
+  func embed(_ tokens: some Collection<Int32>, _ weights: LlamaWeights) {
     compute.embed(tokens, weights.embedding, into: x)
   }
 
   /// query, key, value = projections of the normalized x, not rotated.
   func project(_ layer: LayerWeights, tokens: Int) {
     normalize(x, layer.inputNorm, tokens: tokens)
-    compute.multiply(
-      normed, tokens: tokens, by: [(layer.query, query), (layer.key, key), (layer.value, value)])
+    compute.multiply(normed, tokens: tokens, by: (layer.query, query), (layer.key, key), (layer.value, value))
   }
 
   /// The same without the queries: all that the deepest layer of a lower model is for.
   func projectKeysAndValues(_ layer: LayerWeights, tokens: Int) {
     normalize(x, layer.inputNorm, tokens: tokens)
-    compute.multiply(normed, tokens: tokens, by: [(layer.key, key), (layer.value, value)])
+    compute.multiply(normed, tokens: tokens, by: (layer.key, key), (layer.value, value))
   }
 
   /// x += attention of the projected queries to the running text, whose new rows enter the cache, and to merged rows.
   /// - Parameter merged: injected rows that share the softmax with the running text.
   func selfAttend(
-    _ layer: LayerWeights, index: Int, tokens: Int, cache: KeyValueCache, merged: [RowSpan] = []
+    _ layer: LayerWeights, index: Int, tokens: Int, cache: KeyValueCache, merged: InjectedRows = .none
   ) {
     let position = cache.firstPosition + cache.count
     compute.rotate(key, tokens: tokens, from: position, rotary)
@@ -70,24 +69,23 @@ final class ForwardPass {
     attention.attend(
       query, tokens: tokens, to: merged, runningText: cache.rows(layer: index, tokens: tokens), rotary: rotary,
       into: attended)
-    compute.multiply(attended, tokens: tokens, by: [(layer.output, x)], adding: true)
+    compute.multiply(attended, tokens: tokens, by: (layer.output, x), adding: true)
   }
 
   /// x += cross-attention of x to injected rows.
   /// Source: arXiv 2410.19318, section 3.3.
-  func crossAttend(_ cross: LayerWeights.CrossAttention, tokens: Int, to spans: [RowSpan]) {
+  func crossAttend(_ cross: LayerWeights.CrossAttention, tokens: Int, to injected: InjectedRows) {
     normalize(x, cross.norm, tokens: tokens)
-    compute.multiply(normed, tokens: tokens, by: [(cross.query, query)])
-    attention.attend(query, tokens: tokens, to: spans, rotary: rotary, into: attended)
-    compute.multiply(attended, tokens: tokens, by: [(cross.output, x)], adding: true)
+    compute.multiply(normed, tokens: tokens, by: (cross.query, query))
+    attention.attend(query, tokens: tokens, to: injected, rotary: rotary, into: attended)
+    compute.multiply(attended, tokens: tokens, by: (cross.output, x), adding: true)
   }
 
   /// x += down · (silu(gate · x) · (up · x)).
   func feedForward(_ layer: LayerWeights, tokens: Int) {
     normalize(x, layer.postAttentionNorm, tokens: tokens)
-    compute.multiply(normed, tokens: tokens, by: [(layer.gate, gate), (layer.up, up)])
-    compute.activate(gate: gate, up: up, tokens: tokens)
-    compute.multiply(gate, tokens: tokens, by: [(layer.down, x)], adding: true)
+    compute.multiplyGated(normed, tokens: tokens, gate: (layer.gate, gate), up: (layer.up, up))
+    compute.multiply(gate, tokens: tokens, by: (layer.down, x), adding: true)
   }
 
   /// The output of the final norm at one token: (hidden).
@@ -106,7 +104,7 @@ final class ForwardPass {
         x.row(t), weights.norm.base, configuration.hiddenSize, configuration.rmsNormEpsilon,
         normed.row(t - (tokens - count)))
     }
-    compute.multiply(normed, tokens: count, by: [(head, logits)])
+    compute.multiply(normed, tokens: count, by: (head, logits))
   }
 
   private func normalize(_ x: FloatBuffer, _ weight: WeightVector, tokens: Int) {

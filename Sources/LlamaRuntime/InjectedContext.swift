@@ -52,13 +52,14 @@ public struct InjectedContext: Sendable {
   /// Rows of all nodes.
   public var rowCount: Int { chunks.reduce(0) { $0 + $1.reduce(0) { $0 + $1.rows } } }
 
-  /// The spans of a layer, with the angles that the position mode gives each chunk.
-  func spans(layer: Int, angle: (_ chunk: Int) -> RowSpan.QueryAngle) -> [RowSpan] {
-    chunks.enumerated().flatMap { chunk, nodes in
-      nodes.map { node in
-        unsafe RowSpan.node(node.block, layout: layout, layer: layer, rows: node.rows, queryAngle: angle(chunk))
-      }
-    }
+  /// The rows of a layer, with the angles that the position mode gives each chunk.
+  func rows(layer: Int, angle: (_ chunk: Int) -> RowSpan.QueryAngle) -> InjectedRows {
+    InjectedRows(
+      chunks.enumerated().flatMap { chunk, nodes in
+        nodes.map { node in
+          unsafe RowSpan.node(node.block, layout: layout, layer: layer, rows: node.rows, queryAngle: angle(chunk))
+        }
+      })
   }
 }
 

@@ -99,34 +99,39 @@ internal import PackedTiles
     RunningTextRows(cache: self, layer: layer, tokens: tokens)
   }
 
-  /// Rows of all spans of one query among `tokens` new ones, at most: sinks may lie in a block with others.
-  fileprivate func rowBound(tokens: Int) -> Int {
-    guard case .streaming(let sinks, _) = policy else { return count + tokens }
-    return rowCount + tokens + 2 * Self.wholeBlocks(sinks)
-  }
-
   /// Counts the new tokens, after every layer has written theirs.
   func advance(_ tokens: Int) { count += tokens }
 
-  /// The spans that some of the queries see.
-  fileprivate func spans(layer: Int, tokens: Range<Int>) -> [RowSpan] {
+  /// The rows that some of the queries see, whose layer's latest `written` rows are not counted yet.
+  fileprivate func spans(layer: Int, tokens: Range<Int>, written: Int) -> TextSpans {
     let rows = rowCount + tokens.lowerBound..<rowCount + tokens.upperBound
-    guard case .streaming(let sinks, let recent) = policy, count + tokens.upperBound > sinks + recent else {
-      return floats?.spans(layer: layer, rows, first: nil)
-        ?? packed?.spans(layer: layer, rows, first: nil, written: rowCount) ?? []
+    var first: Int?
+    var sinkCount = 0
+    if case .streaming(let sinks, let recent) = policy, count + tokens.upperBound > sinks + recent {
+      first = rows.lowerBound + 1 - recent
+      sinkCount = sinks
     }
-    let first = rows.lowerBound + 1 - recent
-    if let floats { return floats.sinkSpans(layer: layer, sinks) + floats.spans(layer: layer, rows, first: first) }
-    guard let packed else { return [] }
-    return packed.sinkSpans(layer: layer, sinks, for: rows, written: rowCount)
-      + packed.spans(layer: layer, rows, first: first, written: rowCount)
+    if let packed {
+      return packed.spans(
+        layer: layer, rows, first: first, sinks: sinkCount, firstPlace: droppedCount,
+        written: rowCount..<rowCount + written)
+    }
+    return floats?.spans(layer: layer, rows, first: first, sinks: sinkCount, firstPlace: droppedCount) ?? TextSpans()
   }
 
-  /// Queries with spans of the same kind: those that see all tokens, and those for which some have gone.
-  fileprivate func alike(_ tokens: Range<Int>) -> [Range<Int>] {
-    guard let slotCount = policy.slotCount else { return [tokens] }
-    let border = min(max(slotCount - count, tokens.lowerBound), tokens.upperBound)
-    return [tokens.lowerBound..<border, border..<tokens.upperBound].filter { !$0.isEmpty }
+  /// Whether any query sees sinks in spans of their own, and the places in the text of the other rows that some of so
+  /// many queries see.
+  fileprivate func seen(tokens: Int) -> (sinks: Bool, places: Range<Int>) {
+    guard case .streaming(let sinks, let recent) = policy, count + tokens > sinks + recent else {
+      return (false, 0..<count + tokens)
+    }
+    return (sinks > 0, max(count + 1 - recent, 0)..<count + tokens)
+  }
+
+  /// The first query for which some tokens have gone, if not all are alike.
+  fileprivate func border(tokens: Int) -> Int? {
+    guard let slotCount = policy.slotCount, count < slotCount, count + tokens > slotCount else { return nil }
+    return slotCount - count
   }
 
   /// Turns every key on by its position times the difference of two tables' frequencies: what the dynamic scaling asks
@@ -141,10 +146,10 @@ internal import PackedTiles
   }
 
   /// Writes some numbers into the next rows of all layers.
-  func fill(rows: Int) {
+  func fill(rows: Int, _ compute: Compute) {
     precondition(count + rows <= rowCapacity, "the cache was made for fewer tokens")
     floats?.fill()
-    packed?.fill()
+    packed?.fill(compute)
   }
 }
 
@@ -157,20 +162,35 @@ struct RunningTextRows {
   /// The place of the first query's token in the text.
   var firstPosition: Int { cache.count }
 
-  /// Rows of the spans of a query, at most.
-  var rowCount: Int { cache.rowBound(tokens: tokens) }
-
   /// The position that a query is turned by where it meets rows of the text before it.
   func position(token: Int) -> Int { cache.firstPosition + cache.count + token }
 
   /// The position that a query is turned by where it meets rows whose distance does not grow: sinks and merged rows.
   func slot(token: Int) -> Int { cache.firstPosition + cache.slots(of: cache.count + token + 1) - 1 }
 
-  /// Splits a set of queries where the kind of their spans changes.
-  func alike(_ tokens: Range<Int>) -> [Range<Int>] { cache.alike(tokens) }
+  /// The first query that sees sinks apart from other rows, if there are others before it.
+  var border: Int? { cache.border(tokens: tokens) }
 
-  /// The rows that a set of queries sees, which are alike and must not straddle a multiple of 64.
-  func spans(for tokens: Range<Int>) -> [RowSpan] { cache.spans(layer: layer, tokens: tokens) }
+  /// Parts of the rows that the queries see: sinks are one, the others end at multiples of so many rows in the text.
+  var parts: (sinks: Bool, numbers: Range<Int>) {
+    let (sinks, places) = cache.seen(tokens: tokens)
+    let partRows = Attention.partRows
+    return (sinks, places.lowerBound / partRows..<(places.upperBound + partRows - 1) / partRows)
+  }
+
+  /// The rows that a set of queries sees, which lies before or behind the border and must not straddle a multiple of 64.
+  func spans(for tokens: Range<Int>) -> TextSpans {
+    cache.spans(layer: layer, tokens: tokens, written: self.tokens)
+  }
+}
+
+/// Rows of running text: sinks, where there are other rows between them and the recent ones, and all others; of both
+/// the packed ones and then those in floats.
+struct TextSpans {
+  var packedSinks: RowSpan?
+  var sinks: RowSpan?
+  var packed: RowSpan?
+  var latest: RowSpan?
 }
 
 /// Rows in floats: (layer, kv head, capacity, head dim), keys and values apart.
@@ -231,28 +251,26 @@ struct RunningTextRows {
   /// - Parameters:
   ///   - queries: their own rows.
   ///   - first: the first row that the first query sees, each later one sees from one row later; nil: all.
-  func spans(layer: Int, _ queries: Range<Int>, first: Int?) -> [RowSpan] {
-    let start = first ?? 0
-    let seen = queries.lowerBound + 1 - start
-    return [
-      span(
-        layer: layer, rows: start..<queries.upperBound, queryAngle: .position,
-        visibility: first == nil ? .causal(seen) : .moving(0..<seen))
-    ]
-  }
-
-  func sinkSpans(layer: Int, _ sinks: Int) -> [RowSpan] {
-    sinks > 0 ? [span(layer: layer, rows: 0..<sinks, queryAngle: .slot, visibility: .all)] : []
+  ///   - firstPlace: the place of row 0 in the text.
+  func spans(layer: Int, _ queries: Range<Int>, first: Int?, sinks: Int, firstPlace: Int) -> TextSpans {
+    let seen = queries.lowerBound + 1
+    // Whole blocks: where they end must not depend on how many queries come together.
+    let start = max(first ?? 0, 0) / PackedRows.rowsTogether * PackedRows.rowsTogether
+    return TextSpans(
+      sinks: sinks > 0 ? span(layer: layer, rows: 0..<sinks, queryAngle: .slot, visibility: .all) : nil,
+      latest: span(
+        layer: layer, rows: start..<queries.upperBound, firstPlace: firstPlace, queryAngle: .position,
+        visibility: first.map { .moving($0..<seen) } ?? .causal(before: seen)))
   }
 
   private func span(
-    layer: Int, rows: Range<Int>, queryAngle: RowSpan.QueryAngle, visibility: RowSpan.Visibility
+    layer: Int, rows: Range<Int>, firstPlace: Int = 0, queryAngle: RowSpan.QueryAngle, visibility: RowSpan.Visibility
   ) -> RowSpan {
     let offset = byteOffset(layer: layer, head: 0, row: rows.lowerBound)
     let stride = capacity * headDim * element.byteCount
     return unsafe RowSpan(
       keys: UnsafeRawPointer(keys + offset), values: UnsafeRawPointer(values + offset), keyHeadByteStride: stride,
-      valueHeadByteStride: stride, rows: rows.count, form: .floats(element), queryAngle: queryAngle,
+      valueHeadByteStride: stride, rows: rows, firstPlace: firstPlace, form: .floats(element), queryAngle: queryAngle,
       visibility: visibility)
   }
 

@@ -88,7 +88,7 @@ public final class LlamaModel: Sendable {
   /// What, besides the weights and the layout, decides the bytes of a stored row.
   public var rowNumerics: String {
     guard sharedLLM != nil else { return "" }
-    return "keys=\(storedKeysCarryPosition ? "in-node-position" : "unrotated");kernels=1"
+    return "keys=\(storedKeysCarryPosition ? "in-node-position" : "unrotated");kernels=2"
   }
 
   /// Keys of a node as they were before any rotation: (rows, kv heads, head dim).

@@ -14,7 +14,7 @@ public struct MachineLimits: Sendable {
     while true {
       let operations = Atomic<UInt64>(0)
       let start = ContinuousClock.now
-      crew.run(count: threadCount) { _, _ in
+      crew.run(count: threadCount, with: iterations) { iterations, _, _ in
         let done = unsafe sp_kernels().pointee.peak_int8(iterations)
         operations.add(done, ordering: .relaxed)
       }
@@ -31,18 +31,43 @@ public struct MachineLimits: Sendable {
     let crew = ThreadCrew(threadCount: threadCount)
     let columns = 1 << 16
     let region = FloatBuffer(rows: byteCount / 4 / columns, columns: columns)
-    crew.run(count: region.rows) { _, rows in
+    crew.run(count: region.rows, with: region) { region, _, rows in
       for row in rows { unsafe region.row(row).update(repeating: Float(row), count: columns) }
     }
     var best = 0.0
     for _ in 0..<5 {
       let start = ContinuousClock.now
-      crew.run(count: region.rows) { _, rows in
+      crew.run(count: region.rows, with: region) { region, _, rows in
         _ = unsafe sp_kernels().pointee.read_memory(region.row(rows.lowerBound), rows.count * columns * 4)
       }
       best = max(best, Double(region.rows * columns * 4) / (ContinuousClock.now - start).seconds)
     }
     return best
+  }
+}
+
+extension MachineLimits {
+  /// Seconds from putting up work until every thread has taken a piece and all are done: the median of many times.
+  /// 0 for one thread.
+  public static func handOffSeconds(threadCount: Int) -> Double {
+    guard threadCount > 1 else { return 0 }
+    let crew = ThreadCrew(threadCount: threadCount)
+    let meeting = Meeting()
+    let seconds = (0..<2001).map { _ in
+      let start = ContinuousClock.now
+      meeting.present.store(0, ordering: .relaxed)
+      crew.run(count: threadCount, with: (meeting, threadCount)) { work, _, _ in
+        let (meeting, threadCount) = work
+        meeting.present.add(1, ordering: .acquiringAndReleasing)
+        while meeting.present.load(ordering: .acquiring) < threadCount { sp_spin_hint() }
+      }
+      return (ContinuousClock.now - start).seconds
+    }
+    return seconds.sorted()[seconds.count / 2]
+  }
+
+  private final class Meeting: Sendable {
+    let present = Atomic<Int>(0)
   }
 }
 

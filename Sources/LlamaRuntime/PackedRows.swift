@@ -3,8 +3,9 @@ internal import PackedTiles
 
 /// Rows in packed tiles, with the latest ones in floats.
 ///
-/// Of every layer and key-value head: keys as a matrix (capacity, head dim), one scale a row; values as a matrix
-/// (head dim, capacity), one scale for a channel of 64 rows; and the rows of the block that is not full, in float32.
+/// (layer, part of 1024 rows, key-value head, block of 64 rows, keys then values): keys as a matrix (64, head dim), one
+/// scale a row; values as a matrix (head dim, 64), one scale a channel. So a head's part is read as it lies, and memory
+/// is filled part by part as tokens come. Beside it the rows of the block that is not full, in float32.
 /// Format of the tiles: `Formats/packed-tile.md`.
 @safe final class PackedRows {
   /// Rows that are packed together: the group of the values' tiles.
@@ -13,15 +14,16 @@ internal import PackedTiles
   private let layerCount: Int
   private let kvHeadCount: Int
   private let headDim: Int
-  private let blocks: Int
+  private let parts: Int
+  private let blocksOfPart: Int
   private let blockSize: Int
-  private let keyBlockByteCount: Int
-  private let valueGroupByteCount: Int
-  @unsafe private let keys: UnsafeMutablePointer<UInt8>
-  @unsafe private let values: UnsafeMutablePointer<UInt8>
-  /// Rows of the block that is not full, of every layer and head: (layer · head, 2, 64, head dim), keys and values.
+  private let keyTiles: PackedTileLayout
+  private let valueTiles: PackedTileLayout
+  private let rows: PrivateMemory
+  /// The latest rows, of every layer and head: (layer · head, 2, 64, head dim), keys and values.
   private let tails: FloatBuffer
-  /// Of the layer that is being written: (head, rows from the start of the first query's block on, head dim).
+  /// Of the layer that is being written, when it gets more rows than its tails hold: (head, rows from the start of the
+  /// first query's block on, head dim).
   private let recentKeys: FloatBuffer
   private let recentValues: FloatBuffer
   /// A block of values transposed, for each head: (head dim, 64).
@@ -34,39 +36,41 @@ internal import PackedTiles
     self.headDim = headDim
     self.blockSize = blockSize
     let together = Self.rowsTogether
-    blocks = (capacity + together - 1) / together
-    keyBlockByteCount = Self.groupSize(headDim) * PackedTileLayout.tileRows + PackedTileLayout.tileByteCount
-    valueGroupByteCount = together * PackedTileLayout.tileRows + PackedTileLayout.tileByteCount
+    let blocks = (capacity + together - 1) / together
+    blocksOfPart = max(1, min(blocks, Attention.partRows / together))
+    parts = (blocks + blocksOfPart - 1) / blocksOfPart
+    guard let keyTiles = PackedTileLayout(rows: together, columns: headDim, groupSize: (headDim + 3) / 4 * 4),
+      let valueTiles = PackedTileLayout(rows: headDim, columns: together, groupSize: together)
+    else { preconditionFailure("heads are not that large") }
+    self.keyTiles = keyTiles
+    self.valueTiles = valueTiles
     let heads = layerCount * kvHeadCount
-    unsafe keys = Self.allocate(heads * blocks * (together / 16) * keyBlockByteCount)
-    unsafe values = Self.allocate(heads * ((headDim + 15) / 16) * blocks * valueGroupByteCount)
+    rows = PrivateMemory(byteCount: heads * parts * blocksOfPart * (keyTiles.byteCount + valueTiles.byteCount))
     tails = FloatBuffer(rows: heads * 2 * together, columns: headDim)
     recentKeys = FloatBuffer(rows: kvHeadCount * (together + blockSize), columns: headDim)
     recentValues = FloatBuffer(rows: kvHeadCount * (together + blockSize), columns: headDim)
     transposed = FloatBuffer(rows: kvHeadCount * headDim, columns: together)
   }
 
-  private static func allocate(_ byteCount: Int) -> UnsafeMutablePointer<UInt8> {
-    unsafe UnsafeMutableRawPointer.allocate(byteCount: max(byteCount, 64), alignment: 64)
-      .bindMemory(to: UInt8.self, capacity: max(byteCount, 64))
+  var byteCount: Int { rows.byteCount + tails.rows * tails.columns * 4 }
+
+  private var blockByteCount: Int { keyTiles.byteCount + valueTiles.byteCount }
+  /// Of one head.
+  private var partByteCount: Int { blocksOfPart * blockByteCount }
+
+  @unsafe private func block(layer: Int, _ block: Int, head: Int) -> UnsafeMutablePointer<UInt8> {
+    let part = (layer * parts + block / blocksOfPart) * kvHeadCount + head
+    return unsafe rows.base + part * partByteCount + block % blocksOfPart * blockByteCount
   }
 
-  deinit {
-    unsafe keys.deallocate()
-    unsafe values.deallocate()
+  /// Keys or, further on, values of the block that is not full.
+  @unsafe private func tail(layer: Int, head: Int) -> UnsafeMutablePointer<Float> {
+    unsafe tails.row((layer * kvHeadCount + head) * 2 * Self.rowsTogether)
   }
 
-  /// Columns of keys that share a scale: all, rounded up to whole tiles.
-  private static func groupSize(_ headDim: Int) -> Int { (headDim + 3) / 4 * 4 }
-
-  /// Keys of 64 rows.
-  private var keyRowsByteCount: Int { Self.rowsTogether / 16 * keyBlockByteCount }
-  private var keyHeadByteCount: Int { blocks * keyRowsByteCount }
-  private var valueRowBlockByteCount: Int { blocks * valueGroupByteCount }
-  private var valueHeadByteCount: Int { (headDim + 15) / 16 * valueRowBlockByteCount }
-
-  var byteCount: Int {
-    layerCount * kvHeadCount * (keyHeadByteCount + valueHeadByteCount) + tails.rows * tails.columns * 4
+  /// Whether new rows all belong to the block that is not full, and stay in the tails until the next ones come.
+  private static func fitTail(_ new: Range<Int>) -> Bool {
+    new.lowerBound % rowsTogether + new.count <= rowsTogether
   }
 
   /// Writes rows, packs the blocks that they fill and keeps the rest.
@@ -75,68 +79,74 @@ internal import PackedTiles
     _ compute: Compute
   ) {
     precondition(tokens <= blockSize)
-    compute.crew.run(count: kvHeadCount) { _, heads in
-      for head in heads {
-        write(layer: layer, head: head, from: start, tokens: tokens, keys: newKeys, values: newValues, compute)
-      }
+    let packed = (start % Self.rowsTogether + tokens) / Self.rowsTogether * Self.rowsTogether
+    compute.crew.run(
+      count: kvHeadCount, minimum: Compute.minimumShare(cost: (tokens + 8 * packed) * headDim),
+      with: (self, layer, start..<start + tokens, newKeys, newValues, compute)
+    ) { work, _, heads in
+      let (rows, layer, new, newKeys, newValues, compute) = work
+      for head in heads { rows.write(layer: layer, head: head, new, keys: newKeys, values: newValues, compute) }
     }
   }
 
   private func write(
-    layer: Int, head: Int, from start: Int, tokens: Int, keys newKeys: FloatBuffer, values newValues: FloatBuffer,
+    layer: Int, head: Int, _ new: Range<Int>, keys newKeys: FloatBuffer, values newValues: FloatBuffer,
     _ compute: Compute
   ) {
     let together = Self.rowsTogether
-    let kept = start % together
-    let tail = unsafe tails.row((layer * kvHeadCount + head) * 2 * together)
-    let recentKeys = unsafe recentKeys.row(head * (together + blockSize))
-    let recentValues = unsafe recentValues.row(head * (together + blockSize))
-    unsafe recentKeys.update(from: tail, count: kept * headDim)
-    unsafe recentValues.update(from: tail + together * headDim, count: kept * headDim)
-    for t in 0..<tokens {
-      unsafe (recentKeys + (kept + t) * headDim).update(from: newKeys.row(t) + head * headDim, count: headDim)
-      unsafe (recentValues + (kept + t) * headDim).update(from: newValues.row(t) + head * headDim, count: headDim)
+    let kept = new.lowerBound % together
+    let tailKeys = unsafe tail(layer: layer, head: head)
+    let tailValues = unsafe tailKeys + together * headDim
+    let fits = Self.fitTail(new)
+    let keyRows = unsafe fits ? tailKeys : recentKeys.row(head * (together + blockSize))
+    let valueRows = unsafe fits ? tailValues : recentValues.row(head * (together + blockSize))
+    if !fits {
+      unsafe keyRows.update(from: tailKeys, count: kept * headDim)
+      unsafe valueRows.update(from: tailValues, count: kept * headDim)
     }
-    let full = (kept + tokens) / together
+    for t in 0..<new.count {
+      unsafe (keyRows + (kept + t) * headDim).update(from: newKeys.row(t) + head * headDim, count: headDim)
+      unsafe (valueRows + (kept + t) * headDim).update(from: newValues.row(t) + head * headDim, count: headDim)
+    }
+    let full = (kept + new.count) / together
     for block in 0..<full {
       let offset = block * together * headDim
       unsafe pack(
-        recentKeys + offset, recentValues + offset, layer: layer, head: head, block: start / together + block, compute)
+        keyRows + offset, valueRows + offset, head: head,
+        into: self.block(layer: layer, new.lowerBound / together + block, head: head), compute)
     }
-    let rest = kept + tokens - full * together
-    unsafe tail.update(from: recentKeys + full * together * headDim, count: rest * headDim)
-    unsafe (tail + together * headDim).update(from: recentValues + full * together * headDim, count: rest * headDim)
+    if !fits {
+      let rest = kept + new.count - full * together
+      unsafe tailKeys.update(from: keyRows + full * together * headDim, count: rest * headDim)
+      unsafe tailValues.update(from: valueRows + full * together * headDim, count: rest * headDim)
+    }
   }
 
   /// Packs 64 rows. What is not finite counts as 0: a model that overflows has no answer to lose.
   @unsafe private func pack(
-    _ keyRows: UnsafePointer<Float>, _ valueRows: UnsafePointer<Float>, layer: Int, head: Int, block: Int,
-    _ compute: Compute
+    _ keyRows: UnsafePointer<Float>, _ valueRows: UnsafePointer<Float>, head: Int,
+    into block: UnsafeMutablePointer<UInt8>, _ compute: Compute
   ) {
     let kernels = unsafe compute.kernels.pointee
     let together = Self.rowsTogether
-    let keyTarget =
-      unsafe keys + (layer * kvHeadCount + head) * keyHeadByteCount + block * keyRowsByteCount
-    for rowBlock in 0..<together / 16 {
-      let target = unsafe keyTarget + rowBlock * keyBlockByteCount
+    for rowBlock in 0..<keyTiles.rowBlockCount {
+      let target = unsafe block + rowBlock * keyTiles.rowBlockByteCount
       if unsafe !kernels.quantize_row_block(
-        keyRows + rowBlock * 16 * headDim, 16, headDim, Self.groupSize(headDim), target)
+        keyRows + rowBlock * 16 * headDim, 16, headDim, keyTiles.groupSize, target)
       {
-        unsafe target.update(repeating: 0, count: keyBlockByteCount)
+        unsafe target.update(repeating: 0, count: keyTiles.rowBlockByteCount)
       }
     }
     let columns = unsafe transposed.row(head * headDim)
     for d in 0..<headDim {
       for row in 0..<together { unsafe columns[d * together + row] = valueRows[row * headDim + d] }
     }
-    let valueTarget =
-      unsafe values + (layer * kvHeadCount + head) * valueHeadByteCount + block * valueGroupByteCount
-    for rowBlock in 0..<(headDim + 15) / 16 {
-      let target = unsafe valueTarget + rowBlock * valueRowBlockByteCount
+    for rowBlock in 0..<valueTiles.rowBlockCount {
+      let target = unsafe block + keyTiles.byteCount + rowBlock * valueTiles.rowBlockByteCount
       if unsafe !kernels.quantize_row_block(
         columns + rowBlock * 16 * together, min(16, headDim - rowBlock * 16), together, together, target)
       {
-        unsafe target.update(repeating: 0, count: valueGroupByteCount)
+        unsafe target.update(repeating: 0, count: valueTiles.rowBlockByteCount)
       }
     }
   }
@@ -144,83 +154,95 @@ internal import PackedTiles
   /// - Parameters:
   ///   - queries: their own rows, within one block of 64.
   ///   - first: the first row that the first query sees, each later one sees from one row later; nil: all.
-  ///   - start: where the latest `write` of the layer began.
-  func spans(layer: Int, _ queries: Range<Int>, first: Int?, written start: Int) -> [RowSpan] {
-    let packed = queries.lowerBound / Self.rowsTogether * Self.rowsTogether
-    let seen = queries.lowerBound + 1
-    let tiles = min((first ?? 0) / Self.rowsTogether * Self.rowsTogether, packed)..<packed
-    var spans: [RowSpan] = []
-    if !tiles.isEmpty {
-      spans.append(
-        tileSpan(
-          layer: layer, rows: tiles, queryAngle: .position,
-          visibility: first.map { .moving($0 - tiles.lowerBound..<seen - tiles.lowerBound) } ?? .all))
-    }
-    spans.append(
-      floatSpan(
-        rows: packed..<queries.upperBound, written: start, queryAngle: .position,
-        visibility: first.map { .moving($0 - packed..<seen - packed) } ?? .causal(seen - packed)))
-    return spans
-  }
-
-  /// The first rows, in the form in which the queries see their blocks.
-  func sinkSpans(layer: Int, _ sinks: Int, for queries: Range<Int>, written start: Int) -> [RowSpan] {
+  ///   - sinks: first rows that all see as well.
+  ///   - firstPlace: the place of row 0 in the text.
+  ///   - written: the rows of the latest `write` of the layer.
+  func spans(
+    layer: Int, _ queries: Range<Int>, first: Int?, sinks: Int, firstPlace: Int, written: Range<Int>
+  ) -> TextSpans {
     let together = Self.rowsTogether
-    let packed = min(queries.lowerBound, sinks + together - 1) / together * together
-    var spans: [RowSpan] = []
-    if packed > 0, sinks > 0 {
-      spans.append(tileSpan(layer: layer, rows: 0..<packed, queryAngle: .slot, visibility: .first(sinks)))
+    let packed = queries.lowerBound / together * together
+    let seen = queries.lowerBound + 1
+    var spans = TextSpans()
+    let tiles = min(max(first ?? 0, 0) / together * together, packed)..<packed
+    if !tiles.isEmpty {
+      spans.packed = tileSpan(
+        layer: layer, rows: tiles, firstPlace: firstPlace, queryAngle: .position,
+        visibility: first.map { .moving($0..<seen) } ?? .all)
     }
-    if sinks > packed {
-      spans.append(floatSpan(rows: packed..<sinks, written: start, queryAngle: .slot, visibility: .all))
+    spans.latest = floatSpan(
+      layer: layer, rows: packed..<queries.upperBound, firstPlace: firstPlace, written: written, queryAngle: .position,
+      visibility: first.map { .moving($0..<seen) } ?? .causal(before: seen))
+    // In the form in which the queries see their blocks.
+    let packedSinks = min(packed, (sinks + together - 1) / together * together)
+    if packedSinks > 0, sinks > 0 {
+      spans.packedSinks = tileSpan(
+        layer: layer, rows: 0..<packedSinks, queryAngle: .slot, visibility: .before(sinks))
+    }
+    if sinks > packedSinks {
+      spans.sinks = floatSpan(
+        layer: layer, rows: packedSinks..<sinks, written: written, queryAngle: .slot, visibility: .all)
     }
     return spans
   }
 
   private func tileSpan(
-    layer: Int, rows: Range<Int>, queryAngle: RowSpan.QueryAngle, visibility: RowSpan.Visibility
+    layer: Int, rows: Range<Int>, firstPlace: Int = 0, queryAngle: RowSpan.QueryAngle, visibility: RowSpan.Visibility
   ) -> RowSpan {
-    let first = layer * kvHeadCount
-    let block = rows.lowerBound / Self.rowsTogether
+    let keys = unsafe UnsafeRawPointer(block(layer: layer, 0, head: 0))
     return unsafe RowSpan(
-      keys: UnsafeRawPointer(keys + first * keyHeadByteCount + block * keyRowsByteCount),
-      values: UnsafeRawPointer(values + first * valueHeadByteCount + block * valueGroupByteCount),
-      keyHeadByteStride: keyHeadByteCount, valueHeadByteStride: valueHeadByteCount, rows: rows.count,
+      keys: keys, values: keys + keyTiles.byteCount, keyHeadByteStride: partByteCount,
+      valueHeadByteStride: partByteCount, rows: rows, firstPlace: firstPlace,
       form: .tiles(
-        keys: RowSpan.Tiles(groupSize: Self.groupSize(headDim), rowBlockByteStride: keyBlockByteCount),
-        values: RowSpan.Tiles(groupSize: Self.rowsTogether, rowBlockByteStride: valueRowBlockByteCount)),
+        RowSpan.Tiles(
+          blockRows: Self.rowsTogether, keyBlockByteStride: blockByteCount, valueBlockByteStride: blockByteCount,
+          valueChannelByteStride: valueTiles.rowBlockByteCount, partByteStride: kvHeadCount * partByteCount)),
       queryAngle: queryAngle, visibility: visibility)
   }
 
   private func floatSpan(
-    rows: Range<Int>, written start: Int, queryAngle: RowSpan.QueryAngle, visibility: RowSpan.Visibility
+    layer: Int, rows: Range<Int>, firstPlace: Int = 0, written: Range<Int>, queryAngle: RowSpan.QueryAngle,
+    visibility: RowSpan.Visibility
   ) -> RowSpan {
-    let offset = rows.lowerBound - start / Self.rowsTogether * Self.rowsTogether
-    let stride = (Self.rowsTogether + blockSize) * headDim * 4
+    let together = Self.rowsTogether
+    let offset = rows.lowerBound - written.lowerBound / together * together
+    let keys: UnsafePointer<Float>
+    let values: UnsafePointer<Float>
+    let headRows: Int
+    if Self.fitTail(written) {
+      unsafe keys = UnsafePointer(tail(layer: layer, head: 0) + offset * headDim)
+      unsafe values = keys + together * headDim
+      headRows = 2 * together
+    } else {
+      unsafe keys = UnsafePointer(recentKeys.row(offset))
+      unsafe values = UnsafePointer(recentValues.row(offset))
+      headRows = together + blockSize
+    }
     return unsafe RowSpan(
-      keys: UnsafeRawPointer(recentKeys.row(offset)), values: UnsafeRawPointer(recentValues.row(offset)),
-      keyHeadByteStride: stride, valueHeadByteStride: stride, rows: rows.count, form: .floats(.float32),
+      keys: UnsafeRawPointer(keys), values: UnsafeRawPointer(values), keyHeadByteStride: headRows * headDim * 4,
+      valueHeadByteStride: headRows * headDim * 4, rows: rows, firstPlace: firstPlace, form: .floats(.float32),
       queryAngle: queryAngle, visibility: visibility)
   }
 
   /// Moves full blocks of all layers and heads to a place before.
   func move(blocks: Range<Int>, to target: Int) {
-    for head in 0..<layerCount * kvHeadCount {
-      let keys = unsafe keys + head * keyHeadByteCount
-      unsafe (keys + target * keyRowsByteCount).update(
-        from: keys + blocks.lowerBound * keyRowsByteCount, count: blocks.count * keyRowsByteCount)
-      for rowBlock in 0..<(headDim + 15) / 16 {
-        let values = unsafe values + head * valueHeadByteCount + rowBlock * valueRowBlockByteCount
-        unsafe (values + target * valueGroupByteCount).update(
-          from: values + blocks.lowerBound * valueGroupByteCount, count: blocks.count * valueGroupByteCount)
+    for layer in 0..<layerCount {
+      for head in 0..<kvHeadCount {
+        for (index, source) in blocks.enumerated() {
+          unsafe block(layer: layer, target + index, head: head).update(
+            from: block(layer: layer, source, head: head), count: blockByteCount)
+        }
       }
     }
   }
 
-  func fill() {
-    // Byte 0x80 is the value 0, with any scale; 0x80808080 as a scale is a tiny negative number.
-    unsafe keys.update(repeating: 0x80, count: layerCount * kvHeadCount * keyHeadByteCount)
-    unsafe values.update(repeating: 0x80, count: layerCount * kvHeadCount * valueHeadByteCount)
+  /// Fills all rows with a small number.
+  func fill(_ compute: Compute) {
     unsafe tails.base.update(repeating: 0.1, count: tails.rows * tails.columns)
+    let block = unsafe block(layer: 0, 0, head: 0)
+    unsafe pack(tails.base, tails.base, head: 0, into: block, compute)
+    for start in stride(from: blockByteCount, to: rows.byteCount, by: blockByteCount) {
+      unsafe (block + start).update(from: block, count: blockByteCount)
+    }
   }
 }

@@ -64,11 +64,15 @@ struct RotaryTable: Sendable {
   }
 
   /// Cosines, then sines, of one position: (2, headDim / 2).
-  func angles(_ position: Int) -> [Float] { Self.angles(frequencies, position: position) }
-
   static func angles(_ frequencies: [Double], position: Int) -> [Float] {
-    let angles = frequencies.map { $0 * Double(position) }
-    return angles.map { Float(cos($0)) } + angles.map { Float(sin($0)) }
+    var result: [Float] = []
+    append(frequencies, position: position, to: &result)
+    return result
+  }
+
+  fileprivate static func append(_ frequencies: [Double], position: Int, to angles: inout [Float]) {
+    for frequency in frequencies { angles.append(Float(cos(frequency * Double(position)))) }
+    for frequency in frequencies { angles.append(Float(sin(frequency * Double(position)))) }
   }
 }
 
@@ -98,10 +102,13 @@ struct RotaryTable: Sendable {
   func prepare(_ positions: Range<Int>) {
     if let limit, positions.upperBound > limit {
       guard positions.lowerBound != block.start || positions.count * table.headDim > block.angles.count else { return }
-      block = (positions.lowerBound, positions.flatMap(table.angles))
+      block.start = positions.lowerBound
+      block.angles.removeAll(keepingCapacity: true)
+      for position in positions { RotaryTable.append(table.frequencies, position: position, to: &block.angles) }
     } else if positions.upperBound > knownCount {
-      angles.reserveCapacity(positions.upperBound * table.headDim)
-      for position in knownCount..<positions.upperBound { angles += table.angles(position) }
+      for position in knownCount..<positions.upperBound {
+        RotaryTable.append(table.frequencies, position: position, to: &angles)
+      }
     }
   }
 
@@ -111,6 +118,9 @@ struct RotaryTable: Sendable {
     prepare(0..<limit)
     self.limit = limit
   }
+
+  /// Asks for the memory of positions below `count` at once.
+  func reserve(count: Int) { angles.reserveCapacity(count * table.headDim) }
 
   /// Calls `body` with the cosines and the sines of a position: (headDim / 2) each.
   func with(_ position: Int, _ body: (UnsafePointer<Float>, UnsafePointer<Float>) -> Void) {

@@ -1,23 +1,30 @@
+internal import CKernels
 internal import ContextTrees
 internal import PackedTiles
 
 /// Consecutive rows of keys and values that some queries of a layer attend to, in the form that they are stored in.
-@safe struct RowSpan {
-  enum Form {
+@safe struct RowSpan: @unchecked Sendable {
+  enum Form: Sendable {
     case floats(FloatElement)
-    /// Keys as a matrix (rows, head dim), values as a matrix (head dim, rows).
-    case tiles(keys: Tiles, values: Tiles)
+    case tiles(Tiles)
   }
 
-  /// Where the tiles of a matrix lie.
-  struct Tiles {
-    let groupSize: Int
-    /// Bytes from one row block to the next.
-    let rowBlockByteStride: Int
+  /// Where the tiles of a head's rows lie, block of rows by block of rows. A block's keys are a matrix (rows, head dim),
+  /// its values a matrix (head dim, rows).
+  struct Tiles: Sendable {
+    /// Rows of a block, a multiple of 4; the last one has what is left.
+    let blockRows: Int
+    /// Bytes from one block's keys to the next one's, and from one block's values.
+    let keyBlockByteStride: Int
+    let valueBlockByteStride: Int
+    /// Bytes from 16 channels of a block's values to the next 16.
+    let valueChannelByteStride: Int
+    /// Bytes from one part of `Attention.partRows` rows of memory to the next; 0 for nodes, which have no parts.
+    let partByteStride: Int
   }
 
   /// The position by which queries are turned before they meet keys.
-  enum QueryAngle: Hashable {
+  enum QueryAngle: Hashable, Sendable {
     /// The query's own in the text.
     case position
     /// The query's own among the rows of the cache.
@@ -27,38 +34,67 @@ internal import PackedTiles
   }
 
   /// What queries see of the rows.
-  enum Visibility {
+  enum Visibility: Sendable {
     case all
-    case first(Int)
+    /// The rows before this one.
+    case before(Int)
     /// The rows that the first query sees, of which some may lie outside of the span; each later query's rows begin
     /// and end one row later.
     case moving(Range<Int>)
 
     /// The last row seen moves on with the queries; all rows before it are seen.
-    static func causal(_ first: Int) -> Visibility { .moving(Int.min / 2..<first) }
+    static func causal(before row: Int) -> Visibility { .moving(Int.min / 4..<row) }
+
+    /// What is seen of the rows from `start` on, for the kernels.
+    /// - Parameter queriesPerRow: queries of one token.
+    func rows(from start: Int, queriesPerRow: Int) -> sp_visible_rows {
+      switch self {
+      case .all: sp_visible_rows(first: 0, last: Int.max / 4, queries_per_row: 0)
+      case .before(let row): sp_visible_rows(first: 0, last: row - start, queries_per_row: 0)
+      case .moving(let rows):
+        sp_visible_rows(
+          first: rows.lowerBound - start, last: rows.upperBound - start, queries_per_row: queriesPerRow)
+      }
+    }
   }
 
-  /// Keys and values of the first key-value head.
+  /// Keys and values of the first key-value head: of its first row in floats, of its row 0 in tiles.
   @unsafe let keys: UnsafeRawPointer
   @unsafe let values: UnsafeRawPointer
   /// Bytes from one head's keys to the next one's, and from one head's values.
   let keyHeadByteStride: Int
   let valueHeadByteStride: Int
-  /// Rows of keys and values.
-  let rows: Int
+  /// Rows of a node, or of a cache's memory.
+  let rows: Range<Int>
+  /// The place of row 0 in the running text, a multiple of 64: where parts end depends on places in the text.
+  var firstPlace = 0
   let form: Form
   let queryAngle: QueryAngle
   let visibility: Visibility
 
-  /// Rows that a query sees, counted from 0.
-  func visibleRows(query: Int) -> Range<Int> {
-    switch visibility {
-    case .all: return 0..<rows
-    case .first(let count): return 0..<min(count, rows)
-    case .moving(let range):
-      let end = min(range.upperBound + query, rows)
-      return min(max(range.lowerBound + query, 0), end)..<end
-    }
+  /// Some rows of a head, which lie in one part of the memory and start with a block of their own.
+  @unsafe func packed(head: Int, _ range: Range<Int>, _ tiles: Tiles, queriesPerRow: Int) -> sp_packed_rows {
+    let part = range.lowerBound / Attention.partRows
+    let block = range.lowerBound % Attention.partRows / tiles.blockRows
+    return unsafe sp_packed_rows(
+      keys: (keys + head * keyHeadByteStride + part * tiles.partByteStride + block * tiles.keyBlockByteStride)
+        .assumingMemoryBound(to: UInt8.self),
+      values: (values + head * valueHeadByteStride + part * tiles.partByteStride + block * tiles.valueBlockByteStride)
+        .assumingMemoryBound(to: UInt8.self),
+      rows: range.count, block_rows: tiles.blockRows, key_block_bytes: tiles.keyBlockByteStride,
+      value_block_bytes: tiles.valueBlockByteStride, value_channel_bytes: tiles.valueChannelByteStride,
+      visible: visibility.rows(from: range.lowerBound, queriesPerRow: queriesPerRow))
+  }
+
+  /// Some rows of a head.
+  @unsafe func floats(
+    head: Int, _ range: Range<Int>, _ element: FloatElement, headDim: Int, queriesPerRow: Int
+  ) -> sp_float_rows {
+    let offset = (range.lowerBound - rows.lowerBound) * headDim * element.byteCount
+    return unsafe sp_float_rows(
+      keys: keys + head * keyHeadByteStride + offset, values: values + head * valueHeadByteStride + offset,
+      element: element.kernelElement, rows: range.count,
+      visible: visibility.rows(from: range.lowerBound, queriesPerRow: queriesPerRow))
   }
 }
 
@@ -72,9 +108,13 @@ extension RowSpan {
     case .int8:
       let keys = layout.keyTiles(rows: rows)
       let values = layout.valueTiles(rows: rows)
+      precondition(values.groupSize <= SP_ATTENTION_BLOCK_ROWS)
       form = .tiles(
-        keys: Tiles(groupSize: keys.groupSize, rowBlockByteStride: keys.rowBlockByteCount),
-        values: Tiles(groupSize: values.groupSize, rowBlockByteStride: values.rowBlockByteCount))
+        Tiles(
+          blockRows: values.groupSize,
+          keyBlockByteStride: values.groupSize / PackedTileLayout.tileRows * keys.rowBlockByteCount,
+          valueBlockByteStride: (values.groupSize / values.element.tileColumns + 1) * PackedTileLayout.tileByteCount,
+          valueChannelByteStride: values.rowBlockByteCount, partByteStride: 0))
     case .float16: form = .floats(.float16)
     case .float32: form = .floats(.float32)
     }
@@ -82,7 +122,32 @@ extension RowSpan {
     return unsafe RowSpan(
       keys: block + layout.keyByteOffset(layer: layer, head: 0, rows: rows),
       values: block + layout.valueByteOffset(layer: layer, head: 0, rows: rows),
-      keyHeadByteStride: stride, valueHeadByteStride: stride, rows: rows, form: form, queryAngle: queryAngle,
+      keyHeadByteStride: stride, valueHeadByteStride: stride, rows: 0..<rows, form: form, queryAngle: queryAngle,
       visibility: .all)
+  }
+}
+
+/// The injected rows that a layer reads. All queries see all of them.
+struct InjectedRows: Sendable {
+  let spans: [RowSpan]
+  /// Consecutive spans that are attended to in one piece.
+  let parts: [Range<Int>]
+
+  static let none = InjectedRows([])
+
+  init(_ spans: [RowSpan]) {
+    self.spans = spans
+    var parts: [Range<Int>] = []
+    var start = 0
+    var rows = 0
+    for (index, span) in spans.enumerated() {
+      rows += span.rows.count
+      if rows >= Attention.partRows || index == spans.count - 1 {
+        parts.append(start..<index + 1)
+        start = index + 1
+        rows = 0
+      }
+    }
+    self.parts = parts
   }
 }

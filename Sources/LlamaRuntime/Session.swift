@@ -10,8 +10,8 @@ public final class Session {
   /// Nil where all weights stay in memory.
   private let weightStream: WeightStream?
   private let cache: KeyValueCache
-  /// The spans that each injected layer reads; empty without a context.
-  private let injectedSpans: [[RowSpan]]
+  /// What each injected layer reads; empty without a context.
+  private let injectedRows: [InjectedRows]
   private let injection: SharedLLMConfiguration.Injection?
   /// Keeps the memory that the spans point into.
   private let context: InjectedContext?
@@ -45,8 +45,8 @@ public final class Session {
     logitsOfOne = FloatBuffer(rows: 1, columns: configuration.vocabularySize)
     if let context, let shared = model.sharedLLM {
       let chunkCount = context.chunks.count
-      injectedSpans = (0..<shared.injectedLayerCount).map { layer in
-        context.spans(layer: layer) { chunk in
+      injectedRows = (0..<shared.injectedLayerCount).map { layer in
+        context.rows(layer: layer) { chunk in
           // Merged rows carry their in-node position and meet queries that are turned by their own.
           shared.injection == .mergedSoftmax
             ? .slot : .fixed(shared.positionMode.queryAngle(chunk: chunk, of: chunkCount))
@@ -54,10 +54,12 @@ public final class Session {
       }
       forward.rotary.prepare(0..<chunkCount + 2)
     } else {
-      injectedSpans = []
+      injectedRows = []
     }
     if let slotCount = cachePolicy.slotCount {
       forward.rotary.keep(below: max(firstPosition + slotCount, (context?.chunks.count ?? 0) + 2))
+    } else {
+      forward.rotary.reserve(count: firstPosition + capacity)
     }
   }
 
@@ -92,6 +94,16 @@ public final class Session {
     return logitsOfOne.array(rows: 0..<1)
   }
 
+  /// Reads one token and replaces `logits` by what the model expects after it: (vocabulary). Asks for no memory where
+  /// the array has room, but for now and then a token.
+  /// - Precondition: as of `read(_:)`.
+  public func read(_ token: Int32, into logits: inout [Float]) {
+    prepare(for: 1)
+    readBlock(CollectionOfOne(token))
+    forward.logits(model.weights, tokens: 1, last: 1, into: logitsOfOne)
+    logitsOfOne.copy(rows: 0..<1, into: &logits)
+  }
+
   /// Reads tokens and returns what the model expects after the last one: (vocabulary).
   public func read(_ tokens: some Collection<Int32>) -> [Float] {
     read(tokens) { _ in }
@@ -116,7 +128,7 @@ public final class Session {
 
   /// Counts tokens as read without reading them: their keys and values are small numbers. For measuring at a depth.
   public func fillForMeasurement(tokens: Int) {
-    cache.fill(rows: tokens)
+    cache.fill(rows: tokens, forward.compute)
     cache.advance(tokens)
   }
 
@@ -126,16 +138,16 @@ public final class Session {
   }
 
   /// The forward pass of SharedLLM: every layer attends to the running text; the bottom ones also to injected rows.
-  private func readBlock(_ tokens: ArraySlice<Int32>) {
+  private func readBlock(_ tokens: some Collection<Int32>) {
     cache.makeRoom(for: tokens.count)
     forward.embed(tokens, model.weights)
     for (index, layer) in model.weights.layers.enumerated() {
       weightStream?.enter(index)
-      let injected = index < injectedSpans.count ? injectedSpans[index] : []
+      let injected = index < injectedRows.count ? injectedRows[index] : .none
       forward.project(layer, tokens: tokens.count)
       forward.selfAttend(
-        layer, index: index, tokens: tokens.count, cache: cache, merged: injection == .mergedSoftmax ? injected : [])
-      if let cross = layer.crossAttention, injection == .crossAttention, !injected.isEmpty {
+        layer, index: index, tokens: tokens.count, cache: cache, merged: injection == .mergedSoftmax ? injected : .none)
+      if let cross = layer.crossAttention, injection == .crossAttention, !injected.spans.isEmpty {
         forward.crossAttend(cross, tokens: tokens.count, to: injected)
       }
       forward.feedForward(layer, tokens: tokens.count)

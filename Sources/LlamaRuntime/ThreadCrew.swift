@@ -1,74 +1,102 @@
+import CKernels
 import Glibc
 import Synchronization
 
-/// A few threads that share every piece of work evenly.
+/// A few threads that share every piece of work.
 ///
-/// Work is cut by position alone, never by who is free, and no result depends on the cut: one thread and many compute
+/// Work is cut into some pieces for each thread, and who is free takes the next one: a thread that the system keeps
+/// waiting holds up no more than a piece. No result depends on the cut or on who did what: one thread and many compute
 /// the same bits. The caller is one of the threads. One caller at a time.
 final class ThreadCrew: Sendable {
   let threadCount: Int
   private let board: WorkBoard
 
-  /// - Parameter threadCount: at least 1, the caller included.
+  /// Pieces that a thread takes when all are equally fast: more cost more claims, fewer leave more to wait for.
+  private static let piecesPerThread = 8
+
+  /// - Parameter threadCount: 1 … 1024, the caller included.
   init(threadCount: Int) {
-    precondition(threadCount >= 1)
+    precondition((1...1024).contains(threadCount))
     self.threadCount = threadCount
-    board = WorkBoard(threadCount: threadCount)
-    for index in 1..<max(threadCount, 1) { board.startThread(index) }
+    board = WorkBoard()
+    for index in 1..<threadCount { board.startThread(index) }
   }
 
-  deinit {
-    if threadCount > 1 { board.post(nil) }
-  }
+  deinit { board.close() }
 
-  /// Cuts `0 ..< count` into one range for each thread and returns when all are done.
+  /// Cuts `0 ..< count` into ranges and returns when all are done.
   /// - Parameters:
-  ///   - minimum: no thread gets fewer items than this; small work stays on the caller.
-  ///   - work: called with a thread's index and its range.
-  func run(count: Int, minimum: Int = 1, _ work: (_ thread: Int, _ range: Range<Int>) -> Void) {
-    let share = max(minimum, (count + threadCount - 1) / threadCount)
-    guard share < count else {
-      if count > 0 { work(0, 0..<count) }
+  ///   - minimum: no piece has fewer items than this; small work stays on the caller.
+  ///   - context: what `work` is called with. A closure that captures nothing costs no memory.
+  ///   - work: called with the context, a thread's index and a range.
+  func run<Context>(
+    count: Int, minimum: Int = 1, with context: Context,
+    _ work: @escaping (_ context: Context, _ thread: Int, _ range: Range<Int>) -> Void
+  ) {
+    let pieces = threadCount * Self.piecesPerThread
+    let share = max(minimum, (count + pieces - 1) / pieces)
+    guard threadCount > 1, share < count else {
+      if count > 0 { work(context, 0, 0..<count) }
       return
     }
-    let piece = { (thread: Int) in
-      let start = min(thread * share, count)
-      let end = min(start + share, count)
-      if start < end { work(thread, start..<end) }
-    }
-    withoutActuallyEscaping(piece) { piece in
-      board.post(piece)
-      piece(0)
-      board.waitForOthers()
+    let posted = Posted(context: context, work: work)
+    unsafe withUnsafePointer(to: posted) { posted in
+      unsafe board.perform(UnsafeRawPointer(posted), of: Posted<Context>.self, count: count, share: share)
     }
   }
 }
 
+/// Work with its context, as it lies on the caller's stack.
+private struct Posted<Context>: PostedWork {
+  let context: Context
+  let work: (Context, Int, Range<Int>) -> Void
+
+  @unsafe static func perform(_ posted: UnsafeRawPointer, thread: Int, range: Range<Int>) {
+    let posted = unsafe posted.assumingMemoryBound(to: Self.self)
+    unsafe posted.pointee.work(posted.pointee.context, thread, range)
+  }
+}
+
+private protocol PostedWork {
+  @unsafe static func perform(_ posted: UnsafeRawPointer, thread: Int, range: Range<Int>)
+}
+
 /// Where the crew's work is put up. The threads keep it alive, so that the crew itself can go.
 @safe private final class WorkBoard: @unchecked Sendable {
-  private let generation = Atomic<Int>(0)
+  /// Pieces that nobody has claimed yet in the last 16 bits, the number of the posting before them. A claim is good
+  /// when the word has not changed meanwhile, so one that comes late claims nothing of a later posting.
+  private let unclaimed = Atomic<UInt64>(0)
   private let unfinished = Atomic<Int>(0)
-  private let threadCount: Int
-  /// Written under the mutex before `generation` rises, read after it was seen to rise.
-  private var work: ((Int) -> Void)?
+  private let isClosed = Atomic<Bool>(false)
+  private let sleepers = Atomic<Int>(0)
+  private let callerSleeps = Atomic<Bool>(false)
+
+  // Written while no piece is unfinished, read by who has claimed one.
+  @unsafe private var posted: UnsafeRawPointer?
+  private var type: (any PostedWork.Type)?
+  private var count = 0
+  private var share = 0
+  private var pieces = 0
+
   private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
-  private let posted = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+  private let wakes = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
   private let finished = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
 
-  /// Looks for a change this often before it sleeps: about a microsecond. A shared machine has better use for a
-  /// processor than waiting.
-  private static let spins = 2000
+  private static let pieceMask: UInt64 = 0xFFFF
 
-  init(threadCount: Int) {
-    self.threadCount = threadCount
+  /// Looks for a change this often before it sleeps, which takes some ten microseconds: longer than what lies between
+  /// two products of a layer, shorter than what others on a shared machine would notice.
+  private static let spins = 1000
+
+  init() {
     unsafe pthread_mutex_init(mutex, nil)
-    unsafe pthread_cond_init(posted, nil)
+    unsafe pthread_cond_init(wakes, nil)
     unsafe pthread_cond_init(finished, nil)
   }
 
   deinit {
     unsafe mutex.deallocate()
-    unsafe posted.deallocate()
+    unsafe wakes.deallocate()
     unsafe finished.deallocate()
   }
 
@@ -87,47 +115,84 @@ final class ThreadCrew: Sendable {
     pthread_detach(thread)
   }
 
-  /// Puts up a piece of work for all threads but the caller; nil sends them home.
-  func post(_ work: ((Int) -> Void)?) {
+  /// Sends the threads home.
+  func close() {
+    isClosed.store(true, ordering: .sequentiallyConsistent)
+    wakeSleepers()
+  }
+
+  /// Puts up work, takes part in it and returns when all of it is done.
+  @unsafe func perform(_ work: UnsafeRawPointer, of type: any PostedWork.Type, count: Int, share: Int) {
+    unsafe posted = work
+    self.type = type
+    self.count = count
+    self.share = share
+    pieces = (count + share - 1) / share
+    unfinished.store(pieces, ordering: .relaxed)
+    let number = unclaimed.load(ordering: .relaxed) & ~Self.pieceMask &+ (Self.pieceMask + 1)
+    unclaimed.store(number | UInt64(pieces), ordering: .sequentiallyConsistent)
+    if sleepers.load(ordering: .sequentiallyConsistent) > 0 { wakeSleepers() }
+    performPieces(thread: 0)
+    unsafe wait(
+      for: finished, announcing: { self.callerSleeps.store($0, ordering: .sequentiallyConsistent) },
+      until: { self.unfinished.load(ordering: .sequentiallyConsistent) == 0 })
+  }
+
+  private func wakeSleepers() {
     unsafe pthread_mutex_lock(mutex)
-    self.work = work
-    unfinished.store(threadCount - 1, ordering: .releasing)
-    generation.add(1, ordering: .releasing)
-    unsafe pthread_cond_broadcast(posted)
+    unsafe pthread_cond_broadcast(wakes)
     unsafe pthread_mutex_unlock(mutex)
   }
 
-  func waitForOthers() {
-    unsafe wait(for: finished) { self.unfinished.load(ordering: .acquiring) == 0 }
-    work = nil
+  private func serve(as index: Int) {
+    while !isClosed.load(ordering: .relaxed) {
+      performPieces(thread: index)
+      unsafe wait(
+        for: wakes,
+        announcing: { _ = self.sleepers.add($0 ? 1 : -1, ordering: .sequentiallyConsistent) },
+        until: {
+          self.unclaimed.load(ordering: .sequentiallyConsistent) & Self.pieceMask != 0
+            || self.isClosed.load(ordering: .sequentiallyConsistent)
+        })
+    }
   }
 
-  private func serve(as index: Int) {
-    var seen = 0
-    while true {
-      unsafe wait(for: posted) { self.generation.load(ordering: .acquiring) != seen }
-      seen += 1
-      guard perform(as: index) else { return }
-      if unfinished.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 {
+  /// Claims and performs pieces until none is left.
+  private func performPieces(thread: Int) {
+    var seen = unclaimed.load(ordering: .acquiring)
+    while seen & Self.pieceMask != 0 {
+      let claim = unclaimed.weakCompareExchange(
+        expected: seen, desired: seen - 1, ordering: .acquiringAndReleasing)
+      seen = claim.original
+      guard claim.exchanged else { continue }
+      let piece = pieces - Int(seen & Self.pieceMask)
+      if let posted = unsafe posted, let type {
+        unsafe type.perform(posted, thread: thread, range: piece * share..<min((piece + 1) * share, count))
+      }
+      if unfinished.subtract(1, ordering: .sequentiallyConsistent).newValue == 0,
+        callerSleeps.load(ordering: .sequentiallyConsistent)
+      {
         unsafe pthread_mutex_lock(mutex)
         unsafe pthread_cond_signal(finished)
         unsafe pthread_mutex_unlock(mutex)
       }
+      seen = unclaimed.load(ordering: .acquiring)
     }
   }
 
-  /// Not inlined: the reference to the work must be gone before the work counts as finished, because the caller's
-  /// closure does not outlive that.
-  @inline(never) private func perform(as index: Int) -> Bool {
-    guard let work else { return false }
-    work(index)
-    return true
-  }
-
-  @unsafe private func wait(for condition: UnsafeMutablePointer<pthread_cond_t>, until isMet: () -> Bool) {
-    for _ in 0..<Self.spins where isMet() { return }
+  /// - Parameter announcing: tells who may change the condition that a thread sleeps, or no longer does. The last look
+  ///   at the condition comes after it.
+  @unsafe private func wait(
+    for condition: UnsafeMutablePointer<pthread_cond_t>, announcing: (Bool) -> Void, until isMet: () -> Bool
+  ) {
+    for _ in 0..<Self.spins {
+      if isMet() { return }
+      sp_spin_hint()
+    }
     unsafe pthread_mutex_lock(mutex)
+    announcing(true)
     while !isMet() { unsafe _ = pthread_cond_wait(condition, mutex) }
+    announcing(false)
     unsafe pthread_mutex_unlock(mutex)
   }
 }

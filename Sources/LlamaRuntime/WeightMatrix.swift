@@ -25,6 +25,9 @@ internal import PackedTiles
   /// Where packed tiles lie, nil for floats.
   let tiles: PackedTileLayout?
 
+  /// Blocks of 16 rows, the last one possibly of fewer.
+  var blockCount: Int { (rows + PackedTileLayout.tileRows - 1) / PackedTileLayout.tileRows }
+
   var floatElement: FloatElement {
     switch encoding {
     case .float16: .float16

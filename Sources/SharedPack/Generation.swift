@@ -233,7 +233,7 @@ extension LanguageModel {
       }
       guard summary.tokens.count < room else { break }
       try sink.requireReader()
-      logits = session.read(CollectionOfOne(token))
+      session.read(token, into: &logits)
     }
     let rest = writer.finish()
     if !rest.isEmpty { try sink.yield(.text(rest)) }

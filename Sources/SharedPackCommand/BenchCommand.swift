@@ -9,11 +9,12 @@ struct BenchCommand: ParsableCommand {
     abstract: "Measure a model on this machine, beside what the machine can do.",
     discussion: """
       sharedpack bench model.spk
-      sharedpack bench model.spk --prompt 512 --prompt 4096 --depth 4096 --runs 5
+      sharedpack bench model.spk --prompt 512 --prompt 4096 --depth 0 --depth 4096
       sharedpack bench model.spk --opening
 
       Shares are of limits measured in the same run: int8 products in registers, and
-      reading memory.
+      reading memory. A hand-off is what it costs to share work among the threads.
+      The document that is asked about is stored in the temporary directory (TMPDIR).
       """)
 
   @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))
@@ -31,6 +32,10 @@ struct BenchCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Chunks to encode; 0 leaves that out.", valueName: "count"))
   var chunks = 2
 
+  @Option(
+    help: ArgumentHelp("Chunks of a stored document to ask about; 0 leaves that out.", valueName: "count"))
+  var document = 16
+
   @Option(help: ArgumentHelp("Runs of everything; medians are told.", valueName: "count"))
   var runs = 5
 
@@ -44,7 +49,9 @@ struct BenchCommand: ParsableCommand {
   @OptionGroup var output: OutputOptions
 
   func validate() throws {
-    guard runs > 0, decode > 0, chunks >= 0, prompts.allSatisfy({ $0 > 0 }), depths.allSatisfy({ $0 >= 0 }) else {
+    guard runs > 0, decode > 0, chunks >= 0, document >= 0, prompts.allSatisfy({ $0 > 0 }),
+      depths.allSatisfy({ $0 >= 0 })
+    else {
       throw ValidationError("Lengths and counts must be positive.")
     }
   }
@@ -62,6 +69,7 @@ struct BenchCommand: ParsableCommand {
     if !depths.isEmpty { options.depths = depths }
     options.decodeCount = decode
     options.chunkCount = chunks
+    options.documentChunkCount = document
     options.runs = runs
     let model = try memory.open(model, threads: threads)
     let report = try Benchmark(model, options: options).run { step in
@@ -74,7 +82,8 @@ struct BenchCommand: ParsableCommand {
     Console.output(
       "\(report.weights), \(report.instructionSet), \(report.threadCount) threads; limits: "
         + "\(ProgressBar.rounded(report.peakOperationsPerSecond / 1e9)) GOP/s, "
-        + "\(ProgressBar.rounded(report.peakBytesPerSecond / 1e9)) GB/s")
+        + "\(ProgressBar.rounded(report.peakBytesPerSecond / 1e9)) GB/s; "
+        + "hand-off: \(ProgressBar.rounded(report.handOffSeconds * 1e6)) µs")
     for result in report.results {
       var line =
         "\(result.name)\t\(ProgressBar.rounded(result.tokensPerSecond.median)) tokens/s "
@@ -89,7 +98,14 @@ struct BenchCommand: ParsableCommand {
           "\t\(ProgressBar.rounded(result.operationsPerSecond / 1e9)) GOP/s, "
           + "\(ProgressBar.rounded(100 * result.operationsPerSecond / report.peakOperationsPerSecond))% of the limit"
       }
+      if let share = result.shareOfDepth0 { line += ", \(ProgressBar.rounded(100 * share))% of depth 0" }
       Console.output(line)
+    }
+    if let question = report.question {
+      Console.output(
+        "question of \(question.tokens)\tfirst token after \(ProgressBar.rounded(question.about)) s about a stored "
+          + "document of \(question.documentTokens) tokens, \(ProgressBar.rounded(question.without)) s without: "
+          + "\(ProgressBar.rounded(question.ratio))×")
     }
   }
 }

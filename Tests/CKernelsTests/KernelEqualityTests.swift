@@ -121,18 +121,6 @@ import Testing
     #expect(vectorResults(kernels, count: count) == vectorResults(Self.portable, count: count))
   }
 
-  @Test func exponentialIsAccurate() {
-    var worst: Double = 0
-    let inputs = stride(from: Float(-80), through: 0, by: 0.0137).map { $0 }
-    var values = inputs
-    unsafe _ = sp_kernels().pointee.exponentiate(&values, values.count, 0)
-    for (x, y) in zip(inputs, values) {
-      let exact = reference(exp: Double(x))
-      worst = max(worst, abs(Double(y) - exact) / exact)
-    }
-    #expect(worst < 2e-7)
-  }
-
   @Test(arguments: [Float.nan, .infinity, -.infinity], [0, 5, 30])
   func quantizerRefusesWhatIsNotFinite(value: Float, place: Int) {
     var weights = [Float](repeating: 1, count: 31)

@@ -48,6 +48,28 @@ struct PackedResult {
   let output: [Float]
 }
 
+/// A matrix (rows, columns) in packed tiles.
+/// - Parameters:
+///   - quantize: makes a row block.
+///   - blockBytes: of a row block.
+func tiles(
+  _ quantize: (UnsafePointer<Float>?, Int, Int, Int, UnsafeMutablePointer<UInt8>?) -> Bool, _ weights: [Float],
+  rows: Int, columns: Int, groupSize: Int, blockBytes: Int
+) -> [UInt8] {
+  let blocks = (rows + 15) / 16
+  var tiles = [UInt8](repeating: 0, count: blocks * blockBytes)
+  for block in 0..<blocks {
+    unsafe tiles.withUnsafeMutableBufferPointer { tiles in
+      unsafe weights.withUnsafeBufferPointer { weights in
+        _ = unsafe quantize(
+          weights.baseAddress! + block * 16 * columns, min(16, rows - block * 16), columns, groupSize,
+          tiles.baseAddress! + block * blockBytes)
+      }
+    }
+  }
+  return tiles
+}
+
 func packedProduct(
   _ form: PackedForm, _ kernels: Kernels, _ weights: [Float], _ input: [Float], _ shape: KernelEqualityTests.Shape
 ) -> PackedResult {
@@ -59,17 +81,8 @@ func packedProduct(
   let quantize = unsafe form == .int8 ? table.quantize_row_block : table.quantize_row_block_int4
   let dequantize = unsafe form == .int8 ? table.dequantize_row : table.dequantize_row_int4
   let product = unsafe form == .int8 ? table.product_int8 : table.product_int4
-  var tiles = [UInt8](repeating: 0, count: blocks * blockBytes)
-  for block in 0..<blocks {
-    let rows = min(16, shape.rows - block * 16)
-    unsafe tiles.withUnsafeMutableBufferPointer { tiles in
-      unsafe weights.withUnsafeBufferPointer { weights in
-        _ = unsafe quantize!(
-          weights.baseAddress! + block * 16 * shape.columns, rows, shape.columns, shape.groupSize,
-          tiles.baseAddress! + block * blockBytes)
-      }
-    }
-  }
+  let tiles = unsafe tiles(
+    quantize!, weights, rows: shape.rows, columns: shape.columns, groupSize: shape.groupSize, blockBytes: blockBytes)
   var values = [Int8](repeating: 1, count: shape.tokens * padded)
   var scales = [Float](repeating: 0, count: shape.tokens * groups)
   var offsets = [Int32](repeating: 0, count: shape.tokens * groups)
@@ -115,7 +128,6 @@ func vectorResults(_ kernels: Kernels, count: Int) -> [UInt32] {
   var random = Random(seed: UInt64(count))
   let x = random.floats(count)
   let y = random.floats(count)
-  let rows = random.floats(7 * count)
   var results: [Float] = []
   var output = [Float](repeating: 0, count: count)
   unsafe kernels.pointee.rms_norm(x, y, count, 1e-5, &output)
@@ -123,20 +135,10 @@ func vectorResults(_ kernels: Kernels, count: Int) -> [UInt32] {
   output = x.map { $0 * 30 }
   unsafe kernels.pointee.swiglu(&output, y, count)
   results += output
-  output = x.map { $0 * 20 }
-  let largest = unsafe kernels.pointee.maximum(output, count)
-  results.append(largest)
-  results.append(unsafe kernels.pointee.exponentiate(&output, count, largest))
-  results += output
   unsafe kernels.pointee.add(&output, y, count)
   unsafe kernels.pointee.scale(&output, 0.3, count)
   results += output
   results.append(unsafe kernels.pointee.dot(x, y, count))
-  var scores = [Float](repeating: 0, count: 7)
-  unsafe kernels.pointee.scores_float(rows, SP_FLOAT32, 7, count, x, &scores)
-  results += scores
-  unsafe kernels.pointee.weighted_sum_float(rows, SP_FLOAT32, 7, count, scores, &output)
-  results += output
   var heads = random.floats(4 * count)
   unsafe kernels.pointee.rotate(&heads, 2, 2 * count, x, y)
   results += heads

@@ -22,6 +22,17 @@ import Testing
     }
   }
 
+  /// Files of frames whose length nobody has stated: all of them, whole, and no more than is wanted.
+  @Test func zstdFiles() {
+    let (first, second) = (bytes(300_000, repeating: true), bytes(70_000, repeating: false))
+    let file = Compression.zstd.compress(first) + Compression.zstd.compress(second)
+    let span = unsafe file.span.bytes
+    #expect(Compression.decompressZstdFile(span, limit: 370_000) == first + second)
+    #expect(Compression.decompressZstdFile(span, limit: 369_999) == nil)
+    #expect(Compression.decompressZstdFile(span.extracting(first: file.count - 1), limit: 1 << 20) == nil)
+    #expect(Compression.decompressZstdFile(span.extracting(first: 0), limit: 1 << 20) == nil)
+  }
+
   /// A frame of another length than the geometry's is refused, whatever it claims: a bomb is not unpacked.
   @Test(arguments: [Compression.lz4, .zstd]) func bombs(_ kind: Compression) {
     let bomb = kind.compress([UInt8](repeating: 0, count: 1 << 24))

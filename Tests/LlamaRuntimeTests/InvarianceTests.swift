@@ -23,6 +23,28 @@ import Testing
     #expect(logits == expected)
   }
 
+  /// More rows than a part of them holds, of the running text and injected: single tokens share the parts out among
+  /// threads, prompts do not.
+  @Test(arguments: encodings)
+  func partsChangeNothing(_ quantization: TensorEncoding) throws {
+    let pack = try TestPack(.small, sharedLLM: .small(.compose), quantization: quantization)
+    let encoder = try #require(TreeEncoder(pack.model, encoding: .int8, threadCount: 1))
+    let chunk = try encoder.encode(LlamaConfiguration.small.tokens("chunk", 32)).map { InjectedNode(copying: $0) }
+    let context = InjectedContext(layout: encoder.layout, chunks: [[InjectedNode]](repeating: chunk, count: 40))
+    #expect(context.rowCount > 1024)
+    let tokens = LlamaConfiguration.small.tokens("text", 1090)
+    func session(_ threadCount: Int) -> Session {
+      Session(pack.model, capacity: 1090, context: context, threadCount: threadCount)
+    }
+    let expected = session(1).read(tokens)
+    #expect(session(3).read(tokens) == expected)
+    let stepwise = session(3)
+    _ = stepwise.read(tokens.prefix(1000))
+    var logits: [Float] = []
+    for token in tokens.dropFirst(1000) { stepwise.read(token, into: &logits) }
+    #expect(logits == expected)
+  }
+
   @Test(arguments: encodings)
   func leftSpinesEqualNodesAlone(_ quantization: TensorEncoding) throws {
     for mode in [PositionMode.replace, .compose] {

@@ -44,6 +44,24 @@ import Testing
     #expect(try place.run(ask + ["--document", "notes.txt"]).output == stored.output)
   }
 
+  /// Every kind of work is measured, and its share of a limit of the same run told.
+  @Test func benchMeasuresEverything() throws {
+    let place = try Workplace()
+    let arguments = ["bench", "model.spk", "--prompt", "20", "--depth", "0", "--depth", "2000", "--decode", "2"]
+    let outcome = try place.run(arguments + ["--document", "3", "--runs", "1", "--json"])
+    #expect(outcome.status == 0)
+    let report = try JSONValue(parsing: Array(outcome.output.utf8))
+    let results = try #require(report["results"]?.array)
+    let names = results.map { $0["name"]?.string ?? "" }
+    #expect(names == ["prompt 20", "decode at 0", "decode at 2000", "encode chunks"])
+    let slowest = results.map { $0["tokens_per_second"]?.number ?? 0 }.min() ?? 0
+    #expect(slowest > 0)
+    let share = results[2]["share_of_depth_0"]?.number ?? 0
+    #expect(share > 0)
+    #expect(report["question"]?["ratio"]?.number ?? 0 > 0)
+    #expect(report["hand_off_microseconds"]?.number ?? -1 >= 0)
+  }
+
   /// What programs read is JSON and nothing but JSON.
   @Test func jsonOfEveryCommand() throws {
     let place = try Workplace()

@@ -21,7 +21,8 @@ import Testing
     let value = try JSONValue(parsing: Array(json.output.utf8))
     #expect(value["rows"]?.array?.count == 12)
     let file = try JSONValue(parsing: SequentialFile.contents("\(place.path)/result.json", limit: 1 << 20))
-    #expect(file["rows"] == value["rows"])
+    let isSame = file["rows"]?.canonical == value["rows"]?.canonical
+    #expect(isSame)
     #expect(try place.run("eval", "report", "result.json").output == table.output)
   }
 
@@ -59,7 +60,7 @@ import Testing
       (["eval", "longbench", "model.spk", "none.jsonl"], 66, "none.jsonl: "),
       (["eval", "infinitebench", "model.spk", "bad.jsonl"], 65, "bad.jsonl: its name is no task of InfiniteBench"),
       (["eval", "infinitebench", "model.spk", "bad.jsonl", "--task", "passkey"], 65, "bad.jsonl: line 1, input"),
-      (["eval", "longbench", "model.spk", "bad.jsonl", "--prompts", "notes.txt"], 65, "notes.txt: byte 0"),
+      (["eval", "longbench", "model.spk", "bad.jsonl", "--prompts", "notes.txt"], 65, "notes.txt: byte 1"),
       (["eval", "tasks", "plain.spk", "--samples", "1"], 65, "plain.spk: "),
       (["eval", "tasks", "model.spk", "--haystack", "none"], 66, "none: "),
       (["eval", "infinitebench-data", "passkey", "none/x.jsonl"], 73, "none/x.jsonl: "),

@@ -25,6 +25,46 @@ typedef struct sp_activations {
   size_t stride;       // columns rounded up to a multiple of 4 at least, of 8 for products with int4
 } sp_activations;
 
+/// Rows of a block of packed rows, at most.
+#define SP_ATTENTION_BLOCK_ROWS 128
+
+/// The rows that queries see: query i those from `first + i / queries_per_row` on and before `last + i /
+/// queries_per_row`, as far as they are there; with 0 queries per row all queries see the same.
+typedef struct sp_visible_rows {
+  ptrdiff_t first;
+  ptrdiff_t last;
+  size_t queries_per_row;
+} sp_visible_rows;
+
+/// Keys and values of one head in packed tiles, in blocks of rows. A block's keys are a matrix (rows, head_dim) of one
+/// group, its values a matrix (head_dim, rows) of one group.
+typedef struct sp_packed_rows {
+  const uint8_t *keys;
+  const uint8_t *values;
+  size_t rows;
+  size_t block_rows;           // of every block but the last, which has what is left; the columns of the values' groups
+  size_t key_block_bytes;      // from one block of keys to the next
+  size_t value_block_bytes;    // from one block of values to the next
+  size_t value_channel_bytes;  // from 16 channels of a block of values to the next 16
+  sp_visible_rows visible;
+} sp_packed_rows;
+
+/// Keys and values of one head in floats, (rows, head_dim) each.
+typedef struct sp_float_rows {
+  const void *keys;
+  const void *values;
+  sp_element element;  // float32 or float16
+  size_t rows;
+  sp_visible_rows visible;
+} sp_float_rows;
+
+/// Softmax attention of some queries to the rows so far. Attention to no rows: -INFINITY, 0, 0.
+typedef struct sp_attention {
+  float *maxima;   // (queries): the largest score
+  float *sums;     // (queries): Σ exp(score - maximum)
+  float *outputs;  // (queries, head_dim): Σ exp(score - maximum) · value, to be divided by the sums
+} sp_attention;
+
 /// The operations of one instruction set.
 typedef struct sp_kernels_table {
   const char *name;
@@ -69,19 +109,16 @@ typedef struct sp_kernels_table {
   void (*product_float)(const void *matrix, sp_element element, size_t first_row, size_t last_row, size_t columns,
                         const float *input, size_t tokens, float *output, size_t output_stride, bool accumulate);
 
-  /// scores[i] = Σ_d query[d] · keys[i][d]. keys: (count, head_dim) row-major, float32 or float16.
-  void (*scores_float)(const void *keys, sp_element element, size_t count, size_t head_dim, const float *query,
-                       float *scores);
+  /// Attends to packed rows. queries: (count, head_dim) in one group, times what scores are
+  /// multiplied by.
+  void (*attend_packed)(sp_packed_rows rows, sp_activations queries, size_t count, size_t head_dim,
+                        sp_attention so_far);
 
-  /// output[d] += Σ_i weights[i] · values[i][d]. values: (count, head_dim) row-major, float32 or float16.
-  void (*weighted_sum_float)(const void *values, sp_element element, size_t count, size_t head_dim,
-                             const float *weights, float *output);
+  /// Attends to rows of floats. queries: (count, head_dim), times what scores are multiplied by.
+  void (*attend_floats)(sp_float_rows rows, const float *queries, size_t count, size_t head_dim, sp_attention so_far);
 
-  /// The largest value.
-  float (*maximum)(const float *values, size_t count);
-
-  /// values[i] = exp(values[i] - maximum); returns their sum.
-  float (*exponentiate)(float *values, size_t count, float maximum);
+  /// Adds attention of the same queries to other rows.
+  void (*merge_attention)(sp_attention more, size_t count, size_t head_dim, sp_attention so_far);
 
   /// output = x / sqrt(mean(x²) + epsilon) · weight.
   void (*rms_norm)(const float *x, const float *weight, size_t count, float epsilon, float *output);
@@ -115,3 +152,12 @@ const sp_kernels_table *sp_kernels(void);
 
 /// All tables that this processor can run, the portable one first. Returns how many; at most capacity are written.
 size_t sp_available_kernels(const sp_kernels_table **tables, size_t capacity);
+
+/// Tells the processor that a thread waits for another one's write.
+static inline void sp_spin_hint(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}

@@ -1,4 +1,4 @@
-/// Values over length and depth, as SVG: light cells are low, dark ones high.
+/// Values over length and depth, as SVG: cells are faint where values are low.
 struct HeatMap {
   var title: String
   var lengths: [Double]

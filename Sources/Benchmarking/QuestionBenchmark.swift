@@ -1,0 +1,73 @@
+import ContextTrees
+import FileAccess
+import LlamaRuntime
+import SharedPack
+import TreeStore
+
+/// Asks a question about a stored document and without one, to the first token.
+///
+/// The document's chunks have tokens of their own and share the rows of one chunk that was encoded: what is stored, read
+/// and attended to is as much as of a real one.
+final class QuestionBenchmark {
+  private let model: LanguageModel
+  private let directory: String
+  private let document: ContextDocument
+  private let question: [Int32]
+
+  /// Stores the document in a temporary directory.
+  /// - Throws: `Refusal` of the encoder and the store.
+  init(_ model: LanguageModel, chunkCount: Int, question: [Int32], tokens: (Int) -> [Int32]) throws(Refusal) {
+    self.model = model
+    self.question = question
+    let directory = try Directory.temporary("bench")
+    do throws(Refusal) {
+      try Self.store(model, chunkCount: chunkCount, tokens: tokens, in: directory)
+      document = try DocumentStore(opening: "\(directory)/store", model: model).document(named: "document")
+    } catch {
+      try? Directory.removeTree(directory)
+      throw error
+    }
+    self.directory = directory
+  }
+
+  deinit { try? Directory.removeTree(directory) }
+
+  private static func store(
+    _ model: LanguageModel, chunkCount: Int, tokens: (Int) -> [Int32], in directory: String
+  ) throws(Refusal) {
+    let shape = try model.requireTrees(.int8).shape
+    guard let encoder = TreeEncoder(model.runtime, encoding: .int8, threadCount: model.threadCount) else { return }
+    let text = tokens(shape.chunkSize + chunkCount)
+    let nodes = try encoder.encode(Array(text.prefix(shape.chunkSize)))
+    var writer = try TreeStoreWriter(
+      opening: "\(directory)/store", creating: model.storeConfiguration(.int8))
+    var keys: [ChunkKey] = []
+    for chunk in 0..<chunkCount {
+      let encoded = EncodedChunk(
+        tokens: Array(text[chunk..<chunk + shape.chunkSize]), embeddings: nodes.flatMap(\.embedding),
+        blocks: nodes.map { NodeBlock(bytes: $0.block) })
+      keys.append(try writer.add(encoded, compression: .none))
+    }
+    try writer.addDocument(
+      name: "document", textDigest: Digest256(of: []), textByteCount: 0, tokenCount: chunkCount * shape.chunkSize,
+      chunks: keys, replacing: false)
+    try writer.commit()
+  }
+
+  /// Seconds to the first token about the document, its trees' search included, and without it.
+  /// - Throws: `Refusal` when the store is damaged.
+  func run() throws(Refusal) -> (about: Double, without: Double) {
+    let start = ContinuousClock.now
+    let selection = try model.select(from: [document], query: question)
+    read(selection)
+    let middle = ContinuousClock.now
+    read(nil)
+    return ((middle - start).seconds, (ContinuousClock.now - middle).seconds)
+  }
+
+  private func read(_ selection: ContextSelection?) {
+    let session = Session(
+      model.runtime, capacity: question.count, context: selection?.context, threadCount: model.threadCount)
+    _ = session.read(question)
+  }
+}

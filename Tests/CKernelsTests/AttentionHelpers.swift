@@ -1,0 +1,170 @@
+import CKernels
+
+/// Attention of some queries, not yet divided by the sums of the weights.
+struct AttentionResult: Equatable {
+  let headDim: Int
+  var maxima: [Float]
+  var sums: [Float]
+  var outputs: [Float]
+
+  /// To no rows.
+  init(queries: Int, headDim: Int) {
+    self.headDim = headDim
+    maxima = [Float](repeating: -.infinity, count: queries)
+    sums = [Float](repeating: 0, count: queries)
+    outputs = [Float](repeating: 0, count: queries * headDim)
+  }
+
+  var divided: [Float] { outputs.enumerated().map { $1 / sums[$0 / headDim] } }
+
+  func query(_ query: Int) -> AttentionResult {
+    var result = AttentionResult(queries: 1, headDim: headDim)
+    result.maxima = [maxima[query]]
+    result.sums = [sums[query]]
+    result.outputs = Array(outputs[query * headDim..<(query + 1) * headDim])
+    return result
+  }
+
+  @unsafe mutating func update(_ body: (sp_attention) -> Void) {
+    unsafe maxima.withUnsafeMutableBufferPointer { maxima in
+      unsafe sums.withUnsafeMutableBufferPointer { sums in
+        unsafe outputs.withUnsafeMutableBufferPointer { outputs in
+          unsafe body(
+            sp_attention(maxima: maxima.baseAddress, sums: sums.baseAddress, outputs: outputs.baseAddress))
+        }
+      }
+    }
+  }
+
+  mutating func merge(_ more: AttentionResult, _ kernels: Kernels) {
+    var more = more
+    let (count, headDim) = (maxima.count, headDim)
+    unsafe update { soFar in
+      unsafe more.update { more in unsafe kernels.pointee.merge_attention(more, count, headDim, soFar) }
+    }
+  }
+}
+
+/// The rows that queries see: each one sees from `first` on and before `last`, or so many rows later.
+struct Window: Sendable {
+  var first = -1_000_000
+  var last = 1_000_000
+  var moves = true
+
+  static let all = Window(moves: false)
+
+  func rows(query: Int, of rows: Int) -> Range<Int> {
+    let moved = moves ? query : 0
+    return (first + moved..<last + moved).clamped(to: 0..<rows)
+  }
+
+  /// As it is for queries from `query` on.
+  func kernelRows(from query: Int) -> sp_visible_rows {
+    let moved = moves ? query : 0
+    return sp_visible_rows(first: first + moved, last: last + moved, queries_per_row: moves ? 1 : 0)
+  }
+}
+
+/// Random queries and rows of one head.
+struct AttentionRows {
+  let shape: AttentionKernelTests.Shape
+  let queries: [Float]
+  let keys: [Float]
+  let values: [Float]
+
+  init(_ shape: AttentionKernelTests.Shape) {
+    self.shape = shape
+    var random = Random(seed: UInt64(shape.rows))
+    // Scores of a few units.
+    let factor = 6 / Float(shape.headDim).squareRoot()
+    queries = random.floats(shape.queries * shape.headDim).map { $0 * factor }
+    keys = random.floats(shape.rows * shape.headDim)
+    values = random.floats(shape.rows * shape.headDim)
+  }
+
+  func exact(_ window: Window) -> [Float] {
+    let headDim = shape.headDim
+    var result: [Float] = []
+    for query in 0..<shape.queries {
+      let rows = window.rows(query: query, of: shape.rows)
+      let scores = rows.map { row in
+        (0..<headDim).reduce(0) { $0 + Double(queries[query * headDim + $1]) * Double(keys[row * headDim + $1]) }
+      }
+      let largest = scores.max() ?? 0
+      let weights = scores.map { reference(exp: $0 - largest) }
+      let sum = weights.reduce(0, +)
+      for d in 0..<headDim {
+        result.append(Float(zip(rows, weights).reduce(0) { $0 + $1.1 * Double(values[$1.0 * headDim + d]) } / sum))
+      }
+    }
+    return result
+  }
+
+  /// - Parameter rows: the rows that there are.
+  func attendFloats(
+    _ kernels: Kernels, _ window: Window, rows: Range<Int>? = nil, queries range: Range<Int>? = nil
+  ) -> AttentionResult {
+    let rows = rows ?? 0..<shape.rows
+    let range = range ?? 0..<shape.queries
+    var result = AttentionResult(queries: range.count, headDim: shape.headDim)
+    let queries = Array(queries[range.lowerBound * shape.headDim..<range.upperBound * shape.headDim])
+    unsafe result.update { soFar in
+      unsafe keys.withUnsafeBufferPointer { keys in
+        unsafe values.withUnsafeBufferPointer { values in
+          let offset = rows.lowerBound * shape.headDim
+          let floats = unsafe sp_float_rows(
+            keys: keys.baseAddress! + offset, values: values.baseAddress! + offset, element: SP_FLOAT32,
+            rows: rows.count, visible: window.kernelRows(from: range.lowerBound))
+          unsafe kernels.pointee.attend_floats(floats, queries, range.count, shape.headDim, soFar)
+        }
+      }
+    }
+    return result
+  }
+
+  func attendPacked(_ kernels: Kernels, _ window: Window, queries range: Range<Int>? = nil) -> AttentionResult {
+    let range = range ?? 0..<shape.queries
+    let headDim = shape.headDim
+    let padded = (headDim + 3) / 4 * 4
+    let keyRowBlock = padded * 16 + 64
+    let quantize = unsafe kernels.pointee.quantize_row_block!
+    let keyTiles = unsafe tiles(
+      quantize, keys, rows: shape.rows, columns: headDim, groupSize: padded, blockBytes: keyRowBlock)
+    var transposed: [Float] = []
+    for d in 0..<headDim { for row in 0..<shape.rows { transposed.append(values[row * headDim + d]) } }
+    let valueGroups = (shape.rows + shape.blockRows - 1) / shape.blockRows
+    let valueTiles = unsafe tiles(
+      quantize, transposed, rows: headDim, columns: shape.rows, groupSize: shape.blockRows,
+      blockBytes: (shape.rows + 3) / 4 * 64 + valueGroups * 64)
+    var result = AttentionResult(queries: range.count, headDim: headDim)
+    var quantized = [Int8](repeating: 0, count: range.count * padded)
+    var scales = [Float](repeating: 0, count: range.count)
+    var offsets = [Int32](repeating: 0, count: range.count)
+    unsafe quantized.withUnsafeMutableBufferPointer { quantized in
+      unsafe scales.withUnsafeMutableBufferPointer { scales in
+        unsafe offsets.withUnsafeMutableBufferPointer { offsets in
+          let activations = unsafe sp_activations(
+            values: quantized.baseAddress, scales: scales.baseAddress, offsets: offsets.baseAddress, stride: padded)
+          unsafe kernels.pointee.quantize_activations(
+            Array(queries[range.lowerBound * headDim..<range.upperBound * headDim]), headDim, 0, range.count, headDim,
+            padded, activations)
+          unsafe result.update { soFar in
+            unsafe keyTiles.withUnsafeBufferPointer { keys in
+              unsafe valueTiles.withUnsafeBufferPointer { values in
+                let rows = unsafe sp_packed_rows(
+                  keys: keys.baseAddress, values: values.baseAddress, rows: shape.rows, block_rows: shape.blockRows,
+                  key_block_bytes: shape.blockRows / 16 * keyRowBlock, value_block_bytes: shape.blockRows * 16 + 64,
+                  value_channel_bytes: values.count / ((headDim + 15) / 16),
+                  visible: window.kernelRows(from: range.lowerBound))
+                unsafe kernels.pointee.attend_packed(rows, activations, range.count, headDim, soFar)
+              }
+            }
+          }
+        }
+      }
+    }
+    return result
+  }
+}
+
+func largestDifference(_ x: [Float], _ y: [Float]) -> Float { zip(x, y).map { abs($0 - $1) }.max() ?? .infinity }
