@@ -130,7 +130,7 @@ class Maker:
             turns.append((question, lead, value, 0))
         else:
             count = {"passkey": 1, "needle": 1, "multi-key": rng.randint(2, 6), "second-query": rng.randint(2, 4),
-                     "fact-a-chunk": min(length // self.chunk_size, self.running // 48)}[kind]
+                     "fact-a-chunk": length // self.chunk_size}[kind]
             template = rng.choice(PASSKEYS if kind == "passkey" else FACTS)
             for i in range(count):
                 statement, question, lead, value = self.fact(rng, template, used)
@@ -141,13 +141,19 @@ class Maker:
         context, places = self.hide(rng, text, length, hidden, spread=kind == "fact-a-chunk")
         after_text = rng.random() < self.text_fraction
         running, answers, ends = [], [], []
-        for question, lead, value, _ in turns:
+        for number, (question, lead, value, _) in enumerate(turns):
+            before = len(running)
             if running and running[-1] != self.tokenizer.byte_ids[10]:
                 running.append(self.tokenizer.byte_ids[10])
             # A text starts with a space; a line within one does not.
             running += encode(f"{question} {lead}", prefix=not running and not after_text)
             ends.append(len(running) - 1)
             answer = encode(value) + encode(".\n", prefix=False)[:rng.randint(1, 2)]
+            if kind == "fact-a-chunk" and number and len(running) + len(answer) > self.running - 3:
+                # As many questions as fit.
+                running, turns = running[:before], turns[:number]
+                ends.pop()
+                break
             answers.append((len(running), len(running) + len(answer)))
             running += answer
         # A tree that was searched for the first question must still answer the second, half of the time.
