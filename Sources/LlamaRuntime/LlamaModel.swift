@@ -17,18 +17,14 @@ public final class LlamaModel: Sendable {
   public let residency: WeightResidency
 
   /// - Parameter memoryLimit: bytes that the process may take. A pack that does not fit is read for every pass.
-  public init(_ pack: ModelPack, memoryLimit: Int = .max) {
-    self.pack = pack
-    sharedLLM = pack.sharedLLM
-    weights = .upper(pack)
-    lowerWeights = .lower(pack, sharedLLM, upper: weights)
-    residency = WeightResidency(weights, in: pack, memoryLimit: memoryLimit)
+  public convenience init(_ pack: ModelPack, memoryLimit: Int = .max) {
+    self.init(pack, pack.sharedLLM, memoryLimit: memoryLimit)
   }
 
   /// A pack whose trees are read in another way than it was trained for, to measure what that does: another shape of
   /// the trees, another position mode, fewer injected layers.
   /// - Returns: nil when the pack is plain, has no weights for it, or no tree has such a shape.
-  public init?(_ pack: ModelPack, reading sharedLLM: SharedLLMConfiguration, memoryLimit: Int = .max) {
+  public convenience init?(_ pack: ModelPack, reading sharedLLM: SharedLLMConfiguration, memoryLimit: Int = .max) {
     guard let own = pack.sharedLLM, sharedLLM.injection == own.injection, sharedLLM.lowerModel == own.lowerModel,
       sharedLLM.injectedLayerCount > 0,
       sharedLLM.injectedLayerCount <= own.injectedLayerCount
@@ -36,6 +32,10 @@ public final class LlamaModel: Sendable {
           && sharedLLM.injectedLayerCount <= pack.configuration.layerCount,
       TreeShape(chunkSize: sharedLLM.chunkSize, depth: sharedLLM.treeDepth, leafRatio: sharedLLM.leafRatio) != nil
     else { return nil }
+    self.init(pack, sharedLLM, memoryLimit: memoryLimit)
+  }
+
+  private init(_ pack: ModelPack, _ sharedLLM: SharedLLMConfiguration?, memoryLimit: Int) {
     self.pack = pack
     self.sharedLLM = sharedLLM
     weights = .upper(pack)
