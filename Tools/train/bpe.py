@@ -92,6 +92,10 @@ class Tokenizer:
         return data.decode(errors="replace").replace(SPACE, " ")
 
     @functools.cached_property
+    def digits(self):
+        return [self.ids[digit] if digit in self.ids else self.byte_ids[ord(digit)] for digit in "0123456789"]
+
+    @functools.cached_property
     def ends_sentence(self):
         """Tokens behind which a sentence can end: line feed, full stop, question and exclamation mark."""
         return frozenset([self.byte_ids[10]] + [

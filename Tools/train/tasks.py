@@ -7,7 +7,7 @@ All draws come from a seed, so a sample is a function of (seed, step, rank, plac
 import dataclasses
 import random
 
-KINDS = ("passkey", "needle", "key-value", "multi-key", "second-query", "repeat-after", "fact-a-chunk")
+KINDS = ("passkey", "needle", "key-value", "multi-key", "second-query", "repeat-after", "fact-a-chunk", "copy")
 
 ADJECTIVES = """amber ancient bitter blue bold brave bright broken calm clever cold crimson curious dark distant eager
 early empty faint fierce final gentle golden grand green grey happy heavy hidden hollow honest humble icy idle kind
@@ -88,6 +88,8 @@ class Maker:
             return Sample(kind, text[:length], running, len(running) - 1, [], -1, len(running))
         if kind == "repeat-after":
             return self.repeat_after(rng, text, length)
+        if kind == "copy":
+            return self.copy(rng, text, length)
         return self.facts(kind, rng, text, length)
 
     # What can be found.
@@ -207,6 +209,20 @@ class Maker:
         split = len(lead) + cue
         return self.finish(rng, "repeat-after", text[length:] if after_text else [], text[:length], running, split - 1,
                            [(split, len(running))], start + cue)
+
+    def copy(self, rng, text, length):
+        """The running text is a passage of the context: after a few tokens all of it is answer. In three of four contexts
+        no token follows from those before it, so that only copying helps."""
+        context = text[:length]
+        if rng.random() < 0.75:
+            rng.shuffle(context)
+            if rng.random() < 0.5:
+                # Answers are mostly numbers, which are rare in a text.
+                context = [rng.choice(self.tokenizer.digits) if rng.random() < 0.5 else token for token in context]
+        count, cue = min(self.running - 1, length), rng.randint(4, 8)
+        start = rng.randint(0, length - count)
+        running = context[start:start + count]
+        return self.finish(rng, "copy", [], context, running, cue - 1, [(cue, count)], start + cue)
 
     def finish(self, rng, kind, text, context, running, query_last, answers, target, guides=()):
         spare = self.running - 1 - len(running)

@@ -296,6 +296,16 @@ lr = 1e-3
 split_noise = 0.2
 trainable = ["cross_attn", "upper_self_attn"]
 log_every = 1
+[copying]
+tree = {{ chunk_size = 16, tree_depth = 1 }}
+optimizer = "muon"
+window = 24
+batch = 4
+context_chunks = [2]
+steps = 6
+lr = 1e-3
+kinds = {{ copy = 1 }}
+log_every = 1
 [retrieval]
 window = 160
 batch = 2
@@ -330,8 +340,10 @@ def curve(out, stage):
         return [(int(r["step"]), r["loss"], r["gradient_norm"]) for r in csv.DictReader(file)]
 
 
-class Stop(Exception):
-    pass
+def test_steps_of_muon_are_nearly_orthogonal():
+    for shape in ((24, 64), (64, 24), (32, 32)):
+        values = torch.linalg.svdvals(train.orthogonal(torch.randn(shape), torch.float32))
+        assert 0.5 < values[: 3 * len(values) // 4].min() and values.max() < 1.3, values
 
 
 def test_resumption_is_exact():
@@ -342,7 +354,7 @@ def test_resumption_is_exact():
         for name in ("tokenizer.model", "tokens"):
             os.makedirs(parts, exist_ok=True)
             os.symlink(os.path.join(whole, name), os.path.join(parts, name))
-        train.main([config, "base", "shared", "retrieval", *arguments, "--out", whole])
+        train.main([config, *train.TRAINING, *arguments, "--out", whole])
         original = train.Stage.train_step
         for stage in train.TRAINING:
             def stops(self):
