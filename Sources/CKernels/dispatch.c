@@ -1,4 +1,12 @@
 #include "vectors.h"
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+// asm/hwcap.h: HWCAP_ASIMDDP.
+#define HAS_DOT_PRODUCT (getauxval(AT_HWCAP) >> 20 & 1)
+#elif defined(__aarch64__)
+// Every processor that Apple's systems of 64 bits run on today.
+#define HAS_DOT_PRODUCT 1
+#endif
 
 size_t sp_available_kernels(const sp_kernels_table **tables, size_t capacity) {
   const sp_kernels_table *available[4];
@@ -13,6 +21,8 @@ size_t sp_available_kernels(const sp_kernels_table **tables, size_t capacity) {
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
       available[count++] = &sp_kernels_avx512vnni;
   }
+#elif defined(__aarch64__)
+  if (HAS_DOT_PRODUCT) available[count++] = &sp_kernels_neon;
 #endif
   for (size_t i = 0; i < count && i < capacity; i++) tables[i] = available[i];
   return count;

@@ -4,10 +4,14 @@
 //   tile_bytes, load_tile            a tile in registers
 //   load_nibbles      the tile that one nibble of each of 64 bytes makes, low or high (a constant)
 //   four_activations, broadcast_four  four activations in every lane
-//   dot_tile          adds 16 rows × 4 columns of unsigned tile times signed activations to 16 sums
+//   dot_tile          adds 16 rows × 4 columns of unsigned tile times signed activations to 16 sums; with
+//                     SP_SIGNED_TILES the tile is signed, as load_tile and load_nibbles have taken 128 from its bytes
 //   widen16_float16   16 float16 to float32
 //   narrow16_float16  the reverse, to nearest even
 //   SP_TOKENS, SP_ROW_BLOCKS: the register block of the int8 product
+#ifndef SP_SIGNED_TILES
+#define SP_SIGNED_TILES 0
+#endif
 #include "operations_vectors.h"
 #include "operations_quantization.h"
 #include "operations_packed.h"

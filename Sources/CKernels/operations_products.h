@@ -1,5 +1,10 @@
 // Products of matrices and activations. Part of operations.h.
 
+// Where the sums of a token and a group start: undoes the offset of the tiles' bytes.
+INLINE i32x16 first_sums(sp_activations a, size_t index) {
+  return splat_integer(SP_SIGNED_TILES ? 0 : a.offsets[index]);
+}
+
 // The k-th four columns behind `tiles`; k is a constant.
 INLINE tile_bytes load_columns(const packed_form form, const uint8_t *tiles, const size_t k) {
   return form == INT4 ? load_nibbles(tiles + k / 2 * TILE_BYTES, k % 2) : load_tile(tiles + k * TILE_BYTES);
@@ -21,7 +26,7 @@ INLINE void block_packed(const packed_form form, const size_t tokens, const size
 #pragma clang loop unroll(full)
     for (size_t t = 0; t < tokens; t++)
 #pragma clang loop unroll(full)
-      for (size_t b = 0; b < blocks; b++) total[t][b] = splat_integer(a.offsets[(token + t) * groups + g]);
+      for (size_t b = 0; b < blocks; b++) total[t][b] = first_sums(a, (token + t) * groups + g);
     // int4 has a loop for the low nibbles and one for the high ones: unrolled into one they need too many registers.
 #pragma clang loop unroll(full)
     for (size_t k = 0; k < step / 4; k++) {
@@ -80,8 +85,7 @@ INLINE f32x16 single_packed(const packed_form form, const uint8_t *matrix, size_
     group_place place = place_of_group(form, g, group_size, width);
     const uint8_t *tiles = matrix + place.tiles;
     const int8_t *values = a.values + token * a.stride + start;
-    i32x16 total[4] = {splat_integer(a.offsets[token * groups + g]), splat_integer(0), splat_integer(0),
-                       splat_integer(0)};
+    i32x16 total[4] = {first_sums(a, token * groups + g), splat_integer(0), splat_integer(0), splat_integer(0)};
     size_t c = 0;
     for (; c + 16 <= width; c += 16) add_columns(form, 16, tiles + c * column_bytes(form), values + c, total);
     for (; c < width; c += step) add_columns(form, step, tiles + c * column_bytes(form), values + c, total);

@@ -24,4 +24,6 @@ extern const sp_kernels_table sp_kernels_portable;
 extern const sp_kernels_table sp_kernels_avx2;
 extern const sp_kernels_table sp_kernels_avxvnni;
 extern const sp_kernels_table sp_kernels_avx512vnni;
+#elif defined(__aarch64__)
+extern const sp_kernels_table sp_kernels_neon;
 #endif
