@@ -244,6 +244,13 @@ class Memory:
     position: torch.Tensor
     chunk_count: torch.Tensor
 
+    def beside(self, other):
+        """With rows of further chunks; the count of chunks stays."""
+        return Memory([torch.cat(pair, 2) for pair in zip(self.keys, other.keys)],
+                      [torch.cat(pair, 2) for pair in zip(self.values, other.values)],
+                      torch.cat((self.chunk, other.chunk), 1), torch.cat((self.position, other.position), 1),
+                      self.chunk_count)
+
 
 class SharedLlama(nn.Module):
     def __init__(self, config, shared=None, own_lower=False):
@@ -411,6 +418,20 @@ class SharedLlama(nn.Module):
         return Memory([join(k) for k in keys], [join(v) for v in values], chunk,
                       position.unflatten(0, (batch, count)).flatten(1), numbers[-1:]), loss
 
+    @torch.no_grad()
+    def memorise_distractors(self, tokens, numbers, batch):
+        """Rows of chunks that nothing is asked about, (n, L), the same for all of a batch and without gradients: a search
+        that goes right keeps as many rows as any other. numbers: (n), of the chunks."""
+        starts, ends, _ = self.select(tokens, "right")
+        keys, values, position = self.encode(tokens, starts, ends, self.shared.slot_rows)
+
+        def join(x):
+            return x.transpose(0, 1).flatten(1, 2).expand(batch, -1, -1, -1)
+
+        return Memory([join(k) for k in keys], [join(v) for v in values],
+                      numbers.repeat_interleave(position.shape[1]).expand(batch, -1),
+                      position.flatten().expand(batch, -1), None)
+
     def nodes(self, tokens, policy, query=None):
         """The preserved nodes of one chunk of any length: (path, start, end, level). tokens: (l)."""
         start, end, path, kept = 0, len(tokens), "", []
@@ -493,17 +514,20 @@ class SharedLlama(nn.Module):
         return self.lm_head(hidden)
 
     def forward(self, tokens, context=None, policy="right", query_last=None, noise=None, sigma=0.0, coins=None,
-                target=None, guide=None, numbers=None, labels=None, label_weights=None):
+                target=None, guide=None, numbers=None, distractors=None, labels=None, label_weights=None):
         """Logits (B, T, V); with labels (B, T), -100 for none, instead the sum of weighted losses, the sum of weights
         and the policy's loss.
 
-        tokens: (B, T). context: (B, n, L). query_last: (B), where the query ends in the running text.
+        tokens: (B, T). context: (B, n, L). query_last: (B), where the query ends in the running text. distractors: chunks
+        that are put beside every context, (n, L), and their numbers, (n).
         """
         memory, policy_loss = None, None
         if context is not None and context.shape[1]:
             with torch.set_grad_enabled(torch.is_grad_enabled() and self.lower_is_trained):
                 query = self.embed_query(tokens, query_last) if policy == "cosine" else None
                 memory, policy_loss = self.memorise(context, policy, query, noise, sigma, coins, target, guide, numbers)
+            if distractors is not None:
+                memory = memory.beside(self.memorise_distractors(*distractors, len(tokens)))
         hidden = self.hidden(tokens, memory)
         logits = self.logits(hidden)
         if labels is None:

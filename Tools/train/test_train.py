@@ -186,6 +186,21 @@ def test_guided_search_keeps_what_is_asked_for():
     assert bool((starts[4:] == plain[0][4:]).all()) and bool((ends[4:] == plain[1][4:]).all())
 
 
+def test_distractors_are_further_chunks():
+    """Distractors beside a context are what chunks of one longer context would be."""
+    model, generator = tiny(), torch.Generator().manual_seed(4)
+    size = model.shared.chunk_size
+    tokens = torch.randint(3, 60, (2, 12), generator=generator)
+    context = torch.randint(3, 60, (2, 1, size), generator=generator)
+    others = torch.randint(3, 60, (3, size), generator=generator)
+    numbers = torch.tensor([2, 0, 3])
+    with torch.no_grad():
+        beside = model(tokens, context, numbers=torch.tensor([1, 4]), distractors=(others, numbers))
+        longer = torch.stack((others[1], others[0], others[2])).expand(2, -1, -1)
+        longer = torch.cat((longer[:, :1], context, longer[:, 1:]), 1)
+        torch.testing.assert_close(beside, model(tokens, longer), rtol=0, atol=1e-5)
+
+
 def test_activation_checkpointing_changes_nothing():
     gradients = []
     for on in (False, True):
@@ -298,6 +313,7 @@ trainable = ["cross_attn", "upper_self_attn"]
 log_every = 1
 [copying]
 tree = {{ chunk_size = 16, tree_depth = 1 }}
+leaf_ratios = [1, 2, 4]
 optimizer = "muon"
 window = 24
 batch = 4
@@ -315,6 +331,8 @@ lr = 1e-3
 split_noise = 0.1
 policy = "cosine"
 policy_weight = 0.1
+distractors = 6
+chunk_numbers = 20
 kinds = {{ passkey = 1, needle = 1, repeat-after = 1, text = 1 }}
 log_every = 1
 [export]

@@ -127,12 +127,14 @@ def text_batch(run, stage, section, corpus, shared, step, rank, micro, part="tra
     if count:
         inputs["context"] = windows[:, :context_length].unflatten(1, (count, shared.chunk_size))
         inputs |= draws(section, shared, batch, count, generator, windows.device)
+        inputs.pop("distractor_numbers", None)
     return inputs
 
 
-def draws(section, shared, batch, chunk_count, generator, device):
-    """What a context draws: noise on the splits, coins, and the numbers of its chunks. With `chunk_numbers` half of the
-    contexts stand for some of the chunks of a longer one, up to that many: short contexts teach long distances."""
+def draws(section, shared, batch, chunk_count, generator, device, distractors=0):
+    """What a context draws: noise on the splits, coins, and the numbers of its chunks and of those beside it. With
+    `chunk_numbers` half of the contexts stand for some of the chunks of a longer one, up to that many: short contexts
+    teach long distances."""
     count = batch * chunk_count
     result = dict(policy=section.get("policy", "right"))
     if section.get("split_noise", 0):
@@ -140,14 +142,22 @@ def draws(section, shared, batch, chunk_count, generator, device):
         result["sigma"] = section["split_noise"]
     if result["policy"] == "random":
         result["coins"] = torch.rand(count, shared.tree_depth, generator=generator).to(device)
+    total = chunk_count + distractors
     limit = section.get("chunk_numbers", 0)
-    if limit > chunk_count and torch.rand((), generator=generator) < 0.5:
-        # Every order of magnitude of lengths is equally likely.
-        longer = torch.rand((), generator=generator, dtype=torch.double)
-        total = int(chunk_count * (limit / chunk_count) ** longer)
-        numbers = torch.randperm(total, generator=generator)[:chunk_count].sort().values
+    longer = limit > total and torch.rand((), generator=generator) < 0.5
+    if longer:
+        total = between(total, limit, generator)
+    if longer or distractors:
+        order = torch.randperm(total, generator=generator)
+        numbers = order[:chunk_count].sort().values
         result["numbers"] = torch.cat((numbers, torch.tensor([total]))).to(device)
+        result["distractor_numbers"] = order[chunk_count:chunk_count + distractors].to(device)
     return result
+
+
+def between(low, high, generator):
+    """A count in which every order of magnitude is equally likely."""
+    return int(low * (high / low) ** torch.rand((), generator=generator, dtype=torch.double))
 
 
 def maker_of(run, section, chunk_size, part):
@@ -183,6 +193,7 @@ class TaskBatches:
         self.pending, self.next, self.depth = {}, (first_step, 0), 3 * workers
         self.pool = self.maker = None
         arguments = (section, shared.chunk_size, part)
+        self.corpus = run.corpus_of(part, stage=section)
         if workers:
             self.pool = concurrent.futures.ProcessPoolExecutor(
                 workers, torch.multiprocessing.get_context("spawn"), start_worker,
@@ -210,10 +221,16 @@ class TaskBatches:
         batch = {k: v.to(device, non_blocking=True) for k, v in (samples or self.get(step, micro)).items()}
         generator = self.run.generator(self.stage, self.part, step, self.rank, micro)
         count = batch["context"].shape[1] // self.shared.chunk_size
+        limit = self.section.get("distractors", 0)
+        distractors = between(1, limit + 1, generator) - 1 if limit else 0
         result = dict(
             tokens=batch["tokens"], context=batch["context"].unflatten(1, (count, self.shared.chunk_size)),
             labels=batch["labels"], label_weights=batch["weights"], query_last=batch["query_last"],
-            **draws(self.section, self.shared, len(batch["tokens"]), count, generator, device))
+            **draws(self.section, self.shared, len(batch["tokens"]), count, generator, device, distractors))
+        numbers = result.pop("distractor_numbers", None)
+        if distractors:
+            chunks = self.corpus.windows(distractors, self.shared.chunk_size, generator)
+            result["distractors"] = chunks.to(device), numbers
         if self.section.get("policy_weight", 0):
             result["target"] = batch["targets"].flatten()
         if guidance or batch["needs_guidance"].any():
@@ -469,8 +486,18 @@ class Stage:
                 (losses + weights + policy_loss).backward()
         self.optimizer.zero_grad(set_to_none=True)
 
+    def choose_ratio(self):
+        """With `leaf_ratios` the stage goes through them in equal parts: copying is learnt where every row is kept, and
+        compression after it."""
+        ratios = self.section.get("leaf_ratios")
+        if ratios:
+            done = progress(self.section, self.step, self.seconds)
+            ratio = ratios[min(int(done * len(ratios)), len(ratios) - 1)]
+            self.model.shared = dataclasses.replace(self.model.shared, leaf_ratio=ratio)
+
     def train_step(self):
         """One optimizer step. Returns the loss, the policy's loss and the norm of the gradients."""
+        self.choose_ratio()
         accumulate = sum(self.micro_batches())
         rate = learning_rate(self.section, max(progress(self.section, self.step + 1, self.seconds), 0))
         for group in self.optimizer.param_groups:
@@ -498,7 +525,7 @@ class Stage:
         total = torch.zeros(2, device=self.device)
         for i in range(self.section.get("evaluate_batches", 4)):
             inputs = self.inputs(i, 0, "held_out")
-            for key in ("noise", "sigma", "target", "numbers"):
+            for key in ("noise", "sigma", "target"):
                 inputs.pop(key, None)
             # A graph of its own for a few batches costs more than it saves.
             with self.autocast(), torch.compiler.set_stance("force_eager"):
