@@ -10,8 +10,16 @@
 #define SP_TOKENS 6
 #define SP_ROW_BLOCKS 1
 
-static inline __attribute__((always_inline)) __m256i dot_half(__m256i sums, __m256i tile, __m256i activations) {
-  return _mm256_dpbusd_avx_epi32(sums, tile, activations);
+typedef __m256i four_activations;
+
+static inline __attribute__((always_inline)) four_activations broadcast_four(int32_t activations) {
+  return _mm256_set1_epi32(activations);
+}
+
+static inline __attribute__((always_inline)) void hide(four_activations *four) { __asm__ volatile("" : "+x"(*four)); }
+
+static inline __attribute__((always_inline)) __m256i dot_half(__m256i sums, __m256i tile, four_activations four) {
+  return _mm256_dpbusd_avx_epi32(sums, tile, four);
 }
 
 #include "tiles_256.h"

@@ -40,6 +40,8 @@ static inline __attribute__((always_inline)) four_activations broadcast_four(int
   return vreinterpretq_s8_s32(vdupq_n_s32(activations));
 }
 
+static inline __attribute__((always_inline)) void hide(four_activations *four) { __asm__ volatile("" : "+w"(*four)); }
+
 static inline __attribute__((always_inline)) i32x16 dot_tile(i32x16 sums, tile_bytes tile, four_activations four) {
   int32x4_t quarters[4];
   memcpy(quarters, &sums, sizeof quarters);

@@ -4,8 +4,11 @@
 //   tile_bytes, load_tile            a tile in registers
 //   load_nibbles      the tile that one nibble of each of 64 bytes makes, low or high (a constant)
 //   four_activations, broadcast_four  four activations in every lane
+//   SP_PREPARES       1 where products of several tokens want activations in another form than int8; then
+//   activation, prepare_activations, load_four  that form, how it is made, and four of it in every lane
 //   dot_tile          adds 16 rows × 4 columns of unsigned tile times signed activations to 16 sums; with
 //                     SP_SIGNED_TILES the tile is signed, as load_tile and load_nibbles have taken 128 from its bytes
+//   hide              makes activations unknown to the compiler
 //   widen16_float16   16 float16 to float32
 //   narrow16_float16  the reverse, to nearest even
 //   SP_TOKENS, SP_ROW_BLOCKS: the register block of the int8 product

@@ -3,13 +3,18 @@
 static uint64_t peak_int8(size_t iterations) {
   i32x16 sums[SP_TOKENS];
   uint8_t tile_source[TILE_BYTES] = {1, 2, 3};
+  __asm__ volatile("" : "+m"(tile_source));
   tile_bytes tile = load_tile(tile_source);
 #pragma clang loop unroll(full)
   for (size_t t = 0; t < SP_TOKENS; t++) sums[t] = splat_integer((int32_t)t);
   four_activations four = broadcast_four((int32_t)iterations);
   for (size_t i = 0; i < iterations; i++) {
 #pragma clang loop unroll(full)
-    for (size_t t = 0; t < SP_TOKENS; t++) sums[t] = dot_tile(sums[t], tile, four);
+    for (size_t t = 0; t < SP_TOKENS; t++) {
+      // To the compiler they are others each time, or it would multiply once for all.
+      hide(&four);
+      sums[t] = dot_tile(sums[t], tile, four);
+    }
   }
   i32x16 total = splat_integer(0);
   for (size_t t = 0; t < SP_TOKENS; t++) total += sums[t];

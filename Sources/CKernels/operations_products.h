@@ -10,15 +10,75 @@ INLINE tile_bytes load_columns(const packed_form form, const uint8_t *tiles, con
   return form == INT4 ? load_nibbles(tiles + k / 2 * TILE_BYTES, k % 2) : load_tile(tiles + k * TILE_BYTES);
 }
 
-// A register block: `tokens` × `blocks` row blocks, both constants where it is called.
-INLINE void block_packed(const packed_form form, const size_t tokens, const size_t blocks, const uint8_t *matrix,
-                         size_t row_block_bytes, size_t columns, size_t group_size, size_t groups, sp_activations a,
-                         size_t token, float sums[SP_TOKENS][SP_ROW_BLOCKS][LANES]) {
+INLINE size_t smaller_size(size_t x, size_t y) { return x < y ? x : y; }
+
+// Groups of columns first ..< last.
+typedef struct group_range {
+  size_t first, last;
+} group_range;
+
+#if !SP_PREPARES
+typedef int8_t activation;
+
+INLINE four_activations load_four(const int8_t *activations) {
+  int32_t four;
+  memcpy(&four, activations, sizeof four);
+  return broadcast_four(four);
+}
+#endif
+
+// Activations of some tokens and groups, in the form that products of several tokens take them.
+typedef struct prepared_activations {
+  const activation *values;  // (tokens, stride), from the first of the groups on
+  size_t stride;
+} prepared_activations;
+
+#if SP_PREPARES
+// Row blocks that meet some tokens before the next tokens come: they share what was prepared, and stay in the second
+// cache meanwhile.
+#define BLOCKS_TOGETHER 8
+#define BYTES_TOGETHER (3 << 17)
+
+// Columns that are prepared together: one group at least, whose size is 4096 at most, and not much more than what the
+// nearest cache holds beside the tiles. Tokens are a line more than 8 KB apart, so that they lie in different sets.
+#define ROOM_COLUMNS (4096 + 32)
+#define PREPARED_COLUMNS 2048
+
+INLINE group_range next_groups(group_range done, size_t groups, size_t group_size) {
+  size_t more = PREPARED_COLUMNS / group_size > 0 ? PREPARED_COLUMNS / group_size : 1;
+  return (group_range){done.last, smaller_size(groups, done.last + more)};
+}
+
+INLINE prepared_activations prepare(sp_activations a, size_t token, size_t tokens, size_t group_size, group_range groups,
+                                    activation *room) {
+  size_t start = groups.first * group_size;
+  size_t end = smaller_size(groups.last * group_size, a.stride);
   for (size_t t = 0; t < tokens; t++)
-    for (size_t b = 0; b < blocks; b++) store(sums[t][b], splat(0));
+    prepare_activations(a.values + (token + t) * a.stride + start, end - start, room + t * ROOM_COLUMNS);
+  return (prepared_activations){room, ROOM_COLUMNS};
+}
+#else
+// Products take them as they are.
+#define BLOCKS_TOGETHER SP_ROW_BLOCKS
+#define BYTES_TOGETHER SIZE_MAX
+#define ROOM_COLUMNS 1
+
+INLINE group_range next_groups(group_range done, size_t groups, size_t group_size) { return (group_range){0, groups}; }
+
+INLINE prepared_activations prepare(sp_activations a, size_t token, size_t tokens, size_t group_size, group_range groups,
+                                    activation *room) {
+  return (prepared_activations){a.values + token * a.stride, a.stride};
+}
+#endif
+
+// A register block: `tokens` × `blocks` row blocks, both constants where it is called. Adds groups first ..< last to sums.
+// values: of the first token and the first of the groups, prepared.
+INLINE void block_packed(const packed_form form, const size_t tokens, const size_t blocks, const uint8_t *matrix,
+                         size_t row_block_bytes, size_t columns, size_t group_size, size_t groups, group_range range,
+                         sp_activations a, size_t token, prepared_activations prepared, float sums[][SP_TOKENS][LANES]) {
   const size_t step = tile_columns(form);
   size_t padded = (columns + step - 1) / step * step;
-  for (size_t g = 0; g < groups; g++) {
+  for (size_t g = range.first; g < range.last; g++) {
     size_t start = g * group_size;
     size_t width = padded - start < group_size ? padded - start : group_size;
     group_place place = place_of_group(form, g, group_size, width);
@@ -31,8 +91,9 @@ INLINE void block_packed(const packed_form form, const size_t tokens, const size
 #pragma clang loop unroll(full)
     for (size_t k = 0; k < step / 4; k++) {
       // Four tokens to a pointer: their distances are what an address can express.
-      const int8_t *values[(SP_TOKENS + 3) / 4];
-      for (size_t t = 0; t < tokens; t += 4) values[t / 4] = a.values + (token + t) * a.stride + start + 4 * k;
+      const activation *values[(SP_TOKENS + 3) / 4];
+      for (size_t t = 0; t < tokens; t += 4)
+        values[t / 4] = prepared.values + t * prepared.stride + (start - range.first * group_size) + 4 * k;
       for (size_t c = 0; c < width; c += step) {
         tile_bytes tile[SP_ROW_BLOCKS];
 #pragma clang loop unroll(full)
@@ -40,11 +101,9 @@ INLINE void block_packed(const packed_form form, const size_t tokens, const size
           tile[b] = load_columns(form, matrix + b * row_block_bytes + place.tiles + c * column_bytes(form), k);
 #pragma clang loop unroll(full)
         for (size_t t = 0; t < tokens; t++) {
-          int32_t four;
-          memcpy(&four, values[t / 4] + t % 4 * a.stride, sizeof four);
-          four_activations broadcast = broadcast_four(four);
+          four_activations four = load_four(values[t / 4] + t % 4 * prepared.stride);
 #pragma clang loop unroll(full)
-          for (size_t b = 0; b < blocks; b++) total[t][b] = dot_tile(total[t][b], tile[b], broadcast);
+          for (size_t b = 0; b < blocks; b++) total[t][b] = dot_tile(total[t][b], tile[b], four);
         }
 #pragma clang loop unroll(full)
         for (size_t t = 0; t < tokens; t += 4) values[t / 4] += step;
@@ -56,7 +115,7 @@ INLINE void block_packed(const packed_form form, const size_t tokens, const size
 #pragma clang loop unroll(full)
       for (size_t t = 0; t < tokens; t++) {
         f32x16 factor = scales * splat(a.scales[(token + t) * groups + g]);
-        store(sums[t][b], fma16(to_float(total[t][b]), factor, load(sums[t][b])));
+        store(sums[b][t], fma16(to_float(total[t][b]), factor, load(sums[b][t])));
       }
     }
   }
@@ -73,6 +132,10 @@ INLINE void add_columns(const packed_form form, const size_t columns, const uint
   }
 }
 
+// Memory that is asked for this far ahead of its use: processors look ahead by themselves, but not into the next page,
+// and the pages of a mapped file are small. Behind the end of a matrix nothing is read: such a request is no access.
+#define BYTES_AHEAD 2048
+
 // One token and one row block: four chains of sums hide the latency of the dot product.
 INLINE f32x16 single_packed(const packed_form form, const uint8_t *matrix, size_t columns, size_t group_size,
                             size_t groups, sp_activations a, size_t token) {
@@ -87,7 +150,13 @@ INLINE f32x16 single_packed(const packed_form form, const uint8_t *matrix, size_
     const int8_t *values = a.values + token * a.stride + start;
     i32x16 total[4] = {first_sums(a, token * groups + g), splat_integer(0), splat_integer(0), splat_integer(0)};
     size_t c = 0;
-    for (; c + 16 <= width; c += 16) add_columns(form, 16, tiles + c * column_bytes(form), values + c, total);
+    for (; c + 16 <= width; c += 16) {
+      const uint8_t *next = tiles + c * column_bytes(form);
+#pragma clang loop unroll(full)
+      for (size_t line = 0; line < 16 * column_bytes(form); line += TILE_BYTES)
+        __builtin_prefetch(next + BYTES_AHEAD + line);
+      add_columns(form, 16, next, values + c, total);
+    }
     for (; c < width; c += step) add_columns(form, step, tiles + c * column_bytes(form), values + c, total);
     f32x16 factor = load_scales(form, matrix + place.scales) * splat(a.scales[token * groups + g]);
     sum = fma16(to_float((total[0] + total[1]) + (total[2] + total[3])), factor, sum);
@@ -104,43 +173,53 @@ INLINE void product_packed(const packed_form form, const uint8_t *matrix, size_t
                            size_t last_block, size_t rows, size_t columns, size_t group_size, sp_activations a,
                            size_t tokens, float *output, size_t output_stride, bool accumulate) {
   size_t groups = (columns + group_size - 1) / group_size;
-  float sums[SP_TOKENS][SP_ROW_BLOCKS][LANES];
-  size_t block = first_block;
-  while (block < last_block) {
-    // Few tokens wait for memory, which comes fastest in one stream.
-    size_t blocks = tokens >= SP_TOKENS && last_block - block >= SP_ROW_BLOCKS ? SP_ROW_BLOCKS : 1;
-    const uint8_t *tiles = matrix + block * row_block_bytes;
-    size_t token = 0;
-    while (token < tokens) {
+  float sums[BLOCKS_TOGETHER][SP_TOKENS][LANES];
+  activation room[SP_TOKENS * ROOM_COLUMNS] __attribute__((aligned(64)));
+  // Few tokens wait for memory, which comes fastest in one stream.
+  size_t together = tokens < SP_TOKENS ? 1 : smaller_size(BLOCKS_TOGETHER, BYTES_TOGETHER / row_block_bytes);
+  if (together == 0) together = 1;
+  for (size_t first = first_block; first < last_block;) {
+    size_t blocks = smaller_size(last_block - first, together);
+    for (size_t token = 0; token < tokens;) {
       size_t left = tokens - token;
-      size_t some;
-#define BLOCK(T, B) block_packed(form, T, B, tiles, row_block_bytes, columns, group_size, groups, a, token, sums)
-      if (left >= SP_TOKENS) {
-        some = SP_TOKENS;
-        if (blocks == SP_ROW_BLOCKS) BLOCK(SP_TOKENS, SP_ROW_BLOCKS);
-        else BLOCK(SP_TOKENS, 1);
-      } else if (SP_TOKENS > 8 && left >= 8) {
-        some = 8;
-        if (blocks == SP_ROW_BLOCKS) BLOCK(8, SP_ROW_BLOCKS);
-        else BLOCK(8, 1);
-      } else if (left >= 4) {
-        some = 4;
-        if (blocks == SP_ROW_BLOCKS) BLOCK(4, SP_ROW_BLOCKS);
-        else BLOCK(4, 1);
-      } else {
-        some = 1;
+      size_t some = left >= SP_TOKENS ? SP_TOKENS : SP_TOKENS > 8 && left >= 8 ? 8 : left >= 4 ? 4 : 1;
+      if (some == 1) {
         for (size_t b = 0; b < blocks; b++)
-          store(sums[0][b], single_packed(form, tiles + b * row_block_bytes, columns, group_size, groups, a, token));
-      }
+          store(sums[b][0], single_packed(form, matrix + (first + b) * row_block_bytes, columns, group_size, groups, a,
+                                          token));
+      } else {
+        memset(sums, 0, blocks * sizeof *sums);
+        group_range range = {0, 0};
+        while (range.last < groups) {
+          range = next_groups(range, groups, group_size);
+          prepared_activations prepared = prepare(a, token, some, group_size, range, room);
+          for (size_t b = 0; b < blocks;) {
+            const uint8_t *tiles = matrix + (first + b) * row_block_bytes;
+#define BLOCK(T, B) \
+  block_packed(form, T, B, tiles, row_block_bytes, columns, group_size, groups, range, a, token, prepared, sums + b)
+            if (SP_ROW_BLOCKS > 1 && blocks - b >= SP_ROW_BLOCKS) {
+              if (some == SP_TOKENS) BLOCK(SP_TOKENS, SP_ROW_BLOCKS);
+              else if (some == 8) BLOCK(8, SP_ROW_BLOCKS);
+              else BLOCK(4, SP_ROW_BLOCKS);
+              b += SP_ROW_BLOCKS;
+            } else {
+              if (some == SP_TOKENS) BLOCK(SP_TOKENS, 1);
+              else if (some == 8) BLOCK(8, 1);
+              else BLOCK(4, 1);
+              b += 1;
+            }
 #undef BLOCK
+          }
+        }
+      }
       for (size_t t = 0; t < some; t++)
         for (size_t b = 0; b < blocks; b++) {
-          size_t row = (block + b) * LANES;
-          put(output + (token + t) * output_stride + row, load(sums[t][b]), rows - row, accumulate);
+          size_t row = (first + b) * LANES;
+          put(output + (token + t) * output_stride + row, load(sums[b][t]), rows - row, accumulate);
         }
       token += some;
     }
-    block += blocks;
+    first += blocks;
   }
 }
 

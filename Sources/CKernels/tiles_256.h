@@ -1,5 +1,5 @@
 // A tile in two 256-bit registers, and float16 by F16C: shared by the sets that have no wider ones. A set defines
-// dot_half before it includes this.
+// four_activations and dot_half before it includes this.
 typedef struct tile_bytes {
   __m256i low, high;
 } tile_bytes;
@@ -19,17 +19,11 @@ static inline __attribute__((always_inline)) tile_bytes load_nibbles(const uint8
   return (tile_bytes){levels_of(nibbles.low, high), levels_of(nibbles.high, high)};
 }
 
-typedef __m256i four_activations;
-
-static inline __attribute__((always_inline)) four_activations broadcast_four(int32_t activations) {
-  return _mm256_set1_epi32(activations);
-}
-
-static inline __attribute__((always_inline)) i32x16 dot_tile(i32x16 sums, tile_bytes tile, four_activations broadcast) {
+static inline __attribute__((always_inline)) i32x16 dot_tile(i32x16 sums, tile_bytes tile, four_activations four) {
   __m256i halves[2];
   memcpy(halves, &sums, sizeof halves);
-  halves[0] = dot_half(halves[0], tile.low, broadcast);
-  halves[1] = dot_half(halves[1], tile.high, broadcast);
+  halves[0] = dot_half(halves[0], tile.low, four);
+  halves[1] = dot_half(halves[1], tile.high, four);
   memcpy(&sums, halves, sizeof halves);
   return sums;
 }

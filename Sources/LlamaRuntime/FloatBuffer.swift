@@ -30,6 +30,12 @@ import Glibc
     return result
   }
 
+  /// Takes over rows of another buffer of so many columns.
+  func copy(rows range: Range<Int>, of other: FloatBuffer, to row: Int) {
+    precondition(other.columns == columns && range.upperBound <= other.rows && row + range.count <= rows)
+    unsafe self.row(row).update(from: other.row(range.lowerBound), count: range.count * columns)
+  }
+
   /// Replaces what an array holds by rows. It asks for no memory where there is enough.
   func copy(rows range: Range<Int>, into array: inout [Float]) {
     precondition(range.lowerBound >= 0 && range.upperBound <= rows)

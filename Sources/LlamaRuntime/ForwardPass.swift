@@ -2,8 +2,6 @@ internal import CKernels
 internal import ModelPacks
 
 /// The passes of tokens through layers, with the buffers that they need.
-///
-/// A block of tokens goes through one layer before the next, so that a pack larger than memory is read once per block.
 final class ForwardPass {
   let configuration: LlamaConfiguration
   let compute: Compute
@@ -52,7 +50,7 @@ final class ForwardPass {
     compute.multiply(normed, tokens: tokens, by: (layer.query, query), (layer.key, key), (layer.value, value))
   }
 
-  /// The same without the queries: all that the deepest layer of a lower model is for.
+  /// The same without the queries, for tokens that are only attended to.
   func projectKeysAndValues(_ layer: LayerWeights, tokens: Int) {
     normalize(x, layer.inputNorm, tokens: tokens)
     compute.multiply(normed, tokens: tokens, by: (layer.key, key), (layer.value, value))
@@ -63,13 +61,17 @@ final class ForwardPass {
   func selfAttend(
     _ layer: LayerWeights, index: Int, tokens: Int, cache: KeyValueCache, merged: InjectedRows = .none
   ) {
-    let position = cache.firstPosition + cache.count
-    compute.rotate(key, tokens: tokens, from: position, rotary)
-    cache.write(layer: index, tokens: tokens, rotatedKeys: key, values: value, compute)
+    enter(cache, layer: index, tokens: tokens)
     attention.attend(
       query, tokens: tokens, to: merged, runningText: cache.rows(layer: index, tokens: tokens), rotary: rotary,
       into: attended)
     compute.multiply(attended, tokens: tokens, by: (layer.output, x), adding: true)
+  }
+
+  /// The projected keys and values enter the cache.
+  func enter(_ cache: KeyValueCache, layer index: Int, tokens: Int) {
+    compute.rotate(key, tokens: tokens, from: cache.firstPosition + cache.count, rotary)
+    cache.write(layer: index, tokens: tokens, rotatedKeys: key, values: value, compute)
   }
 
   /// x += cross-attention of x to injected rows.

@@ -102,6 +102,12 @@ internal import PackedTiles
   /// Counts the new tokens, after every layer has written theirs.
   func advance(_ tokens: Int) { count += tokens }
 
+  /// Goes on behind so many tokens, where the next rows of a layer are written: one layer may read ahead of the next.
+  func seek(_ count: Int) {
+    precondition(policy == .full && count <= capacity, "rows that have gone do not come back")
+    self.count = count
+  }
+
   /// The rows that some of the queries see, whose layer's latest `written` rows are not counted yet.
   fileprivate func spans(layer: Int, tokens: Range<Int>, written: Int) -> TextSpans {
     let rows = rowCount + tokens.lowerBound..<rowCount + tokens.upperBound

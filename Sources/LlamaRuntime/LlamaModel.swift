@@ -137,17 +137,20 @@ public final class LlamaModel: Sendable {
       configuration, rotary: RotaryTable(configuration, sequenceLength: tokens.count),
       blockSize: min(tokens.count, promptBlockSize), crew: ThreadCrew(threadCount: threadCount))
     let cache = makeCache(layerCount: 1, capacity: tokens.count, blockSize: forward.blockSize)
-    var last = 0
-    for start in stride(from: 0, to: tokens.count, by: forward.blockSize) {
-      let block = tokens[start..<min(start + forward.blockSize, tokens.count)]
+    let layer = weights.layers[0]
+    // Of the tokens before the last one, nothing but their keys and values goes into the last one's state.
+    let last = tokens.count - 1
+    for start in stride(from: 0, to: last, by: forward.blockSize) {
+      let block = tokens[start..<min(start + forward.blockSize, last)]
       forward.embed(block, weights)
-      forward.project(weights.layers[0], tokens: block.count)
-      forward.selfAttend(weights.layers[0], index: 0, tokens: block.count, cache: cache)
+      forward.projectKeysAndValues(layer, tokens: block.count)
+      forward.enter(cache, layer: 0, tokens: block.count)
       cache.advance(block.count)
-      last = block.count - 1
     }
-    // Only the last block's last token goes on.
-    forward.feedForward(weights.layers[0], tokens: last + 1)
-    return forward.finalState(weights, token: last)
+    forward.embed(tokens[last...], weights)
+    forward.project(layer, tokens: 1)
+    forward.selfAttend(layer, index: 0, tokens: 1, cache: cache)
+    forward.feedForward(layer, tokens: 1)
+    return forward.finalState(weights, token: 0)
   }
 }

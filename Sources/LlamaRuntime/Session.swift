@@ -16,6 +16,12 @@ public final class Session {
   /// Keeps the memory that the spans point into.
   private let context: InjectedContext?
   private let logitsOfOne: FloatBuffer
+  /// Tokens of a prompt that all go through a layer before the next layer comes.
+  private let passSize: Int
+
+  /// A pack larger than memory is read once for so many tokens. More would hold their states for longer, and nobody
+  /// hears of a pass before its end.
+  private static let streamedPassSize = 1024
 
   /// - Parameters:
   ///   - capacity: tokens that the running text may grow to.
@@ -38,6 +44,8 @@ public final class Session {
     forward = ForwardPass(
       configuration, rotary: RotaryTable(configuration, sequenceLength: 0),
       blockSize: min(max(capacity, 1), model.promptBlockSize), crew: ThreadCrew(threadCount: threadCount))
+    // A text without end has no room for more rows than those of a block.
+    passSize = model.residency.streams && cachePolicy == .full ? Self.streamedPassSize : forward.blockSize
     weightStream = model.makeWeightStream(model.weights)
     cache = model.makeCache(
       layerCount: configuration.layerCount, capacity: capacity, blockSize: forward.blockSize, policy: cachePolicy,
@@ -73,23 +81,19 @@ public final class Session {
   public var cacheByteCount: Int { cache.byteCount }
 
   /// Reads tokens and returns what the model expects after the last one.
-  /// - Parameter afterEachBlock: called with the number of tokens read so far; what it throws ends the reading, and the
-  ///   blocks so far stay read.
+  /// - Parameter afterEachPass: called with the number of tokens read so far; what it throws ends the reading, and the
+  ///   passes so far stay read.
   /// - Returns: logits: (vocabulary).
   /// - Precondition: `tokens` is not empty, fits the capacity, and each token is in the vocabulary.
   public func read<Failure: Error>(
-    _ tokens: some Collection<Int32>, afterEachBlock: (Int) throws(Failure) -> Void
+    _ tokens: some Collection<Int32>, afterEachPass: (Int) throws(Failure) -> Void
   ) throws(Failure) -> [Float] {
     let tokens = Array(tokens)
     prepare(for: tokens.count)
-    for start in stride(from: 0, to: tokens.count, by: forward.blockSize) {
-      let block = tokens[start..<min(start + forward.blockSize, tokens.count)]
-      readBlock(block)
-      if block.endIndex == tokens.count {
-        weightStream?.enter(model.weights.layers.count)
-        forward.logits(model.weights, tokens: block.count, last: 1, into: logitsOfOne)
-      }
-      try afterEachBlock(block.endIndex)
+    for pass in tokens.indices.cutEvenly(atMost: passSize) {
+      let lastBlock = readPass(tokens[pass])
+      if pass.upperBound == tokens.count { predict(after: lastBlock) }
+      try afterEachPass(pass.upperBound)
     }
     return logitsOfOne.array(rows: 0..<1)
   }
@@ -100,7 +104,7 @@ public final class Session {
   public func read(_ token: Int32, into logits: inout [Float]) {
     prepare(for: 1)
     readBlock(CollectionOfOne(token))
-    forward.logits(model.weights, tokens: 1, last: 1, into: logitsOfOne)
+    predict(after: 1)
     logitsOfOne.copy(rows: 0..<1, into: &logits)
   }
 
@@ -116,9 +120,8 @@ public final class Session {
     prepare(for: tokens.count)
     let logits = FloatBuffer(rows: forward.blockSize, columns: model.configuration.vocabularySize)
     var result: [Float] = []
-    for start in stride(from: 0, to: tokens.count, by: forward.blockSize) {
-      let block = tokens[start..<min(start + forward.blockSize, tokens.count)]
-      readBlock(block)
+    for block in tokens.indices.cutEvenly(atMost: forward.blockSize) {
+      readBlock(tokens[block])
       weightStream?.enter(model.weights.layers.count)
       forward.logits(model.weights, tokens: block.count, last: block.count, into: logits)
       result += logits.array(rows: 0..<block.count)
@@ -137,22 +140,58 @@ public final class Session {
     adjustScaling(sequenceLength: cache.firstPosition + cache.slots(of: cache.count + tokenCount))
   }
 
-  /// The forward pass of SharedLLM: every layer attends to the running text; the bottom ones also to injected rows.
+  /// Whole blocks of tokens go through a layer before the next layer comes, so that a pack larger than memory is read
+  /// once for all of them.
+  /// - Returns: the tokens of the last block, whose states are there.
+  private func readPass(_ tokens: ArraySlice<Int32>) -> Int {
+    guard tokens.count > forward.blockSize else {
+      readBlock(tokens)
+      return tokens.count
+    }
+    let start = cache.count
+    let blocks = (0..<tokens.count).cutEvenly(atMost: forward.blockSize)
+    let states = FloatBuffer(rows: tokens.count, columns: forward.x.columns)
+    for index in model.weights.layers.indices {
+      for block in blocks {
+        cache.seek(start + block.lowerBound)
+        if index == 0 {
+          forward.embed(tokens.dropFirst(block.lowerBound).prefix(block.count), model.weights)
+        } else {
+          forward.x.copy(rows: block, of: states, to: 0)
+        }
+        readBlock(of: block.count, layer: index)
+        states.copy(rows: 0..<block.count, of: forward.x, to: block.lowerBound)
+      }
+    }
+    cache.seek(start + tokens.count)
+    return blocks.last?.count ?? 0
+  }
+
   private func readBlock(_ tokens: some Collection<Int32>) {
     cache.makeRoom(for: tokens.count)
     forward.embed(tokens, model.weights)
-    for (index, layer) in model.weights.layers.enumerated() {
-      weightStream?.enter(index)
-      let injected = index < injectedRows.count ? injectedRows[index] : .none
-      forward.project(layer, tokens: tokens.count)
-      forward.selfAttend(
-        layer, index: index, tokens: tokens.count, cache: cache, merged: injection == .mergedSoftmax ? injected : .none)
-      if let cross = layer.crossAttention, injection == .crossAttention, !injected.spans.isEmpty {
-        forward.crossAttend(cross, tokens: tokens.count, to: injected)
-      }
-      forward.feedForward(layer, tokens: tokens.count)
-    }
+    for index in model.weights.layers.indices { readBlock(of: tokens.count, layer: index) }
     cache.advance(tokens.count)
+  }
+
+  /// The forward pass of SharedLLM: every layer attends to the running text; the bottom ones also to injected rows.
+  private func readBlock(of tokens: Int, layer index: Int) {
+    weightStream?.enter(index)
+    let layer = model.weights.layers[index]
+    let injected = index < injectedRows.count ? injectedRows[index] : .none
+    forward.project(layer, tokens: tokens)
+    forward.selfAttend(
+      layer, index: index, tokens: tokens, cache: cache, merged: injection == .mergedSoftmax ? injected : .none)
+    if let cross = layer.crossAttention, injection == .crossAttention, !injected.spans.isEmpty {
+      forward.crossAttend(cross, tokens: tokens, to: injected)
+    }
+    forward.feedForward(layer, tokens: tokens)
+  }
+
+  /// What the model expects after the last one of a block of tokens.
+  private func predict(after tokens: Int) {
+    weightStream?.enter(model.weights.layers.count)
+    forward.logits(model.weights, tokens: tokens, last: 1, into: logitsOfOne)
   }
 
   /// The dynamic scaling's frequencies depend on the length of the sequence: keys in the cache are turned on when it
@@ -164,5 +203,13 @@ public final class Session {
     guard new.frequencies != old.frequencies else { return }
     cache.rerotate(from: old, to: new, forward.compute)
     forward.rotary.replaceTable(new)
+  }
+}
+
+extension Range<Int> {
+  /// As few ranges as hold `size` each at most, alike but for one.
+  func cutEvenly(atMost size: Int) -> [Range<Int>] {
+    let parts = (count + size - 1) / size
+    return (0..<parts).map { lowerBound + count * $0 / parts..<lowerBound + count * ($0 + 1) / parts }
   }
 }

@@ -43,8 +43,8 @@ final class WeightStream {
 }
 
 extension LlamaModel {
-  /// Tokens of a prompt that go through a layer together. Each block reads a pack that is larger than memory once.
-  var promptBlockSize: Int { residency.streams ? 512 : 256 }
+  /// Tokens of a prompt that go through a layer together.
+  var promptBlockSize: Int { 256 }
 
   /// What reads weights ahead of a pass through a stack of layers and its head; nil where all of them stay in memory.
   func makeWeightStream(_ weights: LlamaWeights) -> WeightStream? {

@@ -20,6 +20,8 @@ import Testing
     Shape(tokens: 29, rows: 100, columns: 260, groupSize: 32),
     Shape(tokens: 5, rows: 48, columns: 8, groupSize: 8),
     Shape(tokens: 2, rows: 40, columns: 72, groupSize: 24),
+    // More columns and rows than are worked on together.
+    Shape(tokens: 7, rows: 150, columns: 4300, groupSize: 128),
   ]
 
   @Test(arguments: PackedForm.allCases, shapes)

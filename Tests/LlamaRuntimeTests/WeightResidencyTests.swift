@@ -41,10 +41,11 @@ import Testing
   @Test(arguments: [SharedLLMConfiguration.LowerModel.shared, .own])
   func hintsChangeNothing(_ lowerModel: SharedLLMConfiguration.LowerModel) throws {
     let pack = try TestPack(Self.wide, sharedLLM: .small(.local, lowerModel: lowerModel))
-    let tokens = Self.wide.tokens("text", 40)
+    // Several blocks of a prompt.
+    let tokens = Self.wide.tokens("text", 530)
     let chunk = Self.wide.tokens("chunk", 32)
     func logits(_ model: LlamaModel) -> [Float] {
-      let session = Session(model, capacity: 64, threadCount: 2)
+      let session = Session(model, capacity: 600, threadCount: 2)
       return session.read(tokens) + session.read(tokens.prefix(1)) + session.readAll(tokens.prefix(2))
     }
     let expected = logits(pack.model)
