@@ -514,12 +514,14 @@ class SharedLlama(nn.Module):
         return self.lm_head(hidden)
 
     def forward(self, tokens, context=None, policy="right", query_last=None, noise=None, sigma=0.0, coins=None,
-                target=None, guide=None, numbers=None, distractors=None, labels=None, label_weights=None):
+                target=None, guide=None, numbers=None, distractors=None, labels=None, label_weights=None,
+                teacher=None):
         """Logits (B, T, V); with labels (B, T), -100 for none, instead the sum of weighted losses, the sum of weights
         and the policy's loss.
 
         tokens: (B, T). context: (B, n, L). query_last: (B), where the query ends in the running text. distractors: chunks
-        that are put beside every context, (n, L), and their numbers, (n).
+        that are put beside every context, (n, L), and their numbers, (n). teacher: logits of a model whose distribution
+        counts as much as the labels, (B, T, V).
         """
         memory, policy_loss = None, None
         if context is not None and context.shape[1]:
@@ -533,6 +535,9 @@ class SharedLlama(nn.Module):
         if labels is None:
             return logits
         losses = F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), reduction="none", ignore_index=-100)
+        if teacher is not None:
+            taught = F.cross_entropy(logits.flatten(0, 1).float(), teacher.flatten(0, 1).float().softmax(-1), reduction="none")
+            losses = (losses + taught) / 2
         weights = (labels != -100).float() if label_weights is None else label_weights
         weights = weights.flatten()
         if policy_loss is None:

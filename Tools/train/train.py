@@ -376,6 +376,8 @@ class Stage:
             self.model.shared = dataclasses.replace(self.model.shared, **self.section["tree"])
         self.shared = self.model.shared
         self.optimizer = make_optimizer(self.section, self.trained, self.ranks.fsdp)
+        taught_by = self.section.get("text", {}).get("teacher")
+        self.teacher = models.load(os.path.join(HERE, taught_by)).to(self.device).eval() if taught_by else None
         self.step, self.seconds, self.tokens, self.rows, self.evaluations = 0, 0.0, 0, [], []
         self.stopping = False
         from torch import _dynamo
@@ -461,7 +463,11 @@ class Stage:
         section = self.section | self.section.get("text", {})
         corpus = self.corpus if part == "train" else self.held_out
         rank = self.ranks.rank if part == "train" else 0
-        return text_batch(self.run, self.name, section, corpus, self.shared, step, rank, micro, part, count)
+        inputs = text_batch(self.run, self.name, section, corpus, self.shared, step, rank, micro, part, count)
+        if self.teacher and part == "train":
+            with torch.no_grad(), self.autocast():
+                inputs["teacher"] = self.teacher(**{k: v for k, v in inputs.items() if k != "labels"})
+        return inputs
 
     def open_data(self):
         where = self.device if self.device.type == "cuda" and self.run.config["data"].get("on_device", True) else "cpu"
