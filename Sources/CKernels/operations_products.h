@@ -71,8 +71,8 @@ INLINE prepared_activations prepare(sp_activations a, size_t token, size_t token
 }
 #endif
 
-// A register block: `tokens` × `blocks` row blocks, both constants where it is called. Adds groups first ..< last to sums.
-// values: of the first token and the first of the groups, prepared.
+// A register block: `tokens` × `blocks` row blocks, both constants where it is called. What a range of groups yields is
+// added to the sums of the groups before it. prepared: of the first token and the first of the groups.
 INLINE void block_packed(const packed_form form, const size_t tokens, const size_t blocks, const uint8_t *matrix,
                          size_t row_block_bytes, size_t columns, size_t group_size, size_t groups, group_range range,
                          sp_activations a, size_t token, prepared_activations prepared, float sums[][SP_TOKENS][LANES]) {
@@ -115,7 +115,8 @@ INLINE void block_packed(const packed_form form, const size_t tokens, const size
 #pragma clang loop unroll(full)
       for (size_t t = 0; t < tokens; t++) {
         f32x16 factor = scales * splat(a.scales[(token + t) * groups + g]);
-        store(sums[b][t], fma16(to_float(total[t][b]), factor, load(sums[b][t])));
+        f32x16 sum = g == 0 ? splat(0) : load(sums[b][t]);
+        store(sums[b][t], fma16(to_float(total[t][b]), factor, sum));
       }
     }
   }
@@ -188,7 +189,6 @@ INLINE void product_packed(const packed_form form, const uint8_t *matrix, size_t
           store(sums[b][0], single_packed(form, matrix + (first + b) * row_block_bytes, columns, group_size, groups, a,
                                           token));
       } else {
-        memset(sums, 0, blocks * sizeof *sums);
         group_range range = {0, 0};
         while (range.last < groups) {
           range = next_groups(range, groups, group_size);

@@ -58,14 +58,15 @@ extension ContextTree {
 
 /// The cosine of the angle between two vectors; 0 for one that is shorter than 1e-6.
 /// Source: arXiv 2410.19318, section 3.2; the floor is the authors' code's.
-public func cosineSimilarity(_ x: some Collection<Float>, _ y: some Collection<Float>) -> Float {
+public func cosineSimilarity(_ x: [Float], _ y: [Float]) -> Float {
   var product: Double = 0
   var xx: Double = 0
   var yy: Double = 0
-  for (a, b) in zip(x, y) {
-    product += Double(a) * Double(b)
-    xx += Double(a) * Double(a)
-    yy += Double(b) * Double(b)
+  for i in 0..<min(x.count, y.count) {
+    let (a, b) = (Double(x[i]), Double(y[i]))
+    product += a * b
+    xx += a * a
+    yy += b * b
   }
   return Float(product / (max(xx.squareRoot(), 1e-6) * max(yy.squareRoot(), 1e-6)))
 }

@@ -22,6 +22,9 @@ internal import PackedTiles
   /// so that tokens of one block see the same packed rows.
   private static let queriesTogether = 64
 
+  /// Of the next node, asked for while one is attended to: as far as kernels look ahead.
+  private static let prefetchedByteCount = 2048
+
   init(compute: Compute, headCount: Int, kvHeadCount: Int, headDim: Int) {
     self.compute = compute
     self.headCount = headCount
@@ -142,6 +145,11 @@ internal import PackedTiles
     if part < task.injected.parts.count {
       for index in task.injected.parts[part] {
         let span = task.injected.spans[index]
+        // Nodes lie far from one another: the kernels' look ahead ends with the node.
+        if index + 1 < task.injected.spans.count {
+          let next = task.injected.spans[index + 1]
+          unsafe sp_prefetch(next.keys + item / task.sets * next.keyHeadByteStride, Self.prefetchedByteCount)
+        }
         unsafe self.attend(item, of: task, to: span, span.rows, desk: desk, into: sums)
       }
       return

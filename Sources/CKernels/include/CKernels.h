@@ -161,3 +161,8 @@ static inline void sp_spin_hint(void) {
   __asm__ volatile("yield");
 #endif
 }
+
+/// Asks for memory that is needed soon.
+static inline void sp_prefetch(const void *memory, size_t byte_count) {
+  for (size_t i = 0; i < byte_count; i += 64) __builtin_prefetch((const char *)memory + i);
+}
