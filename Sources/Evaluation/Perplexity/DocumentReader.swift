@@ -66,10 +66,10 @@ struct DocumentReader {
   var workTokens: Int {
     var tokens = 0
     if options.methods.contains(.shared) {
-      tokens += chunks(of: options.windows).count * layout.chunkSize * sources.count
       for windows in options.windows {
-        let running = layout.parts(windows: windows, documentLength: documentLength).runningText.count
-        tokens += running * options.policies.count * sources.count
+        let parts = layout.parts(windows: windows, documentLength: documentLength)
+        tokens += parts.chunks.count * layout.chunkSize * sources.count
+        tokens += parts.runningText.count * options.policies.count * sources.count
       }
     }
     if options.methods.contains(.truncated) { tokens += layout.window }
