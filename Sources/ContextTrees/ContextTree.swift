@@ -15,6 +15,13 @@ public struct TreeNode: Sendable, Hashable {
   /// The in-node position of a kept row: rows are spread evenly from the node's first token on.
   public func position(row: Int) -> Int { row * range.count / rowCount }
 
+  /// The same tokens with another number of them for each kept row.
+  /// - Precondition: `ratio` is positive.
+  public func keeping(ratio: Int) -> TreeNode {
+    precondition(ratio > 0, "a row is kept of some tokens")
+    return TreeNode(number: number, level: level, range: range, ratio: ratio)
+  }
+
   /// The way from the root, such as `RL`.
   public var path: String {
     let index = number + 2 - (1 << level)

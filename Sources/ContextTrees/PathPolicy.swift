@@ -21,30 +21,15 @@ extension ContextTree {
   public func preservedNodes<Failure: Error>(
     policy: PathPolicy, chunk: Int, score: (TreeNode) throws(Failure) -> Float
   ) throws(Failure) -> [TreeNode] {
-    var preserved: [TreeNode] = []
-    var current: TreeNode?
-    for level in 1...shape.depth {
-      let (left, right) = children(of: current)
-      guard level < shape.depth, let left, let right else {
-        // The deepest level, or a node too short to split: what is empty is dropped, and a lone child is walked down.
-        if level < shape.depth, let only = left ?? right {
-          current = only
-          continue
-        }
-        preserved += [left, right].compactMap { $0 }
-        break
-      }
-      let expandsRight: Bool
+    // A right child has an odd number. Of equal children the left one is opened.
+    try preservedNodes(expansion: .path) { (node) throws(Failure) in
       switch policy {
-      case .right: expandsRight = true
-      case .left: expandsRight = false
-      case .random(let seed): expandsRight = Self.coin(seed: seed, chunk: chunk, level: level)
-      case .cosine: expandsRight = try score(right) > score(left)
+      case .right: node.number % 2 == 1 ? 1 : 0
+      case .left: 0
+      case .random(let seed): node.number % 2 == 1 && Self.coin(seed: seed, chunk: chunk, level: node.level) ? 1 : 0
+      case .cosine: try score(node)
       }
-      preserved.append(expandsRight ? left : right)
-      current = expandsRight ? right : left
     }
-    return preserved
   }
 
   /// A fair coin from the finalizer of SplitMix64.

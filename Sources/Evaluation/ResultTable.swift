@@ -30,7 +30,15 @@ extension EvaluationResult {
 extension EvaluationResult.Row {
   /// What a table shows of a column; nothing where the row has none.
   func cell(_ column: String) -> String {
-    labels[column]?.description ?? measures[column]?.text ?? ""
+    if let label = labels[column] { return label.description }
+    guard let measure = measures[column] else { return "" }
+    return column.hasSuffix("_bytes") ? Self.bytes(measure.value) : measure.text
+  }
+
+  /// A number of bytes that people can read.
+  private static func bytes(_ value: Double) -> String {
+    let (unit, name) = value < 1e6 ? (1e3, "kB") : value < 1e9 ? (1e6, "MB") : (1e9, "GB")
+    return "\(Measure.rounded(value / unit)) \(name)"
   }
 }
 

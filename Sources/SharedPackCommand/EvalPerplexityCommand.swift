@@ -12,11 +12,15 @@ struct EvalPerplexityCommand: ParsableCommand {
       sharedpack eval perplexity model.spk books --output books.json
       sharedpack eval perplexity model.spk books code.txt.zst --windows 1,8,32
       sharedpack eval perplexity model.spk books --kv int8,f32 --methods shared
+      sharedpack eval perplexity model.spk books --store library
 
       A text is a file, a .zst file of texts with a NUL byte between them, or a
-      directory of either; each names a domain. Documents are as long as the longest
-      length. The same last tokens of each document are scored for every method and
-      length:
+      directory of either; each argument is a domain of the table. Documents are as
+      long as the longest length: of texts that are shorter, --join makes longer
+      ones. --overlap takes more documents of a text than fit it side by side. Trees
+      can come from a store that was built of the same texts (--store): nothing is
+      encoded, and the numbers are the same. The same last tokens of each document
+      are scored for every method and length:
         shared     trees of the context before a running text, which has the size
                    of --running-text, at most half of the document
         truncated  the last window alone
@@ -42,8 +46,16 @@ struct EvalPerplexityCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Which child is expanded: right, cosine, left, random.", valueName: "list"))
   var policy = ListArgument([PolicyArgument.right])
 
-  @Option(help: ArgumentHelp("How rows are stored: int8, f16, f32.", valueName: "list"))
-  var kv = ListArgument([RowEncodingArgument.int8])
+  @Option(
+    help: ArgumentHelp(
+      "How rows are stored: int8, f16, f32; int8 without it, or as a store has them.", valueName: "list")
+  )
+  var kv: ListArgument<RowEncodingArgument>?
+
+  @Option(
+    help: ArgumentHelp("Take trees from this store in place of encoding them.", valueName: "directory"),
+    completion: .directory)
+  var store: String?
 
   @Option(help: ArgumentHelp("First tokens that streaming keeps.", valueName: "count"))
   var sinks = 4
@@ -63,6 +75,11 @@ struct EvalPerplexityCommand: ParsableCommand {
     guard windows.values.allSatisfy({ $0 > 0 }), streamingWindows > 0 else {
       throw ValidationError("--windows and --streaming-windows must be at least 1.")
     }
+    if store != nil {
+      guard kv == nil else { throw ValidationError("--store has its rows in one form: leave out --kv.") }
+      guard !documents.join else { throw ValidationError("--store has chunks of single texts: leave out --join.") }
+      guard methods.values.contains(.shared) else { throw ValidationError("Only the method shared reads a --store.") }
+    }
   }
 
   func run() throws {
@@ -70,10 +87,12 @@ struct EvalPerplexityCommand: ParsableCommand {
     options.windows = windows.values
     options.methods = methods.values.map(\.method)
     options.policies = policy.values.map { $0.policy(seed: 0) }
-    options.encodings = kv.values.map(\.encoding)
+    if let kv { options.encodings = kv.values.map(\.encoding) }
     options.sinks = sinks
     options.streamingWindows = streamingWindows
-    let evaluation = try PerplexityEvaluation(try LanguageModel(opening: model, threadCount: threads?.count), options)
+    let model = try LanguageModel(opening: model, threadCount: threads?.count)
+    let evaluation = try PerplexityEvaluation(
+      model, options, store: try store.map { try DocumentStore(opening: $0, model: model) })
     var bar = ProgressBar("Reading", unit: .tokens, mode: result.output.progress)
     let sources = try texts.map { try EvaluationSource(reading: $0) }
     let found = try evaluation.run(sources) { bar.update($0, of: $1) }

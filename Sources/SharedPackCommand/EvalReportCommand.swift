@@ -29,13 +29,22 @@ struct EvalReportCommand: ParsableCommand {
   }
 
   func run() throws {
-    let results = try results.map { try EvaluationResult(reading: $0) }
-    if let html { try EvaluationReport(results).write(to: html) }
+    let found = try results.map { try EvaluationResult(reading: $0) }
+    if let html { try EvaluationReport(found, names: found.count > 1 ? results.map(Self.name) : nil).write(to: html) }
     if json {
-      Console.output(.array(results.map(\.json)))
+      Console.output(.array(found.map(\.json)))
     } else {
-      for result in results { EvalOutput.print(result) }
+      for (number, result) in found.enumerated() {
+        if number > 0 { Console.output("") }
+        EvalOutput.print(result)
+      }
     }
+  }
+
+  /// A file's name without directories and `.json`.
+  private static func name(_ path: String) -> String {
+    let name = path.split(separator: "/").last ?? ""
+    return String(name.hasSuffix(".json") ? name.dropLast(5) : name)
   }
 }
 

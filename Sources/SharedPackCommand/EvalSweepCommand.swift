@@ -13,9 +13,10 @@ struct EvalSweepCommand: ParsableCommand {
       sweep.json names the model and the texts, and may say how much and what:
         {"model": "model.spk", "texts": ["books"], "windows": 8,
          "documents": 20, "factors": {"depth": [1, 2, 3, 4], "kv": []}}
-      Factors: depth, leaf_ratio, injected_layers, policy, positions, chunk_size, kv,
-      running_text. One that is left out takes the values that fit the model, an
-      empty list leaves it out. Also: scored, running_text, policy, kv, join, overlap.
+      Factors: depth, leaf_ratio, levels, injected_layers, policy, similarity,
+      expansion, positions, chunk_size, kv, running_text. One that is left out takes
+      the values that fit the model, an empty list leaves it out. Also: scored,
+      running_text, policy, seeds, kv, join, overlap.
       Prints the tables that the paper has as 5 and 9 to 12, and those of the other
       factors, for this model on this machine.
       """)
@@ -32,8 +33,10 @@ struct EvalSweepCommand: ParsableCommand {
     let configuration = try SweepConfiguration(reading: configuration)
     let model = try LanguageModel(opening: configuration.model, threadCount: threads?.count)
     let sources = try configuration.texts.map { try EvaluationSource(reading: $0) }
+    let mode = result.output.progress
+    let isShown = mode == .plain || mode == .auto && Console.errorIsTerminal
     let found = try SweepEvaluation(model, configuration).run(sources) { name, done, total in
-      if result.output.progress != .none { Console.error("sweep: \(done + 1) of \(total), \(name)") }
+      if isShown { Console.error("sweep: \(done + 1) of \(total), \(name)") }
     }
     try result.finish(found)
   }

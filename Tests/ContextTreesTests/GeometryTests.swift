@@ -32,6 +32,64 @@ import Testing
     }
   }
 
+  static let expansions: [TreeExpansion] = [
+    .path, .both(below: 5), .both(below: 100), .none(below: 7), .none(below: 100),
+  ]
+
+  private func score(_ node: TreeNode) -> Float { Float(node.number * 7919 % 13) }
+
+  private func expectPartition(_ kept: [TreeNode], length: Int) {
+    var end = 0
+    for range in kept.map(\.range).sorted(by: { $0.lowerBound < $1.lowerBound }) {
+      #expect(range.lowerBound == end && !range.isEmpty)
+      end = range.upperBound
+    }
+    #expect(end == length)
+  }
+
+  @Test(arguments: shapes.indices, expansions)
+  func expansionsPartitionTheChunk(shape number: Int, expansion: TreeExpansion) throws {
+    let shape = try shape(Self.shapes[number])
+    for length in [1, 2, 3, 5, 17, 63, 64, 255, 599, 600] where length <= shape.chunkSize {
+      let tree = ContextTree(shape: shape, tokenCount: length)
+      let kept = tree.preservedNodes(expansion: expansion, score: score)
+      expectPartition(kept, length: length)
+      if expansion == .path {
+        #expect(kept == tree.preservedNodes(policy: .cosine, chunk: 0, score: score))
+      }
+      // What is longer than a token is opened to the leaves, or not at all.
+      if expansion == .both(below: 100), length >= 1 << shape.depth {
+        #expect(kept == tree.nodes.filter { $0.level == shape.depth })
+      }
+      if expansion == .none(below: 100), shape.depth > 1, length > 1 {
+        #expect(kept == tree.nodes.filter { $0.level == 1 })
+      }
+    }
+  }
+
+  /// The best nodes of all chunks are opened first, and the budget holds.
+  @Test func bestFirst() throws {
+    let shape = try #require(TreeShape(chunkSize: 64, depth: 3, leafRatio: 4))
+    let trees = [64, 64, 10, 1].map { ContextTree(shape: shape, tokenCount: $0) }
+    func kept(_ budget: Int, _ score: (Int, TreeNode) -> Float) -> [[TreeNode]] {
+      ContextTree.preservedNodes(of: trees, rowBudget: budget, score: score)
+    }
+    let least = kept(0) { _, _ in 1 }
+    #expect(least == trees.map { tree in tree.nodes.filter { $0.level == 1 } })
+    func rows(_ nodes: [[TreeNode]]) -> Int { nodes.reduce(0) { $0 + $1.reduce(0) { $0 + $1.rowCount } } }
+    for budget in [rows(least), rows(least) + 1, rows(least) + 2, 14, 17, 40] {
+      let nodes = kept(budget) { Float(($0 + 1) * ($1.number + 3) % 7) }
+      #expect(rows(nodes) <= budget)
+      for (kept, tree) in zip(nodes, trees) { expectPartition(kept, length: tree.tokenCount) }
+    }
+    // All of it goes where the scores are.
+    let second = kept(rows(least) + 4) { place, _ in place == 1 ? 1 : 0 }
+    #expect(second[0] == least[0] && second[2] == least[2])
+    #expect(second[1].map(\.path) == ["LL", "LR", "RL", "RR"])
+    let all = kept(1000) { _, _ in 0 }
+    #expect(all[0] == trees[0].nodes.filter { $0.level == 3 })
+  }
+
   /// Nodes halve their parent, left half rounded down, and only those with tokens exist.
   @Test(arguments: shapes.indices) func nodesHalve(number: Int) throws {
     let shape = try shape(Self.shapes[number])

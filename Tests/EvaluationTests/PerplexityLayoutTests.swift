@@ -1,3 +1,4 @@
+import ContextTrees
 import Testing
 
 @testable import Evaluation
@@ -54,5 +55,52 @@ import Testing
     let many = places([400], 100, spacing: 10)
     #expect(many.count == 31)
     #expect(zip(many, many.dropFirst()).allSatisfy { $1[1] - $0[1] >= 10 })
+  }
+
+  /// Ends are where a chunk of the whole text ends before the running text; no two are nearer than the spacing.
+  @Test(arguments: [(1, 0), (16, 0), (16, 5)]) func placesOnChunks(step: Int, offset: Int) {
+    for (counts, spacing) in [([99, 100, 131, 500], 100), ([1000, 640], 20), ([90], 100)] {
+      let places = DocumentPlaces(
+        tokenCounts: counts, length: 100, count: 12, spacing: spacing, step: step, offset: offset
+      ).places
+      for place in places {
+        #expect((100...counts[place.text]).contains(place.end) && place.end % step == offset)
+      }
+      for (one, next) in zip(places, places.dropFirst()) where one.text == next.text {
+        #expect(next.end - one.end >= spacing)
+      }
+      #expect(places.isEmpty == (counts == [90]))
+    }
+  }
+
+  /// Every profile has about the rows of the paper's way, and each does what it says.
+  @Test func levels() throws {
+    let shape = try #require(TreeShape(chunkSize: 256, depth: 3, leafRatio: 4))
+    let kept = ContextTree(shape: shape, tokenCount: 256).preservedNodes(policy: .right, chunk: 0) { _ in 0 }
+    func rows(_ levels: TreeSearch.Levels) -> [Int] { levels.shared(kept, depth: 3).map(\.rowCount) }
+    #expect(rows(.geometric) == [8, 8, 8, 8])
+    #expect(rows(.flat) == [16, 8, 4, 4])
+    #expect(rows(.inverse) == [22, 6, 2, 2])
+    #expect(rows(.leaves) == [16, 16])
+  }
+
+  @Test func expansionNames() {
+    for name in ["path", "both 0.25", "none 0.5", "best-first"] {
+      #expect(TreeSearch.Expansion(name: name)?.description == name)
+    }
+    for name in ["", "both", "both 0", "none 1", "both x", "path 1", "best"] {
+      #expect(TreeSearch.Expansion(name: name) == nil, "\(name)")
+    }
+  }
+
+  @Test func similarities() {
+    let (query, near, far) = ([1, 0] as [Float], [2, 0] as [Float], [0, 1] as [Float])
+    for similarity in TreeSearch.Similarity.allCases {
+      let mean = [0.5, 0.25] as [Float]
+      #expect(similarity.score(query, near, mean: mean) > similarity.score(query, far, mean: mean))
+    }
+    #expect(TreeSearch.Similarity.dot.score(query, near, mean: []) == 2)
+    #expect(TreeSearch.Similarity.distance.score(query, near, mean: []) == -1)
+    #expect(TreeSearch.Similarity.centred.score([1, 1], [1, 1], mean: [1, 0]) == 1)
   }
 }

@@ -55,6 +55,44 @@ import Testing
     #expect(html.contains("passkey: score"))
   }
 
+  /// What was not measured is shown as such, and every measure has its range.
+  @Test func gaps() throws {
+    let rows = [(1, 0), (1, 50), (8, 0)].map { windows, depth in
+      EvaluationResult.Row(
+        labels: ["task": "needle", "windows": Label(windows), "depth": Label(depth)],
+        measures: ["accuracy": Measure(0.2, count: 4), "leaf": Measure(0.5, count: 4)])
+    }
+    let html = EvaluationReport([Self.result(rows, columns: ["task", "windows", "depth", "accuracy", "leaf"])]).html
+    try parse(html)
+    #expect(html.components(separatedBy: "<rect").count == 7)
+    #expect(html.components(separatedBy: ">–</text>").count == 3)
+    #expect(html.contains("needle: share of right answers") && html.contains(">50 %</text>"))
+    // A fifth of the darkest.
+    #expect(html.contains("fill-opacity=\"0.248\""))
+  }
+
+  /// A sweep has a plot for each factor, in which a value stands once.
+  @Test func sweeps() throws {
+    func row(_ table: String, _ factor: String, _ value: Label, _ remark: String?) -> EvaluationResult.Row {
+      var row = EvaluationResult.Row(
+        labels: ["table": .text(table), "factor": .text(factor), "value": value],
+        measures: ["to_default": Measure(1.01, low: 0.99, high: 1.02, count: 4), "row_bytes": Measure(2_500_000)])
+      row.labels["remark"] = remark.map { .text($0) }
+      return row
+    }
+    let rows = ["Table 5", "Table 11"].flatMap { table in
+      [row(table, "depth", 1, nil), row(table, "depth", 3, "default"), row(table, "policy", "right", "default")]
+    }
+    let result = Self.result(rows, columns: ["table", "factor", "value", "to_default", "row_bytes", "remark"])
+    let html = EvaluationReport([result, result], names: ["one", "two"]).html
+    try parse(html)
+    // Of each of the two results one plot of two values; one value alone has none.
+    #expect(html.components(separatedBy: "<svg").count == 3)
+    #expect(html.components(separatedBy: "<circle").count == 5)
+    #expect(html.contains(">3 (default)</text>") && html.contains("<td>2.5 MB</td>"))
+    #expect(html.contains("<a href=\"#result-1\">two</a>") && html.contains("<h2 id=\"result-1\">two</h2>"))
+  }
+
   @Test func scales() {
     let scale = Scale(low: 11.2, high: 13.9)
     #expect(scale.ticks == [11, 12, 13, 14])

@@ -58,6 +58,10 @@ import Testing
       #expect(nodes.allSatisfy { $0.rowCount == 8 } && nodes.count == depth + 1)
     }
     #expect(base.changing(.policy, to: .string("up")) == nil)
+    #expect(base.changing(.similarity, to: .string("dot"))?.policy == .cosine)
+    #expect(base.changing(.similarity, to: .string("cosine")) == base.changing(.policy, to: .string("cosine")))
+    #expect(base.changing(.expansion, to: .string("both 2")) == nil && base.changing(.levels, to: .string("up")) == nil)
+    #expect(base.changing(.levels, to: .string("geometric")) == base)
     #expect(base.changing(.chunkSize, to: .integer(0)) == nil)
   }
 }

@@ -66,15 +66,61 @@ import Testing
         == rows.map { $0["measures"]?["perplexity"] })
   }
 
+  /// What a store has is what would be encoded: the same numbers to the last bit, and no others for other texts.
+  @Test func store() throws {
+    let place = try place()
+    #expect(try place.run("store", "build", "model.spk", "books", "--store", "library", "--kv", "f16").status == 0)
+    let arguments = [
+      "eval", "perplexity", "model.spk", "books", "--windows", "1,2,4", "--documents", "9", "--overlap", "--scored",
+      "40", "--policy", "right,cosine,random", "--methods", "shared", "--threads", "1", "--json",
+    ]
+    func rows(_ more: [String]) throws -> [JSONValue] {
+      let outcome = try place.run(arguments + more)
+      #expect(outcome.status == 0, "\(outcome.error)")
+      return try #require(try JSONValue(parsing: Array(outcome.output.utf8))["rows"]?.array)
+    }
+    let stored = try rows(["--store", "library"])
+    let fresh = try rows(["--kv", "f16"])
+    #expect(stored.count == 9 && fresh.count == 9)
+    for (one, other) in zip(stored, fresh) {
+      #expect(one["labels"] == other["labels"])
+      for member in try #require(other["measures"]?.object) where !member.key.hasSuffix("seconds") {
+        #expect(one["measures"]?[member.key] == member.value, "\(member.key)")
+      }
+    }
+    #expect(fresh[0]["measures"]?["documents"]?["value"]?.integer == 9)
+    for (more, status, message) in [
+      (
+        ["code.txt.zst"], 65,
+        "sharedpack: library: code, a chunk of 32 tokens: is not in the store: build it of the same texts "
+          + "[chunk-not-stored]\n"
+      ),
+      (["--kv", "f16"], 64, "Error: --store has its rows in one form: leave out --kv."),
+      (["--join"], 64, "Error: --store has chunks of single texts: leave out --join."),
+      (
+        ["--running-text", "100"], 64,
+        "sharedpack: model.spk: running texts of 64 and 100 tokens cannot all follow the chunks of 32 tokens that a "
+          + "store has [unfit-layout]"
+      ),
+      (["--store", "none"], 66, "sharedpack: none: there is no store here"),
+    ] as [([String], Int32, String)] {
+      let outcome = try place.run(arguments + (more.contains("--store") ? [] : ["--store", "library"]) + more)
+      #expect(outcome.status == status, "\(more)")
+      #expect(outcome.error.hasPrefix(message), "\(outcome.error)")
+    }
+  }
+
   @Test func sweep() throws {
     let place = try place()
     let sweep = """
       {"model": "model.spk", "texts": ["books"], "windows": 2, "documents": 2, "scored": 40,
-       "factors": {"depth": [1, 2, 9], "leaf_ratio": [1, 4], "injected_layers": [1, 2, 4], "chunk_size": [16, 32]}}
+       "seeds": 2,
+       "factors": {"depth": [1, 2, 9], "leaf_ratio": [1, 4], "injected_layers": [1, 2, 4], "chunk_size": [16, 32],
+                   "expansion": ["path", "both 0.5", "none 0.5", "best-first"]}}
       """
     try place.write(Array(sweep.utf8), to: "sweep.json")
     let outcome = try place.run("eval", "sweep", "sweep.json", "--json", "--threads", "1")
-    #expect(outcome.status == 0, "\(outcome.error)")
+    #expect(outcome.status == 0 && outcome.error == "", "\(outcome.error)")
     let all = try #require(try JSONValue(parsing: Array(outcome.output.utf8))["rows"]?.array)
     func rows(_ table: String, _ value: Int) -> [JSONValue] {
       all.filter {
@@ -93,6 +139,29 @@ import Testing
     #expect(rows("Table 11", 1).first?["measures"]?["rows_per_chunk"]?["value"]?.number == 4)
     #expect(rows("Table 10", 1).first?["measures"]?["rows_per_chunk"]?["value"]?.number == 24)
     #expect(rows("Table 9", 1).first?["measures"]?["perplexity"] != standard["measures"]?["perplexity"])
+    func row(_ factor: String, _ value: String) throws -> JSONValue {
+      try #require(
+        all.first {
+          $0["labels"]?["table"]?.string?.hasPrefix("Table 12") == true && $0["labels"]?["factor"]?.string == factor
+            && $0["labels"]?["value"]?.string == value
+        })
+    }
+    #expect(try row("policy", "random")["labels"]?["remark"]?.string == "mean of 2 seeds")
+    let deviation = try row("policy", "random")["measures"]?["seed_deviation"]?["value"]?.number
+    #expect(deviation ?? 0 > 0)
+    let cosine = try row("policy", "cosine")["measures"]
+    let similar = try row("similarity", "cosine")["measures"]
+    #expect(cosine != nil && similar == cosine)
+    #expect(try row("expansion", "path")["measures"] == cosine)
+    func ratio(_ value: String) throws -> Double {
+      try #require(row("expansion", value)["measures"]?["rows_per_chunk"]?["value"]?.number)
+    }
+    for (name, holds) in [
+      ("both 0.5", { $0 > 6 }), ("none 0.5", { $0 < 6 }), ("best-first", { $0 <= 6 }),
+    ] as [(String, (Double) -> Bool)] {
+      let rows = try ratio(name)
+      #expect(holds(rows), "\(name): \(rows)")
+    }
     // What the checkpoint does not have is said, not measured.
     for (table, value) in [("Table 9", 4), ("Table 11", 9)] {
       let row = try #require(rows(table, value).first)
@@ -104,11 +173,13 @@ import Testing
   @Test func refusals() throws {
     let place = try place()
     try place.write(Array("{".utf8), to: "broken.json")
+    let odd = #"{"model": "model.spk", "texts": ["books"], "factors": {"expansion": ["both"]}}"#
+    try place.write(Array(odd.utf8), to: "odd.json")
     try place.write([0x28, 0xB5, 0x2F, 0xFD, 0x00], to: "cut.zst")
     for (arguments, status, message) in [
       (
         ["perplexity", "model.spk", "books", "--windows", "64", "--scored", "40"], 65,
-        "sharedpack: books: no text has the 8192 tokens of the longest length; the longest text has 3500 [text-too-short]"
+        "sharedpack: books: no text has the 8192 tokens of the longest length; the longest text has 3500; fewer --windows need less [text-too-short]"
       ),
       (
         ["perplexity", "model.spk", "books", "--scored", "128"], 64,
@@ -132,6 +203,10 @@ import Testing
         "sharedpack: broken.json: byte 1: "
       ),
       (["sweep", "broken.json"], 65, "sharedpack: broken.json: byte 1: "),
+      (
+        ["sweep", "odd.json"], 65,
+        "sharedpack: odd.json: factors, expansion: \"both\" is no value of it [malformed-sweep]"
+      ),
     ] {
       let outcome = try place.run(["eval"] + arguments)
       #expect(outcome.status == status, "\(arguments): \(outcome.error)")

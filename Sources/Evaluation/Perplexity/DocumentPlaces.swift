@@ -14,8 +14,13 @@ struct DocumentPlaces {
   ///   - tokenCounts: of the texts.
   ///   - length: tokens of a document.
   ///   - spacing: tokens between the ends of two documents of a text, at least: `length` when no token may be in two.
-  init(tokenCounts: [Int], length: Int, count: Int, spacing: Int) {
-    let room = tokenCounts.map { $0 < length ? 0 : 1 + ($0 - length) / spacing }
+  ///   - step, offset: documents end `offset` tokens behind a multiple of `step` tokens of their text.
+  init(tokenCounts: [Int], length: Int, count: Int, spacing: Int, step: Int = 1, offset: Int = 0) {
+    // Steps before the end of the first document, steps that the others can lie behind it, and steps between two.
+    let first = max(length - offset + step - 1, 0) / step
+    let space = tokenCounts.map { $0 < offset ? -1 : ($0 - offset) / step - first }
+    let between = (spacing + step - 1) / step
+    let room = space.map { $0 < 0 ? 0 : 1 + $0 / between }
     var taken = tokenCounts.map { _ in 0 }
     var total = 0
     while total < count, let free = Self.leastTaken(taken, room) {
@@ -23,9 +28,9 @@ struct DocumentPlaces {
       total += 1
     }
     places = taken.enumerated().flatMap { text, count -> [Place] in
-      let rest = tokenCounts[text] - length
-      if count == 1 { return [Place(text: text, end: length + rest / 2)] }
-      return (0..<count).map { Place(text: text, end: length + rest * $0 / (count - 1)) }
+      func place(_ steps: Int) -> Place { Place(text: text, end: (first + steps) * step + offset) }
+      if count == 1 { return [place(space[text] / 2)] }
+      return (0..<count).map { place(space[text] * $0 / (count - 1)) }
     }
   }
 

@@ -4,34 +4,56 @@ import Glibc
 import LlamaRuntime
 import ModelPacks
 import SharedPack
+import TreeStore
+
+/// A document to score: some tokens of a text.
+struct EvaluationDocument {
+  var domain: String
+  /// Tells texts apart.
+  var text: Int
+  /// Where it begins in the text.
+  var start: Int
+  var tokens: [Int32]
+}
 
 /// Reads one document after another in all the ways that are compared.
 ///
-/// What lengths and methods share is computed once: a chunk is encoded once in each encoding, the last window alone is
-/// read once. Only the rows that a policy preserves are kept, so that memory depends on the longest context.
+/// What lengths, methods and documents share is computed once: a chunk is encoded once in each encoding, the last window
+/// alone is read once. Only the rows that a policy preserves are kept, and only those of the document that is read, so
+/// that memory depends on the longest context.
 struct DocumentReader {
   let model: LanguageModel
   let options: PerplexityOptions
   let layout: PerplexityLayout
-  /// One for each encoding.
-  private let encoders: [TreeEncoder]
+  private let sources: [TreeSource]
+  /// One for each source.
+  private var kept: [KeptChunks]
 
+  /// - Parameter store: where trees are taken from; nil encodes them. Its encoding is the only one of the options.
   /// - Throws: `Refusal` `no-injection` when `shared` is measured of a plain pack.
-  init(_ model: LanguageModel, _ options: PerplexityOptions, layout: PerplexityLayout) throws(Refusal) {
+  init(
+    _ model: LanguageModel, _ options: PerplexityOptions, layout: PerplexityLayout, store: DocumentStore? = nil
+  ) throws(Refusal) {
     self.model = model
     self.options = options
     self.layout = layout
-    var encoders: [TreeEncoder] = []
+    var sources: [TreeSource] = []
     if options.methods.contains(.shared) {
       for encoding in options.encodings {
         _ = try model.requireTrees(encoding)
-        guard let encoder = TreeEncoder(model.runtime, encoding: encoding, threadCount: model.threadCount) else {
-          preconditionFailure("a model with trees has an encoder")
+        if let store {
+          precondition(store.store.configuration.layout.encoding == encoding, "a store has rows of one encoding")
+          sources.append(.store(store))
+        } else {
+          guard let encoder = TreeEncoder(model.runtime, encoding: encoding, threadCount: model.threadCount) else {
+            preconditionFailure("a model with trees has an encoder")
+          }
+          sources.append(.encoder(encoder))
         }
-        encoders.append(encoder)
       }
     }
-    self.encoders = encoders
+    self.sources = sources
+    kept = sources.map { _ in KeptChunks() }
   }
 
   /// Tokens of a document.
@@ -44,10 +66,10 @@ struct DocumentReader {
   var workTokens: Int {
     var tokens = 0
     if options.methods.contains(.shared) {
-      tokens += chunks(of: options.windows).count * layout.chunkSize * encoders.count
       for windows in options.windows {
-        let running = layout.parts(windows: windows, documentLength: documentLength).runningText.count
-        tokens += running * options.policies.count * encoders.count
+        let parts = layout.parts(windows: windows, documentLength: documentLength)
+        tokens += parts.chunks.count * layout.chunkSize * sources.count
+        tokens += parts.runningText.count * options.policies.count * sources.count
       }
     }
     if options.methods.contains(.truncated) { tokens += layout.window }
@@ -61,12 +83,28 @@ struct DocumentReader {
     Set(windows.flatMap { layout.parts(windows: $0, documentLength: documentLength).chunks })
   }
 
+  /// Looks whether a store has all chunks of some documents, so that none is missed after hours.
+  /// - Throws: `Refusal` `chunk-not-stored`, or what a damaged store throws.
+  func requireStored(_ documents: [EvaluationDocument]) throws(Refusal) {
+    for source in sources {
+      guard case .store = source else { continue }
+      let shape = try model.requireTrees(source.layout.encoding).shape
+      for document in documents {
+        for range in chunks(of: options.windows) {
+          _ = try source.tree(
+            of: Array(document.tokens[range]), shape: shape, isSearched: false, domain: document.domain)
+        }
+      }
+    }
+  }
+
   /// - Parameters:
-  ///   - tokens: `documentLength` tokens.
+  ///   - document: `documentLength` tokens. Documents of one text come in the order of their places.
   ///   - progress: called with the tokens encoded or read since the last call.
-  func read(
-    _ tokens: [Int32], progress: (Int) -> Void
+  mutating func read(
+    _ document: EvaluationDocument, progress: (Int) -> Void
   ) throws(Refusal) -> [PerplexityVariant: PerplexityScore] {
+    let tokens = document.tokens
     var scores: [PerplexityVariant: PerplexityScore] = [:]
     if options.methods.contains(.truncated) {
       let score = try scored(Array(tokens.suffix(layout.window)), progress: progress)
@@ -84,32 +122,28 @@ struct DocumentReader {
         scores[PerplexityVariant(method: .streaming, windows: windows)] = streamed[length]
       }
     }
-    for encoder in encoders { try readShared(tokens, encoder, into: &scores, progress: progress) }
+    for source in sources.indices { try readShared(document, source, into: &scores, progress: progress) }
     return scores
   }
 
-  private func readShared(
-    _ tokens: [Int32], _ encoder: TreeEncoder, into scores: inout [PerplexityVariant: PerplexityScore],
+  private mutating func readShared(
+    _ document: EvaluationDocument, _ number: Int, into scores: inout [PerplexityVariant: PerplexityScore],
     progress: (Int) -> Void
   ) throws(Refusal) {
-    var kept: [Range<Int>: EncodedChunk] = [:]
+    let layout = sources[number].layout
+    kept[number].begin(document, areShared: !options.policies.contains(.cosine))
     for windows in options.windows.sorted() {
-      let parts = layout.parts(windows: windows, documentLength: tokens.count)
-      let running = begun(Array(tokens[parts.runningText]))
+      let parts = self.layout.parts(windows: windows, documentLength: document.tokens.count)
+      let running = begun(Array(document.tokens[parts.runningText]))
       // Chunks that several lengths have stand before the same running text, so a query's choice holds for all.
       let query =
         options.policies.contains(.cosine)
         ? model.runtime.queryEmbedding(running.dropLast(), threadCount: model.threadCount) : []
-      for range in parts.chunks where kept[range] == nil {
-        kept[range] = try EncodedChunk(
-          Array(tokens[range]), encoder, shape: model.requireTrees(encoder.layout.encoding).shape,
-          policies: options.policies, number: range.lowerBound, query: query)
-        progress(range.count)
-      }
-      let chunks = parts.chunks.compactMap { kept[$0] }
+      try keep(parts.chunks, of: document, number, query: query, progress: progress)
+      let chunks = parts.chunks.compactMap { kept[number].chunks[document.start + $0.lowerBound] }
       for policy in options.policies {
         let nodes = chunks.compactMap { $0.nodes[policy] }
-        let context = InjectedContext(layout: encoder.layout, chunks: nodes.map { $0.map(\.injected) })
+        let context = InjectedContext(layout: layout, chunks: nodes.map { $0.map(\.injected) })
         var score = try scored(running, isBegun: true, context: context, progress: progress)
         score.rows = context.rowCount
         score.rowBytes = nodes.reduce(0) { $0 + $1.reduce(0) { $0 + $1.byteCount } }
@@ -117,10 +151,67 @@ struct DocumentReader {
         score.contextTokens = parts.chunks.reduce(0) { $0 + $1.count }
         score.encodeSeconds = chunks.reduce(0) { $0 + $1.seconds }
         scores[
-          PerplexityVariant(
-            method: .shared, windows: windows, policy: policy, encoding: encoder.layout.encoding)] = score
+          PerplexityVariant(method: .shared, windows: windows, policy: policy, encoding: layout.encoding)] = score
       }
     }
+  }
+
+  /// Searches the trees of the chunks that are not kept yet.
+  private mutating func keep(
+    _ ranges: [Range<Int>], of document: EvaluationDocument, _ number: Int, query: [Float], progress: (Int) -> Void
+  ) throws(Refusal) {
+    let (source, search) = (sources[number], options.search)
+    let shape = try model.requireTrees(source.layout.encoding).shape
+    let isSearched = options.policies.contains(.cosine)
+    // An expansion with a threshold or a budget looks at all chunks of a length together.
+    let isJoint = isSearched && search.expansion != .path
+    if isJoint { kept[number].chunks = [:] }
+    var joint: [(place: Int, tree: SearchedTree)] = []
+    for range in ranges {
+      let place = document.start + range.lowerBound
+      if kept[number].chunks[place] == nil {
+        let start = ContinuousClock.now
+        let tree = try source.tree(
+          of: Array(document.tokens[range]), shape: shape, isSearched: isSearched, domain: document.domain)
+        var chunk = KeptChunks.Chunk()
+        for policy in options.policies where policy != .cosine {
+          // The number tells chunks apart, for the random policy.
+          let nodes = tree.tree.preservedNodes(policy: policy, chunk: place / shape.chunkSize) { _ in 0 }
+          chunk.nodes[policy] = try rows(nodes, of: tree, reusing: chunk)
+        }
+        if isSearched {
+          let searched = try SearchedTree(tree, search.similarity, query: query)
+          if isJoint {
+            joint.append((place, searched))
+          } else {
+            chunk.nodes[.cosine] = try rows(search.preservedNodes(of: [searched])[0], of: tree, reusing: chunk)
+          }
+        }
+        chunk.seconds = (ContinuousClock.now - start).seconds
+        kept[number].chunks[place] = chunk
+      }
+      progress(range.count)
+    }
+    guard isJoint else { return }
+    let start = ContinuousClock.now
+    let nodes = try search.preservedNodes(of: joint.map(\.tree))
+    for (entry, nodes) in zip(joint, nodes) {
+      let rows = try rows(nodes, of: entry.tree.chunk, reusing: nil)
+      kept[number].chunks[entry.place]?.nodes[.cosine] = rows
+    }
+    let seconds = (ContinuousClock.now - start).seconds
+    for entry in joint { kept[number].chunks[entry.place]?.seconds += seconds / Double(joint.count) }
+  }
+
+  /// - Parameter chunk: what other policies keep of the chunk.
+  private func rows(
+    _ nodes: [TreeNode], of tree: ChunkTree, reusing chunk: KeptChunks.Chunk?
+  ) throws(Refusal) -> [KeptNode] {
+    var result: [KeptNode] = []
+    for node in options.search.levels.shared(nodes, depth: tree.tree.shape.depth) {
+      if let known = chunk?.node(node) { result.append(known) } else { result.append(try tree.rows(of: node)) }
+    }
+    return result
   }
 
   /// The text with the begin-of-text token in the place of its first one, if so asked.
@@ -161,39 +252,29 @@ struct DocumentReader {
   }
 }
 
-/// What policies keep of a chunk.
-private struct EncodedChunk {
-  struct Node {
-    var injected: InjectedNode
-    var byteCount: Int
+/// What policies keep of the chunks of a document.
+private struct KeptChunks {
+  struct Chunk {
+    var nodes: [PathPolicy: [KeptNode]] = [:]
+    var seconds = 0.0
+
+    func node(_ node: TreeNode) -> KeptNode? {
+      nodes.values.lazy.compactMap { $0.first { $0.node == node } }.first
+    }
   }
 
-  var nodes: [PathPolicy: [Node]] = [:]
-  let seconds: Double
+  /// By the place of the first token in the text.
+  var chunks: [Int: Chunk] = [:]
+  private var text: Int?
 
-  /// Encodes the whole tree where the query decides, and only the nodes that are kept where it does not.
-  /// - Parameter number: tells chunks apart, for the random policy.
-  init(
-    _ tokens: [Int32], _ encoder: TreeEncoder, shape: TreeShape, policies: [PathPolicy], number: Int, query: [Float]
-  ) throws(Refusal) {
-    let start = ContinuousClock.now
-    let tree = ContextTree(shape: shape, tokenCount: tokens.count)
-    var encoded: [TreeNode: TreeEncoder.EncodedNode] = [:]
-    if policies.contains(.cosine) {
-      for node in try encoder.encode(tokens) { encoded[node.node] = node }
+  /// Forgets what is not of the document.
+  /// - Parameter areShared: whether the same is kept of a chunk in every document.
+  mutating func begin(_ document: EvaluationDocument, areShared: Bool) {
+    if areShared, text == document.text {
+      chunks = chunks.filter { $0.key >= document.start }
+    } else {
+      chunks = [:]
     }
-    var kept: [TreeNode: Node] = [:]
-    for policy in policies {
-      let preserved = tree.preservedNodes(policy: policy, chunk: number) { node in
-        cosineSimilarity(query, encoded[node]?.embedding ?? [])
-      }
-      for node in preserved where kept[node] == nil {
-        let whole: TreeEncoder.EncodedNode
-        if let known = encoded[node] { whole = known } else { whole = try encoder.encode(alone: node, of: tokens) }
-        kept[node] = Node(injected: InjectedNode(copying: whole), byteCount: whole.block.count)
-      }
-      nodes[policy] = preserved.compactMap { kept[$0] }
-    }
-    seconds = (ContinuousClock.now - start).seconds
+    text = document.text
   }
 }

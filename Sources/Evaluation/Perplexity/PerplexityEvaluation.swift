@@ -4,6 +4,7 @@ public import FileAccess
 import LlamaRuntime
 import ModelPacks
 public import SharedPack
+import TreeStore
 
 /// Perplexity of the end of long documents, by the length of what is read before it.
 ///
@@ -14,11 +15,18 @@ public struct PerplexityEvaluation {
   private let model: LanguageModel
   private let options: PerplexityOptions
   private let layout: PerplexityLayout
+  private let store: DocumentStore?
   private let reader: DocumentReader
 
+  /// - Parameter store: where trees are taken from; nil encodes them. The result is the same to the last bit, but for the
+  ///   times. Its encoding takes the place of that of the options.
   /// - Throws: `Refusal` `no-injection` for `shared` of a plain pack, `unfit-layout` when scored tokens or running text
-  ///   do not fit the model.
-  public init(_ model: LanguageModel, _ options: PerplexityOptions) throws(Refusal) {
+  ///   do not fit the model, or chunks those of a store.
+  public init(
+    _ model: LanguageModel, _ options: PerplexityOptions, store: DocumentStore? = nil
+  ) throws(Refusal) {
+    var options = options
+    if let store { options.encodings = [store.store.configuration.layout.encoding] }
     let window = model.configuration.maxPositionCount
     let runningText = options.runningText ?? model.runtime.window
     func refuse(_ fault: String) -> Refusal { Refusal(.unfitLayout, file: model.pack.path, fault) }
@@ -34,60 +42,93 @@ public struct PerplexityEvaluation {
     guard options.windows.allSatisfy({ $0 > 0 && $0 <= 1 << 20 }), !options.windows.isEmpty else {
       throw refuse("lengths are 1 window or more")
     }
-    self.model = model
-    self.options = options
-    layout = PerplexityLayout(
+    let layout = PerplexityLayout(
       window: window, chunkSize: model.runtime.treeShape?.chunkSize ?? window, runningText: runningText,
       scored: options.scored)
-    reader = try DocumentReader(model, options, layout: layout)
+    if store != nil {
+      guard !options.joinsTexts else { throw refuse("a store has the chunks of single texts, not of joined ones") }
+      let counts = Set(options.windows.map { layout.parts(windows: $0, documentLength: $0 * window).runningText.count })
+      guard Set(counts.map { $0 % layout.chunkSize }).count == 1 else {
+        throw refuse(
+          "running texts of \(counts.sorted().map(String.init).joined(separator: " and ")) tokens cannot all follow the "
+            + "chunks of \(layout.chunkSize) tokens that a store has")
+      }
+    }
+    self.model = model
+    self.options = options
+    self.layout = layout
+    self.store = store
+    reader = try DocumentReader(model, options, layout: layout, store: store)
   }
 
   /// Measures all documents of the sources.
   /// - Parameter progress: called with tokens encoded or read, and all that will be.
-  /// - Throws: `Refusal` `text-too-short` when a source has no document of the longest length, `not-finite`, and those
-  ///   of reading and tokenizing.
+  /// - Throws: `Refusal` `text-too-short` when a source has no document of the longest length, `chunk-not-stored`,
+  ///   `not-finite`, and those of reading and tokenizing.
   public func run(
     _ sources: [EvaluationSource], progress: (_ done: Int, _ of: Int) -> Void
   ) throws(Refusal) -> EvaluationResult {
     let start = ContinuousClock.now
-    let documents = try documents(sources)
+    let (documents, counts) = try documents(sources)
+    try reader.requireStored(documents)
     let scores = try scores(documents, progress: progress)
     var result = result(scores)
+    result.notes.insert(contentsOf: counts, at: 1)
     result.seconds = (ContinuousClock.now - start).seconds
     return result
   }
 
-  /// A document's tokens and the domain that it is of.
-  typealias Document = (domain: String, tokens: [Int32])
-
-  func documents(_ sources: [EvaluationSource]) throws(Refusal) -> [Document] {
-    var documents: [Document] = []
+  /// The documents, and a sentence for each domain about how many there are.
+  func documents(_ sources: [EvaluationSource]) throws(Refusal) -> (documents: [EvaluationDocument], counts: [String]) {
+    var documents: [EvaluationDocument] = []
+    var counts: [String] = []
     let length = reader.documentLength
+    var textCount = 0
     for source in sources {
       var texts: [[Int32]] = []
       for text in source.texts { texts.append(try model.documentTokens(text, file: source.path)) }
+      let tokenCount = texts.reduce(0) { $0 + $1.count }
       if options.joinsTexts { texts = [texts.flatMap(\.self)] }
+      // Documents end so that the chunks of the longest context are those of the whole text: what a store has.
+      let running = layout.parts(windows: options.windows.max() ?? 1, documentLength: length).runningText.count
       let places = DocumentPlaces(
         tokenCounts: texts.map(\.count), length: length, count: options.documentCount,
-        spacing: options.overlaps ? options.scored : length
+        spacing: options.overlaps ? options.scored : length, step: layout.chunkSize,
+        offset: running % layout.chunkSize
       ).places
       guard !places.isEmpty else {
+        let longest = texts.map(\.count).max() ?? 0
+        let hint =
+          options.joinsTexts || tokenCount < length + layout.chunkSize
+          ? "fewer --windows need less" : "--join reads its \(tokenCount) tokens as one text"
         throw Refusal(
           .textTooShort, file: source.path,
-          "no text has the \(length) tokens of the longest length; the longest text has "
-            + "\(texts.map(\.count).max() ?? 0)")
+          "no text has the \(length) tokens of the longest length; the longest text has \(longest); \(hint)")
       }
-      documents += places.map { (source.domain, Array(texts[$0.text][$0.end - length..<$0.end])) }
+      documents += places.map {
+        EvaluationDocument(
+          domain: source.domain, text: textCount + $0.text, start: $0.end - length,
+          tokens: Array(texts[$0.text][$0.end - length..<$0.end]))
+      }
+      textCount += texts.count
+      counts.append(
+        "\(source.domain): \(places.count) document\(places.count == 1 ? "" : "s") from \(tokenCount) tokens in "
+          + "\(source.texts.count) text\(source.texts.count == 1 ? "" : "s")\(options.joinsTexts ? ", joined" : "")"
+          + (places.count < options.documentCount
+            ? ": all that they give\(options.overlaps ? "" : " when none shares a token with another")." : "."))
     }
-    return documents
+    return (documents, counts)
   }
 
-  func scores(_ documents: [Document], progress: (_ done: Int, _ of: Int) -> Void) throws(Refusal) -> PerplexityScores {
+  func scores(
+    _ documents: [EvaluationDocument], progress: (_ done: Int, _ of: Int) -> Void
+  ) throws(Refusal) -> PerplexityScores {
     var scores = PerplexityScores()
+    var reader = reader
     let total = reader.workTokens * documents.count
     var done = 0
     for document in documents {
-      let score = try reader.read(document.tokens) { tokens in
+      let score = try reader.read(document) { tokens in
         done += tokens
         progress(done, total)
       }
@@ -103,7 +144,7 @@ extension PerplexityEvaluation {
       protocolName: "perplexity", model: EvaluationResult.Model(model), settings: settings,
       columns: [
         "domain", "method", "policy", "kv", "windows", "perplexity", "to_truncated", "to_streaming", "to_1_window",
-        "to_8_windows", "to_float32", "rows",
+        "to_8_windows", "to_float32", "rows", "documents",
       ], notes: notes)
     var domains: [String] = []
     for domain in scores.domains where !domains.contains(domain) { domains.append(domain) }
@@ -135,7 +176,10 @@ extension PerplexityEvaluation {
       labels: [
         "domain": .text(domain ?? "all"), "method": .text(variant.method.rawValue), "windows": Label(variant.windows),
       ],
-      measures: ["perplexity": own.perplexity(bootstrap), "read_seconds": own.mean(\.readSeconds)])
+      measures: [
+        "documents": Measure(Double(own.count)), "perplexity": own.perplexity(bootstrap),
+        "read_seconds": own.mean(\.readSeconds),
+      ])
     func compare(_ name: String, _ change: (inout PerplexityVariant) -> Void) {
       var other = variant
       change(&other)
@@ -178,6 +222,7 @@ extension PerplexityEvaluation {
     }
     if let shared = model.runtime.sharedLLM, options.methods.contains(.shared) {
       members.append(("trees", shared.json))
+      members.append(("trees_from", .string(store == nil ? "encoder" : "store")))
     }
     return members.map { JSONValue.Member($0.0, $0.1) }
   }
@@ -200,7 +245,9 @@ extension PerplexityEvaluation {
     if options.methods.contains(.shared) {
       notes.append(
         "shared reads running text of \(layout.runningText) tokens, at most half of the document; the context before it "
-          + "is cut into whole chunks of \(layout.chunkSize) tokens from its end.")
+          + "is cut into whole chunks of \(layout.chunkSize) tokens from its end; rows are the rows of keys and values that "
+          + "each of the lower layers reads of it.")
+      if store != nil { notes.append("Trees were taken from a store; encode_seconds is the time that it took.") }
       if model.injectionIsUntrained { notes.append("The context is injected untrained.") }
     }
     if options.overlaps { notes.append("Documents of a text share tokens, but for those that are scored.") }

@@ -33,6 +33,8 @@ public struct PerplexityOptions: Sendable {
   /// Whether documents of a text may share tokens, but for those that count.
   public var overlaps = false
   public var bootstrap = Bootstrap()
+  /// How the cosine policy searches, and how rows are shared out.
+  var search = TreeSearch()
 
   public init() {}
 }

@@ -9,6 +9,7 @@ extension EvaluationReport {
     main { max-width: 72rem; margin: 0 auto; padding: 1.5rem; }
     h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; border-bottom: 1px solid var(--rule); }
     h3 { font-size: 1rem; margin: 1.5rem 0 0.5rem; }
+    nav { font-size: 0.9rem; line-height: 1.9; } a { color: var(--accent); }
     .facts { color: var(--quiet); font-size: 0.85rem; overflow-wrap: anywhere; }
     ul { padding-left: 1.2rem; font-size: 0.9rem; }
     .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: 1.5rem; }

@@ -4,8 +4,15 @@ public import FileAccess
 /// One page about some results, for people: plots and tables, nothing from outside, light and dark.
 public struct EvaluationReport {
   private let results: [EvaluationResult]
+  /// What each result is called.
+  private let names: [String]
 
-  public init(_ results: [EvaluationResult]) { self.results = results }
+  /// - Parameter names: of the results, such as those of their files; nil takes those of their protocols.
+  public init(_ results: [EvaluationResult], names: [String]? = nil) {
+    precondition(names == nil || names?.count == results.count, "every result has a name")
+    self.results = results
+    self.names = names ?? results.map(\.protocolName)
+  }
 
   /// Writes the page, which replaces a file of the same name when it is whole.
   public func write(to path: String) throws(Refusal) {
@@ -29,7 +36,8 @@ public struct EvaluationReport {
     <body>
     <main>
     <h1>\(escapedHTML(title))</h1>
-    \(results.map(section).joined(separator: "\n"))
+    \(contents)
+    \(results.indices.map(section).joined(separator: "\n"))
     </main>
     </body>
     </html>
@@ -38,25 +46,34 @@ public struct EvaluationReport {
   }
 
   private var title: String {
-    var names: [String] = []
-    for result in results where !names.contains(result.model.name) { names.append(result.model.name) }
-    return "Evaluation of \(names.joined(separator: ", "))"
+    var models: [String] = []
+    for result in results where !models.contains(result.model.name) { models.append(result.model.name) }
+    return "Evaluation of \(models.joined(separator: ", "))"
   }
 
-  private func section(_ result: EvaluationResult) -> String {
+  /// Links to the sections, where there are several.
+  private var contents: String {
+    guard results.count > 1 else { return "" }
+    let links = names.enumerated().map { "<a href=\"#result-\($0)\">\(escapedHTML($1))</a>" }
+    return "<nav>\(links.joined(separator: " · "))</nav>"
+  }
+
+  private func section(_ number: Int) -> String {
+    let result = results[number]
     let facts = [
       "\(result.model.name), weights \(result.model.weights), identity \(result.model.identity.prefix(12))",
-      "\(Measure.rounded(result.seconds)) s",
+      "measured in \(result.seconds < 100 ? "\(Measure.rounded(result.seconds)) s" : "\(Int(result.seconds / 60 + 0.5)) min")",
     ]
+    let plots = EvaluationPlots(result).all
     // By name, as in a result's file.
     let settings = result.settings.sorted { $0.key < $1.key }.map { "\($0.key) \(Self.text($0.value))" }
       .joined(separator: " · ")
     return """
       <section>
-      <h2>\(escapedHTML(result.protocolName))</h2>
+      <h2 id="result-\(number)">\(escapedHTML(names[number]))</h2>
       <p class="facts">\(escapedHTML(facts.joined(separator: " · ")))</p>
       <div class="plots">
-      \(plots(result).map { "<figure>\($0)</figure>" }.joined(separator: "\n"))
+      \(plots.map { "<figure>\($0)</figure>" }.joined(separator: "\n"))
       </div>
       <ul>\(result.notes.map { "<li>\(escapedHTML($0))</li>" }.joined())</ul>
       \(tables(result))
@@ -66,7 +83,17 @@ public struct EvaluationReport {
   }
 
   private static func text(_ value: JSONValue) -> String {
-    value.string ?? String(decoding: value.canonical, as: UTF8.self)
+    if let members = value.object {
+      return members.sorted { $0.key < $1.key }.map { "\($0.key) \(text($0.value))" }.joined(separator: ", ")
+    }
+    if let values = value.array { return values.map(text).joined(separator: ", ") }
+    return value.string ?? String(decoding: value.canonical, as: UTF8.self)
+  }
+
+  /// What a table shows of a column; a dash where a row has none.
+  private func cell(_ row: EvaluationResult.Row, _ column: String) -> String {
+    let text = row.cell(column)
+    return text.isEmpty ? "–" : escapedHTML(text)
   }
 
   // MARK: Tables
@@ -82,7 +109,7 @@ public struct EvaluationReport {
       func kind(_ column: String) -> String { texts.contains(column) ? " class=\"text\"" : "" }
       let heads = columns.map { "<th\(kind($0))>\(escapedHTML($0))</th>" }.joined()
       let lines = rows.map { row in
-        let cells = columns.map { "<td\(kind($0))>\(escapedHTML(row.cell($0)))</td>" }
+        let cells = columns.map { "<td\(kind($0))>\(cell(row, $0))</td>" }
         return "<tr>\(cells.joined())</tr>"
       }
       return """
@@ -92,43 +119,14 @@ public struct EvaluationReport {
         """
     }.joined(separator: "\n")
   }
-
-  // MARK: Plots
-
-  private func plots(_ result: EvaluationResult) -> [String] {
-    let measures = result.columns.filter { column in result.rows.contains { $0.measures[column] != nil } }
-    let labels = result.columns.filter { column in result.rows.contains { $0.labels[column] != nil } }
-    func isNumber(_ column: String) -> Bool {
-      result.rows.contains { if case .number = $0.labels[column] { true } else { false } }
-    }
-    guard let measure = measures.first else { return [] }
-    guard let x = ["windows", "length"].first(where: isNumber) else { return [] }
-    if isNumber("depth") {
-      return result.parts(by: labels.filter { $0 != x && $0 != "depth" }).map { name, rows in
-        HeatMap(title: name.isEmpty ? measure : "\(name): \(measure)", rows: rows, length: x, measure: measure)
-      }.filter { !$0.cells.isEmpty }.map(\.svg)
-    }
-    // A plot for each domain or task; the other labels tell its lines apart.
-    let facet = ["domain", "task"].filter(labels.contains)
-    let plotted: [(measure: String, reference: Double?)] = [(measure, nil), ("to_truncated", 1)]
-    var plots: [String] = []
-    for (name, rows) in result.parts(by: facet) {
-      for (measure, reference) in plotted {
-        let series = PlotSeries.split(rows, x: x, measure: measure, columns: labels, leavingOut: Set(facet))
-        guard series.contains(where: { $0.points.count > 1 }) else { continue }
-        let title = name.isEmpty ? measure : "\(name): \(measure)"
-        plots.append(LinePlot(title: title, xTitle: x, series: series, reference: reference).svg)
-      }
-    }
-    return plots
-  }
 }
 
 extension EvaluationResult {
   /// The rows that share some labels, in order of first appearance.
-  func parts(by columns: [String]) -> [(name: String, rows: [Row])] {
+  /// - Parameter rows: of the result; nil takes all.
+  func parts(_ rows: [Row]? = nil, by columns: [String]) -> [(name: String, rows: [Row])] {
     var parts: [(name: String, rows: [Row])] = []
-    for row in rows {
+    for row in rows ?? self.rows {
       let name = row.name(columns)
       if let known = parts.firstIndex(where: { $0.name == name }) {
         parts[known].rows.append(row)

@@ -8,8 +8,16 @@ struct HeatMap {
   /// What lengths are called.
   private let lengthName: String
 
-  /// - Parameter length: the label that has the length.
-  init(title: String, rows: [EvaluationResult.Row], length lengthName: String, measure: String) {
+  /// The largest value that a cell can have.
+  private let largest: Double
+
+  /// - Parameters:
+  ///   - length: the label that has the length.
+  ///   - range: of the measure; nil takes 0 to the largest value.
+  init(
+    title: String, rows: [EvaluationResult.Row], length lengthName: String, measure: String,
+    range: ClosedRange<Double>? = nil
+  ) {
     self.title = title
     self.lengthName = lengthName
     cells = rows.compactMap { row in
@@ -20,14 +28,13 @@ struct HeatMap {
     }
     lengths = Set(cells.map(\.length)).sorted()
     depths = Set(cells.map(\.depth)).sorted()
+    largest = range?.upperBound ?? max(cells.map(\.measure.value).max() ?? 1, .leastNormalMagnitude)
   }
 
   var svg: String {
     let (cell, left, top) = ((width: 62.0, height: 26.0), 52.0, 30.0)
     let width = left + cell.width * Double(lengths.count)
     let bottom = top + cell.height * Double(depths.count)
-    // Shares are of 1, scores of 100.
-    let largest = cells.contains { $0.measure.value > 1 } ? 100.0 : 1.0
     var parts = [
       "<svg style=\"max-width: \(coordinate(max(width, 320)))px\" viewBox=\"0 0 \(coordinate(max(width, 320))) "
         + "\(coordinate(bottom + 40))\" role=\"img\" aria-label=\"\(escapedHTML(title))\">",
@@ -37,7 +44,7 @@ struct HeatMap {
       let y = top + cell.height * (Double(row) + 0.5)
       parts.append(
         "<text class=\"tick end\" x=\"\(left - 8)\" y=\"\(coordinate(y))\" dy=\"4\">"
-          + "\(Label.number(depth).description)</text>")
+          + "\(Label.number(depth).description) %</text>")
     }
     for (column, length) in lengths.enumerated() {
       parts.append(
@@ -46,6 +53,14 @@ struct HeatMap {
     }
     parts.append("<text class=\"tick end\" x=\"\(left - 8)\" y=\"\(coordinate(bottom + 16))\">depth</text>")
     parts.append("<text class=\"tick\" x=\"\(left)\" y=\"\(coordinate(bottom + 34))\">\(lengthName)</text>")
+    let measured = Set(cells.map { [$0.length, $0.depth] })
+    for (row, depth) in depths.enumerated() {
+      for (column, length) in lengths.enumerated() where !measured.contains([length, depth]) {
+        parts.append(
+          "<text class=\"tick middle\" x=\"\(coordinate(left + cell.width * (Double(column) + 0.5)))\" "
+            + "y=\"\(coordinate(top + cell.height * (Double(row) + 0.5)))\" dy=\"4\">–</text>")
+      }
+    }
     for entry in cells {
       guard let column = lengths.firstIndex(of: entry.length), let row = depths.firstIndex(of: entry.depth) else {
         continue

@@ -7,6 +7,8 @@ struct LinePlot {
   var series: [PlotSeries]
   /// A value to draw a line at.
   var reference: Double?
+  /// What the axis shows; nil takes what the values need.
+  var range: ClosedRange<Double>?
 
   private static let (width, height) = (640.0, 300.0)
   private static let (left, right, top, bottom) = (56.0, 12.0, 30.0, 40.0)
@@ -17,10 +19,7 @@ struct LinePlot {
     let places = Set(series.flatMap { $0.points.map(\.x) }).sorted()
     let measures = series.flatMap { $0.points.map(\.measure) }
     let values = measures.flatMap { [$0.low ?? $0.value, $0.high ?? $0.value] } + [reference].compactMap(\.self)
-    guard let first = places.first, let last = places.last, let low = values.min(), let high = values.max() else {
-      return ""
-    }
-    let scale = Scale(low: low, high: high)
+    guard let first = places.first, let last = places.last, let scale = Scale(values, range: range) else { return "" }
     let isLogarithmic = first > 0 && last > 4 * first
     func place(_ x: Double) -> Double { isLogarithmic ? log2(x) : x }
     func horizontal(_ x: Double) -> Double {
@@ -93,6 +92,12 @@ struct Scale {
   let low: Double
   let high: Double
   let step: Double
+
+  /// - Returns: nil without values.
+  init?(_ values: [Double], range: ClosedRange<Double>?) {
+    guard let low = values.min(), let high = values.max() else { return nil }
+    self.init(low: range?.lowerBound ?? low, high: range?.upperBound ?? high)
+  }
 
   init(low: Double, high: Double) {
     let range = high > low ? high - low : max(abs(high), 1) * 0.1

@@ -6,13 +6,18 @@ import ModelPacks
 /// What a sweep measures: a model, texts, the default, and the values of each factor.
 ///
 /// A JSON object: `model` (a pack), `texts` (paths), and, all with defaults, `windows`, `documents`, `scored`,
-/// `running_text`, `policy`, `kv`, `join`, `overlap`, and `factors`, an object of lists: `depth`, `leaf_ratio`,
-/// `injected_layers`, `policy`, `positions`, `chunk_size`, `kv`, `running_text`. A factor that is left out takes the
-/// values that fit the model; an empty list leaves it out. Paths start where the program runs.
+/// `running_text`, `policy`, `seeds` (of the random policy: how many), `kv`, `join`, `overlap`, and `factors`, an object
+/// of lists: `depth`, `leaf_ratio`, `levels`, `injected_layers`, `policy`, `similarity`, `expansion`, `positions`,
+/// `chunk_size`, `kv`, `running_text`. A factor that is left out takes the values that fit the model; an empty list
+/// leaves it out. Paths start where the program runs.
 public struct SweepConfiguration: Sendable {
+  /// Where it was read.
+  let path: String
   public var model: String
   public var texts: [String]
   var options = PerplexityOptions()
+  /// The random policy is measured with the seeds 0 up to this, which is not among them.
+  var seedCount = 3
   /// Values by factor, as they are written.
   var factors: [Factor: [JSONValue]] = [:]
 
@@ -20,8 +25,9 @@ public struct SweepConfiguration: Sendable {
   enum Factor: String, CaseIterable {
     case depth
     case leafRatio = "leaf_ratio"
+    case levels
     case injectedLayers = "injected_layers"
-    case policy, positions
+    case policy, similarity, expansion, positions
     case chunkSize = "chunk_size"
     case rows = "kv"
     case runningText = "running_text"
@@ -44,7 +50,9 @@ public struct SweepConfiguration: Sendable {
     func refuse(_ key: String, _ fault: String) -> Refusal {
       Refusal(.malformedSweep, file: file, structure: key, fault)
     }
-    let known = ["model", "texts", "windows", "documents", "scored", "running_text", "policy", "kv", "join", "overlap"]
+    let known = [
+      "model", "texts", "windows", "documents", "scored", "running_text", "policy", "seeds", "kv", "join", "overlap",
+    ]
     guard let members = json.object else { throw refuse("", "is no object") }
     if let member = members.first(where: { !(known + ["factors"]).contains($0.key) }) {
       throw refuse(member.key, "is not known")
@@ -53,6 +61,7 @@ public struct SweepConfiguration: Sendable {
     guard let texts = json["texts"]?.array, !texts.isEmpty, texts.allSatisfy({ $0.string != nil }) else {
       throw refuse("texts", "is missing or no list of paths")
     }
+    path = file
     self.model = model
     self.texts = texts.compactMap(\.string)
     func number(_ key: String) throws(Refusal) -> Int? {
@@ -70,6 +79,7 @@ public struct SweepConfiguration: Sendable {
     options.documentCount = try number("documents") ?? 20
     options.scored = try number("scored") ?? options.scored
     options.runningText = try number("running_text")
+    seedCount = try number("seeds") ?? seedCount
     options.joinsTexts = try boolean("join")
     options.overlaps = try boolean("overlap")
     if let value = json["policy"] {

@@ -41,46 +41,63 @@ public struct SweepEvaluation {
       for value in configuration.factors[factor] ?? base.usualValues(of: factor, scored: configuration.options.scored) {
         guard let variant = base.changing(factor, to: value) else {
           throw Refusal(
-            .malformedSweep, file: model.pack.path, structure: "factors, \(factor.rawValue)",
+            .malformedSweep, file: configuration.path, structure: "factors, \(factor.rawValue)",
             "\(String(decoding: value.canonical, as: UTF8.self)) is no value of it")
         }
         variants.append((factor, variant.value(of: factor), variant))
       }
     }
-    let evaluation = try evaluation(base).get()
-    let documents = try evaluation.documents(sources)
+    let evaluation = try evaluations(base)[0]
+    let (documents, counts) = try evaluation.documents(sources)
     progress("default", 0, variants.count + 1)
     // The first pass reads the pack into memory; nobody's time should have that.
     _ = try evaluation.scores(Array(documents.prefix(1))) { _, _ in }
-    let standard = try outcome(evaluation, documents)
+    let standard = try outcome(evaluations(base), documents)
     var outcomes: [(factor: Factor, value: Label, outcome: Outcome?, remark: String?)] = []
+    // The same way of reading may be a value of several factors.
+    var known = [base: standard]
     for (number, entry) in variants.enumerated() {
       progress("\(entry.factor.rawValue) \(entry.value.description)", number + 1, variants.count + 1)
-      if entry.value == base.value(of: entry.factor) {
-        outcomes.append((entry.factor, entry.value, standard, "default"))
+      if let outcome = known[entry.variant] {
+        outcomes.append((entry.factor, entry.value, outcome, entry.variant == base ? "default" : nil))
         continue
       }
-      switch self.evaluation(entry.variant) {
-      case .success(let evaluation):
-        outcomes.append((entry.factor, entry.value, try outcome(evaluation, documents), nil))
-      case .failure(let refusal): outcomes.append((entry.factor, entry.value, nil, refusal.fault))
+      let evaluations: [PerplexityEvaluation]
+      do throws(Refusal) {
+        evaluations = try self.evaluations(entry.variant)
+      } catch {
+        outcomes.append((entry.factor, entry.value, nil, error.fault))
+        continue
       }
+      let outcome = try outcome(evaluations, documents)
+      known[entry.variant] = outcome
+      let remark = evaluations.count > 1 ? "mean of \(evaluations.count) seeds" : nil
+      outcomes.append((entry.factor, entry.value, outcome, remark))
     }
     var result = EvaluationResult(
       protocolName: "sweep", model: EvaluationResult.Model(model),
-      settings: evaluation.settings + [JSONValue.Member("windows", .integer(configuration.options.windows[0]))],
+      settings: evaluation.settings + [
+        JSONValue.Member("windows", .integer(configuration.options.windows[0])),
+        JSONValue.Member("seeds", .integer(configuration.seedCount)),
+      ],
       columns: [
-        "table", "factor", "value", "perplexity", "to_default", "ratio", "rows_per_chunk", "row_bytes",
+        "table", "factor", "value", "perplexity", "to_default", "seed_deviation", "ratio", "rows_per_chunk",
+        "row_bytes",
         "encode_seconds", "read_seconds", "peak_bytes", "remark",
       ],
       notes: [
         "One factor is changed at a time; the model stays as it was trained with its default. depth: rows for each node "
-          + "stay. ratio: tokens of a chunk for each row. injected_layers: the bottom ones of those that were trained.",
+          + "stay. ratio: tokens of a chunk for each row. injected_layers: the bottom ones of those that were trained. "
+          + "levels: how the rows of a chunk are shared out among the levels; leaves leaves the others out.",
+        "similarity and expansion are those of the cosine policy. both 0.25 opens both children of the quarter of nodes "
+          + "whose children's scores differ least, none 0.25 no child of the quarter whose better child scores least; "
+          + "best-first opens the best nodes of all chunks together, with the rows of one path a chunk.",
         "perplexity is exp of the mean over \(documents.count) documents of \(configuration.options.windows[0]) windows; "
           + "to_default is the quotient to the default's, paired by document; 95 % bootstrap intervals.",
         "Seconds are means over documents with \(model.threadCount) threads: encode_seconds for the context's trees, "
-          + "read_seconds for the running text; peak_bytes is the peak of memory that was resident.",
-      ])
+          + "read_seconds for the running text; peak_bytes is the peak of memory that was resident. seed_deviation is the "
+          + "standard deviation of the perplexity over the seeds of the random policy.",
+      ] + counts)
     if model.injectionIsUntrained { result.notes.append("The context is injected untrained.") }
     result.rows = rows(outcomes, standard)
     result.seconds = (ContinuousClock.now - start).seconds
@@ -89,32 +106,58 @@ public struct SweepEvaluation {
 
   /// What reading all documents in one way gave.
   private struct Outcome {
+    /// Means over the seeds, where there are several.
     var scores: [PerplexityScore]
     var peakBytes: Int?
+    /// Of the perplexity, over seeds.
+    var seedDeviation: Double?
   }
 
+  /// - Parameter evaluations: one for each seed.
   private func outcome(
-    _ evaluation: PerplexityEvaluation, _ documents: [PerplexityEvaluation.Document]
+    _ evaluations: [PerplexityEvaluation], _ documents: [EvaluationDocument]
   ) throws(Refusal) -> Outcome {
     let isReset = PeakMemory.reset()
-    let scores = try evaluation.scores(documents) { _, _ in }
-    return Outcome(
-      scores: scores.scores.values.first ?? [], peakBytes: isReset ? PeakMemory.byteCount : nil)
+    var runs: [[PerplexityScore]] = []
+    for evaluation in evaluations { runs += try evaluation.scores(documents) { _, _ in }.scores.values }
+    let count = Double(runs.count)
+    let mean = documents.indices.map { document in
+      var score = runs[0][document]
+      score.nll = runs.reduce(0) { $0 + $1[document].nll } / count
+      score.encodeSeconds = runs.reduce(0) { $0 + $1[document].encodeSeconds } / count
+      score.readSeconds = runs.reduce(0) { $0 + $1[document].readSeconds } / count
+      return score
+    }
+    var outcome = Outcome(scores: mean, peakBytes: isReset ? PeakMemory.byteCount : nil)
+    if runs.count > 1 {
+      let perplexities = runs.map { $0.perplexity(configuration.options.bootstrap).value }
+      let center = perplexities.reduce(0, +) / count
+      outcome.seedDeviation =
+        (perplexities.reduce(0) { $0 + ($1 - center) * ($1 - center) } / (count - 1)).squareRoot()
+    }
+    return outcome
   }
 
-  /// - Returns: why not, where the checkpoint or its window does not allow it.
-  private func evaluation(_ variant: SweepVariant) -> Result<PerplexityEvaluation, Refusal> {
-    var options = configuration.options
-    options.policies = [variant.policy]
-    options.encodings = [variant.encoding]
-    options.runningText = variant.runningText
+  /// One evaluation, or one for each seed of the random policy.
+  /// - Throws: `Refusal` `unfit-layout` where the checkpoint or its window does not allow the variant.
+  private func evaluations(_ variant: SweepVariant) throws(Refusal) -> [PerplexityEvaluation] {
     guard let runtime = LlamaModel(model.pack, reading: variant.sharedLLM) else {
-      return .failure(
-        Refusal(.unfitLayout, file: model.pack.path, "the checkpoint has no weights for it, or no tree has this shape"))
+      throw Refusal(
+        .unfitLayout, file: model.pack.path, "the checkpoint has no weights for it, or no tree has this shape")
     }
-    return Result { () throws(Refusal) in
-      try PerplexityEvaluation(LanguageModel(runtime, threadCount: model.threadCount), options)
+    let model = try LanguageModel(runtime, threadCount: model.threadCount)
+    var policies = [variant.policy]
+    if case .random = variant.policy { policies = (0..<configuration.seedCount).map { .random(seed: UInt64($0)) } }
+    var evaluations: [PerplexityEvaluation] = []
+    for policy in policies {
+      var options = configuration.options
+      options.policies = [policy]
+      options.encodings = [variant.encoding]
+      options.runningText = variant.runningText
+      options.search = variant.search
+      evaluations.append(try PerplexityEvaluation(model, options))
     }
+    return evaluations
   }
 }
 
@@ -142,7 +185,9 @@ extension SweepEvaluation {
     }
     let ablation = "Table 5: ablation"
     let untrained = "not measured: needs another checkpoint"
-    return rows(ablation, [.depth, .leafRatio, .policy, .positions], measures: quality + ["ratio"])
+    return rows(
+      ablation, [.depth, .leafRatio, .levels, .policy, .similarity, .expansion, .positions],
+      measures: quality + ["seed_deviation", "ratio"])
       + [
         remark(ablation, "injection", "bottom", "default"),
         remark(ablation, "injection", "top", untrained), remark(ablation, "injection", "interleave", untrained),
@@ -151,7 +196,7 @@ extension SweepEvaluation {
       + rows("Table 9: injected layers, time and memory", [.injectedLayers], measures: nil)
       + rows("Table 10: compression ratio, time and memory", [.leafRatio], measures: nil)
       + rows("Table 11: tree depth, time and memory", [.depth], measures: nil)
-      + rows("Table 12: retrieval, time and memory", [.policy], measures: nil)
+      + rows("Table 12: retrieval, time and memory", [.policy, .similarity, .expansion], measures: nil)
       + rows("Chunk size", [.chunkSize], measures: nil) + rows("Storage of rows", [.rows], measures: nil)
       + rows("Running text", [.runningText], measures: nil)
   }
@@ -167,6 +212,7 @@ extension SweepEvaluation {
       "read_seconds": scores.mean(\.readSeconds),
     ]
     measures["peak_bytes"] = outcome.peakBytes.map { Measure(Double($0)) }
+    measures["seed_deviation"] = outcome.seedDeviation.map { Measure($0) }
     let (rows, chunks) = scores.reduce((0, 0)) { ($0.0 + $1.rows, $0.1 + $1.chunks) }
     let tokens = scores.reduce(0) { $0 + $1.contextTokens }
     if chunks > 0, rows > 0 {

@@ -4,11 +4,12 @@ import LlamaRuntime
 import ModelPacks
 
 /// One way to read contexts: the default with one factor changed.
-struct SweepVariant {
+struct SweepVariant: Hashable {
   var sharedLLM: SharedLLMConfiguration
   var policy: PathPolicy
   var encoding: RowEncoding
   var runningText: Int
+  var search = TreeSearch()
 
   /// The default with another value of a factor.
   /// - Returns: nil when the value is none of the factor's.
@@ -40,6 +41,17 @@ struct SweepVariant {
     case .rows:
       guard let encoding = RowEncoding(sweepName: value) else { return nil }
       variant.encoding = encoding
+    case .levels:
+      guard let levels = value.string.flatMap(TreeSearch.Levels.init(rawValue:)) else { return nil }
+      variant.search.levels = levels
+    case .similarity:
+      guard let similarity = value.string.flatMap(TreeSearch.Similarity.init(rawValue:)) else { return nil }
+      variant.policy = .cosine
+      variant.search.similarity = similarity
+    case .expansion:
+      guard let expansion = value.string.flatMap(TreeSearch.Expansion.init(name:)) else { return nil }
+      variant.policy = .cosine
+      variant.search.expansion = expansion
     }
     return variant
   }
@@ -55,6 +67,9 @@ struct SweepVariant {
     case .positions: .text(sharedLLM.positionMode.rawValue)
     case .policy: .text(policy.name)
     case .rows: .text("\(encoding)")
+    case .levels: .text(search.levels.rawValue)
+    case .similarity: .text(search.similarity.rawValue)
+    case .expansion: .text(search.expansion.description)
     }
   }
 
@@ -74,6 +89,9 @@ struct SweepVariant {
     case .positions: return PositionMode.allCases.map { .string($0.rawValue) }
     case .policy: return ["right", "left", "random", "cosine"].map(JSONValue.string)
     case .rows: return RowEncoding.allCases.reversed().map { .string("\($0)") }
+    case .levels: return TreeSearch.Levels.allCases.map { .string($0.rawValue) }
+    case .similarity: return TreeSearch.Similarity.allCases.map { .string($0.rawValue) }
+    case .expansion: return ["path", "both 0.25", "none 0.25", "best-first"].map(JSONValue.string)
     }
   }
 }

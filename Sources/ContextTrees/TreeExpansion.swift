@@ -1,0 +1,92 @@
+/// How many nodes of a tree a search opens, where scores decide.
+///
+/// What is opened gives way to its children; what is not is kept, so that the kept nodes partition the chunk whatever the
+/// scores. Source of `path`: arXiv 2410.19318, section 3.2; the others are alternatives to it.
+public enum TreeExpansion: Sendable, Hashable {
+  /// One child of every level, the one with the higher score; the left one of equals.
+  case path
+  /// Both children where their scores differ by less than this.
+  case both(below: Float)
+  /// No child where neither score reaches this.
+  case none(below: Float)
+}
+
+extension ContextTree {
+  /// The nodes that are kept of a chunk.
+  /// - Parameter score: how well a node fits the query; of a node of the deepest level it is not asked.
+  /// - Returns: coarse nodes first; of two of a level the left one first.
+  public func preservedNodes<Failure: Error>(
+    expansion: TreeExpansion, score: (TreeNode) throws(Failure) -> Float
+  ) throws(Failure) -> [TreeNode] {
+    var preserved: [TreeNode] = []
+    var open: [TreeNode?] = [nil]
+    while let node = open.popLast() {
+      let (left, right) = children(of: node)
+      guard let left, let right, left.level < shape.depth else {
+        for child in [left, right].compactMap({ $0 }) {
+          // A lone child is its parent again, and opened as that was.
+          if child.level < shape.depth { open.append(child) } else { preserved.append(child) }
+        }
+        continue
+      }
+      let (scoreOfLeft, scoreOfRight) = (try score(left), try score(right))
+      let opensBoth: Bool
+      let opensNone: Bool
+      switch expansion {
+      case .path: (opensBoth, opensNone) = (false, false)
+      case .both(let limit): (opensBoth, opensNone) = (abs(scoreOfLeft - scoreOfRight) < limit, false)
+      case .none(let limit): (opensBoth, opensNone) = (false, max(scoreOfLeft, scoreOfRight) < limit)
+      }
+      for (child, isBetter) in [(left, !(scoreOfRight > scoreOfLeft)), (right, scoreOfRight > scoreOfLeft)] {
+        if opensBoth || isBetter && !opensNone { open.append(child) } else { preserved.append(child) }
+      }
+    }
+    return preserved.sorted { $0.number < $1.number }
+  }
+
+  /// The nodes that are kept of several chunks when the nodes with the highest scores of all of them are opened, as long
+  /// as the rows that are kept are not more than a budget.
+  /// - Parameters:
+  ///   - rowBudget: rows of all chunks. The root's children are kept at least.
+  ///   - score: given a tree's place and a node of it.
+  /// - Returns: for each chunk, in the order of `preservedNodes(expansion:score:)`.
+  public static func preservedNodes<Failure: Error>(
+    of trees: [ContextTree], rowBudget: Int, score: (Int, TreeNode) throws(Failure) -> Float
+  ) throws(Failure) -> [[TreeNode]] {
+    var preserved: [Set<TreeNode>] = trees.map { tree in
+      let (left, right) = tree.children(of: nil)
+      return Set([left, right].compactMap { $0 })
+    }
+    var rowCount = preserved.reduce(0) { $0 + $1.reduce(0) { $0 + $1.rowCount } }
+    var open: [(place: Int, node: TreeNode, score: Float)] = []
+    for (place, nodes) in preserved.enumerated() {
+      for node in nodes where node.level < trees[place].shape.depth {
+        open.append((place, node, try score(place, node)))
+      }
+    }
+    /// Ascending: the best is the last; of equals the one that comes first in the text is better.
+    func isWorse(
+      _ one: (place: Int, node: TreeNode, score: Float), _ other: (place: Int, node: TreeNode, score: Float)
+    ) -> Bool {
+      if one.score != other.score { return one.score < other.score }
+      return (one.place, one.node.number) > (other.place, other.node.number)
+    }
+    open.sort(by: isWorse)
+    while let best = open.popLast() {
+      let (left, right) = trees[best.place].children(of: best.node)
+      let children = [left, right].compactMap { $0 }
+      let added = children.reduce(-best.node.rowCount) { $0 + $1.rowCount }
+      guard rowCount + added <= rowBudget else { continue }
+      rowCount += added
+      preserved[best.place].remove(best.node)
+      for child in children {
+        preserved[best.place].insert(child)
+        guard child.level < trees[best.place].shape.depth else { continue }
+        let entry = (best.place, child, try score(best.place, child))
+        let place = open.firstIndex { !isWorse($0, entry) } ?? open.endIndex
+        open.insert(entry, at: place)
+      }
+    }
+    return preserved.map { $0.sorted { $0.number < $1.number } }
+  }
+}
