@@ -127,7 +127,6 @@ def text_batch(run, stage, section, corpus, shared, step, rank, micro, part="tra
     if count:
         inputs["context"] = windows[:, :context_length].unflatten(1, (count, shared.chunk_size))
         inputs |= draws(section, shared, batch, count, generator, windows.device)
-        inputs.pop("distractor_numbers", None)
     return inputs
 
 
@@ -151,7 +150,8 @@ def draws(section, shared, batch, chunk_count, generator, device, distractors=0)
         order = torch.randperm(total, generator=generator)
         numbers = order[:chunk_count].sort().values
         result["numbers"] = torch.cat((numbers, torch.tensor([total]))).to(device)
-        result["distractor_numbers"] = order[chunk_count:chunk_count + distractors].to(device)
+        if distractors:
+            result["distractor_numbers"] = order[chunk_count:chunk_count + distractors].to(device)
     return result
 
 
@@ -193,7 +193,7 @@ class TaskBatches:
         self.pending, self.next, self.depth = {}, (first_step, 0), 3 * workers
         self.pool = self.maker = None
         arguments = (section, shared.chunk_size, part)
-        self.corpus = run.corpus_of(part, stage=section)
+        self.corpus = run.corpus_of(part, stage=section) if section.get("distractors") else None
         if workers:
             self.pool = concurrent.futures.ProcessPoolExecutor(
                 workers, torch.multiprocessing.get_context("spawn"), start_worker,
@@ -227,10 +227,9 @@ class TaskBatches:
             tokens=batch["tokens"], context=batch["context"].unflatten(1, (count, self.shared.chunk_size)),
             labels=batch["labels"], label_weights=batch["weights"], query_last=batch["query_last"],
             **draws(self.section, self.shared, len(batch["tokens"]), count, generator, device, distractors))
-        numbers = result.pop("distractor_numbers", None)
         if distractors:
             chunks = self.corpus.windows(distractors, self.shared.chunk_size, generator)
-            result["distractors"] = chunks.to(device), numbers
+            result["distractors"] = chunks.to(device), result.pop("distractor_numbers")
         if self.section.get("policy_weight", 0):
             result["target"] = batch["targets"].flatten()
         if guidance or batch["needs_guidance"].any():

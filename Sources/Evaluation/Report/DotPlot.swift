@@ -18,11 +18,7 @@ struct DotPlot {
     func horizontal(_ value: Double) -> Double {
       left + scale.share(value) * (Self.width - left - Self.right)
     }
-    var parts = [
-      "<svg viewBox=\"0 0 \(coordinate(Self.width)) \(coordinate(bottom + 26))\" role=\"img\" "
-        + "aria-label=\"\(escapedHTML(title))\">",
-      "<text class=\"title\" x=\"0\" y=\"14\">\(escapedHTML(title))</text>",
-    ]
+    var parts = plotStart(width: Self.width, height: bottom + 26, title: title)
     for tick in scale.ticks {
       let x = coordinate(horizontal(tick))
       parts.append(

@@ -30,11 +30,7 @@ struct LinePlot {
       Self.height - Self.bottom - scale.share(y) * (Self.height - Self.top - Self.bottom)
     }
 
-    var parts = [
-      "<svg viewBox=\"0 0 \(coordinate(Self.width)) \(coordinate(Self.height))\" role=\"img\" "
-        + "aria-label=\"\(escapedHTML(title))\">",
-      "<text class=\"title\" x=\"0\" y=\"14\">\(escapedHTML(title))</text>",
-    ]
+    var parts = plotStart(width: Self.width, height: Self.height, title: title)
     for tick in scale.ticks {
       let y = coordinate(vertical(tick))
       parts.append(
