@@ -10,9 +10,11 @@ extension EvaluationResult {
   public var json: JSONValue {
     .members([
       "protocol": .string(protocolName),
-      "model": .members([
-        "name": .string(model.name), "identity": .string(model.identity), "weights": .string(model.weights),
-      ]),
+      "model": model.map {
+        .members([
+          "name": .string($0.name), "identity": .string($0.identity), "weights": .string($0.weights),
+        ])
+      },
       "settings": .object(settings),
       "columns": .array(columns.map(JSONValue.string)),
       "rows": .array(rows.map(\.json)),
@@ -41,14 +43,17 @@ extension EvaluationResult {
     guard let seconds = json["seconds"]?.number else {
       throw ResultFault(structure: "seconds", fault: "is missing or no number")
     }
+    var model: Model?
+    if let json = json["model"] {
+      model = Model(
+        name: try text(json["name"], "model, name"), identity: try text(json["identity"], "model, identity"),
+        weights: try text(json["weights"], "model, weights"))
+    }
     var rows: [Row] = []
     for (index, value) in rowValues.enumerated() { rows.append(try Row(value, structure: "rows, entry \(index)")) }
     self.init(
       protocolName: try text(json["protocol"], "protocol"),
-      model: Model(
-        name: try text(json["model"]?["name"], "model, name"),
-        identity: try text(json["model"]?["identity"], "model, identity"),
-        weights: try text(json["model"]?["weights"], "model, weights")),
+      model: model,
       settings: settings, columns: try texts("columns"), rows: rows, notes: try texts("notes"), seconds: seconds)
   }
 }

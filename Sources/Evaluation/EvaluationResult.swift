@@ -7,8 +7,8 @@ public import SharedPack
 ///
 /// The file is canonical JSON: `protocol`, `model` {`name`, `identity`, `weights`}, `settings` (an object),
 /// `columns` (names of labels and measures in the order of the table), `rows` of {`labels`: {name: word or number},
-/// `measures`: {name: {`value`, `low`, `high`, `count`}}}, `notes` (sentences), `seconds`. `low`, `high` and `count` are
-/// left out where there are none.
+/// `measures`: {name: {`value`, `low`, `high`, `count`}}}, `notes` (sentences), `seconds`. `model`, `low`, `high` and
+/// `count` are left out where there are none.
 public struct EvaluationResult: Sendable, Equatable {
   /// Which model was measured.
   public struct Model: Sendable, Equatable {
@@ -38,7 +38,8 @@ public struct EvaluationResult: Sendable, Equatable {
 
   /// The name of what was done: `perplexity`, `passkey` and so on.
   public var protocolName: String
-  public var model: Model
+  /// Nil where answers came from files.
+  public var model: Model?
   /// Everything that the numbers depend on beside the model.
   public var settings: [JSONValue.Member]
   /// Names of labels, then of measures, in the order in which a table shows them.
@@ -49,7 +50,7 @@ public struct EvaluationResult: Sendable, Equatable {
   public var seconds: Double
 
   public init(
-    protocolName: String, model: Model, settings: [JSONValue.Member], columns: [String], rows: [Row] = [],
+    protocolName: String, model: Model?, settings: [JSONValue.Member], columns: [String], rows: [Row] = [],
     notes: [String] = [], seconds: Double = 0
   ) {
     self.protocolName = protocolName

@@ -34,6 +34,15 @@ public struct BenchmarkSample: Sendable {
   }
 }
 
+/// An answer that was written before, and what it is worth.
+public struct BenchmarkPrediction: Sendable {
+  public var task: String
+  /// The class of lengths in which it is counted, too.
+  public var lengthClass: String?
+  /// 0 to 1.
+  public var score: Double
+}
+
 /// Which part of a sample, or of a file of prompts, is not as it must be.
 public struct SampleFault: Error, Sendable, Equatable {
   public let field: String

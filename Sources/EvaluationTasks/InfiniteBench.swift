@@ -40,7 +40,7 @@ public enum InfiniteBench {
     let fields = SampleFields(json)
     let input = try fields.text("input")
     var values = ["context": try fields.text("context"), "input": input, "question": input]
-    let labels = try labels(json, task)
+    let labels = try labels(json["answer"], "answer", task, options: json["options"])
     switch task {
     case .codeDebug, .bookChoice:
       for (letter, option) in zip("ABCD", try fields.texts("options")) { values["OPTION_\(letter)"] = option }
@@ -58,6 +58,17 @@ public enum InfiniteBench {
       prompt: try prompts.prompt(for: task.rawValue, values), answers: labels.map(\.text),
       maxNewTokens: task.maxNewTokens
     ) { InfiniteBenchScores.score(task, $0, labels) }
+  }
+
+  /// Reads one line of the predictions that the published program writes: `prediction` or `pred`, and `ground_truth` or
+  /// `label`, which hold the right answers as samples do.
+  /// - Throws: `SampleFault`.
+  public static func prediction(_ json: JSONValue, task: Task) throws(SampleFault) -> BenchmarkPrediction {
+    let key = json["ground_truth"] == nil ? "label" : "ground_truth"
+    let labels = try labels(json[key], key, task, options: json["options"])
+    let text = try SampleFields(json).text(json["prediction"] == nil ? "pred" : "prediction")
+    return BenchmarkPrediction(
+      task: task.rawValue, lengthClass: nil, score: InfiniteBenchScores.score(task, text, labels))
   }
 
   /// What an answer is compared with.
@@ -91,27 +102,29 @@ public enum InfiniteBench {
     }
   }
 
-  /// `answer` is a value, a list of values, or a list of lists. Tasks with options give the right one, with or without
+  /// An answer is a value, a list of values, or a list of lists. Tasks with options give the right one, with or without
   /// its letter.
-  private static func labels(_ json: JSONValue, _ task: Task) throws(SampleFault) -> [LabelValue] {
-    guard let answer = json["answer"] else { throw SampleFault("answer", "is missing") }
+  private static func labels(
+    _ answer: JSONValue?, _ field: String, _ task: Task, options: JSONValue?
+  ) throws(SampleFault) -> [LabelValue] {
+    guard let answer else { throw SampleFault(field, "is missing") }
     let values = (answer.array ?? [answer]).flatMap { $0.array ?? [$0] }
     var labels = values.compactMap(LabelValue.init)
     guard labels.count == values.count, !labels.isEmpty else {
-      throw SampleFault("answer", "is neither a text nor a number nor a list of them")
+      throw SampleFault(field, "is neither a text nor a number nor a list of them")
     }
     switch task {
     case .codeRun, .mathFind, .mathCalculation:
       labels = labels.map(\.asNumber)
       guard labels.allSatisfy({ if case .text = $0 { false } else { true } }) else {
-        throw SampleFault("answer", "is no number")
+        throw SampleFault(field, "is no number")
       }
       return labels
     case .codeDebug, .bookChoice:
       if labels.count == 2, ["A", "B", "C", "D"].contains(labels[1].text) { return labels }
-      let options = try SampleFields(json).texts("options")
+      let options = try SampleFields(.members(["options": options])).texts("options")
       guard labels.count == 1, let place = options.firstIndex(of: labels[0].text), place < 4 else {
-        throw SampleFault("answer", "is none of the four options")
+        throw SampleFault(field, "is none of the four options")
       }
       return labels + [.text(["A", "B", "C", "D"][place])]
     default: return labels

@@ -85,10 +85,43 @@ public enum LongBench {
     words: WordSegmenter = .characters
   ) throws(SampleFault) -> BenchmarkSample {
     let fields = SampleFields(json)
+    let task = try statedTask(json, name)
+    let answers = try fields.texts("answers")
+    let prompt = try prompts.prompt(
+      for: task.name, ["context": fields.text("context"), "input": fields.text("input")])
+    return BenchmarkSample(
+      identifier: json["_id"]?.string ?? "", task: task.name, prompt: prompt, answers: answers,
+      maxNewTokens: maxNewTokens[task.name] ?? task.maxNewTokens,
+      stopStrings: task.name == "samsum" ? ["\n"] : [], usesChatTemplate: task.usesChatTemplate,
+      lengthClass: json["length"]?.integer.map(lengthClass), score: try scorer(of: task, json, words))
+  }
+
+  /// Reads one line of the predictions that the published program writes: `pred`, `answers`, `all_classes`, `length`.
+  /// - Parameter name: the task, where the line does not say.
+  /// - Throws: `SampleFault`.
+  public static func prediction(
+    _ json: JSONValue, task name: String?, words: WordSegmenter = .characters
+  ) throws(SampleFault) -> BenchmarkPrediction {
+    let task = try statedTask(json, name)
+    let score = try scorer(of: task, json, words)
+    return BenchmarkPrediction(
+      task: task.name, lengthClass: json["length"]?.integer.map(lengthClass),
+      score: score(try SampleFields(json).text("pred")))
+  }
+
+  private static func statedTask(_ json: JSONValue, _ name: String?) throws(SampleFault) -> Task {
     let stated = json["dataset"]?.string ?? name
     guard let stated, let task = task(named: stated) else {
       throw SampleFault("dataset", stated.map { "\"\($0)\" is no task of LongBench" } ?? "is missing")
     }
+    return task
+  }
+
+  /// What an answer to a sample is worth, 0 to 1: the best over the right answers.
+  private static func scorer(
+    of task: Task, _ json: JSONValue, _ words: WordSegmenter
+  ) throws(SampleFault) -> @Sendable (String) -> Double {
+    let fields = SampleFields(json)
     let answers = try fields.texts("answers")
     guard !answers.isEmpty else { throw SampleFault("answers", "has none") }
     let classes = json["all_classes"] == nil || json["all_classes"] == .null ? [] : try fields.texts("all_classes")
@@ -100,14 +133,7 @@ public enum LongBench {
       }
     default: break
     }
-    let prompt = try prompts.prompt(
-      for: task.name, ["context": fields.text("context"), "input": fields.text("input")])
-    return BenchmarkSample(
-      identifier: json["_id"]?.string ?? "", task: task.name, prompt: prompt, answers: answers,
-      maxNewTokens: maxNewTokens[task.name] ?? task.maxNewTokens,
-      stopStrings: task.name == "samsum" ? ["\n"] : [], usesChatTemplate: task.usesChatTemplate,
-      lengthClass: json["length"]?.integer.map(lengthClass)
-    ) { prediction in
+    return { prediction in
       let prediction = task.readsFirstLine ? LongBenchMetrics.firstLine(prediction) : prediction
       return answers.map {
         LongBenchMetrics.score(task.metric, prediction, $0, classes: classes, words: words)

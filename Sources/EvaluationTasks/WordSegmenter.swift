@@ -1,15 +1,19 @@
 import Glibc
 
-/// Cuts Chinese into words, as jieba 0.42 does without its hidden Markov model: of all ways to cut a stretch into words
-/// of a dictionary, the most probable one. Without a dictionary every character is a word of its own.
+/// Cuts Chinese into words, as jieba 0.42 does: of all ways to cut a stretch into words of a dictionary, the most probable
+/// one; in what it leaves single, a hidden Markov model finds words that the dictionary lacks. Without a dictionary every
+/// character is a word of its own.
 ///
-/// LongBench cuts with the hidden Markov model, which joins characters to words that the dictionary lacks.
-/// Source: the package `jieba`, whose dictionary (`dict.txt`) can be given.
+/// Source: the package `jieba`, whose files can be given.
 public struct WordSegmenter: Sendable {
   /// Words and their prefixes, which have a frequency of 0.
   private let frequencies: [[Unicode.Scalar]: Int]
   private let total: Int
-  public let hasDictionary: Bool
+  private let boundaries: WordBoundaryModel?
+
+  public var hasDictionary: Bool { !frequencies.isEmpty }
+  /// Whether words are found that the dictionary lacks, as LongBench's program does.
+  public var hasBoundaryModel: Bool { boundaries != nil }
 
   /// No dictionary.
   public static let characters = WordSegmenter()
@@ -17,12 +21,27 @@ public struct WordSegmenter: Sendable {
   private init() {
     frequencies = [:]
     total = 1
-    hasDictionary = false
+    boundaries = nil
   }
 
-  /// - Parameter dictionary: lines of a word, its frequency and, perhaps, more, with spaces between.
-  /// - Throws: `SampleFault` naming the line.
-  public init(dictionary: String) throws(SampleFault) {
+  /// The texts of jieba's `finalseg/prob_start.py`, `prob_trans.py` and `prob_emit.py`.
+  public struct BoundaryProbabilities: Sendable {
+    public var start: String
+    public var transitions: String
+    public var emissions: String
+
+    public init(start: String, transitions: String, emissions: String) {
+      self.start = start
+      self.transitions = transitions
+      self.emissions = emissions
+    }
+  }
+
+  /// - Parameters:
+  ///   - dictionary: lines of a word, its frequency and, perhaps, more, with spaces between.
+  ///   - boundaries: the hidden Markov model; nil leaves single characters single.
+  /// - Throws: `SampleFault` naming the line or the file.
+  public init(dictionary: String, boundaries: BoundaryProbabilities? = nil) throws(SampleFault) {
     var frequencies: [[Unicode.Scalar]: Int] = [:]
     var total = 0
     for (number, line) in dictionary.unicodeScalars.split(separator: "\n", omittingEmptySubsequences: false)
@@ -39,7 +58,12 @@ public struct WordSegmenter: Sendable {
     guard total > 0 else { throw SampleFault("", "has no words") }
     self.frequencies = frequencies
     self.total = total
-    hasDictionary = true
+    var model: WordBoundaryModel?
+    if let boundaries {
+      model = try WordBoundaryModel(
+        start: boundaries.start, transitions: boundaries.transitions, emissions: boundaries.emissions)
+    }
+    self.boundaries = model
   }
 
   /// All of a text, word by word; blanks and marks are words, too.
@@ -68,8 +92,10 @@ public struct WordSegmenter: Sendable {
     return words
   }
 
+  private static func isChinese(_ scalar: Unicode.Scalar) -> Bool { (0x4E00...0x9FD5).contains(scalar.value) }
+
   private static func isInStretch(_ scalar: Unicode.Scalar) -> Bool {
-    (0x4E00...0x9FD5).contains(scalar.value) || isLetterOrDigit(scalar) || "+#&._%-".unicodeScalars.contains(scalar)
+    isChinese(scalar) || isLetterOrDigit(scalar) || "+#&._%-".unicodeScalars.contains(scalar)
   }
 
   private static func isLetterOrDigit(_ scalar: Unicode.Scalar) -> Bool {
@@ -90,21 +116,63 @@ public struct WordSegmenter: Sendable {
       routes[start] = best
     }
     var words: [String] = []
-    var joined = ""
+    var singles = 0
     var start = 0
     while start < stretch.count {
       let end = routes[start].end
-      if end == start + 1, Self.isLetterOrDigit(stretch[start]) {
-        joined.unicodeScalars.append(stretch[start])
+      if end == start + 1 {
+        singles += 1
       } else {
-        if !joined.isEmpty { words.append(joined) }
-        joined = ""
+        words += joined(stretch[start - singles..<start])
+        singles = 0
         words.append(TextRules.string(stretch[start..<end]))
       }
       start = end
     }
-    if !joined.isEmpty { words.append(joined) }
+    return words + joined(stretch[(stretch.count - singles)...])
+  }
+
+  /// Characters that the dictionary leaves single, joined: letters and digits that follow one another, and what the model
+  /// of boundaries takes for words.
+  private func joined(_ singles: ArraySlice<Unicode.Scalar>) -> [String] {
+    guard let boundaries else {
+      return Self.runs(singles) { Self.isLetterOrDigit($0) && Self.isLetterOrDigit($1) }.map(TextRules.string)
+    }
+    if singles.count < 2 || frequencies[Array(singles), default: 0] > 0 { return singles.map { String($0) } }
+    return Self.runs(singles) { Self.isChinese($0) == Self.isChinese($1) }.flatMap { run in
+      run.first.map(Self.isChinese) == true ? boundaries.words(run) : Self.numbersApart(run)
+    }
+  }
+
+  /// What is not Chinese: letters and digits, with a fraction and a percent sign, apart from marks.
+  private static func numbersApart(_ run: ArraySlice<Unicode.Scalar>) -> [String] {
+    var words: [String] = []
+    var rest = run
+    while let first = rest.first {
+      var length = rest.prefix { isLetterOrDigit($0) == isLetterOrDigit(first) }.count
+      if isLetterOrDigit(first) {
+        let after = rest.dropFirst(length)
+        let fraction = after.dropFirst().prefix { ("0"..."9").contains($0) }.count
+        if after.first == ".", fraction > 0 { length += 1 + fraction }
+        if rest.dropFirst(length).first == "%" { length += 1 }
+      }
+      words.append(TextRules.string(rest.prefix(length)))
+      rest = rest.dropFirst(length)
+    }
     return words
+  }
+
+  /// Cut where two neighbours do not belong together.
+  private static func runs(
+    _ scalars: ArraySlice<Unicode.Scalar>, _ belong: (Unicode.Scalar, Unicode.Scalar) -> Bool
+  ) -> [ArraySlice<Unicode.Scalar>] {
+    var runs: [ArraySlice<Unicode.Scalar>] = []
+    var start = scalars.startIndex
+    for index in scalars.indices.dropFirst() where !belong(scalars[index - 1], scalars[index]) {
+      runs.append(scalars[start..<index])
+      start = index
+    }
+    return scalars.isEmpty ? [] : runs + [scalars[start...]]
   }
 
   private func wordEnds(from start: Int, in stretch: [Unicode.Scalar]) -> [Int] {

@@ -77,9 +77,10 @@ struct EvalLongBenchCommand: AsyncParsableCommand {
   var answerLengths: String?
 
   @Option(
-    help: ArgumentHelp("jieba's dict.txt, to cut Chinese into words; else every character is one.", valueName: "file"),
-    completion: .file())
-  var jiebaDictionary: String?
+    help: ArgumentHelp(
+      "The directory of the package jieba, to cut Chinese into words; else every character is one.", valueName: "path"),
+    completion: .directory)
+  var jieba: String?
 
   @OptionGroup var benchmark: BenchmarkArguments
 
@@ -96,7 +97,7 @@ struct EvalLongBenchCommand: AsyncParsableCommand {
       try await run.longBench(
         benchmark.open(model),
         LongBenchFiles(
-          samples: files, task: task, prompts: prompts, maxNewTokens: answerLengths, dictionary: jiebaDictionary)))
+          samples: files, task: task, prompts: prompts, maxNewTokens: answerLengths, jieba: jieba)))
   }
 }
 
@@ -177,6 +178,69 @@ struct EvalInfiniteBenchDataCommand: ParsableCommand {
   func run() throws {
     guard let generator = InfiniteBenchGenerator(task.value, size: size, seed: seed) else { return }
     try BenchmarkRun.writeInfiniteBench(generator, count: samples, to: file)
+  }
+}
+
+/// A benchmark whose answers can be scored without a model.
+enum ScoredBenchmark: String, CaseIterable {
+  case longBench = "longbench"
+  case infiniteBench = "infinitebench"
+}
+
+struct EvalScoreCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "score",
+    abstract: "Score answers that are in files already.",
+    discussion: """
+      sharedpack eval score longbench pred/llama2-7b-chat/*.jsonl
+      sharedpack eval score infinitebench results/gpt4/preds_passkey.jsonl
+
+      Takes the predictions that the published programs of LongBench and
+      InfiniteBench write, of any model, and scores them by the same rules. Files are
+      named by their task, unless --task tells it, and stand in a directory that is
+      named by what answered.
+      """)
+
+  @Argument(help: "longbench or infinitebench.")
+  var benchmark: NameArgument<ScoredBenchmark>
+
+  @Argument(help: "Files of predictions, a line of JSON each.", completion: .file(extensions: ["jsonl"]))
+  var files: [String]
+
+  @Option(help: ArgumentHelp("The task of all files.", valueName: "name"))
+  var task: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "The directory of the package jieba, to cut Chinese into words; else every character is one.", valueName: "path"),
+    completion: .directory)
+  var jieba: String?
+
+  @OptionGroup var output: EvalOutputOptions
+
+  func validate() throws {
+    guard !files.isEmpty else { throw ValidationError("Name a file of predictions.") }
+    let names =
+      switch benchmark.value {
+      case .longBench: LongBench.tasks.map(\.name)
+      case .infiniteBench: InfiniteBench.Task.allCases.map(\.rawValue)
+      }
+    guard task.map(names.contains) ?? true else {
+      throw ValidationError("--task is one of \(names.joined(separator: ", ")).")
+    }
+    guard jieba == nil || benchmark.value == .longBench else {
+      throw ValidationError("--jieba is for longbench; InfiniteBench takes Chinese character by character.")
+    }
+  }
+
+  func run() throws {
+    switch benchmark.value {
+    case .longBench:
+      try output.finish(try PredictionFiles.longBench(files, task: task, jieba: jieba))
+    case .infiniteBench:
+      try output.finish(
+        try PredictionFiles.infiniteBench(files, task: task.flatMap(InfiniteBench.Task.init(rawValue:))))
+    }
   }
 }
 

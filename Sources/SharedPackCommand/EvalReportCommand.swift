@@ -52,7 +52,8 @@ struct EvalReportCommand: ParsableCommand {
 enum EvalOutput {
   /// A title, the table and the notes.
   static func print(_ result: EvaluationResult) {
-    Console.output("\(result.protocolName)\t\(result.model.name)\t\(result.model.weights)")
+    Console.output(
+      ([result.protocolName] + (result.model.map { [$0.name, $0.weights] } ?? [])).joined(separator: "\t"))
     for table in result.tables {
       if let title = table.title { Console.output("\n\(title)") }
       Console.output(table.text)

@@ -28,6 +28,22 @@ import Testing
     #expect(try sample(.dialogue, name).score("hannah") == 0)
   }
 
+  /// Lines as the published program writes them, under either name.
+  @Test func predictions() throws {
+    func score(_ task: InfiniteBench.Task, _ members: KeyValuePairs<String, JSONValue?>) throws -> Double {
+      try InfiniteBench.prediction(.members(members), task: task).score
+    }
+    #expect(try score(.passkey, ["prediction": .string("is 71432."), "ground_truth": .string("71432")]) == 1)
+    #expect(try score(.codeRun, ["pred": .string("so: -7"), "label": .integer(-7)]) == 1)
+    let right = JSONValue.array([.string("f_two"), .string("B")])
+    #expect(try score(.codeDebug, ["prediction": .string("B. f"), "ground_truth": right]) == 1)
+    // Without the letter the options must be there.
+    #expect(throws: SampleFault("options", "is missing or no list")) {
+      try score(.codeDebug, ["prediction": .string("B. f"), "ground_truth": .string("f_two")])
+    }
+    #expect(throws: SampleFault("label", "is missing")) { try score(.passkey, ["prediction": .string("7")]) }
+  }
+
   @Test func books() throws {
     let answers = JSONValue.array([.string("red dog"), .string("cat")])
     #expect(try sample(.bookQuestion, answers).score("the Cat") == 1)

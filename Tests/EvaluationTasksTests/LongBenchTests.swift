@@ -18,6 +18,20 @@ import Testing
     return sample.score(prediction)
   }
 
+  /// Lines as the published program writes them.
+  @Test func predictions() throws {
+    let line = JSONValue.members([
+      "pred": .string("\n\nParis\nand more"), "answers": .array([.string("London"), .string("paris")]),
+      "all_classes": .null, "length": .integer(8000),
+    ])
+    let prediction = try LongBench.prediction(line, task: "triviaqa_e")
+    #expect(prediction.task == "triviaqa" && prediction.lengthClass == "8k+" && prediction.score == 1)
+    #expect(throws: SampleFault("pred", "is missing or no text")) {
+      try LongBench.prediction(.members(["answers": .array([.string("a")])]), task: "hotpotqa")
+    }
+    #expect(throws: SampleFault("dataset", "is missing")) { try LongBench.prediction(line, task: nil) }
+  }
+
   /// The best of the answers counts; only the first line where the task says so.
   @Test func questions() throws {
     #expect(try score("hotpotqa", "Paris\nand more", ["London", "paris"]) == 0.5)

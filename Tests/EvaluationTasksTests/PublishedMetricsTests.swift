@@ -39,15 +39,31 @@ import Testing
   @Test func segmentation() throws {
     let url = try #require(Bundle.module.url(forResource: "Fixtures/metrics", withExtension: "json"))
     let json = try JSONValue(parsing: Array(Data(contentsOf: url)))
-    let segmenter = try WordSegmenter(dictionary: #require(json["dictionary"]?.string))
+    let dictionary = try #require(json["dictionary"]?.string)
+    let segmenter = try WordSegmenter(dictionary: dictionary)
+    let boundaries = try WordSegmenter.BoundaryProbabilities(
+      start: #require(json["boundaries"]?["start"]?.string),
+      transitions: #require(json["boundaries"]?["transitions"]?.string),
+      emissions: #require(json["boundaries"]?["emissions"]?.string))
+    let joining = try WordSegmenter(dictionary: dictionary, boundaries: boundaries)
     let cases = try #require(json["segmentation"]?.array)
-    #expect(cases.count > 20)
+    #expect(cases.count > 60)
     for each in cases {
       let text = try #require(each["text"]?.string)
-      let words = try #require(each["words"]?.array).compactMap(\.string)
-      // Bytes, as a carriage return and a line feed are one character.
-      let bytes: [[UInt8]] = words.map { Array($0.utf8) }
-      #expect(segmenter.words(text).map { Array($0.utf8) } == bytes, "\(text)")
+      for (segmenter, key) in [(segmenter, "words"), (joining, "joined")] {
+        let words = try #require(each[key]?.array).compactMap(\.string)
+        // Bytes, as a carriage return and a line feed are one character.
+        let bytes: [[UInt8]] = words.map { Array($0.utf8) }
+        #expect(segmenter.words(text).map { Array($0.utf8) } == bytes, "\(key): \(text)")
+      }
+    }
+    #expect(cases.count { $0["words"]?.canonical != $0["joined"]?.canonical } > 20)
+    for broken in ["", "{", "{'B': 'x'}", "{1}", "{'BM': {'\\x41': 1}}"] {
+      var probabilities = boundaries
+      probabilities.emissions = broken
+      #expect(throws: SampleFault.self, "\(broken)") {
+        try WordSegmenter(dictionary: dictionary, boundaries: probabilities)
+      }
     }
     #expect(WordSegmenter.characters.words("清华 ab1大") == ["清", "华", " ", "ab1", "大"])
     for broken in ["", "word", "word x", "a -1"] {

@@ -130,7 +130,8 @@ import Testing
       [], ["convert"], ["inspect"], ["verify"], ["tokenize"], ["generate"], ["ask"], ["golden"], ["bench"], ["eval"],
       ["eval", "perplexity"], ["eval", "sweep"], ["eval", "report"],
       ["eval", "tasks"], ["eval", "ruler"], ["eval", "longbench"], ["eval", "infinitebench"],
-      ["eval", "infinitebench-data"], ["store"], ["store", "build"], ["store", "ls"], ["store", "show"],
+      ["eval", "infinitebench-data"], ["eval", "score"], ["store"], ["store", "build"], ["store", "ls"],
+      ["store", "show"],
       ["store", "rm"], ["store", "stats"], ["store", "gc"],
     ] {
       let outcome = try place.run(command + ["--help"])

@@ -48,6 +48,34 @@ import Testing
         .output.contains("niah_single_1"))
   }
 
+  /// Answers of others, scored without a model.
+  @Test func scores() throws {
+    let place = try Workplace()
+    let right = #"{"pred": "Paris", "answers": ["paris"], "all_classes": null, "length": 10}"#
+    let wrong = #"{"pred": "London", "answers": ["paris"], "all_classes": null, "length": 5000}"#
+    try Directory.create("\(place.path)/other")
+    try place.write(Array("\(right)\n\(wrong)\n".utf8), to: "other/hotpotqa.jsonl")
+    let outcome = try place.run("eval", "score", "longbench", "other/hotpotqa.jsonl", "--json", "--output", "s.json")
+    #expect(outcome.status == 0)
+    let json = try JSONValue(parsing: Array(outcome.output.utf8))
+    #expect(json["model"] == nil)
+    let rows = try #require(json["rows"]?.array)
+    #expect(rows.map { $0["measures"]?["score"]?["value"]?.number } == [50, 100, 0, 50])
+    #expect(rows[0]["labels"]?["source"]?.string == "other")
+    let report = try place.run("eval", "report", "s.json", "--html", "s.html")
+    #expect(report.status == 0 && report.output.contains("hotpotqa"))
+    try place.write(Array(#"{"prediction": "7", "ground_truth": "7"}"#.utf8), to: "preds_passkey.jsonl")
+    #expect(try place.run("eval", "score", "infinitebench", "preds_passkey.jsonl").output.contains("100"))
+    for arguments in [
+      ["longbench"], ["other", "x"], ["infinitebench", "x", "--jieba", "."], ["longbench", "x", "--task", "y"],
+    ] {
+      #expect(try place.run(["eval", "score"] + arguments).status == 64, "\(arguments)")
+    }
+    let bad = try place.run("eval", "score", "longbench", "other/hotpotqa.jsonl", "--task", "trec")
+    #expect(bad.status == 65)
+    #expect(bad.error.hasPrefix("sharedpack: other/hotpotqa.jsonl: line 1, all_classes: is missing"), "\(bad.error)")
+  }
+
   /// One line that names file, part and fault, and the exit status of the kind of fault.
   @Test func refusals() throws {
     let place = try Workplace()

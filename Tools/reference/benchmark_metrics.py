@@ -6,6 +6,7 @@
 The texts are drawn from a few words, so that words repeat and sequences match in several ways.
 """
 import json
+import math
 import os
 import random
 import warnings
@@ -13,6 +14,7 @@ import warnings
 warnings.filterwarnings("ignore")
 
 import jieba
+from jieba import finalseg
 from fuzzywuzzy import fuzz
 from rouge import Rouge
 from rouge_score import rouge_scorer
@@ -37,6 +39,19 @@ def rouge_l(prediction, reference):
         return Rouge().get_scores([prediction], [reference], avg=True)["rouge-l"]["f"]
     except ValueError:
         return 0.0
+
+
+def boundary_probabilities(rng):
+    """Gives jieba made-up probabilities of where words begin and end. Returns them as its files have them."""
+    def drawn(names):
+        return {name: math.log(rng.uniform(0.001, 1)) for name in names}
+
+    finalseg.start_P = drawn("BS") | {"M": finalseg.MIN_FLOAT, "E": finalseg.MIN_FLOAT}
+    finalseg.trans_P = {"B": drawn("ME"), "M": drawn("ME"), "E": drawn("BS"), "S": drawn("BS")}
+    characters = sorted(set(CHINESE) - set("GPTv1.5，。 4"))
+    finalseg.emit_P = {place: drawn(c for c in characters if rng.random() < 0.8) for place in "BMES"}
+    return {name: "from __future__ import unicode_literals\n\nP=" + ascii(table) for name, table in (
+        ("start", finalseg.start_P), ("transitions", finalseg.trans_P), ("emissions", finalseg.emit_P))}
 
 
 def main():
@@ -70,10 +85,17 @@ def main():
     parts = list(DICTIONARY) + list(CHINESE)
     texts += ["".join(rng.choice(parts)[rng.randint(0, 1):] for _ in range(rng.randint(1, 12))) for _ in range(20)]
     segmentation = [dict(text=t, words=list(tokenizer.cut(t, HMM=False))) for t in texts]
+    boundaries = boundary_probabilities(random.Random(2))
+    for case in segmentation:
+        case["joined"] = list(tokenizer.cut(case["text"]))
+    more = ["".join(rng.choice(parts) for _ in range(rng.randint(2, 30))) for _ in range(40)]
+    more += ["小明3.5%了v1.5.6-a_b好%1.", "他他", "1.5", "我a1.5%%.x"]
+    segmentation += [dict(text=t, words=list(tokenizer.cut(t, HMM=False)), joined=list(tokenizer.cut(t))) for t in more]
     result = dict(rouge=rouge, similarity=similarity, segmentation=segmentation)
     with open(os.path.join(path, "metrics.json"), "w", encoding="utf-8") as file:
         # A line a case, so that changes can be read.
         file.write('{"dictionary": ' + json.dumps(dictionary, ensure_ascii=False))
+        file.write(',\n"boundaries": ' + json.dumps(boundaries, ensure_ascii=False))
         for name, cases in result.items():
             file.write(f',\n"{name}": [\n' + ",\n".join(json.dumps(c, ensure_ascii=False) for c in cases) + "\n]")
         file.write("}\n")

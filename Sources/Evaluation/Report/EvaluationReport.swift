@@ -47,7 +47,8 @@ public struct EvaluationReport {
 
   private var title: String {
     var models: [String] = []
-    for result in results where !models.contains(result.model.name) { models.append(result.model.name) }
+    for model in results.compactMap(\.model) where !models.contains(model.name) { models.append(model.name) }
+    if models.isEmpty { return "Evaluation of given answers" }
     return "Evaluation of \(models.joined(separator: ", "))"
   }
 
@@ -61,7 +62,7 @@ public struct EvaluationReport {
   private func section(_ number: Int) -> String {
     let result = results[number]
     let facts = [
-      "\(result.model.name), weights \(result.model.weights), identity \(result.model.identity.prefix(12))",
+      result.model.map { "\($0.name), weights \($0.weights), identity \($0.identity.prefix(12))" } ?? "given answers",
       "measured in \(result.seconds < 100 ? "\(Measure.rounded(result.seconds)) s" : "\(Int(result.seconds / 60 + 0.5)) min")",
     ]
     let plots = EvaluationPlots(result).all

@@ -15,12 +15,7 @@ extension BenchmarkRun {
   ) async throws -> EvaluationResult {
     let prompts = try BenchmarkFile.prompts(promptsPath, defaults: InfiniteBench.prompts)
     for path in files {
-      guard let task = task ?? InfiniteBench.Task(rawValue: Self.taskName(path)) else {
-        throw Refusal(
-          .unknownTask, file: path,
-          "its name is no task of InfiniteBench, which are "
-            + InfiniteBench.Task.allCases.map(\.rawValue).joined(separator: ", "))
-      }
+      let task = try task ?? Self.infiniteBenchTask(path)
       try await lines(of: path, ask: model) { json throws(SampleFault) in
         try InfiniteBench.sample(json, task: task, prompts: prompts)
       }
@@ -30,6 +25,18 @@ extension BenchmarkRun {
     return try finish(
       "infinitebench", model, settings: [JSONValue.Member("prompts", .string(promptsPath == nil ? "own" : "given"))],
       columns: ["task", "method", "policy", "score", "prompt"], averages: [], notes: notes)
+  }
+
+  /// The task that a file is named by, with or without the `preds_` of predictions.
+  static func infiniteBenchTask(_ path: String) throws(Refusal) -> InfiniteBench.Task {
+    let name = taskName(path)
+    guard let task = InfiniteBench.Task(rawValue: name.hasPrefix("preds_") ? String(name.dropFirst(6)) : name) else {
+      throw Refusal(
+        .unknownTask, file: path,
+        "its name is no task of InfiniteBench, which are "
+          + InfiniteBench.Task.allCases.map(\.rawValue).joined(separator: ", "))
+    }
+    return task
   }
 
   /// Writes samples of a synthetic task in the published form, at depths spread from the start to the end.

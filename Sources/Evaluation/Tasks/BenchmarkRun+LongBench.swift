@@ -13,18 +13,18 @@ public struct LongBenchFiles: Sendable {
   public var prompts: String?
   /// `dataset2maxlen.json`; nil takes the published lengths.
   public var maxNewTokens: String?
-  /// jieba's `dict.txt`; nil takes every Chinese character as a word.
-  public var dictionary: String?
+  /// The directory of the package jieba, or its `dict.txt` alone; nil takes every Chinese character as a word.
+  public var jieba: String?
 
   public init(
     samples: [String], task: String? = nil, prompts: String? = nil, maxNewTokens: String? = nil,
-    dictionary: String? = nil
+    jieba: String? = nil
   ) {
     self.samples = samples
     self.task = task
     self.prompts = prompts
     self.maxNewTokens = maxNewTokens
-    self.dictionary = dictionary
+    self.jieba = jieba
   }
 }
 
@@ -42,38 +42,57 @@ extension BenchmarkRun {
         throw Refusal(.malformedPrompts, file: path, structure: error.field, error.fault)
       }
     }
-    let words = try Self.segmenter(files.dictionary)
+    let words = try Self.segmenter(jieba: files.jieba)
     for path in files.samples {
       let name = files.task ?? Self.taskName(path)
       try await lines(of: path, ask: model) { json throws(SampleFault) in
         try LongBench.sample(json, task: name, prompts: prompts, maxNewTokens: counts, words: words)
       }
     }
-    let groups = currentScores.averages(over: "task") { row in
-      guard row.labels["length"] == nil, case .text(let task)? = row.labels["task"] else { return nil }
-      return LongBench.task(named: task).map { "average, \($0.group.rawValue)" }
-    }
     var notes = ["scores are percents, with the metrics of the published program"]
     if files.prompts == nil { notes.append("prompts are our own: not comparable with published scores") }
-    if !words.hasDictionary {
-      notes.append("Chinese words are single characters, not jieba's: not comparable with published scores")
-    } else {
-      notes.append("Chinese words are jieba's without its hidden Markov model")
-    }
+    notes.append(Self.note(words))
     return try finish(
       "longbench", model,
       settings: [
         JSONValue.Member("prompts", .string(files.prompts == nil ? "own" : "given")),
-        JSONValue.Member("chinese_words", .string(words.hasDictionary ? "dictionary" : "characters")),
+        JSONValue.Member(
+          "chinese_words", .string(words.hasBoundaryModel ? "jieba" : words.hasDictionary ? "dictionary" : "characters")
+        ),
       ],
-      columns: ["task", "length", "method", "policy", "score", "prompt"], averages: groups, notes: notes)
+      columns: ["task", "length", "method", "policy", "score", "prompt"], averages: Self.groupAverages(currentScores),
+      notes: notes)
   }
 
-  private static func segmenter(_ path: String?) throws(Refusal) -> WordSegmenter {
+  static func groupAverages(_ scores: BenchmarkScores) -> [EvaluationResult.Row] {
+    scores.averages(over: "task") { row in
+      guard row.labels["length"] == nil, case .text(let task)? = row.labels["task"] else { return nil }
+      return LongBench.task(named: task).map { "average, \($0.group.rawValue)" }
+    }
+  }
+
+  static func note(_ words: WordSegmenter) -> String {
+    if words.hasBoundaryModel { return "Chinese words are jieba's" }
+    return words.hasDictionary
+      ? "Chinese words are jieba's without its hidden Markov model: not comparable with published scores"
+      : "Chinese words are single characters, not jieba's: not comparable with published scores"
+  }
+
+  static func segmenter(jieba path: String?) throws(Refusal) -> WordSegmenter {
     guard let path else { return .characters }
-    let text = String(decoding: try DocumentSource(name: path, path: path).text(), as: UTF8.self)
+    func text(_ path: String) throws(Refusal) -> String {
+      String(decoding: try DocumentSource(name: path, path: path).text(), as: UTF8.self)
+    }
+    let isPackage = Directory.exists(path) == .directory
+    let dictionary = try text(isPackage ? path + "/dict.txt" : path)
+    var boundaries: WordSegmenter.BoundaryProbabilities?
+    if isPackage {
+      boundaries = WordSegmenter.BoundaryProbabilities(
+        start: try text(path + "/finalseg/prob_start.py"), transitions: try text(path + "/finalseg/prob_trans.py"),
+        emissions: try text(path + "/finalseg/prob_emit.py"))
+    }
     do throws(SampleFault) {
-      return try WordSegmenter(dictionary: text)
+      return try WordSegmenter(dictionary: dictionary, boundaries: boundaries)
     } catch {
       throw Refusal(.malformedSample, file: path, structure: error.field, error.fault)
     }

@@ -54,18 +54,8 @@ public struct BenchmarkRun {
   mutating func lines(
     of path: String, ask model: LanguageModel, _ sample: (JSONValue) throws(SampleFault) -> BenchmarkSample
   ) async throws {
-    var reader = try LineReader(path)
-    while let line = try reader.next() {
-      guard line.contains(where: { $0 > 0x20 }) else { continue }
-      let structure = "line \(reader.lineNumber)"
-      let read: BenchmarkSample
-      do {
-        read = try sample(try JSONValue(parsing: line))
-      } catch let error as JSONError {
-        throw Refusal(.malformedJSON, file: path, structure: structure, error.description)
-      } catch let error as SampleFault {
-        throw Refusal(.malformedSample, file: path, structure: "\(structure), \(error.field)", error.fault)
-      }
+    var reader = try SampleReader(path)
+    while let read = try reader.next(sample) {
       if wants(read.task) { try await ask(model, read) }
     }
   }
@@ -104,6 +94,33 @@ extension Refusal.Name {
   public static let malformedSample = Refusal.Name("malformed-sample", .badInput)
   public static let malformedPrompts = Refusal.Name("malformed-prompts", .badInput)
   public static let unknownTask = Refusal.Name("unknown-task", .badInput)
+}
+
+/// Reads lines of JSON, one at a time; empty ones are skipped.
+struct SampleReader: ~Copyable {
+  private let path: String
+  private var reader: LineReader
+
+  init(_ path: String) throws(Refusal) {
+    self.path = path
+    reader = try LineReader(path)
+  }
+
+  /// - Throws: `Refusal` `malformed-json` and `malformed-sample`, naming the line.
+  mutating func next<Sample>(_ sample: (JSONValue) throws(SampleFault) -> Sample) throws -> Sample? {
+    while let line = try reader.next() {
+      guard line.contains(where: { $0 > 0x20 }) else { continue }
+      let structure = "line \(reader.lineNumber)"
+      do {
+        return try sample(try JSONValue(parsing: line))
+      } catch let error as JSONError {
+        throw Refusal(.malformedJSON, file: path, structure: structure, error.description)
+      } catch let error as SampleFault {
+        throw Refusal(.malformedSample, file: path, structure: "\(structure), \(error.field)", error.fault)
+      }
+    }
+    return nil
+  }
 }
 
 /// Small files that benchmarks publish beside their samples.

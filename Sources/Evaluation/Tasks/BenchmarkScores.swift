@@ -12,14 +12,19 @@ struct BenchmarkScores: Sendable {
   /// - Parameter labels: what tells the sample's row from others, beside the method.
   mutating func add(_ answers: [BenchmarkEvaluation.Answer], labels: [String: Label]) {
     for answer in answers {
-      let labels = labels.merging(answer.method.labels) { $1 }
-      let place = rows.firstIndex { $0.labels == labels } ?? rows.count
-      if place == rows.count { rows.append(Row(labels: labels)) }
-      rows[place].scores.append(100 * answer.score)
-      rows[place].promptTokens.append(Double(answer.promptTokens))
+      add(
+        answer.score, promptTokens: answer.promptTokens, labels: labels.merging(answer.method.labels) { $1 })
       if let limit = answer.answerLimit, case .text(let task)? = labels["task"] { limited.insert("\(task): \(limit)") }
       if answer.method.policyName != nil, answer.contextChunks == 0 { contextless += 1 }
     }
+  }
+
+  /// - Parameter score: 0 to 1.
+  mutating func add(_ score: Double, promptTokens: Int? = nil, labels: [String: Label]) {
+    let place = rows.firstIndex { $0.labels == labels } ?? rows.count
+    if place == rows.count { rows.append(Row(labels: labels)) }
+    rows[place].scores.append(100 * score)
+    if let promptTokens { rows[place].promptTokens.append(Double(promptTokens)) }
   }
 
   /// Means over rows that agree in all but one label, such as the average of a group's tasks.
@@ -45,16 +50,16 @@ struct BenchmarkScores: Sendable {
     }
   }
 
-  /// A row for every task and method: `score` in percent with its interval, and `prompt`, tokens of prompts.
+  /// A row for every task and method: `score` in percent with its interval, and, where there were prompts, `prompt`,
+  /// their tokens.
   func resultRows() -> [EvaluationResult.Row] {
     let bootstrap = Bootstrap()
     return rows.map { row in
-      EvaluationResult.Row(
-        labels: row.labels,
-        measures: [
-          "score": bootstrap.mean(of: row.scores),
-          "prompt": Measure(row.promptTokens.reduce(0, +) / Double(row.promptTokens.count)),
-        ])
+      var measures = ["score": bootstrap.mean(of: row.scores)]
+      if !row.promptTokens.isEmpty {
+        measures["prompt"] = Measure(row.promptTokens.reduce(0, +) / Double(row.promptTokens.count))
+      }
+      return EvaluationResult.Row(labels: row.labels, measures: measures)
     }
   }
 
