@@ -127,7 +127,7 @@ class Maker:
         used, turns = set(), []
         hidden = []  # Statements, and where in them the value starts.
         if kind == "key-value":
-            statement, before, question, lead, value = self.table(rng, rng.randint(4, 4 + min(20, length // 64)))
+            statement, before, question, lead, value = self.table(rng, rng.randint(4, 4 + min(20, length // 32)))
             hidden.append((statement, len(before)))
             turns.append((question, lead, value, 0))
         else:

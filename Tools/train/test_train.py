@@ -12,6 +12,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import zlib
 
 import torch
 
@@ -184,6 +185,29 @@ def test_guided_search_keeps_what_is_asked_for():
     assert bool(((guide >= leaves[0]) & (guide < leaves[1]))[:4].all())
     plain = model.select(tokens, "right")
     assert bool((starts[4:] == plain[0][4:]).all()) and bool((ends[4:] == plain[1][4:]).all())
+
+
+def test_a_text_stays_next_to_its_context():
+    """Whatever is put beside a context of text, its own chunks have the highest numbers, in order."""
+    class Corpus:
+        def windows(self, batch, length, generator):
+            return torch.zeros(batch, length, dtype=torch.long)
+
+    shared = models.SharedConfig(injected_layers=1, chunk_size=8)
+    section = dict(batch=2, window=4, context_chunks=[3], distractors=[2, 5], chunk_numbers=20)
+    run = argparse.Namespace(
+        config={}, generator=lambda *place: torch.Generator().manual_seed(zlib.crc32(repr(place).encode())))
+    counts = set()
+    for step in range(40):
+        inputs = train.text_batch(run, "retrieval", section, Corpus(), shared, step, 0, 0)
+        numbers, (chunks, beside) = inputs["numbers"].tolist(), inputs["distractors"]
+        assert numbers[:3] == [numbers[3] - 3, numbers[3] - 2, numbers[3] - 1]
+        assert chunks.shape == (len(beside), 8) and 2 <= len(beside) <= 5
+        assert len(set(beside.tolist())) == len(beside) and max(beside.tolist()) < numbers[0]
+        counts.add(len(beside))
+    assert counts == {2, 3, 4, 5}
+    plain = train.text_batch(run, "retrieval", section | dict(context_chunks=[0]), Corpus(), shared, 0, 0, 0)
+    assert "distractors" not in plain
 
 
 def test_distractors_are_further_chunks():

@@ -121,19 +121,28 @@ def text_batch(run, stage, section, corpus, shared, step, rank, micro, part="tra
     context_length = count * shared.chunk_size if shared else 0
     batch, length = section["batch"], section["window"]
     windows = corpus.windows(batch, context_length + length + 1, generator)
+    distractors = distractor_count(section, generator) if count else 0
     running = with_begin(windows[:, context_length:], section.get("bos_fraction", 0.5), generator,
                          run.config.get("bos_token_id", 1))
     inputs = dict(tokens=running[:, :-1], labels=running[:, 1:])
     if count:
         inputs["context"] = windows[:, :context_length].unflatten(1, (count, shared.chunk_size))
-        inputs |= draws(section, shared, batch, count, generator, windows.device)
+        # What is next to the running text stays next to it: language modelling lives on that.
+        inputs |= draws(section, shared, batch, count, generator, corpus, windows.device, distractors, at_end=True)
     return inputs
 
 
-def draws(section, shared, batch, chunk_count, generator, device, distractors=0):
-    """What a context draws: noise on the splits, coins, and the numbers of its chunks and of those beside it. With
+def distractor_count(section, generator):
+    """0 to `distractors`, every order of magnitude as likely; of a list, between its two."""
+    limit = section.get("distractors", 0)
+    low, high = limit if isinstance(limit, list) else (0, limit)
+    return between(low + 1, high + 1, generator) - 1 if high else 0
+
+
+def draws(section, shared, batch, chunk_count, generator, corpus, device, distractors=0, at_end=False):
+    """What a context draws: noise on the splits, coins, chunks to be put beside it, and the numbers of all chunks. With
     `chunk_numbers` half of the contexts stand for some of the chunks of a longer one, up to that many: short contexts
-    teach long distances."""
+    teach long distances. at_end: the context is the end of the longer one."""
     count = batch * chunk_count
     result = dict(policy=section.get("policy", "right"))
     if section.get("split_noise", 0):
@@ -148,10 +157,14 @@ def draws(section, shared, batch, chunk_count, generator, device, distractors=0)
         total = between(total, limit, generator)
     if longer or distractors:
         order = torch.randperm(total, generator=generator)
+        if at_end:
+            order = order.sort(descending=True).values[:chunk_count]
+            order = torch.cat((order, torch.randperm(total - chunk_count, generator=generator)))
         numbers = order[:chunk_count].sort().values
         result["numbers"] = torch.cat((numbers, torch.tensor([total]))).to(device)
         if distractors:
-            result["distractor_numbers"] = order[chunk_count:chunk_count + distractors].to(device)
+            chunks = corpus.windows(distractors, shared.chunk_size, generator)
+            result["distractors"] = chunks.to(device), order[chunk_count:chunk_count + distractors].to(device)
     return result
 
 
@@ -221,15 +234,11 @@ class TaskBatches:
         batch = {k: v.to(device, non_blocking=True) for k, v in (samples or self.get(step, micro)).items()}
         generator = self.run.generator(self.stage, self.part, step, self.rank, micro)
         count = batch["context"].shape[1] // self.shared.chunk_size
-        limit = self.section.get("distractors", 0)
-        distractors = between(1, limit + 1, generator) - 1 if limit else 0
+        distractors = distractor_count(self.section, generator)
         result = dict(
             tokens=batch["tokens"], context=batch["context"].unflatten(1, (count, self.shared.chunk_size)),
             labels=batch["labels"], label_weights=batch["weights"], query_last=batch["query_last"],
-            **draws(self.section, self.shared, len(batch["tokens"]), count, generator, device, distractors))
-        if distractors:
-            chunks = self.corpus.windows(distractors, self.shared.chunk_size, generator)
-            result["distractors"] = chunks.to(device), result.pop("distractor_numbers")
+            **draws(self.section, self.shared, len(batch["tokens"]), count, generator, self.corpus, device, distractors))
         if self.section.get("policy_weight", 0):
             result["target"] = batch["targets"].flatten()
         if guidance or batch["needs_guidance"].any():
@@ -466,7 +475,9 @@ class Stage:
         inputs = text_batch(self.run, self.name, section, corpus, self.shared, step, rank, micro, part, count)
         if self.teacher and part == "train":
             with torch.no_grad(), self.autocast():
-                inputs["teacher"] = self.teacher(**{k: v for k, v in inputs.items() if k != "labels"})
+                # The teacher is not distracted.
+                inputs["teacher"] = self.teacher(
+                    **{k: v for k, v in inputs.items() if k not in ("labels", "distractors", "numbers")})
         return inputs
 
     def open_data(self):
