@@ -22,7 +22,8 @@ public struct RetrievalTaskMaker: Sendable {
 
   /// - Parameters:
   ///   - length: tokens of the context.
-  ///   - depth: share of the context before what is hidden, for tasks that have a depth.
+  ///   - depth: share of the context before what is hidden, for tasks that have a depth; in the trainer's style give or
+  ///     take half a chunk.
   ///   - number: the sample's, among those of the same kind.
   /// - Throws: `SampleFault` when the context is too short for the task.
   public func sample(
@@ -114,13 +115,22 @@ public struct RetrievalTaskMaker: Sendable {
     let space = length - statements.reduce(0) { $0 + $1.tokens.count }
     guard space >= 0 else { throw tooShort(length) }
     let text = haystack.stretch(space, &random)
-    let depths = facts.map { _ in depth.map { Int(Double(space) * $0) } ?? random.next(below: space + 1) }
+    let depths = facts.map { _ in depth.map { place($0, space: space, &random) } ?? random.next(below: space + 1) }
     let (context, starts) = insert(statements, at: depths.map { sentenceEnd(text, $0) }, in: text)
     return RetrievalSample(
       context: context,
       turns: turns(
         asking.map { facts[$0] },
         places: asking.map { index in statements[index].places.map { $0.shifted(by: starts[index]) } }))
+  }
+
+  /// A place at a depth. In the trainer's style it is drawn within a chunk's length around it: contexts are whole chunks
+  /// long, so that one depth would always be the same place of a chunk, and a fixed search would find it or miss it always.
+  private func place(_ depth: Double, space: Int, _ random: inout SplitMix64) -> Int {
+    let place = Int(Double(space) * depth)
+    guard style == .trainer else { return place }
+    let reach = min(chunkSize, space)
+    return min(max(place - reach / 2, 0), space - reach) + random.next(below: reach + 1)
   }
 
   private func secondQuestion(length: Int, _ random: inout SplitMix64) throws(SampleFault) -> RetrievalSample {

@@ -10,6 +10,12 @@ public struct ContextSelection: Sendable {
   public let nodes: [[TreeNode]]
   public let context: InjectedContext
 
+  /// What a search of the caller's own has picked.
+  public init(nodes: [[TreeNode]], context: InjectedContext) {
+    self.nodes = nodes
+    self.context = context
+  }
+
   /// Rows of keys and values that are injected into each layer.
   public var rowCount: Int { context.rowCount }
 }

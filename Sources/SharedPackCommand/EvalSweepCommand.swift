@@ -3,7 +3,7 @@ import Evaluation
 import FileAccess
 import SharedPack
 
-struct EvalSweepCommand: ParsableCommand {
+struct EvalSweepCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "sweep",
     abstract: "Change one thing at a time in how a model reads contexts.",
@@ -16,7 +16,8 @@ struct EvalSweepCommand: ParsableCommand {
       Factors: depth, leaf_ratio, levels, injected_layers, policy, similarity,
       expansion, positions, chunk_size, kv, running_text. One that is left out takes
       the values that fit the model, an empty list leaves it out. Also: scored,
-      running_text, policy, seeds, kv, join, overlap.
+      running_text, policy, seeds, kv, join, overlap, tasks (hidden in the texts and
+      asked for) and samples of each.
       Prints the tables that the paper has as 5 and 9 to 12, and those of the other
       factors, for this model on this machine.
       """)
@@ -29,13 +30,13 @@ struct EvalSweepCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Threads that share the work, 1 to 1024.", valueName: "count"))
   var threads: ThreadCountArgument?
 
-  func run() throws {
+  func run() async throws {
     let configuration = try SweepConfiguration(reading: configuration)
     let model = try LanguageModel(opening: configuration.model, threadCount: threads?.count)
     let sources = try configuration.texts.map { try EvaluationSource(reading: $0) }
     let mode = result.output.progress
     let isShown = mode == .plain || mode == .auto && Console.errorIsTerminal
-    let found = try SweepEvaluation(model, configuration).run(sources) { name, done, total in
+    let found = try await SweepEvaluation(model, configuration).run(sources) { name, done, total in
       if isShown { Console.error("sweep: \(done + 1) of \(total), \(name)") }
     }
     try result.finish(found)

@@ -68,6 +68,18 @@ import Tokenization
     }
   }
 
+  /// In the trainer's style a depth is every place of a chunk alike: a search that always goes right must not profit.
+  @Test func depthsAreNoPlaceOfAChunk() throws {
+    var quarters = [Int](repeating: 0, count: 4)
+    for number in 0..<200 {
+      let sample = try maker().sample(.passkey, length: 1024, depth: 0.5, number: number)
+      let place = sample.turns[0].places[0].lowerBound
+      #expect((400...620).contains(place), "\(place)")
+      quarters[place % Self.chunkSize * 4 / Self.chunkSize] += 1
+    }
+    #expect(quarters.allSatisfy { $0 > 20 }, "\(quarters)")
+  }
+
   /// The answer has tokens in two chunks.
   @Test func boundary() throws {
     for number in 0..<20 {

@@ -1,5 +1,6 @@
 import CanonicalJSON
 import ContextTrees
+import EvaluationTasks
 import FileAccess
 import ModelPacks
 import Testing
@@ -15,10 +16,12 @@ import Testing
     let sweep = try parse(
       """
       {"model": "m.spk", "texts": ["a", "b"], "windows": 4, "kv": "f16", "policy": "cosine", "overlap": true,
+       "tasks": ["key-value"], "samples": 3,
        "factors": {"depth": [2], "kv": []}}
       """)
     #expect(sweep.options.windows == [4] && sweep.options.encodings == [.float16] && sweep.options.overlaps)
     #expect(sweep.options.policies == [.cosine] && sweep.options.methods == [.shared])
+    #expect(sweep.tasks == [.keyValue] && sweep.sampleCount == 3)
     #expect(sweep.factors == [.depth: [.integer(2)], .rows: []])
   }
 
@@ -30,6 +33,11 @@ import Testing
     (
       #"{"model": "m", "texts": ["a"], "windows": 0}"#,
       "sweep.json: windows: is no number above 0 [malformed-sweep]"
+    ),
+    (
+      #"{"model": "m", "texts": ["a"], "tasks": ["sleep"]}"#,
+      "sweep.json: tasks: are passkey, needle, multi-needle, key-value, repeat-context, second-question, "
+        + "repeated-context, boundary [malformed-sweep]"
     ),
     (#"{"model": "m", "texts": ["a"], "kv": "int3"}"#, "sweep.json: kv: is no row encoding [malformed-sweep]"),
     (

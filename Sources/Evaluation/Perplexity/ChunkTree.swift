@@ -54,8 +54,13 @@ struct ChunkTree {
   }
 
   let tree: ContextTree
-  fileprivate let tokens: [Int32]
+  let tokens: [Int32]
   fileprivate let origin: Origin
+
+  /// The tokens of the nodes of the deepest level.
+  fileprivate var leaves: [ArraySlice<Int32>] {
+    tree.nodes.filter { $0.level == tree.shape.depth }.map { tokens[$0.range] }
+  }
 
   /// - Precondition: the tree is one that is searched.
   func embedding(of node: TreeNode) throws(Refusal) -> [Float] {
@@ -89,16 +94,20 @@ struct ChunkTree {
 struct SearchedTree {
   let chunk: ChunkTree
   private let similarity: TreeSearch.Similarity
-  private let query: [Float]
+  private let query: SearchQuery
+  /// Of all chunks, where the similarity is of words.
+  private let words: WordStatistics?
   /// Of the vectors of all nodes, where the similarity needs it.
   private let mean: [Float]
 
-  /// - Parameter query: (hidden).
-  init(_ chunk: ChunkTree, _ similarity: TreeSearch.Similarity, query: [Float]) throws(Refusal) {
+  init(
+    _ chunk: ChunkTree, _ similarity: TreeSearch.Similarity, query: SearchQuery, words: WordStatistics? = nil
+  ) throws(Refusal) {
     self.chunk = chunk
     self.similarity = similarity
     self.query = query
-    var mean = [Float](repeating: 0, count: similarity == .centred ? query.count : 0)
+    self.words = words
+    var mean = [Float](repeating: 0, count: similarity == .centred ? query.embedding.count : 0)
     if similarity == .centred {
       for node in chunk.tree.nodes {
         for (index, value) in try chunk.embedding(of: node).enumerated() {
@@ -110,7 +119,8 @@ struct SearchedTree {
   }
 
   func score(_ node: TreeNode) throws(Refusal) -> Float {
-    similarity.score(query, try chunk.embedding(of: node), mean: mean)
+    if let words { return words.score(query.tokens, chunk.tokens[node.range]) }
+    return similarity.score(query.embedding, try chunk.embedding(of: node), mean: mean)
   }
 
   /// The scores of both children of every node, and of the root, that could be opened further.
@@ -127,7 +137,14 @@ struct SearchedTree {
 
 extension TreeSearch {
   /// What the cosine policy keeps of the chunks of a context.
-  func preservedNodes(of chunks: [SearchedTree]) throws(Refusal) -> [[TreeNode]] {
+  func preservedNodes(of chunks: [ChunkTree], query: SearchQuery) throws(Refusal) -> [[TreeNode]] {
+    let words = similarity == .words ? WordStatistics(chunks.flatMap(\.leaves)) : nil
+    var searched: [SearchedTree] = []
+    for chunk in chunks { searched.append(try SearchedTree(chunk, similarity, query: query, words: words)) }
+    return try preservedNodes(of: searched)
+  }
+
+  private func preservedNodes(of chunks: [SearchedTree]) throws(Refusal) -> [[TreeNode]] {
     func each(_ expansion: TreeExpansion) throws(Refusal) -> [[TreeNode]] {
       var nodes: [[TreeNode]] = []
       for chunk in chunks {

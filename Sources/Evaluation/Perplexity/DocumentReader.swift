@@ -136,9 +136,10 @@ struct DocumentReader {
       let parts = self.layout.parts(windows: windows, documentLength: document.tokens.count)
       let running = begun(Array(document.tokens[parts.runningText]))
       // Chunks that several lengths have stand before the same running text, so a query's choice holds for all.
-      let query =
-        options.policies.contains(.cosine)
-        ? model.runtime.queryEmbedding(running.dropLast(), threadCount: model.threadCount) : []
+      let query = SearchQuery(
+        tokens: running.dropLast(),
+        embedding: options.policies.contains(.cosine)
+          ? model.runtime.queryEmbedding(running.dropLast(), threadCount: model.threadCount) : [])
       try keep(parts.chunks, of: document, number, query: query, progress: progress)
       let chunks = parts.chunks.compactMap { kept[number].chunks[document.start + $0.lowerBound] }
       for policy in options.policies {
@@ -158,15 +159,14 @@ struct DocumentReader {
 
   /// Searches the trees of the chunks that are not kept yet.
   private mutating func keep(
-    _ ranges: [Range<Int>], of document: EvaluationDocument, _ number: Int, query: [Float], progress: (Int) -> Void
+    _ ranges: [Range<Int>], of document: EvaluationDocument, _ number: Int, query: SearchQuery, progress: (Int) -> Void
   ) throws(Refusal) {
     let (source, search) = (sources[number], options.search)
     let shape = try model.requireTrees(source.layout.encoding).shape
     let isSearched = options.policies.contains(.cosine)
-    // An expansion with a threshold or a budget looks at all chunks of a length together.
-    let isJoint = isSearched && search.expansion != .path
+    let isJoint = isSearched && search.isJoint
     if isJoint { kept[number].chunks = [:] }
-    var joint: [(place: Int, tree: SearchedTree)] = []
+    var joint: [(place: Int, tree: ChunkTree)] = []
     for range in ranges {
       let place = document.start + range.lowerBound
       if kept[number].chunks[place] == nil {
@@ -180,11 +180,11 @@ struct DocumentReader {
           chunk.nodes[policy] = try rows(nodes, of: tree, reusing: chunk)
         }
         if isSearched {
-          let searched = try SearchedTree(tree, search.similarity, query: query)
           if isJoint {
-            joint.append((place, searched))
+            joint.append((place, tree))
           } else {
-            chunk.nodes[.cosine] = try rows(search.preservedNodes(of: [searched])[0], of: tree, reusing: chunk)
+            let nodes = try search.preservedNodes(of: [tree], query: query)[0]
+            chunk.nodes[.cosine] = try rows(nodes, of: tree, reusing: chunk)
           }
         }
         chunk.seconds = (ContinuousClock.now - start).seconds
@@ -194,9 +194,9 @@ struct DocumentReader {
     }
     guard isJoint else { return }
     let start = ContinuousClock.now
-    let nodes = try search.preservedNodes(of: joint.map(\.tree))
+    let nodes = try search.preservedNodes(of: joint.map(\.tree), query: query)
     for (entry, nodes) in zip(joint, nodes) {
-      let rows = try rows(nodes, of: entry.tree.chunk, reusing: nil)
+      let rows = try rows(nodes, of: entry.tree, reusing: nil)
       kept[number].chunks[entry.place]?.nodes[.cosine] = rows
     }
     let seconds = (ContinuousClock.now - start).seconds

@@ -3,7 +3,7 @@ import ContextTrees
 /// How the cosine policy compares and opens nodes, and how rows are shared out among levels: the paper's way, and what a
 /// sweep puts in its place.
 struct TreeSearch: Hashable {
-  /// What two vectors are compared by: the query's and a node's.
+  /// What a query and a node are compared by: their vectors or, without a model, their words.
   enum Similarity: String, CaseIterable {
     /// The paper's.
     case cosine
@@ -12,6 +12,8 @@ struct TreeSearch: Hashable {
     case distance
     /// Cosine after the mean of the chunk's nodes is taken from both: hidden states have a direction in common.
     case centred
+    /// Okapi BM25 of tokens.
+    case words = "bm25"
   }
 
   /// What is opened. A share is of the nodes that could be opened: it becomes a threshold of scores, anew for every
@@ -42,14 +44,26 @@ struct TreeSearch: Hashable {
   var similarity = Similarity.cosine
   var expansion = Expansion.path
   var levels = Levels.geometric
+
+  /// Whether what is kept of a chunk depends on the other chunks, too.
+  var isJoint: Bool { expansion != .path || similarity == .words }
+}
+
+/// What trees are searched for.
+struct SearchQuery {
+  var tokens: [Int32]
+  /// (hidden).
+  var embedding: [Float]
 }
 
 extension TreeSearch.Similarity {
   /// - Parameters:
   ///   - query, node: (hidden).
   ///   - mean: of the vectors of the chunk's nodes; only `centred` looks at it.
+  /// - Precondition: not for `words`, which has no vectors.
   func score(_ query: [Float], _ node: [Float], mean: [Float]) -> Float {
     switch self {
+    case .words: preconditionFailure("words are compared by their statistics")
     case .cosine: cosineSimilarity(query, node)
     case .dot: Float(zip(query, node).reduce(0.0) { $0 + Double($1.0) * Double($1.1) })
     case .distance: -Float(zip(query, node).reduce(0.0) { $0 + Double($1.0 - $1.1) * Double($1.0 - $1.1) })

@@ -1,13 +1,14 @@
 import CanonicalJSON
 import ContextTrees
+import EvaluationTasks
 public import FileAccess
 import ModelPacks
 
 /// What a sweep measures: a model, texts, the default, and the values of each factor.
 ///
 /// A JSON object: `model` (a pack), `texts` (paths), and, all with defaults, `windows`, `documents`, `scored`,
-/// `running_text`, `policy`, `seeds` (of the random policy: how many), `kv`, `join`, `overlap`, and `factors`, an object
-/// of lists: `depth`, `leaf_ratio`, `levels`, `injected_layers`, `policy`, `similarity`, `expansion`, `positions`,
+/// `running_text`, `policy`, `seeds` (of the random policy: how many), `kv`, `join`, `overlap`, `tasks` (what is hidden in
+/// the texts and asked for; an empty list asks nothing), `samples` (of each task), and `factors`, an object of lists: `depth`, `leaf_ratio`, `levels`, `injected_layers`, `policy`, `similarity`, `expansion`, `positions`,
 /// `chunk_size`, `kv`, `running_text`. A factor that is left out takes the values that fit the model; an empty list
 /// leaves it out. Paths start where the program runs.
 public struct SweepConfiguration: Sendable {
@@ -18,6 +19,9 @@ public struct SweepConfiguration: Sendable {
   var options = PerplexityOptions()
   /// The random policy is measured with the seeds 0 up to this, which is not among them.
   var seedCount = 3
+  var tasks: [RetrievalTask] = [.passkey, .needle]
+  /// Of each task.
+  var sampleCount = 10
   /// Values by factor, as they are written.
   var factors: [Factor: [JSONValue]] = [:]
 
@@ -52,6 +56,7 @@ public struct SweepConfiguration: Sendable {
     }
     let known = [
       "model", "texts", "windows", "documents", "scored", "running_text", "policy", "seeds", "kv", "join", "overlap",
+      "tasks", "samples",
     ]
     guard let members = json.object else { throw refuse("", "is no object") }
     if let member = members.first(where: { !(known + ["factors"]).contains($0.key) }) {
@@ -80,6 +85,14 @@ public struct SweepConfiguration: Sendable {
     options.scored = try number("scored") ?? options.scored
     options.runningText = try number("running_text")
     seedCount = try number("seeds") ?? seedCount
+    sampleCount = try number("samples") ?? sampleCount
+    if let values = json["tasks"] {
+      guard let names = values.array else { throw refuse("tasks", "is no list") }
+      tasks = names.compactMap { $0.string.flatMap(RetrievalTask.init(rawValue:)) }
+      guard tasks.count == names.count else {
+        throw refuse("tasks", "are \(RetrievalTask.allCases.map(\.rawValue).joined(separator: ", "))")
+      }
+    }
     options.joinsTexts = try boolean("join")
     options.overlaps = try boolean("overlap")
     if let value = json["policy"] {

@@ -1,5 +1,6 @@
 import CanonicalJSON
 import ContextTrees
+import EvaluationTasks
 public import FileAccess
 import LlamaRuntime
 import ModelPacks
@@ -34,7 +35,7 @@ public struct SweepEvaluation {
   ///   `PerplexityEvaluation`.
   public func run(
     _ sources: [EvaluationSource], progress: (_ name: String, _ done: Int, _ of: Int) -> Void
-  ) throws(Refusal) -> EvaluationResult {
+  ) async throws -> EvaluationResult {
     let start = ContinuousClock.now
     var variants: [(factor: Factor, value: Label, variant: SweepVariant)] = []
     for factor in Factor.allCases {
@@ -47,12 +48,13 @@ public struct SweepEvaluation {
         variants.append((factor, variant.value(of: factor), variant))
       }
     }
-    let evaluation = try evaluations(base)[0]
+    let evaluation = try ways(base)[0].perplexity
     let (documents, counts) = try evaluation.documents(sources)
+    let haystack = configuration.tasks.isEmpty ? nil : try RetrievalEvaluation.haystack(model, sources)
     progress("default", 0, variants.count + 1)
     // The first pass reads the pack into memory; nobody's time should have that.
     _ = try evaluation.scores(Array(documents.prefix(1))) { _, _ in }
-    let standard = try outcome(evaluations(base), documents)
+    let standard = try await outcome(ways(base), documents, haystack)
     var outcomes: [(factor: Factor, value: Label, outcome: Outcome?, remark: String?)] = []
     // The same way of reading may be a value of several factors.
     var known = [base: standard]
@@ -62,16 +64,16 @@ public struct SweepEvaluation {
         outcomes.append((entry.factor, entry.value, outcome, entry.variant == base ? "default" : nil))
         continue
       }
-      let evaluations: [PerplexityEvaluation]
+      let ways: [Way]
       do throws(Refusal) {
-        evaluations = try self.evaluations(entry.variant)
+        ways = try self.ways(entry.variant)
       } catch {
         outcomes.append((entry.factor, entry.value, nil, error.fault))
         continue
       }
-      let outcome = try outcome(evaluations, documents)
+      let outcome = try await outcome(ways, documents, haystack)
       known[entry.variant] = outcome
-      let remark = evaluations.count > 1 ? "mean of \(evaluations.count) seeds" : nil
+      let remark = ways.count > 1 ? "mean of \(ways.count) seeds" : nil
       outcomes.append((entry.factor, entry.value, outcome, remark))
     }
     var result = EvaluationResult(
@@ -79,10 +81,13 @@ public struct SweepEvaluation {
       settings: evaluation.settings + [
         JSONValue.Member("windows", .integer(configuration.options.windows[0])),
         JSONValue.Member("seeds", .integer(configuration.seedCount)),
+        JSONValue.Member("tasks", .array(configuration.tasks.map { .string($0.rawValue) })),
+        JSONValue.Member("samples", .integer(configuration.sampleCount)),
       ],
       columns: [
-        "table", "factor", "value", "perplexity", "to_default", "seed_deviation", "ratio", "rows_per_chunk",
-        "row_bytes",
+        "table", "factor", "value", "perplexity", "to_default", "seed_deviation", "accuracy", "leaf", "own_rows",
+        "ratio",
+        "rows_per_chunk", "row_bytes",
         "encode_seconds", "read_seconds", "peak_bytes", "remark",
       ],
       notes: [
@@ -91,13 +96,21 @@ public struct SweepEvaluation {
           + "levels: how the rows of a chunk are shared out among the levels; leaves leaves the others out.",
         "similarity and expansion are those of the cosine policy. both 0.25 opens both children of the quarter of nodes "
           + "whose children's scores differ least, none 0.25 no child of the quarter whose better child scores least; "
-          + "best-first opens the best nodes of all chunks together, with the rows of one path a chunk.",
+          + "best-first opens the best nodes of all chunks together, with the rows of one path a chunk. bm25 compares "
+          + "tokens, not vectors.",
         "perplexity is exp of the mean over \(documents.count) documents of \(configuration.options.windows[0]) windows; "
           + "to_default is the quotient to the default's, paired by document; 95 % bootstrap intervals.",
         "Seconds are means over documents with \(model.threadCount) threads: encode_seconds for the context's trees, "
           + "read_seconds for the running text; peak_bytes is the peak of memory that was resident. seed_deviation is the "
           + "standard deviation of the perplexity over the seeds of the random policy.",
       ] + counts)
+    if haystack != nil {
+      result.notes.append(
+        "accuracy: share of right answers to \(configuration.tasks.map(\.rawValue).joined(separator: ", ")), "
+          + "\(configuration.sampleCount) samples each, in contexts of \(configuration.options.windows[0]) windows; leaf: "
+          + "share of samples whose answer lies in leaves of the searched trees; own_rows: share of the answer's tokens "
+          + "that have rows of their own. A policy other than cosine does not look at the question.")
+    }
     if model.injectionIsUntrained { result.notes.append("The context is injected untrained.") }
     result.rows = rows(outcomes, standard)
     result.seconds = (ContinuousClock.now - start).seconds
@@ -111,15 +124,24 @@ public struct SweepEvaluation {
     var peakBytes: Int?
     /// Of the perplexity, over seeds.
     var seedDeviation: Double?
+    /// What was hidden and asked for, of all seeds.
+    var samples: [RetrievalEvaluation.Row] = []
   }
 
-  /// - Parameter evaluations: one for each seed.
+  /// A model that reads as a variant says, and what measures it.
+  private struct Way {
+    var model: LanguageModel
+    var perplexity: PerplexityEvaluation
+    var retrieval: RetrievalEvaluation
+  }
+
+  /// - Parameter ways: one for each seed.
   private func outcome(
-    _ evaluations: [PerplexityEvaluation], _ documents: [EvaluationDocument]
-  ) throws(Refusal) -> Outcome {
+    _ ways: [Way], _ documents: [EvaluationDocument], _ haystack: Haystack?
+  ) async throws -> Outcome {
     let isReset = PeakMemory.reset()
     var runs: [[PerplexityScore]] = []
-    for evaluation in evaluations { runs += try evaluation.scores(documents) { _, _ in }.scores.values }
+    for way in ways { runs += try way.perplexity.scores(documents) { _, _ in }.scores.values }
     let count = Double(runs.count)
     let mean = documents.indices.map { document in
       var score = runs[0][document]
@@ -129,6 +151,9 @@ public struct SweepEvaluation {
       return score
     }
     var outcome = Outcome(scores: mean, peakBytes: isReset ? PeakMemory.byteCount : nil)
+    if let haystack {
+      for way in ways { outcome.samples += try await way.retrieval.rows(way.model, haystack) { _, _ in } }
+    }
     if runs.count > 1 {
       let perplexities = runs.map { $0.perplexity(configuration.options.bootstrap).value }
       let center = perplexities.reduce(0, +) / count
@@ -138,9 +163,9 @@ public struct SweepEvaluation {
     return outcome
   }
 
-  /// One evaluation, or one for each seed of the random policy.
+  /// One way, or one for each seed of the random policy.
   /// - Throws: `Refusal` `unfit-layout` where the checkpoint or its window does not allow the variant.
-  private func evaluations(_ variant: SweepVariant) throws(Refusal) -> [PerplexityEvaluation] {
+  private func ways(_ variant: SweepVariant) throws(Refusal) -> [Way] {
     guard let runtime = LlamaModel(model.pack, reading: variant.sharedLLM) else {
       throw Refusal(
         .unfitLayout, file: model.pack.path, "the checkpoint has no weights for it, or no tree has this shape")
@@ -148,16 +173,25 @@ public struct SweepEvaluation {
     let model = try LanguageModel(runtime, threadCount: model.threadCount)
     var policies = [variant.policy]
     if case .random = variant.policy { policies = (0..<configuration.seedCount).map { .random(seed: UInt64($0)) } }
-    var evaluations: [PerplexityEvaluation] = []
+    var ways: [Way] = []
     for policy in policies {
       var options = configuration.options
       options.policies = [policy]
       options.encodings = [variant.encoding]
       options.runningText = variant.runningText
       options.search = variant.search
-      evaluations.append(try PerplexityEvaluation(model, options))
+      var retrieval = RetrievalEvaluation()
+      retrieval.tasks = configuration.tasks
+      retrieval.windows = configuration.options.windows
+      retrieval.depths = [50]
+      retrieval.sampleCount = configuration.sampleCount
+      retrieval.methods = [.shared(policy)]
+      retrieval.encoding = variant.encoding
+      retrieval.search = variant.search
+      ways.append(
+        Way(model: model, perplexity: try PerplexityEvaluation(model, options), retrieval: retrieval))
     }
-    return evaluations
+    return ways
   }
 }
 
@@ -165,7 +199,7 @@ extension SweepEvaluation {
   private func rows(
     _ outcomes: [(factor: Factor, value: Label, outcome: Outcome?, remark: String?)], _ standard: Outcome
   ) -> [EvaluationResult.Row] {
-    let quality = ["perplexity", "to_default"]
+    let quality = ["perplexity", "to_default", "accuracy", "leaf", "own_rows"]
     func rows(_ table: String, _ factors: [Factor], measures: [String]?) -> [EvaluationResult.Row] {
       factors.flatMap { factor in
         outcomes.filter { $0.factor == factor }.map { entry in
@@ -211,6 +245,12 @@ extension SweepEvaluation {
       "encode_seconds": scores.mean(\.encodeSeconds),
       "read_seconds": scores.mean(\.readSeconds),
     ]
+    for (name, values) in [
+      ("accuracy", outcome.samples.flatMap(\.scores)), ("leaf", outcome.samples.flatMap(\.leaves)),
+      ("own_rows", outcome.samples.flatMap(\.rows)),
+    ] where !values.isEmpty {
+      measures[name] = bootstrap.mean(of: values)
+    }
     measures["peak_bytes"] = outcome.peakBytes.map { Measure(Double($0)) }
     measures["seed_deviation"] = outcome.seedDeviation.map { Measure($0) }
     let (rows, chunks) = scores.reduce((0, 0)) { ($0.0 + $1.rows, $0.1 + $1.chunks) }

@@ -26,11 +26,13 @@ public struct RetrievalEvaluation: Sendable {
   public var style = TaskStyle.trainer
   public var seed: UInt64 = 1
   public var encoding = RowEncoding.int8
+  /// How the cosine policy searches.
+  var search = TreeSearch()
 
   public init() {}
 
   /// One row of the result while it is filled.
-  private struct Row {
+  struct Row {
     var labels: [String: Label]
     var scores: [Double] = []
     var leaves: [Double] = []
@@ -45,14 +47,26 @@ public struct RetrievalEvaluation: Sendable {
     _ model: LanguageModel, haystack sources: [EvaluationSource], progress: (_ done: Int, _ of: Int) -> Void
   ) async throws -> EvaluationResult {
     let start = ContinuousClock.now
-    let tokenizer = try model.requireTokenizer()
+    let rows = try await rows(model, Self.haystack(model, sources), progress: progress)
+    return result(model, rows, sources: sources, seconds: (ContinuousClock.now - start).seconds)
+  }
+
+  /// - Throws: `Refusal` `no-tokenizer` and those of reading a text.
+  static func haystack(_ model: LanguageModel, _ sources: [EvaluationSource]) throws(Refusal) -> Haystack {
     var documents: [[Int32]] = []
     for source in sources {
       for text in source.texts { documents.append(try model.documentTokens(text, file: source.path)) }
     }
+    return Haystack(documents, tokenizer: try model.requireTokenizer())
+  }
+
+  /// The scores of every sample, in rows.
+  func rows(
+    _ model: LanguageModel, _ haystack: Haystack, progress: (_ done: Int, _ of: Int) -> Void
+  ) async throws -> [Row] {
     let window = model.configuration.maxPositionCount
     let maker = RetrievalTaskMaker(
-      tokenizer: tokenizer, haystack: Haystack(documents, tokenizer: tokenizer),
+      tokenizer: try model.requireTokenizer(), haystack: haystack,
       chunkSize: model.runtime.treeShape?.chunkSize ?? window, style: style, seed: seed)
     var rows: [Row] = []
     var done = 0
@@ -80,12 +94,12 @@ public struct RetrievalEvaluation: Sendable {
       }
       rows += group
     }
-    return result(model, rows, sources: sources, seconds: (ContinuousClock.now - start).seconds)
+    return rows
   }
 
   /// Asks a sample's questions by every method. Rows come in the same order for every sample of a group.
   private func ask(_ model: LanguageModel, _ sample: RetrievalSample, into rows: inout [Row]) async throws {
-    var document: ContextDocument?
+    var trees: [ChunkTree]?
     var place = 0
     for method in methods {
       for (number, turn) in sample.turns.enumerated() {
@@ -110,8 +124,8 @@ public struct RetrievalEvaluation: Sendable {
             let read = sample.context.suffix(streamingWindows * model.configuration.maxPositionCount)
             answer = try await model.greedyAnswer(start + read + turn.continuation, maxTokens: maxTokens, sinks: sinks)
           case .shared, .oracle:
-            let read = try document ?? model.encode(name: "context", tokens: sample.context, encoding: encoding)
-            document = read
+            let read = try trees ?? self.trees(model, sample.context)
+            trees = read
             let selection = try search(model, read, by: method, for: sample.turns[isStale ? 0 : number])
             answer = try await model.greedyAnswer(turn.prompt, context: selection, maxTokens: maxTokens)
             let hits = TreeHits.best(
@@ -126,17 +140,50 @@ public struct RetrievalEvaluation: Sendable {
     }
   }
 
+  private func trees(_ model: LanguageModel, _ context: [Int32]) throws(Refusal) -> [ChunkTree] {
+    let (shape, _) = try model.requireTrees(encoding)
+    guard let encoder = TreeEncoder(model.runtime, encoding: encoding, threadCount: model.threadCount) else {
+      preconditionFailure("a model with trees has an encoder")
+    }
+    var trees: [ChunkTree] = []
+    for range in shape.chunks(tokenCount: context.count) {
+      trees.append(
+        try TreeSource.encoder(encoder).tree(
+          of: Array(context[range]), shape: shape, isSearched: true, domain: "context"))
+    }
+    return trees
+  }
+
   private func search(
-    _ model: LanguageModel, _ document: ContextDocument, by method: ContextMethod, for turn: RetrievalSample.Turn
+    _ model: LanguageModel, _ trees: [ChunkTree], by method: ContextMethod, for turn: RetrievalSample.Turn
   ) throws(Refusal) -> ContextSelection {
-    if case .shared(let policy) = method {
-      return try model.select(from: [document], policy: policy, query: turn.prompt)
+    let (shape, layout) = try model.requireTrees(encoding)
+    var nodes: [[TreeNode]] = []
+    if method == .shared(.cosine) {
+      let embedding = model.runtime.queryEmbedding(turn.prompt, threadCount: model.threadCount)
+      nodes = try search.preservedNodes(of: trees, query: SearchQuery(tokens: turn.prompt, embedding: embedding))
+    } else {
+      for (chunk, tree) in trees.enumerated() {
+        guard case .shared(let policy) = method else {
+          nodes.append(
+            tree.tree.preservedNodes(expansion: .path) { node in
+              let start = chunk * shape.chunkSize
+              let tokens = start + node.range.lowerBound..<start + node.range.upperBound
+              return Float(turn.places.reduce(0) { $0 + $1.clamped(to: tokens).count })
+            })
+          continue
+        }
+        nodes.append(tree.tree.preservedNodes(policy: policy, chunk: chunk) { _ in 0 })
+      }
     }
-    let chunkSize = try model.requireTrees(encoding).shape.chunkSize
-    return try model.select(from: [document]) { chunk, node in
-      let tokens = chunk * chunkSize + node.range.lowerBound..<chunk * chunkSize + node.range.upperBound
-      return Float(turn.places.reduce(0) { $0 + $1.clamped(to: tokens).count })
+    var injected: [[InjectedNode]] = []
+    for (place, tree) in trees.enumerated() {
+      nodes[place] = search.levels.shared(nodes[place], depth: shape.depth)
+      var rows: [InjectedNode] = []
+      for node in nodes[place] { rows.append(try tree.rows(of: node).injected) }
+      injected.append(rows)
     }
+    return ContextSelection(nodes: nodes, context: InjectedContext(layout: layout, chunks: injected))
   }
 
   private func result(

@@ -1,0 +1,36 @@
+import Glibc
+
+/// How rare tokens are in a context, and how much a part of it has to do with a query by the rare ones that both have.
+///
+/// Okapi BM25 with k1 1.5 and b 0.75, and the idf that is never negative, ln(1 + (N − df + 0.5) / (df + 0.5)).
+/// Source: S. Robertson and H. Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond, 2009, section 3.
+struct WordStatistics {
+  private let inverseFrequencies: [Int32: Double]
+  private let meanCount: Double
+
+  /// - Parameter parts: of the context, in which tokens are counted.
+  init(_ parts: [ArraySlice<Int32>]) {
+    var counts: [Int32: Int] = [:]
+    for part in parts {
+      for token in Set(part) { counts[token, default: 0] += 1 }
+    }
+    let total = Double(parts.count)
+    inverseFrequencies = counts.mapValues { log(1 + (total - Double($0) + 0.5) / (Double($0) + 0.5)) }
+    meanCount = max(Double(parts.reduce(0) { $0 + $1.count }) / max(total, 1), 1)
+  }
+
+  func score(_ query: [Int32], _ part: ArraySlice<Int32>) -> Float {
+    let (saturation, lengthShare) = (1.5, 0.75)
+    var counts: [Int32: Double] = [:]
+    for token in part { counts[token, default: 0] += 1 }
+    let damping = saturation * (1 - lengthShare + lengthShare * Double(part.count) / meanCount)
+    // In the order of the query, so that sums are the same in every run.
+    var seen: Set<Int32> = []
+    var sum = 0.0
+    for token in query where seen.insert(token).inserted {
+      guard let count = counts[token], let weight = inverseFrequencies[token] else { continue }
+      sum += weight * count * (saturation + 1) / (count + damping)
+    }
+    return Float(sum)
+  }
+}
