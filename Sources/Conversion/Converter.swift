@@ -9,8 +9,9 @@ public import Tokenization
 /// the same bytes.
 public struct Converter: Sendable {
   public struct Options: Sendable {
-    /// Of all matrices, but for those that `TensorEncoding.encoding(of:)` keeps otherwise.
-    public var encoding: TensorEncoding = .int8(groupSize: 128)
+    /// Of all matrices, but for those that `TensorEncoding.encoding(of:)` keeps otherwise; nil takes
+    /// `TensorEncoding.usual(hiddenSize:)`.
+    public var encoding: TensorEncoding?
     /// For a plain checkpoint: how many layers read context trees through one softmax over injected rows and running
     /// text. nil makes a plain pack.
     public var injectedLayers: Int?
@@ -53,14 +54,15 @@ public struct Converter: Sendable {
   public init(directory: String, options: Options = Options()) throws(Refusal) {
     let checkpoint = try Checkpoint(directory: directory)
     let reader = ConfigurationReader(json: checkpoint.configuration, file: checkpoint.configurationPath)
-    guard options.encoding.byteCount(rows: 1, columns: 1) != nil else {
+    if let encoding = options.encoding, encoding.byteCount(rows: 1, columns: 1) == nil {
       throw reader.fault(
         .invalidOption,
-        "\(options.encoding) is no encoding: groups have 4 to 4096 columns, in fours, those of int4 in eights")
+        "\(encoding) is no encoding: groups have 4 to 4096 columns, in fours, those of int4 in eights")
     }
     let shared = try SharedLLMImport(reader, checkpoint: checkpoint)
     let configuration = try LlamaConfiguration(reader, isSharedLLM: shared.isPresent)
     let sharedLLM = try shared.configuration(configuration, options: options)
+    let quantization = options.encoding ?? .usual(hiddenSize: configuration.hiddenSize)
     let section = try TokenizerSection(
       directory: directory, configuration: configuration, chatTemplate: options.chatTemplate)
 
@@ -75,7 +77,7 @@ public struct Converter: Sendable {
     sources += checkpoint.shards.map { .init(name: $0.name, byteCount: $0.byteCount, digest: unknown) }
     contents = PackContents(
       metadata: PackMetadata(
-        configuration: configuration, sharedLLM: sharedLLM, quantization: options.encoding,
+        configuration: configuration, sharedLLM: sharedLLM, quantization: quantization,
         provenance: PackProvenance(converter: options.converter, licence: options.licence, sources: sources)),
       tokenizer: section.tokenizer, chatTemplate: section.chatTemplate)
     let (tensors, packByteCount) = try contents.layout(file: directory)
@@ -84,7 +86,7 @@ public struct Converter: Sendable {
     self.files = files
     self.checkpoint = checkpoint
     plan = ConversionPlan(
-      configuration: configuration, sharedLLM: sharedLLM, quantization: options.encoding,
+      configuration: configuration, sharedLLM: sharedLLM, quantization: quantization,
       sources: checkpoint.shards.map { .init(name: $0.name, byteCount: $0.byteCount) }, tensors: tensors,
       unusedTensors: unused, hasTokenizer: section.tokenizer != nil,
       sourceByteCount: checkpoint.shards.reduce(0) { $0 + $1.byteCount }, packByteCount: packByteCount,

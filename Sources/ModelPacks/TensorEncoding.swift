@@ -13,6 +13,13 @@ public enum TensorEncoding: Sendable, Hashable {
   /// The same with 16 levels. Format: `Formats/packed-tile.md` §Nibble tiles.
   case int4(groupSize: Int)
 
+  /// What a model is kept as when nothing else is asked for: int8 in groups of 128 columns, fewer where the hidden state has
+  /// fewer than 1,024. A short sum averages fewer errors away, and short groups make smaller ones; in a large matrix they
+  /// would only cost bytes.
+  public static func usual(hiddenSize: Int) -> TensorEncoding {
+    .int8(groupSize: min(max(hiddenSize / 8, 32), 128) / 4 * 4)
+  }
+
   /// Bytes of a matrix.
   /// - Returns: nil when a size is not positive, the group size is not one, or the result does not fit.
   public func byteCount(rows: Int, columns: Int) -> Int? {

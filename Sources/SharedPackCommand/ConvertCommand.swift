@@ -50,7 +50,10 @@ struct ConvertCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Columns that share a scale: a multiple of 4 for int8 (128 if not given), of 8 for int4 (64).",
+      """
+      Columns that share a scale: a multiple of 4 for int8 (an eighth of the hidden size if not given, 32 to 128), of 8 \
+      for int4 (64).
+      """,
       valueName: "count"))
   var groupSize: Int?
 
@@ -101,7 +104,7 @@ struct ConvertCommand: ParsableCommand {
     var options = Converter.Options()
     options.encoding =
       switch quantize {
-      case .int8: .int8(groupSize: groupSize ?? 128)
+      case .int8: groupSize.map { .int8(groupSize: $0) }
       case .int4: .int4(groupSize: groupSize ?? 64)
       case .f16: .float16
       case .f32: .float32

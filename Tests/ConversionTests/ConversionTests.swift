@@ -85,6 +85,15 @@ import Testing
     }
   }
 
+  /// Without a choice: int8, and small models have small groups.
+  @Test func usualGroups() throws {
+    for (hidden, group) in [(8, 32), (64, 32), (256, 32), (300, 36), (512, 64), (1024, 128), (4096, 128)] {
+      #expect(TensorEncoding.usual(hiddenSize: hidden) == .int8(groupSize: group))
+    }
+    let pack = try Self.convert(TestCheckpoint(.bfloat16), Scratch()) { $0.encoding = nil }
+    #expect(pack.quantization == .int8(groupSize: 32))
+  }
+
   /// int4: every value within half the widest gap between levels, which is 29 of 127, of its group's largest.
   @Test(arguments: [8, 64]) func int4IsNear(groupSize: Int) throws {
     let pack = try Self.convert(TestCheckpoint(.bfloat16), Scratch(), encoding: .int4(groupSize: groupSize))
