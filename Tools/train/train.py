@@ -136,7 +136,7 @@ def distractor_count(section, generator):
     """0 to `distractors`, every order of magnitude as likely; of a list, between its two."""
     limit = section.get("distractors", 0)
     low, high = limit if isinstance(limit, list) else (0, limit)
-    return between(low + 1, high + 1, generator) - 1 if high else 0
+    return between(low + 1, high + 2, generator) - 1 if high else 0
 
 
 def draws(section, shared, batch, chunk_count, generator, corpus, device, distractors=0, at_end=False):
@@ -156,10 +156,11 @@ def draws(section, shared, batch, chunk_count, generator, corpus, device, distra
     if longer:
         total = between(total, limit, generator)
     if longer or distractors:
-        order = torch.randperm(total, generator=generator)
         if at_end:
-            order = order.sort(descending=True).values[:chunk_count]
-            order = torch.cat((order, torch.randperm(total - chunk_count, generator=generator)))
+            before = torch.randperm(total - chunk_count, generator=generator)
+            order = torch.cat((torch.arange(total - chunk_count, total), before))
+        else:
+            order = torch.randperm(total, generator=generator)
         numbers = order[:chunk_count].sort().values
         result["numbers"] = torch.cat((numbers, torch.tensor([total]))).to(device)
         if distractors:
@@ -169,7 +170,7 @@ def draws(section, shared, batch, chunk_count, generator, corpus, device, distra
 
 
 def between(low, high, generator):
-    """A count in which every order of magnitude is equally likely."""
+    """A count from low up to below high in which every order of magnitude is equally likely."""
     return int(low * (high / low) ** torch.rand((), generator=generator, dtype=torch.double))
 
 
