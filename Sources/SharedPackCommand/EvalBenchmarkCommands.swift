@@ -48,6 +48,15 @@ struct BenchmarkArguments: ParsableArguments {
   }
 }
 
+/// How Chinese is cut into words.
+struct ChineseArguments: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "The directory of the package jieba, to cut Chinese into words; else every character is one.", valueName: "path"),
+    completion: .directory)
+  var jieba: String?
+}
+
 struct EvalLongBenchCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "longbench",
@@ -76,11 +85,7 @@ struct EvalLongBenchCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Answer lengths by task, as dataset2maxlen.json.", valueName: "file"), completion: .file())
   var answerLengths: String?
 
-  @Option(
-    help: ArgumentHelp(
-      "The directory of the package jieba, to cut Chinese into words; else every character is one.", valueName: "path"),
-    completion: .directory)
-  var jieba: String?
+  @OptionGroup var chinese: ChineseArguments
 
   @OptionGroup var benchmark: BenchmarkArguments
 
@@ -97,7 +102,7 @@ struct EvalLongBenchCommand: AsyncParsableCommand {
       try await run.longBench(
         benchmark.open(model),
         LongBenchFiles(
-          samples: files, task: task, prompts: prompts, maxNewTokens: answerLengths, jieba: jieba)))
+          samples: files, task: task, prompts: prompts, maxNewTokens: answerLengths, jieba: chinese.jieba)))
   }
 }
 
@@ -210,11 +215,7 @@ struct EvalScoreCommand: ParsableCommand {
   @Option(help: ArgumentHelp("The task of all files.", valueName: "name"))
   var task: String?
 
-  @Option(
-    help: ArgumentHelp(
-      "The directory of the package jieba, to cut Chinese into words; else every character is one.", valueName: "path"),
-    completion: .directory)
-  var jieba: String?
+  @OptionGroup var chinese: ChineseArguments
 
   @OptionGroup var output: EvalOutputOptions
 
@@ -228,7 +229,7 @@ struct EvalScoreCommand: ParsableCommand {
     guard task.map(names.contains) ?? true else {
       throw ValidationError("--task is one of \(names.joined(separator: ", ")).")
     }
-    guard jieba == nil || benchmark.value == .longBench else {
+    guard chinese.jieba == nil || benchmark.value == .longBench else {
       throw ValidationError("--jieba is for longbench; InfiniteBench takes Chinese character by character.")
     }
   }
@@ -236,7 +237,7 @@ struct EvalScoreCommand: ParsableCommand {
   func run() throws {
     switch benchmark.value {
     case .longBench:
-      try output.finish(try PredictionFiles.longBench(files, task: task, jieba: jieba))
+      try output.finish(try PredictionFiles.longBench(files, task: task, jieba: chinese.jieba))
     case .infiniteBench:
       try output.finish(
         try PredictionFiles.infiniteBench(files, task: task.flatMap(InfiniteBench.Task.init(rawValue:))))

@@ -54,7 +54,7 @@ struct ChunkTree {
   }
 
   let tree: ContextTree
-  let tokens: [Int32]
+  fileprivate let tokens: [Int32]
   fileprivate let origin: Origin
 
   /// The tokens of the nodes of the deepest level.
@@ -101,7 +101,7 @@ struct SearchedTree {
   private let mean: [Float]
 
   init(
-    _ chunk: ChunkTree, _ similarity: TreeSearch.Similarity, query: SearchQuery, words: WordStatistics? = nil
+    _ chunk: ChunkTree, _ similarity: TreeSearch.Similarity, query: SearchQuery, words: WordStatistics?
   ) throws(Refusal) {
     self.chunk = chunk
     self.similarity = similarity

@@ -158,23 +158,24 @@ public struct RetrievalEvaluation: Sendable {
     _ model: LanguageModel, _ trees: [ChunkTree], by method: ContextMethod, for turn: RetrievalSample.Turn
   ) throws(Refusal) -> ContextSelection {
     let (shape, layout) = try model.requireTrees(encoding)
-    var nodes: [[TreeNode]] = []
-    if method == .shared(.cosine) {
+    var nodes: [[TreeNode]]
+    switch method {
+    case .shared(.cosine):
       let embedding = model.runtime.queryEmbedding(turn.prompt, threadCount: model.threadCount)
       nodes = try search.preservedNodes(of: trees, query: SearchQuery(tokens: turn.prompt, embedding: embedding))
-    } else {
-      for (chunk, tree) in trees.enumerated() {
-        guard case .shared(let policy) = method else {
-          nodes.append(
-            tree.tree.preservedNodes(expansion: .path) { node in
-              let start = chunk * shape.chunkSize
-              let tokens = start + node.range.lowerBound..<start + node.range.upperBound
-              return Float(turn.places.reduce(0) { $0 + $1.clamped(to: tokens).count })
-            })
-          continue
-        }
-        nodes.append(tree.tree.preservedNodes(policy: policy, chunk: chunk) { _ in 0 })
+    case .shared(let policy):
+      nodes = trees.enumerated().map { chunk, tree in
+        tree.tree.preservedNodes(policy: policy, chunk: chunk) { _ in 0 }
       }
+    case .oracle:
+      nodes = trees.enumerated().map { chunk, tree in
+        tree.tree.preservedNodes(expansion: .path) { node in
+          let start = chunk * shape.chunkSize
+          let tokens = start + node.range.lowerBound..<start + node.range.upperBound
+          return Float(turn.places.reduce(0) { $0 + $1.clamped(to: tokens).count })
+        }
+      }
+    case .truncated, .streaming: preconditionFailure("only trees are searched")
     }
     var injected: [[InjectedNode]] = []
     for (place, tree) in trees.enumerated() {
