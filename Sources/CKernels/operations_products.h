@@ -27,55 +27,62 @@ INLINE four_activations load_four(const int8_t *activations) {
 }
 #endif
 
-// Activations of some tokens and groups, in the form that products of several tokens take them.
-typedef struct prepared_activations {
-  const activation *values;  // (tokens, stride), from the first of the groups on
-  size_t stride;
-} prepared_activations;
-
+// Products of several tokens take activations in a form of the set's own: four columns of a token are TOKEN_DISTANCE
+// behind those of the token before, and four times COLUMN_DISTANCE behind the four columns before.
 #if SP_PREPARES
-// Row blocks that meet some tokens before the next tokens come: they share what was prepared, and stay in the second
-// cache meanwhile.
-#define BLOCKS_TOGETHER 8
-#define BYTES_TOGETHER (3 << 17)
+// Row blocks that meet some tokens before the next tokens come: they share what was prepared.
+#define BLOCKS_TOGETHER 16
 
-// Columns that are prepared together: one group at least, whose size is 4096 at most, and not much more than what the
-// nearest cache holds beside the tiles. Tokens are a line more than 8 KB apart, so that they lie in different sets.
-#define ROOM_COLUMNS (4096 + 32)
-#define PREPARED_COLUMNS 2048
+// Tokens of some register blocks are prepared together, in as many columns as there is room for: they and a row block's
+// tiles stay in the nearest cache, and what the next one delivers counts a fraction.
+#define TOKENS_TOGETHER (4 * SP_TOKENS)
+// Of activations. A group has 4096 columns at most.
+#define ROOM (4096 * SP_TOKENS)
+#define TOKEN_DISTANCE(a) 4
+#define COLUMN_DISTANCE SP_TOKENS
 
-INLINE group_range next_groups(group_range done, size_t groups, size_t group_size) {
-  size_t more = PREPARED_COLUMNS / group_size > 0 ? PREPARED_COLUMNS / group_size : 1;
-  return (group_range){done.last, smaller_size(groups, done.last + more)};
+INLINE size_t tokens_together(size_t tokens, size_t group_size) {
+  return smaller_size(smaller_size(tokens, TOKENS_TOGETHER), ROOM / group_size) / SP_TOKENS * SP_TOKENS;
 }
 
-INLINE prepared_activations prepare(sp_activations a, size_t token, size_t tokens, size_t group_size, group_range groups,
-                                    activation *room) {
+INLINE group_range next_groups(group_range done, size_t groups, size_t group_size, size_t tokens) {
+  return (group_range){done.last, smaller_size(groups, done.last + ROOM / tokens / group_size)};
+}
+
+// The activations of a register block.
+INLINE const activation *prepare(sp_activations a, size_t token, size_t group_size, group_range groups,
+                                 activation *room) {
   size_t start = groups.first * group_size;
   size_t end = smaller_size(groups.last * group_size, a.stride);
-  for (size_t t = 0; t < tokens; t++)
-    prepare_activations(a.values + (token + t) * a.stride + start, end - start, room + t * ROOM_COLUMNS);
-  return (prepared_activations){room, ROOM_COLUMNS};
+  prepare_activations(a.values + token * a.stride + start, a.stride, end - start, room);
+  return room;
 }
 #else
 // Products take them as they are.
 #define BLOCKS_TOGETHER SP_ROW_BLOCKS
-#define BYTES_TOGETHER SIZE_MAX
-#define ROOM_COLUMNS 1
+#define TOKENS_TOGETHER SP_TOKENS
+#define ROOM 1
+#define TOKEN_DISTANCE(a) ((a).stride)
+#define COLUMN_DISTANCE 1
 
-INLINE group_range next_groups(group_range done, size_t groups, size_t group_size) { return (group_range){0, groups}; }
+INLINE size_t tokens_together(size_t tokens, size_t group_size) { return SP_TOKENS; }
 
-INLINE prepared_activations prepare(sp_activations a, size_t token, size_t tokens, size_t group_size, group_range groups,
-                                    activation *room) {
-  return (prepared_activations){a.values + token * a.stride, a.stride};
+INLINE group_range next_groups(group_range done, size_t groups, size_t group_size, size_t tokens) {
+  return (group_range){0, groups};
+}
+
+INLINE const activation *prepare(sp_activations a, size_t token, size_t group_size, group_range groups,
+                                 activation *room) {
+  return a.values + token * a.stride;
 }
 #endif
 
 // A register block: `tokens` × `blocks` row blocks, both constants where it is called. What a range of groups yields is
-// added to the sums of the groups before it. prepared: of the first token and the first of the groups.
+// added to the sums of the groups before it. prepared: activations of the first token from the first group on. sums: from
+// that token on.
 INLINE void block_packed(const packed_form form, const size_t tokens, const size_t blocks, const uint8_t *matrix,
                          size_t row_block_bytes, size_t columns, size_t group_size, size_t groups, group_range range,
-                         sp_activations a, size_t token, prepared_activations prepared, float sums[][SP_TOKENS][LANES]) {
+                         sp_activations a, size_t token, const activation *prepared, float (*sums)[LANES]) {
   const size_t step = tile_columns(form);
   size_t padded = (columns + step - 1) / step * step;
   for (size_t g = range.first; g < range.last; g++) {
@@ -93,7 +100,8 @@ INLINE void block_packed(const packed_form form, const size_t tokens, const size
       // Four tokens to a pointer: their distances are what an address can express.
       const activation *values[(SP_TOKENS + 3) / 4];
       for (size_t t = 0; t < tokens; t += 4)
-        values[t / 4] = prepared.values + t * prepared.stride + (start - range.first * group_size) + 4 * k;
+        values[t / 4] = prepared + t * TOKEN_DISTANCE(a) +
+                        (start - range.first * group_size + 4 * k) * COLUMN_DISTANCE;
       for (size_t c = 0; c < width; c += step) {
         tile_bytes tile[SP_ROW_BLOCKS];
 #pragma clang loop unroll(full)
@@ -101,12 +109,12 @@ INLINE void block_packed(const packed_form form, const size_t tokens, const size
           tile[b] = load_columns(form, matrix + b * row_block_bytes + place.tiles + c * column_bytes(form), k);
 #pragma clang loop unroll(full)
         for (size_t t = 0; t < tokens; t++) {
-          four_activations four = load_four(values[t / 4] + t % 4 * prepared.stride);
+          four_activations four = load_four(values[t / 4] + t % 4 * TOKEN_DISTANCE(a));
 #pragma clang loop unroll(full)
           for (size_t b = 0; b < blocks; b++) total[t][b] = dot_tile(total[t][b], tile[b], four);
         }
 #pragma clang loop unroll(full)
-        for (size_t t = 0; t < tokens; t += 4) values[t / 4] += step;
+        for (size_t t = 0; t < tokens; t += 4) values[t / 4] += step * COLUMN_DISTANCE;
       }
     }
 #pragma clang loop unroll(full)
@@ -115,8 +123,9 @@ INLINE void block_packed(const packed_form form, const size_t tokens, const size
 #pragma clang loop unroll(full)
       for (size_t t = 0; t < tokens; t++) {
         f32x16 factor = scales * splat(a.scales[(token + t) * groups + g]);
-        f32x16 sum = g == 0 ? splat(0) : load(sums[b][t]);
-        store(sums[b][t], fma16(to_float(total[t][b]), factor, sum));
+        float *place = sums[b * TOKENS_TOGETHER + t];
+        f32x16 sum = g == 0 ? splat(0) : load(place);
+        store(place, fma16(to_float(total[t][b]), factor, sum));
       }
     }
   }
@@ -174,16 +183,16 @@ INLINE void product_packed(const packed_form form, const uint8_t *matrix, size_t
                            size_t last_block, size_t rows, size_t columns, size_t group_size, sp_activations a,
                            size_t tokens, float *output, size_t output_stride, bool accumulate) {
   size_t groups = (columns + group_size - 1) / group_size;
-  float sums[BLOCKS_TOGETHER][SP_TOKENS][LANES];
-  activation room[SP_TOKENS * ROOM_COLUMNS] __attribute__((aligned(64)));
+  float sums[BLOCKS_TOGETHER][TOKENS_TOGETHER][LANES];
+  activation room[ROOM] __attribute__((aligned(64)));
   // Few tokens wait for memory, which comes fastest in one stream.
-  size_t together = tokens < SP_TOKENS ? 1 : smaller_size(BLOCKS_TOGETHER, BYTES_TOGETHER / row_block_bytes);
-  if (together == 0) together = 1;
+  size_t together = tokens < SP_TOKENS ? 1 : BLOCKS_TOGETHER;
   for (size_t first = first_block; first < last_block;) {
     size_t blocks = smaller_size(last_block - first, together);
     for (size_t token = 0; token < tokens;) {
       size_t left = tokens - token;
       size_t some = left >= SP_TOKENS ? SP_TOKENS : SP_TOKENS > 8 && left >= 8 ? 8 : left >= 4 ? 4 : 1;
+      size_t all = some == SP_TOKENS ? tokens_together(left, group_size) : some;
       if (some == 1) {
         for (size_t b = 0; b < blocks; b++)
           store(sums[b][0], single_packed(form, matrix + (first + b) * row_block_bytes, columns, group_size, groups, a,
@@ -191,33 +200,39 @@ INLINE void product_packed(const packed_form form, const uint8_t *matrix, size_t
       } else {
         group_range range = {0, 0};
         while (range.last < groups) {
-          range = next_groups(range, groups, group_size);
-          prepared_activations prepared = prepare(a, token, some, group_size, range, room);
+          range = next_groups(range, groups, group_size, all);
+          const activation *prepared[TOKENS_TOGETHER / SP_TOKENS];
+          size_t room_each = (range.last - range.first) * group_size * SP_TOKENS;
+          for (size_t i = 0; i * some < all; i++)
+            prepared[i] = prepare(a, token + i * some, group_size, range, room + i * room_each);
           for (size_t b = 0; b < blocks;) {
             const uint8_t *tiles = matrix + (first + b) * row_block_bytes;
-#define BLOCK(T, B) \
-  block_packed(form, T, B, tiles, row_block_bytes, columns, group_size, groups, range, a, token, prepared, sums + b)
-            if (SP_ROW_BLOCKS > 1 && blocks - b >= SP_ROW_BLOCKS) {
-              if (some == SP_TOKENS) BLOCK(SP_TOKENS, SP_ROW_BLOCKS);
-              else if (some == 8) BLOCK(8, SP_ROW_BLOCKS);
-              else BLOCK(4, SP_ROW_BLOCKS);
-              b += SP_ROW_BLOCKS;
-            } else {
-              if (some == SP_TOKENS) BLOCK(SP_TOKENS, 1);
-              else if (some == 8) BLOCK(8, 1);
-              else BLOCK(4, 1);
-              b += 1;
-            }
+            bool whole = SP_ROW_BLOCKS > 1 && blocks - b >= SP_ROW_BLOCKS;
+            for (size_t i = 0; i * some < all; i++) {
+#define BLOCK(T, B)                                                                                            \
+  block_packed(form, T, B, tiles, row_block_bytes, columns, group_size, groups, range, a, token + i * some, \
+               prepared[i], sums[b] + i * some)
+              if (whole) {
+                if (some == SP_TOKENS) BLOCK(SP_TOKENS, SP_ROW_BLOCKS);
+                else if (some == 8) BLOCK(8, SP_ROW_BLOCKS);
+                else BLOCK(4, SP_ROW_BLOCKS);
+              } else {
+                if (some == SP_TOKENS) BLOCK(SP_TOKENS, 1);
+                else if (some == 8) BLOCK(8, 1);
+                else BLOCK(4, 1);
+              }
 #undef BLOCK
+            }
+            b += whole ? SP_ROW_BLOCKS : 1;
           }
         }
       }
-      for (size_t t = 0; t < some; t++)
+      for (size_t t = 0; t < all; t++)
         for (size_t b = 0; b < blocks; b++) {
           size_t row = (first + b) * LANES;
           put(output + (token + t) * output_stride + row, load(sums[b][t]), rows - row, accumulate);
         }
-      token += some;
+      token += all;
     }
     first += blocks;
   }

@@ -101,7 +101,7 @@ internal import PackedTiles
     }
   }
 
-  private static let blocksActivatedTogether = 8
+  private static let blocksActivatedTogether = 16
 
   /// Checks the shapes and quantizes x if the matrix wants it.
   private func prepare(_ x: FloatBuffer, tokens: Int, _ product: Product) {
