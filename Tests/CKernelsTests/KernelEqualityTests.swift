@@ -20,8 +20,10 @@ import Testing
     Shape(tokens: 29, rows: 100, columns: 260, groupSize: 32),
     Shape(tokens: 5, rows: 48, columns: 8, groupSize: 8),
     Shape(tokens: 2, rows: 40, columns: 72, groupSize: 24),
-    // More columns and rows than are worked on together.
+    // More tokens, row blocks and columns than are worked on together, and some that are left.
     Shape(tokens: 7, rows: 150, columns: 4300, groupSize: 128),
+    Shape(tokens: 37, rows: 290, columns: 2300, groupSize: 128),
+    Shape(tokens: 18, rows: 270, columns: 2060, groupSize: 1000),
   ]
 
   @Test(arguments: PackedForm.allCases, shapes)
