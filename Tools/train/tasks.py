@@ -7,6 +7,9 @@ All draws come from a seed, so a sample is a function of (seed, step, rank, plac
 import dataclasses
 import random
 
+# One search finds what one question asks for. Without guidance the other answers of these would teach to guess, and a
+# model that guesses says its first answer again.
+ASKED_MORE_THAN_ONCE = ("fact-a-chunk", "second-query")
 KINDS = ("passkey", "needle", "key-value", "multi-key", "second-query", "repeat-after", "fact-a-chunk", "copy")
 
 ADJECTIVES = """amber ancient bitter blue bold brave bright broken calm clever cold crimson curious dark distant eager
@@ -140,7 +143,7 @@ class Maker:
                 turns.append((question, lead, value, i))
             asked = rng.sample(range(count), {"second-query": 2, "fact-a-chunk": count}.get(kind, 1))
             turns = [turns[i] for i in asked]
-        context, places = self.hide(rng, text, length, hidden, spread=kind == "fact-a-chunk")
+        context, places = self.hide(rng, text, length, hidden, spread=kind in ASKED_MORE_THAN_ONCE)
         after_text = rng.random() < self.text_fraction
         running, answers, ends = [], [], []
         for number, (question, lead, value, _) in enumerate(turns):
@@ -158,7 +161,7 @@ class Maker:
                 break
             answers.append((len(running), len(running) + len(answer)))
             running += answer
-        # A tree that was searched for the first question must still answer the second, half of the time.
+        # Trees that were searched for the first question must still answer the second, half of the time.
         stale = kind == "second-query" and rng.random() < 0.5
         asked = turns[0 if stale else -1][3]
         return self.finish(rng, kind, text[length:] if after_text else [], context, running, ends[0 if stale else -1],
@@ -255,7 +258,7 @@ def collate(samples, running, chunk_size, text_weight, pad=0):
         guides.append(in_chunks(s.guides, count, chunk_size))
     return dict(context=[s.context for s in samples], tokens=tokens, labels=labels, weights=weights,
                 query_last=[s.query_last for s in samples], targets=targets, guides=guides,
-                needs_guidance=[s.kind == "fact-a-chunk" for s in samples])
+                needs_guidance=[s.kind in ASKED_MORE_THAN_ONCE for s in samples])
 
 
 def in_chunks(places, count, chunk_size):
