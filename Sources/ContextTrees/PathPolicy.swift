@@ -8,6 +8,12 @@ public enum PathPolicy: Sendable, Hashable {
   case random(seed: UInt64)
   /// The child whose embedding is most similar to the query's; the left one of equals.
   case cosine
+  /// The child that has more of the query's rare tokens (`WordStatistics`); the left one of equals. No training has to have
+  /// taught the model to search.
+  case words
+
+  /// Whether what is kept depends on a query.
+  public var looksAtQuery: Bool { self == .cosine || self == .words }
 }
 
 extension ContextTree {
@@ -16,7 +22,7 @@ extension ContextTree {
   ///
   /// - Parameters:
   ///   - chunk: the chunk's number, which only the random policy uses.
-  ///   - score: how well a node fits the query; asked only by the cosine policy.
+  ///   - score: how well a node fits the query; asked only by policies that look at the query.
   /// - Returns: coarse nodes first; of the deepest two, the left one first.
   public func preservedNodes<Failure: Error>(
     policy: PathPolicy, chunk: Int, score: (TreeNode) throws(Failure) -> Float
@@ -27,7 +33,7 @@ extension ContextTree {
       case .right: node.number % 2 == 1 ? 1 : 0
       case .left: 0
       case .random(let seed): node.number % 2 == 1 && Self.coin(seed: seed, chunk: chunk, level: node.level) ? 1 : 0
-      case .cosine: try score(node)
+      case .cosine, .words: try score(node)
       }
     }
   }

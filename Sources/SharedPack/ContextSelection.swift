@@ -25,12 +25,18 @@ extension LanguageModel {
   ///
   /// - Parameters:
   ///   - documents: in the order in which the model is to read them; all with one layout.
-  ///   - query: the running text, which only the cosine policy looks at; not empty.
+  ///   - query: the running text, which only some policies look at; not empty.
   /// - Throws: `Refusal` when a stored node is damaged, `no-injection` for a plain pack, `configuration-differs` when
   ///   documents differ in layout or are another model's.
   public func select(
     from documents: [ContextDocument], policy: PathPolicy = .cosine, query: [Int32]
   ) throws(Refusal) -> ContextSelection {
+    if policy == .words {
+      let words = WordStatistics(documents.flatMap(\.chunks).flatMap { $0.tree.leaves(of: $0.tokens) })
+      return try select(from: documents, policy: policy) { (_, chunk, node) throws(Refusal) in
+        words.score(query, chunk.tokens[node.range])
+      }
+    }
     let embedding = policy == .cosine ? runtime.queryEmbedding(query, threadCount: threadCount) : []
     return try select(from: documents, policy: policy) { (_, chunk, node) throws(Refusal) in
       cosineSimilarity(embedding, try chunk.embedding(of: node))

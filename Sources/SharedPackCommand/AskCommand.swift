@@ -7,11 +7,12 @@ import TreeStore
 
 /// Which child of a node is expanded, as an argument.
 enum PolicyArgument: String, ExpressibleByArgument, CaseIterable {
-  case cosine, right, left, random
+  case cosine, bm25, right, left, random
 
   func policy(seed: UInt64) -> PathPolicy {
     switch self {
     case .cosine: .cosine
+    case .bm25: .words
     case .right: .right
     case .left: .left
     case .random: .random(seed: seed)
@@ -60,7 +61,9 @@ struct AskCommand: AsyncParsableCommand {
   var documents: [String]
 
   @Option(
-    help: ArgumentHelp("How trees are searched: cosine (by the question), right, left or random.", valueName: "policy"))
+    help: ArgumentHelp(
+      "How trees are searched: cosine (by the question's meaning), bm25 (by its rare words), right, left or random.",
+      valueName: "policy"))
   var policy = PolicyArgument.cosine
 
   @Option(

@@ -27,7 +27,7 @@ struct AskingArguments: ParsableArguments {
   @Option(help: ArgumentHelp("How the context is seen: shared, truncated, streaming.", valueName: "list"))
   var methods = ListArgument([MethodArgument.shared, .truncated])
 
-  @Option(help: ArgumentHelp("How trees are searched: cosine, right, left, random.", valueName: "list"))
+  @Option(help: ArgumentHelp("How trees are searched: cosine, bm25, right, left, random.", valueName: "list"))
   var policy = ListArgument([PolicyArgument.cosine])
 
   @Option(help: ArgumentHelp("How rows are kept: int8, f16 or f32.", valueName: "form"))

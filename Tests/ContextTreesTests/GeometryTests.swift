@@ -9,7 +9,7 @@ import Testing
     try #require(TreeShape(chunkSize: numbers.0, depth: numbers.1, leafRatio: numbers.2))
   }
 
-  static let policies: [PathPolicy] = [.right, .left, .random(seed: 1), .random(seed: 2), .cosine]
+  static let policies: [PathPolicy] = [.right, .left, .random(seed: 1), .random(seed: 2), .cosine, .words]
 
   /// What is kept of a chunk is the chunk, once, whatever its length and whatever is asked.
   @Test(arguments: shapes.indices, policies)

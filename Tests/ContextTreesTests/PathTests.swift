@@ -73,14 +73,14 @@ import Testing
     #expect(strange.map(\.path) == ["R", "LR", "LLL", "LLR"])
   }
 
-  /// Only the cosine policy asks for scores, at most two a level and none at the deepest.
+  /// Only policies that look at the query ask for scores, at most two a level and none at the deepest.
   @Test(arguments: GeometryTests.policies) func scoresAreAsked(policy: PathPolicy) throws {
     var asked: [Int] = []
     _ = try tree().preservedNodes(policy: policy, chunk: 3) { node in
       asked.append(node.level)
       return 0
     }
-    #expect(asked == (policy == .cosine ? [1, 1, 2, 2] : []))
+    #expect(asked == (policy.looksAtQuery ? [1, 1, 2, 2] : []))
   }
 
   /// The seed, the chunk and the level decide, nothing else; and both ways are taken.

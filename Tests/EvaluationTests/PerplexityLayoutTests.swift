@@ -1,5 +1,4 @@
 import ContextTrees
-import Glibc
 import Testing
 
 @testable import Evaluation
@@ -103,19 +102,5 @@ import Testing
     #expect(TreeSearch.Similarity.dot.score(query, near, mean: []) == 2)
     #expect(TreeSearch.Similarity.distance.score(query, near, mean: []) == -1)
     #expect(TreeSearch.Similarity.centred.score([1, 1], [1, 1], mean: [1, 0]) == 1)
-  }
-
-  /// BM25 by hand: three parts of two tokens, so that lengths are even. Token 1 is in one of them, 2 in two.
-  @Test func words() {
-    let parts: [ArraySlice<Int32>] = [[1, 2], [2, 3], [4, 4]]
-    let words = WordStatistics(parts)
-    func idf(_ count: Double) -> Double { log(1 + (3 - count + 0.5) / (count + 0.5)) }
-    #expect(abs(Double(words.score([1], parts[0])) - idf(1)) < 1e-6)
-    #expect(abs(Double(words.score([2, 1, 1, 9], parts[0])) - idf(1) - idf(2)) < 1e-6)
-    // A token twice counts more, but not twice: 2 · 2.5 / (2 + 1.5).
-    #expect(abs(Double(words.score([4], parts[2])) - idf(1) * 5 / 3.5) < 1e-6)
-    #expect(words.score([1], parts[1]) == 0)
-    // Of a part of twice the mean length a token counts less: 2.5 / (1 + 1.5 · 1.75).
-    #expect(abs(Double(words.score([1], [1, 5, 6, 7])) - idf(1) * 2.5 / 3.625) < 1e-6)
   }
 }

@@ -54,11 +54,28 @@ import TreeStore
     let texts = try [fresh(model, Texts.first, encoding), fresh(model, Texts.second, encoding)]
     let stored = try [opened.document(named: "first"), opened.document(named: "second")]
     #expect(stored.map(\.tokenCount) == texts.map(\.tokenCount))
-    for policy in [PathPolicy.right, .left, .random(seed: 3), .cosine] {
+    for policy in [PathPolicy.right, .left, .random(seed: 3), .cosine, .words] {
       let expected = try await answer(model, texts, policy: policy)
       let actual = try await answer(model, stored, policy: policy)
       #expect(actual == expected)
       #expect(!expected.logits.contains { !$0.isFinite })
+    }
+  }
+
+  /// Whatever the model is, the leaf that has a word of the question which stands nowhere else is opened.
+  @Test func wordsAreFound() throws {
+    let model = try TinyModel().open(in: scratch)
+    let documents = try [fresh(model, Texts.first), fresh(model, Texts.second)]
+    let chunks = documents.flatMap(\.chunks)
+    let all = chunks.flatMap(\.tokens)
+    let rare = Set(all.filter { token in all.count { $0 == token } == 1 })
+    #expect(!rare.isEmpty)
+    for token in rare {
+      let selection = try model.select(from: documents, policy: .words, query: [token])
+      let place = try #require(chunks.firstIndex { $0.tokens.contains(token) })
+      let index = try #require(chunks[place].tokens.firstIndex(of: token))
+      let node = try #require(selection.nodes[place].first { $0.range.contains(index) })
+      #expect(node.level == chunks[place].tree.shape.depth)
     }
   }
 

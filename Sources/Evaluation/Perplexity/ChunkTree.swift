@@ -57,11 +57,6 @@ struct ChunkTree {
   fileprivate let tokens: [Int32]
   fileprivate let origin: Origin
 
-  /// The tokens of the nodes of the deepest level.
-  fileprivate var leaves: [ArraySlice<Int32>] {
-    tree.nodes.filter { $0.level == tree.shape.depth }.map { tokens[$0.range] }
-  }
-
   /// - Precondition: the tree is one that is searched.
   func embedding(of node: TreeNode) throws(Refusal) -> [Float] {
     switch origin {
@@ -138,7 +133,7 @@ struct SearchedTree {
 extension TreeSearch {
   /// What the cosine policy keeps of the chunks of a context.
   func preservedNodes(of chunks: [ChunkTree], query: SearchQuery) throws(Refusal) -> [[TreeNode]] {
-    let words = similarity == .words ? WordStatistics(chunks.flatMap(\.leaves)) : nil
+    let words = similarity == .words ? WordStatistics(chunks.flatMap { $0.tree.leaves(of: $0.tokens) }) : nil
     var searched: [SearchedTree] = []
     for chunk in chunks { searched.append(try SearchedTree(chunk, similarity, query: query, words: words)) }
     return try preservedNodes(of: searched)

@@ -131,7 +131,7 @@ struct DocumentReader {
     progress: (Int) -> Void
   ) throws(Refusal) {
     let layout = sources[number].layout
-    kept[number].begin(document, areShared: !options.policies.contains(.cosine))
+    kept[number].begin(document, areShared: !options.policies.contains(where: \.looksAtQuery))
     for windows in options.windows.sorted() {
       let parts = self.layout.parts(windows: windows, documentLength: document.tokens.count)
       let running = begun(Array(document.tokens[parts.runningText]))
@@ -161,10 +161,12 @@ struct DocumentReader {
   private mutating func keep(
     _ ranges: [Range<Int>], of document: EvaluationDocument, _ number: Int, query: SearchQuery, progress: (Int) -> Void
   ) throws(Refusal) {
-    let (source, search) = (sources[number], options.search)
+    let source = sources[number]
     let shape = try model.requireTrees(source.layout.encoding).shape
-    let isSearched = options.policies.contains(.cosine)
-    let isJoint = isSearched && search.isJoint
+    let searches = options.policies.filter(\.looksAtQuery).map { policy in
+      (policy: policy, search: policy == .words ? TreeSearch.words : options.search)
+    }
+    let isJoint = searches.contains(where: \.search.isJoint)
     if isJoint { kept[number].chunks = [:] }
     var joint: [(place: Int, tree: ChunkTree)] = []
     for range in ranges {
@@ -172,21 +174,19 @@ struct DocumentReader {
       if kept[number].chunks[place] == nil {
         let start = ContinuousClock.now
         let tree = try source.tree(
-          of: Array(document.tokens[range]), shape: shape, isSearched: isSearched, domain: document.domain)
+          of: Array(document.tokens[range]), shape: shape, isSearched: options.policies.contains(.cosine),
+          domain: document.domain)
         var chunk = KeptChunks.Chunk()
-        for policy in options.policies where policy != .cosine {
+        for policy in options.policies where !policy.looksAtQuery {
           // The number tells chunks apart, for the random policy.
           let nodes = tree.tree.preservedNodes(policy: policy, chunk: place / shape.chunkSize) { _ in 0 }
           chunk.nodes[policy] = try rows(nodes, of: tree, reusing: chunk)
         }
-        if isSearched {
-          if isJoint {
-            joint.append((place, tree))
-          } else {
-            let nodes = try search.preservedNodes(of: [tree], query: query)[0]
-            chunk.nodes[.cosine] = try rows(nodes, of: tree, reusing: chunk)
-          }
+        for (policy, search) in searches where !search.isJoint {
+          let nodes = try search.preservedNodes(of: [tree], query: query)[0]
+          chunk.nodes[policy] = try rows(nodes, of: tree, reusing: chunk)
         }
+        if isJoint { joint.append((place, tree)) }
         chunk.seconds = (ContinuousClock.now - start).seconds
         kept[number].chunks[place] = chunk
       }
@@ -194,10 +194,12 @@ struct DocumentReader {
     }
     guard isJoint else { return }
     let start = ContinuousClock.now
-    let nodes = try search.preservedNodes(of: joint.map(\.tree), query: query)
-    for (entry, nodes) in zip(joint, nodes) {
-      let rows = try rows(nodes, of: entry.tree, reusing: nil)
-      kept[number].chunks[entry.place]?.nodes[.cosine] = rows
+    for (policy, search) in searches where search.isJoint {
+      let nodes = try search.preservedNodes(of: joint.map(\.tree), query: query)
+      for (entry, nodes) in zip(joint, nodes) {
+        let rows = try rows(nodes, of: entry.tree, reusing: kept[number].chunks[entry.place])
+        kept[number].chunks[entry.place]?.nodes[policy] = rows
+      }
     }
     let seconds = (ContinuousClock.now - start).seconds
     for entry in joint { kept[number].chunks[entry.place]?.seconds += seconds / Double(joint.count) }

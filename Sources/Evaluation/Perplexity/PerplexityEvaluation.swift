@@ -263,6 +263,7 @@ extension PathPolicy {
     case .left: "left"
     case .random: "random"
     case .cosine: "cosine"
+    case .words: "bm25"
     }
   }
 }

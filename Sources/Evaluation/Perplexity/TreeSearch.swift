@@ -45,6 +45,9 @@ struct TreeSearch: Hashable {
   var expansion = Expansion.path
   var levels = Levels.geometric
 
+  /// What the policy of that name does.
+  static let words = TreeSearch(similarity: .words)
+
   /// Whether what is kept of a chunk depends on the other chunks, too.
   var isJoint: Bool { expansion != .path || similarity == .words }
 }

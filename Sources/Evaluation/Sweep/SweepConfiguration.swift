@@ -113,7 +113,7 @@ public struct SweepConfiguration: Sendable {
 
 extension PathPolicy {
   init?(sweepName value: JSONValue) {
-    let all: [PathPolicy] = [.right, .left, .random(seed: 0), .cosine]
+    let all: [PathPolicy] = [.right, .left, .random(seed: 0), .cosine, .words]
     guard let policy = all.first(where: { $0.name == value.string }) else { return nil }
     self = policy
   }

@@ -163,6 +163,8 @@ public struct RetrievalEvaluation: Sendable {
     case .shared(.cosine):
       let embedding = model.runtime.queryEmbedding(turn.prompt, threadCount: model.threadCount)
       nodes = try search.preservedNodes(of: trees, query: SearchQuery(tokens: turn.prompt, embedding: embedding))
+    case .shared(.words):
+      nodes = try TreeSearch.words.preservedNodes(of: trees, query: SearchQuery(tokens: turn.prompt, embedding: []))
     case .shared(let policy):
       nodes = trees.enumerated().map { chunk, tree in
         tree.tree.preservedNodes(policy: policy, chunk: chunk) { _ in 0 }

@@ -4,12 +4,12 @@ import Glibc
 ///
 /// Okapi BM25 with k1 1.5 and b 0.75, and the idf that is never negative, ln(1 + (N − df + 0.5) / (df + 0.5)).
 /// Source: S. Robertson and H. Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond, 2009, section 3.
-struct WordStatistics {
+public struct WordStatistics: Sendable {
   private let inverseFrequencies: [Int32: Double]
   private let meanCount: Double
 
   /// - Parameter parts: of the context, in which tokens are counted.
-  init(_ parts: [ArraySlice<Int32>]) {
+  public init(_ parts: [ArraySlice<Int32>]) {
     var counts: [Int32: Int] = [:]
     for part in parts {
       for token in Set(part) { counts[token, default: 0] += 1 }
@@ -19,7 +19,8 @@ struct WordStatistics {
     meanCount = max(Double(parts.reduce(0) { $0 + $1.count }) / max(total, 1), 1)
   }
 
-  func score(_ query: [Int32], _ part: ArraySlice<Int32>) -> Float {
+  /// The more, the better the part fits the query; 0 where they have no token in common.
+  public func score(_ query: [Int32], _ part: ArraySlice<Int32>) -> Float {
     let (saturation, lengthShare) = (1.5, 0.75)
     var counts: [Int32: Double] = [:]
     for token in part { counts[token, default: 0] += 1 }
@@ -32,5 +33,13 @@ struct WordStatistics {
       sum += weight * count * (saturation + 1) / (count + damping)
     }
     return Float(sum)
+  }
+}
+
+extension ContextTree {
+  /// The tokens of the nodes of the deepest level, in order.
+  /// - Parameter tokens: the chunk's.
+  public func leaves(of tokens: [Int32]) -> [ArraySlice<Int32>] {
+    nodes.filter { $0.level == shape.depth }.map { tokens[$0.range] }
   }
 }
