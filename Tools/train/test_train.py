@@ -489,7 +489,7 @@ def test_tasks():
                 assert sample.query_last < sample.answers[-1][0]
                 answers = [tokenizer.decode(sample.running[a:b]).strip() for a, b in sample.answers]
                 found = tokenizer.decode(sample.context[sample.target:sample.target + 48])
-                if kind == "fact-a-chunk":
+                if kind in tasks.ASKED_MORE_THAN_ONCE:
                     guides = batch["guides"][0]
                     places = [c * 64 + g for c, g in enumerate(guides) if g >= 0]
                     assert len(sample.guides) == len(sample.answers) > 1 and sample.target in sample.guides
