@@ -20,7 +20,7 @@ public struct GoldenCase: Sendable {
   }
 
   public let directory: String
-  public let policy: PathPolicy
+  public let policy: SearchPolicy
   public let context: [Int32]
   public let runningText: [Int32]
   public let greedy: [Int32]
@@ -122,7 +122,7 @@ extension GoldenCase {
     try model.requireTokens(context + runningText + greedy, file: "\(directory)/case.json")
     let document = try model.encode(
       name: "context", tokens: context, encoding: numeric == .float ? .float32 : .int8)
-    let selection = try model.select(from: [document], policy: policy, query: runningText)
+    let selection = try model.select(from: [document], search: TreeSearch(policy), query: runningText)
 
     let plain = Session(model.runtime, capacity: runningText.count, threadCount: model.threadCount)
     let session = Session(

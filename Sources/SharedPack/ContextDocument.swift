@@ -4,7 +4,7 @@ import LlamaRuntime
 public import TreeStore
 
 /// A chunk of a document with its tree: from a store, or encoded a moment ago. Both answer alike, to the last bit.
-public struct ContextChunk: Sendable {
+public struct ContextChunk: SearchableChunk, Sendable {
   private enum Source: Sendable {
     case stored(StoredChunk)
     /// By node number.

@@ -29,33 +29,37 @@ extension LanguageModel {
   /// - Throws: `Refusal` when a stored node is damaged, `no-injection` for a plain pack, `configuration-differs` when
   ///   documents differ in layout or are another model's.
   public func select(
-    from documents: [ContextDocument], policy: PathPolicy = .cosine, query: [Int32]
+    from documents: [ContextDocument], search: TreeSearch = .standard, query: [Int32]
   ) throws(Refusal) -> ContextSelection {
-    if policy == .words {
-      let words = WordStatistics(documents.flatMap(\.chunks).flatMap { $0.tree.leaves(of: $0.tokens) })
-      return try select(from: documents, policy: policy) { (_, chunk, node) throws(Refusal) in
-        words.score(query, chunk.tokens[node.range])
-      }
+    try select(from: documents) { (chunks) throws(Refusal) in
+      try search.preservedNodes(of: chunks, query: searchQuery(query, for: search))
     }
-    let embedding = policy == .cosine ? runtime.queryEmbedding(query, threadCount: threadCount) : []
-    return try select(from: documents, policy: policy) { (_, chunk, node) throws(Refusal) in
-      cosineSimilarity(embedding, try chunk.embedding(of: node))
-    }
+  }
+
+  /// What trees are searched for, with what a search looks at.
+  public func searchQuery(_ tokens: [Int32], for search: TreeSearch) -> SearchQuery {
+    SearchQuery(
+      tokens: tokens,
+      embedding: search.policy.looksAtEmbeddings ? runtime.queryEmbedding(tokens, threadCount: threadCount) : [])
   }
 
   /// Searches the trees of documents by scores of the caller's own: of two children the one with the higher score is
   /// expanded, the left one of equals.
   /// - Parameter score: given the number of the chunk, counted through all documents, and a node of it.
-  /// - Throws: `Refusal` as `select(from:policy:query:)`.
+  /// - Throws: `Refusal` as `select(from:search:query:)`.
   public func select(
     from documents: [ContextDocument], score: (_ chunk: Int, _ node: TreeNode) -> Float
   ) throws(Refusal) -> ContextSelection {
-    try select(from: documents, policy: .cosine) { number, _, node in score(number, node) }
+    try select(from: documents) { chunks in
+      chunks.enumerated().map { number, chunk in
+        chunk.tree.preservedNodes(opening: .path) { score(number, $0) }
+      }
+    }
   }
 
+  /// - Parameter search: the nodes to keep of every chunk.
   private func select(
-    from documents: [ContextDocument], policy: PathPolicy,
-    score: (_ number: Int, _ chunk: ContextChunk, _ node: TreeNode) throws(Refusal) -> Float
+    from documents: [ContextDocument], search: (_ chunks: [ContextChunk]) throws(Refusal) -> [[TreeNode]]
   ) throws(Refusal) -> ContextSelection {
     guard let first = documents.first else {
       throw Refusal(.emptyDocument, file: pack.path, "no document to ask about")
@@ -68,13 +72,10 @@ extension LanguageModel {
         .configurationDiffers, file: document.name,
         "its rows are \(document.layout.encoding), those of \(first.name) are \(first.layout.encoding)")
     }
-    var selected: [[TreeNode]] = []
+    let chunks = documents.flatMap(\.chunks)
+    let selected = try search(chunks)
     var injected: [[InjectedNode]] = []
-    for (number, chunk) in documents.flatMap(\.chunks).enumerated() {
-      let nodes = try chunk.tree.preservedNodes(policy: policy, chunk: number) { (node) throws(Refusal) in
-        try score(number, chunk, node)
-      }
-      selected.append(nodes)
+    for (chunk, nodes) in zip(chunks, selected) {
       var rows: [InjectedNode] = []
       for node in nodes {
         let block = try chunk.block(of: node)

@@ -5,11 +5,11 @@ import FileAccess
 import SharedPack
 import TreeStore
 
-/// Which child of a node is expanded, as an argument.
+/// By what nodes of trees are chosen, as an argument.
 enum PolicyArgument: String, ExpressibleByArgument, CaseIterable {
   case cosine, bm25, right, left, random
 
-  func policy(seed: UInt64) -> PathPolicy {
+  func policy(seed: UInt64) -> SearchPolicy {
     switch self {
     case .cosine: .cosine
     case .bm25: .words
@@ -18,6 +18,22 @@ enum PolicyArgument: String, ExpressibleByArgument, CaseIterable {
     case .random: .random(seed: seed)
     }
   }
+}
+
+/// How many nodes of trees are opened, as an argument.
+struct ExpansionArgument: ExpressibleByArgument, Hashable {
+  let expansion: TreeExpansion
+
+  init(_ expansion: TreeExpansion) { self.expansion = expansion }
+
+  init?(argument: String) {
+    guard let expansion = TreeExpansion(name: argument) else { return nil }
+    self.expansion = expansion
+  }
+
+  var defaultValueDescription: String { expansion.description }
+
+  static let allValueStrings = ["best-first", "path", "both:0.25", "none:0.25", "best-first:0.75"]
 }
 
 /// How keys and values are stored, as an argument.
@@ -67,6 +83,12 @@ struct AskCommand: AsyncParsableCommand {
   var policy = PolicyArgument.cosine
 
   @Option(
+    help: ArgumentHelp(
+      "How many nodes of trees are opened where the policy looks at the question: best-first (the best of all chunks; :N for N times the rows), path (one path a chunk, the paper's), both:SHARE or none:SHARE.",
+      valueName: "expansion"))
+  var expansion = ExpansionArgument(.bestFirst)
+
+  @Option(
     help: ArgumentHelp("How text files that are encoded now keep their rows: int8, f16 or f32.", valueName: "form"))
   var kv: RowEncodingArgument?
 
@@ -94,7 +116,8 @@ struct AskCommand: AsyncParsableCommand {
     var sources: [ContextDocument] = []
     for name in documents { sources.append(try document(name, model: model, library: library, encoding: encoding)) }
     let selection = try model.select(
-      from: sources, policy: policy.policy(seed: generation.seed), query: prompt)
+      from: sources, search: TreeSearch(policy.policy(seed: generation.seed), expansion: expansion.expansion),
+      query: prompt)
     if model.injectionIsUntrained {
       Console.error("sharedpack: the injection of this model is untrained (merged softmax): expect little of it")
     }

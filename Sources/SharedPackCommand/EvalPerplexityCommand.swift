@@ -43,8 +43,14 @@ struct EvalPerplexityCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Methods: shared, truncated, streaming.", valueName: "list"))
   var methods = ListArgument(MethodArgument.allCases)
 
-  @Option(help: ArgumentHelp("Which child is expanded: right, cosine, left, random.", valueName: "list"))
+  @Option(help: ArgumentHelp("How trees are searched: right, cosine, bm25, left, random.", valueName: "list"))
   var policy = ListArgument([PolicyArgument.right])
+
+  @Option(
+    help: ArgumentHelp(
+      "How many nodes a policy that looks at the text opens: best-first, path, both:SHARE, none:SHARE, best-first:ROWS.",
+      valueName: "list"))
+  var expansion = ListArgument([ExpansionArgument(.bestFirst)])
 
   @Option(
     help: ArgumentHelp(
@@ -86,7 +92,7 @@ struct EvalPerplexityCommand: ParsableCommand {
     var options = documents.options
     options.windows = windows.values
     options.methods = methods.values.map(\.method)
-    options.policies = policy.values.map { $0.policy(seed: 0) }
+    options.searches = TreeSearch.all(policy.values, seed: 0, expansion.values)
     if let kv { options.encodings = kv.values.map(\.encoding) }
     options.sinks = sinks
     options.streamingWindows = streamingWindows

@@ -30,6 +30,12 @@ struct AskingArguments: ParsableArguments {
   @Option(help: ArgumentHelp("How trees are searched: cosine, bm25, right, left, random.", valueName: "list"))
   var policy = ListArgument([PolicyArgument.cosine])
 
+  @Option(
+    help: ArgumentHelp(
+      "How many nodes a policy that looks at the question opens: best-first, path, both:SHARE, none:SHARE, best-first:ROWS.",
+      valueName: "list"))
+  var expansion = ListArgument([ExpansionArgument(.bestFirst)])
+
   @Option(help: ArgumentHelp("How rows are kept: int8, f16 or f32.", valueName: "form"))
   var kv = RowEncodingArgument.int8
 
@@ -42,7 +48,7 @@ struct AskingArguments: ParsableArguments {
   var contextMethods: [ContextMethod] {
     methods.values.flatMap { method -> [ContextMethod] in
       switch method {
-      case .shared: policy.values.map { .shared($0.policy(seed: seed)) }
+      case .shared: TreeSearch.all(policy.values, seed: seed, expansion.values).map { .shared($0) }
       case .truncated: [.truncated]
       case .streaming: [.streaming(sinks: 4)]
       }
@@ -51,6 +57,16 @@ struct AskingArguments: ParsableArguments {
 
   func validate() throws {
     guard seed <= UInt64(Int.max) else { throw ValidationError("--seed must be below 2^63.") }
+  }
+}
+
+extension TreeSearch {
+  /// Every policy with every expansion; those that look at no question once.
+  static func all(_ policies: [PolicyArgument], seed: UInt64, _ expansions: [ExpansionArgument]) -> [TreeSearch] {
+    policies.flatMap { policy in
+      let searches = expansions.map { TreeSearch(policy.policy(seed: seed), expansion: $0.expansion) }
+      return searches.first?.policy.looksAtQuery == true ? searches : Array(searches.prefix(1))
+    }
   }
 }
 

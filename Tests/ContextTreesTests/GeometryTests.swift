@@ -9,11 +9,11 @@ import Testing
     try #require(TreeShape(chunkSize: numbers.0, depth: numbers.1, leafRatio: numbers.2))
   }
 
-  static let policies: [PathPolicy] = [.right, .left, .random(seed: 1), .random(seed: 2), .cosine, .words]
+  static let policies: [SearchPolicy] = [.right, .left, .random(seed: 1), .random(seed: 2), .cosine, .words]
 
   /// What is kept of a chunk is the chunk, once, whatever its length and whatever is asked.
   @Test(arguments: shapes.indices, policies)
-  func preservedNodesPartitionTheChunk(shape number: Int, policy: PathPolicy) throws {
+  func preservedNodesPartitionTheChunk(shape number: Int, policy: SearchPolicy) throws {
     let shape = try shape(Self.shapes[number])
     for length in 1...min(600, shape.chunkSize) {
       let tree = ContextTree(shape: shape, tokenCount: length)
@@ -32,7 +32,7 @@ import Testing
     }
   }
 
-  static let expansions: [TreeExpansion] = [
+  static let openings: [TreeOpening] = [
     .path, .both(below: 5), .both(below: 100), .none(below: 7), .none(below: 100),
   ]
 
@@ -47,21 +47,21 @@ import Testing
     #expect(end == length)
   }
 
-  @Test(arguments: shapes.indices, expansions)
-  func expansionsPartitionTheChunk(shape number: Int, expansion: TreeExpansion) throws {
+  @Test(arguments: shapes.indices, openings)
+  func openingsPartitionTheChunk(shape number: Int, opening: TreeOpening) throws {
     let shape = try shape(Self.shapes[number])
     for length in [1, 2, 3, 5, 17, 63, 64, 255, 599, 600] where length <= shape.chunkSize {
       let tree = ContextTree(shape: shape, tokenCount: length)
-      let kept = tree.preservedNodes(expansion: expansion, score: score)
+      let kept = tree.preservedNodes(opening: opening, score: score)
       expectPartition(kept, length: length)
-      if expansion == .path {
+      if opening == .path {
         #expect(kept == tree.preservedNodes(policy: .cosine, chunk: 0, score: score))
       }
       // What is longer than a token is opened to the leaves, or not at all.
-      if expansion == .both(below: 100), length >= 1 << shape.depth {
+      if opening == .both(below: 100), length >= 1 << shape.depth {
         #expect(kept == tree.nodes.filter { $0.level == shape.depth })
       }
-      if expansion == .none(below: 100), shape.depth > 1, length > 1 {
+      if opening == .none(below: 100), shape.depth > 1, length > 1 {
         #expect(kept == tree.nodes.filter { $0.level == 1 })
       }
     }

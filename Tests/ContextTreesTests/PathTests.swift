@@ -21,7 +21,7 @@ import Testing
 
   /// Follows the given path with a score that prefers its nodes; the policy `right` needs none.
   private func expect(
-    _ nodes: [Node], chunkSize: Int, tokenCount: Int, policy: PathPolicy
+    _ nodes: [Node], chunkSize: Int, tokenCount: Int, policy: SearchPolicy
   ) throws {
     let tree = ContextTree(
       shape: try #require(TreeShape(chunkSize: chunkSize, depth: 3, leafRatio: 4)), tokenCount: tokenCount)
@@ -74,7 +74,7 @@ import Testing
   }
 
   /// Only policies that look at the query ask for scores, at most two a level and none at the deepest.
-  @Test(arguments: GeometryTests.policies) func scoresAreAsked(policy: PathPolicy) throws {
+  @Test(arguments: GeometryTests.policies) func scoresAreAsked(policy: SearchPolicy) throws {
     var asked: [Int] = []
     _ = try tree().preservedNodes(policy: policy, chunk: 3) { node in
       asked.append(node.level)

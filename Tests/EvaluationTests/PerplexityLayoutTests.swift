@@ -77,30 +77,10 @@ import Testing
   @Test func levels() throws {
     let shape = try #require(TreeShape(chunkSize: 256, depth: 3, leafRatio: 4))
     let kept = ContextTree(shape: shape, tokenCount: 256).preservedNodes(policy: .right, chunk: 0) { _ in 0 }
-    func rows(_ levels: TreeSearch.Levels) -> [Int] { levels.shared(kept, depth: 3).map(\.rowCount) }
+    func rows(_ levels: RowLevels) -> [Int] { levels.shared(kept, depth: 3).map(\.rowCount) }
     #expect(rows(.geometric) == [8, 8, 8, 8])
     #expect(rows(.flat) == [16, 8, 4, 4])
     #expect(rows(.inverse) == [22, 6, 2, 2])
     #expect(rows(.leaves) == [16, 16])
-  }
-
-  @Test func expansionNames() {
-    for name in ["path", "both 0.25", "none 0.5", "best-first"] {
-      #expect(TreeSearch.Expansion(name: name)?.description == name)
-    }
-    for name in ["", "both", "both 0", "none 1", "both x", "path 1", "best"] {
-      #expect(TreeSearch.Expansion(name: name) == nil, "\(name)")
-    }
-  }
-
-  @Test func similarities() {
-    let (query, near, far) = ([1, 0] as [Float], [2, 0] as [Float], [0, 1] as [Float])
-    for similarity in TreeSearch.Similarity.allCases where similarity != .words {
-      let mean = [0.5, 0.25] as [Float]
-      #expect(similarity.score(query, near, mean: mean) > similarity.score(query, far, mean: mean))
-    }
-    #expect(TreeSearch.Similarity.dot.score(query, near, mean: []) == 2)
-    #expect(TreeSearch.Similarity.distance.score(query, near, mean: []) == -1)
-    #expect(TreeSearch.Similarity.centred.score([1, 1], [1, 1], mean: [1, 0]) == 1)
   }
 }

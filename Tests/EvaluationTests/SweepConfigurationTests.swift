@@ -20,7 +20,7 @@ import Testing
        "factors": {"depth": [2], "kv": []}}
       """)
     #expect(sweep.options.windows == [4] && sweep.options.encodings == [.float16] && sweep.options.overlaps)
-    #expect(sweep.options.policies == [.cosine] && sweep.options.methods == [.shared])
+    #expect(sweep.options.searches == [TreeSearch(.cosine)] && sweep.options.methods == [.shared])
     #expect(sweep.tasks == [.keyValue] && sweep.sampleCount == 3)
     #expect(sweep.factors == [.depth: [.integer(2)], .rows: []])
   }
@@ -56,7 +56,7 @@ import Testing
       sharedLLM: SharedLLMConfiguration(
         injectedLayerCount: 2, chunkSize: 256, treeDepth: 3, leafRatio: 4, positionMode: .local,
         injection: .crossAttention, lowerModel: .shared),
-      policy: .right, encoding: .int8, runningText: 512)
+      search: TreeSearch(.right), encoding: .int8, runningText: 512)
     for (depth, ratio) in [(1, 16), (2, 8), (3, 4), (4, 2), (5, 1)] {
       let variant = try #require(base.changing(.depth, to: .integer(depth)))
       let shared = variant.sharedLLM
@@ -66,9 +66,10 @@ import Testing
       #expect(nodes.allSatisfy { $0.rowCount == 8 } && nodes.count == depth + 1)
     }
     #expect(base.changing(.policy, to: .string("up")) == nil)
-    #expect(base.changing(.similarity, to: .string("dot"))?.policy == .cosine)
+    #expect(base.changing(.similarity, to: .string("dot"))?.search == TreeSearch(.dot))
+    #expect(base.changing(.similarity, to: .string("right")) == nil)
     #expect(base.changing(.similarity, to: .string("cosine")) == base.changing(.policy, to: .string("cosine")))
-    #expect(base.changing(.expansion, to: .string("both 2")) == nil && base.changing(.levels, to: .string("up")) == nil)
+    #expect(base.changing(.expansion, to: .string("both:2")) == nil && base.changing(.levels, to: .string("up")) == nil)
     #expect(base.changing(.levels, to: .string("geometric")) == base)
     #expect(base.changing(.chunkSize, to: .integer(0)) == nil)
   }

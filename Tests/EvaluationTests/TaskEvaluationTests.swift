@@ -52,7 +52,7 @@ import TinyCheckpoint
     evaluation.windows = [2]
     evaluation.depths = [0, 100]
     evaluation.sampleCount = 2
-    evaluation.methods = [.shared(.cosine), .shared(.right), .oracle, .truncated, .streaming(sinks: 2)]
+    evaluation.methods = [.shared(.standard), .shared(TreeSearch(.right)), .oracle, .truncated, .streaming(sinks: 2)]
     evaluation.tasks = [.passkey, .secondQuestion]
     var done = 0
     let result = try await evaluation.run(model, haystack: []) { _, _ in done += 1 }
@@ -87,7 +87,7 @@ import TinyCheckpoint
     try place.write(#"{"hotpotqa": "{context}: {input}", "lcc": "{context}"}"#, to: "prompts.json")
     try place.write(#"{"hotpotqa": 5}"#, to: "lengths.json")
     var run = BenchmarkRun()
-    run.evaluation.methods = [.shared(.cosine), .truncated]
+    run.evaluation.methods = [.shared(.standard), .truncated]
     run.predictionsPath = "\(place.path)/predictions.jsonl"
     let result = try await run.longBench(
       place.model(),

@@ -72,16 +72,27 @@ import Testing
     #expect(try place.run("store", "build", "model.spk", "books", "--store", "library", "--kv", "f16").status == 0)
     let arguments = [
       "eval", "perplexity", "model.spk", "books", "--windows", "1,2,4", "--documents", "9", "--overlap", "--scored",
-      "40", "--policy", "right,cosine,random", "--methods", "shared", "--threads", "1", "--json",
+      "40", "--methods", "shared", "--threads", "1", "--json",
     ]
+    let all = ["--policy", "right,cosine,bm25,random", "--expansion", "path,best-first"]
     func rows(_ more: [String]) throws -> [JSONValue] {
       let outcome = try place.run(arguments + more)
       #expect(outcome.status == 0, "\(outcome.error)")
       return try #require(try JSONValue(parsing: Array(outcome.output.utf8))["rows"]?.array)
     }
-    let stored = try rows(["--store", "library"])
-    let fresh = try rows(["--kv", "f16"])
-    #expect(stored.count == 9 && fresh.count == 9)
+    let stored = try rows(all + ["--store", "library"])
+    let fresh = try rows(all + ["--kv", "f16"])
+    #expect(stored.count == 18 && fresh.count == 18)
+    // What stands beside a search changes nothing of it.
+    for (policy, expansion) in [("cosine", "path"), ("cosine", "best-first"), ("bm25", "best-first")] {
+      let alone = try rows(["--policy", policy, "--expansion", expansion, "--kv", "f16"])
+      let beside = fresh.filter {
+        $0["labels"]?["policy"]?.string == policy && $0["labels"]?["expansion"]?.string == expansion
+      }
+      #expect(alone.count == 3)
+      #expect(
+        alone.map { $0["measures"]?["perplexity"] } == beside.map { $0["measures"]?["perplexity"] }, "\(policy)")
+    }
     for (one, other) in zip(stored, fresh) {
       #expect(one["labels"] == other["labels"])
       for member in try #require(other["measures"]?.object) where !member.key.hasSuffix("seconds") {
@@ -116,7 +127,7 @@ import Testing
       {"model": "model.spk", "texts": ["books"], "windows": 2, "documents": 2, "scored": 40,
        "seeds": 2,
        "factors": {"depth": [1, 2, 9], "leaf_ratio": [1, 4], "injected_layers": [1, 2, 4], "chunk_size": [16, 32],
-                   "expansion": ["path", "both 0.5", "none 0.5", "best-first"]}}
+                   "expansion": ["path", "both:0.5", "none:0.5", "best-first"]}}
       """
     try place.write(Array(sweep.utf8), to: "sweep.json")
     let outcome = try place.run("eval", "sweep", "sweep.json", "--json", "--threads", "1")
@@ -157,7 +168,7 @@ import Testing
       try #require(row("expansion", value)["measures"]?["rows_per_chunk"]?["value"]?.number)
     }
     for (name, holds) in [
-      ("both 0.5", { $0 > 6 }), ("none 0.5", { $0 < 6 }), ("best-first", { $0 <= 6 }),
+      ("both:0.5", { $0 > 6 }), ("none:0.5", { $0 < 6 }), ("best-first", { $0 <= 6 }),
     ] as [(String, (Double) -> Bool)] {
       let rows = try ratio(name)
       #expect(holds(rows), "\(name): \(rows)")

@@ -133,7 +133,7 @@ import Tokenization
       try model.textPrompt($0)
     }
     @Sendable func answer(_ prompt: [Int32]) async throws -> [Int32] {
-      let selection = try model.select(from: [document], policy: .cosine, query: prompt)
+      let selection = try model.select(from: [document], query: prompt)
       let options = GenerationOptions(maxTokens: 40, ignoresEndOfText: true)
       return try await model.generate(prompt, context: selection, options: options).collect().summary.tokens
     }

@@ -33,10 +33,10 @@ import TreeStore
 
   /// Logits of a text and the tokens of an answer.
   private func answer(
-    _ model: LanguageModel, _ documents: [ContextDocument], policy: PathPolicy = .cosine
+    _ model: LanguageModel, _ documents: [ContextDocument], search: TreeSearch = .standard
   ) async throws -> (logits: [Float], tokens: [Int32], nodes: [[TreeNode]]) {
     let prompt = try model.textPrompt("what did the hen eat in the barn")
-    let selection = try model.select(from: documents, policy: policy, query: prompt)
+    let selection = try model.select(from: documents, search: search, query: prompt)
     let session = Session(
       model.runtime, capacity: prompt.count, context: selection.context, threadCount: model.threadCount)
     let response = try await model.generate(
@@ -47,6 +47,12 @@ import TreeStore
     return (session.readAll(prompt), response.summary.tokens, selection.nodes)
   }
 
+  static let searches =
+    [SearchPolicy.right, .left, .random(seed: 3), .cosine, .dot, .distance, .centred, .words].map { TreeSearch($0) }
+    + [TreeExpansion.both(share: 0.5), .none(share: 0.5), .bestFirst, .bestNodes(rows: 1.5)].map {
+      TreeSearch(.cosine, expansion: $0)
+    }
+
   @Test(arguments: RowEncoding.allCases, Compression.allCases)
   func storedTreesAnswerLikeFreshOnes(_ encoding: RowEncoding, _ compression: Compression) async throws {
     let model = try TinyModel().open(in: scratch)
@@ -54,9 +60,9 @@ import TreeStore
     let texts = try [fresh(model, Texts.first, encoding), fresh(model, Texts.second, encoding)]
     let stored = try [opened.document(named: "first"), opened.document(named: "second")]
     #expect(stored.map(\.tokenCount) == texts.map(\.tokenCount))
-    for policy in [PathPolicy.right, .left, .random(seed: 3), .cosine, .words] {
-      let expected = try await answer(model, texts, policy: policy)
-      let actual = try await answer(model, stored, policy: policy)
+    for search in Self.searches {
+      let expected = try await answer(model, texts, search: search)
+      let actual = try await answer(model, stored, search: search)
       #expect(actual == expected)
       #expect(!expected.logits.contains { !$0.isFinite })
     }
@@ -71,7 +77,7 @@ import TreeStore
     let rare = Set(all.filter { token in all.count { $0 == token } == 1 })
     #expect(!rare.isEmpty)
     for token in rare {
-      let selection = try model.select(from: documents, policy: .words, query: [token])
+      let selection = try model.select(from: documents, search: TreeSearch(.words), query: [token])
       let place = try #require(chunks.firstIndex { $0.tokens.contains(token) })
       let index = try #require(chunks[place].tokens.firstIndex(of: token))
       let node = try #require(selection.nodes[place].first { $0.range.contains(index) })
@@ -141,12 +147,14 @@ import TreeStore
   @Test func documentsOfDifferentFormsAreRefused() throws {
     let model = try TinyModel().open(in: scratch)
     let documents = try [fresh(model, Texts.first), fresh(model, Texts.second, .float16)]
-    let found = refusal { _ = try model.select(from: documents, policy: .right, query: [1]) }
+    let found = refusal { _ = try model.select(from: documents, search: TreeSearch(.right), query: [1]) }
     #expect(found?.name.text == "configuration-differs")
-    #expect(refusal { _ = try model.select(from: [], policy: .right, query: [1]) }?.name.text == "empty-document")
+    #expect(
+      refusal { _ = try model.select(from: [], search: TreeSearch(.right), query: [1]) }?.name.text == "empty-document")
     let plain = try TinyModel(injection: .none).open(in: scratch)
     #expect(
-      refusal { _ = try plain.select(from: documents, policy: .right, query: [1]) }?.name.text == "no-injection")
+      refusal { _ = try plain.select(from: documents, search: TreeSearch(.right), query: [1]) }?.name.text
+        == "no-injection")
   }
 
   /// A bit that has changed in a node's rows is found before the rows are used, and said where.
@@ -170,7 +178,7 @@ import TreeStore
     let opened = try DocumentStore(opening: directory, model: model)
     let stored = try opened.document(named: "first")
     // Node 0 is kept when the right child is expanded.
-    let refusal = refusal { _ = try model.select(from: [stored], policy: .right, query: [1]) }
+    let refusal = refusal { _ = try model.select(from: [stored], search: TreeSearch(.right), query: [1]) }
     #expect(refusal?.name.text == "checksum-mismatch")
     #expect(refusal?.file.hasSuffix(".seg") == true)
     #expect(refusal?.structure.hasPrefix("chunk ") == true)
@@ -178,7 +186,7 @@ import TreeStore
     // It is refused every time, not only the first.
     #expect(throws: Refusal.self) { _ = try stored.chunks[1].block(of: node) }
     // What does not need the block is served.
-    _ = try model.select(from: [try opened.document(named: "second")], policy: .right, query: [1])
+    _ = try model.select(from: [try opened.document(named: "second")], search: TreeSearch(.right), query: [1])
   }
 }
 

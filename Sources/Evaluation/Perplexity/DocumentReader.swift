@@ -69,7 +69,7 @@ struct DocumentReader {
       for windows in options.windows {
         let parts = layout.parts(windows: windows, documentLength: documentLength)
         tokens += parts.chunks.count * layout.chunkSize * sources.count
-        tokens += parts.runningText.count * options.policies.count * sources.count
+        tokens += parts.runningText.count * options.searches.count * sources.count
       }
     }
     if options.methods.contains(.truncated) { tokens += layout.window }
@@ -131,19 +131,19 @@ struct DocumentReader {
     progress: (Int) -> Void
   ) throws(Refusal) {
     let layout = sources[number].layout
-    kept[number].begin(document, areShared: !options.policies.contains(where: \.looksAtQuery))
+    kept[number].begin(document, areShared: !options.searches.contains(where: \.policy.looksAtQuery))
     for windows in options.windows.sorted() {
       let parts = self.layout.parts(windows: windows, documentLength: document.tokens.count)
       let running = begun(Array(document.tokens[parts.runningText]))
       // Chunks that several lengths have stand before the same running text, so a query's choice holds for all.
-      let query = SearchQuery(
-        tokens: running.dropLast(),
-        embedding: options.policies.contains(.cosine)
-          ? model.runtime.queryEmbedding(running.dropLast(), threadCount: model.threadCount) : [])
+      let read = Array(running.dropLast())
+      let query =
+        options.searches.first(where: \.policy.looksAtEmbeddings).map { model.searchQuery(read, for: $0) }
+        ?? SearchQuery(tokens: read)
       try keep(parts.chunks, of: document, number, query: query, progress: progress)
       let chunks = parts.chunks.compactMap { kept[number].chunks[document.start + $0.lowerBound] }
-      for policy in options.policies {
-        let nodes = chunks.compactMap { $0.nodes[policy] }
+      for search in options.searches {
+        let nodes = chunks.compactMap { $0.nodes[search] }
         let context = InjectedContext(layout: layout, chunks: nodes.map { $0.map(\.injected) })
         var score = try scored(running, isBegun: true, context: context, progress: progress)
         score.rows = context.rowCount
@@ -152,7 +152,7 @@ struct DocumentReader {
         score.contextTokens = parts.chunks.reduce(0) { $0 + $1.count }
         score.encodeSeconds = chunks.reduce(0) { $0 + $1.seconds }
         scores[
-          PerplexityVariant(method: .shared, windows: windows, policy: policy, encoding: layout.encoding)] = score
+          PerplexityVariant(method: .shared, windows: windows, search: search, encoding: layout.encoding)] = score
       }
     }
   }
@@ -163,10 +163,7 @@ struct DocumentReader {
   ) throws(Refusal) {
     let source = sources[number]
     let shape = try model.requireTrees(source.layout.encoding).shape
-    let searches = options.policies.filter(\.looksAtQuery).map { policy in
-      (policy: policy, search: policy == .words ? TreeSearch.words : options.search)
-    }
-    let isJoint = searches.contains(where: \.search.isJoint)
+    let isJoint = options.searches.contains(where: \.isJoint)
     if isJoint { kept[number].chunks = [:] }
     var joint: [(place: Int, tree: ChunkTree)] = []
     for range in ranges {
@@ -174,17 +171,14 @@ struct DocumentReader {
       if kept[number].chunks[place] == nil {
         let start = ContinuousClock.now
         let tree = try source.tree(
-          of: Array(document.tokens[range]), shape: shape, isSearched: options.policies.contains(.cosine),
+          of: Array(document.tokens[range]), shape: shape,
+          isSearched: options.searches.contains(where: \.policy.looksAtEmbeddings),
           domain: document.domain)
         var chunk = KeptChunks.Chunk()
-        for policy in options.policies where !policy.looksAtQuery {
+        for search in options.searches where !search.isJoint {
           // The number tells chunks apart, for the random policy.
-          let nodes = tree.tree.preservedNodes(policy: policy, chunk: place / shape.chunkSize) { _ in 0 }
-          chunk.nodes[policy] = try rows(nodes, of: tree, reusing: chunk)
-        }
-        for (policy, search) in searches where !search.isJoint {
-          let nodes = try search.preservedNodes(of: [tree], query: query)[0]
-          chunk.nodes[policy] = try rows(nodes, of: tree, reusing: chunk)
+          let nodes = try search.preservedNodes(of: [tree], query: query, firstNumber: place / shape.chunkSize)[0]
+          chunk.nodes[search] = try rows(nodes, of: tree, reusing: chunk)
         }
         if isJoint { joint.append((place, tree)) }
         chunk.seconds = (ContinuousClock.now - start).seconds
@@ -194,23 +188,23 @@ struct DocumentReader {
     }
     guard isJoint else { return }
     let start = ContinuousClock.now
-    for (policy, search) in searches where search.isJoint {
+    for search in options.searches where search.isJoint {
       let nodes = try search.preservedNodes(of: joint.map(\.tree), query: query)
       for (entry, nodes) in zip(joint, nodes) {
         let rows = try rows(nodes, of: entry.tree, reusing: kept[number].chunks[entry.place])
-        kept[number].chunks[entry.place]?.nodes[policy] = rows
+        kept[number].chunks[entry.place]?.nodes[search] = rows
       }
     }
     let seconds = (ContinuousClock.now - start).seconds
     for entry in joint { kept[number].chunks[entry.place]?.seconds += seconds / Double(joint.count) }
   }
 
-  /// - Parameter chunk: what other policies keep of the chunk.
+  /// - Parameter chunk: what other searches keep of the chunk.
   private func rows(
     _ nodes: [TreeNode], of tree: ChunkTree, reusing chunk: KeptChunks.Chunk?
   ) throws(Refusal) -> [KeptNode] {
     var result: [KeptNode] = []
-    for node in options.search.levels.shared(nodes, depth: tree.tree.shape.depth) {
+    for node in options.levels.shared(nodes, depth: tree.tree.shape.depth) {
       if let known = chunk?.node(node) { result.append(known) } else { result.append(try tree.rows(of: node)) }
     }
     return result
@@ -257,7 +251,7 @@ struct DocumentReader {
 /// What policies keep of the chunks of a document.
 private struct KeptChunks {
   struct Chunk {
-    var nodes: [PathPolicy: [KeptNode]] = [:]
+    var nodes: [TreeSearch: [KeptNode]] = [:]
     var seconds = 0.0
 
     func node(_ node: TreeNode) -> KeptNode? {

@@ -143,7 +143,8 @@ extension PerplexityEvaluation {
     var result = EvaluationResult(
       protocolName: "perplexity", model: EvaluationResult.Model(model), settings: settings,
       columns: [
-        "domain", "method", "policy", "kv", "windows", "perplexity", "to_truncated", "to_streaming", "to_1_window",
+        "domain", "method", "policy", "expansion", "kv", "windows", "perplexity", "to_truncated", "to_streaming",
+        "to_1_window",
         "to_8_windows", "to_float32", "rows", "documents",
       ], notes: notes)
     var domains: [String] = []
@@ -156,12 +157,12 @@ extension PerplexityEvaluation {
 
   private var variants: [PerplexityVariant] {
     options.methods.flatMap { method -> [PerplexityVariant] in
-      let kinds: [(PathPolicy?, RowEncoding?)] =
+      let kinds: [(TreeSearch?, RowEncoding?)] =
         method == .shared
-        ? options.policies.flatMap { policy in options.encodings.map { (policy, $0) } } : [(nil, nil)]
-      return kinds.flatMap { policy, encoding in
+        ? options.searches.flatMap { search in options.encodings.map { (search, $0) } } : [(nil, nil)]
+      return kinds.flatMap { search, encoding in
         options.windows.sorted().map {
-          PerplexityVariant(method: method, windows: $0, policy: policy, encoding: encoding)
+          PerplexityVariant(method: method, windows: $0, search: search, encoding: encoding)
         }
       }
     }
@@ -188,7 +189,10 @@ extension PerplexityEvaluation {
     }
     compare("to_truncated") { $0 = PerplexityVariant(method: .truncated, windows: $0.windows) }
     guard variant.method == .shared else { return row }
-    row.labels["policy"] = variant.policy.map { .text($0.name) }
+    if let search = variant.search {
+      row.labels["policy"] = .text(search.policy.name)
+      if search.policy.looksAtQuery { row.labels["expansion"] = .text(search.expansion.description) }
+    }
     row.labels["kv"] = variant.encoding.map { .text("\($0)") }
     row.measures["rows"] = own.mean { Double($0.rows) }
     row.measures["row_bytes"] = own.mean { Double($0.rowBytes) }
@@ -252,19 +256,6 @@ extension PerplexityEvaluation {
     }
     if options.overlaps { notes.append("Documents of a text share tokens, but for those that are scored.") }
     return notes
-  }
-}
-
-extension PathPolicy {
-  /// As the command line calls it.
-  var name: String {
-    switch self {
-    case .right: "right"
-    case .left: "left"
-    case .random: "random"
-    case .cosine: "cosine"
-    case .words: "bm25"
-    }
   }
 }
 

@@ -21,7 +21,7 @@ public struct PerplexityOptions: Sendable {
   /// Tokens of the running text, at most; nil: the model's window.
   public var runningText: Int?
   public var methods = Method.allCases
-  public var policies = [PathPolicy.right]
+  public var searches = [TreeSearch(.right)]
   public var encodings = [RowEncoding.int8]
   public var sinks = 4
   /// Windows that streaming reads, at most.
@@ -33,8 +33,8 @@ public struct PerplexityOptions: Sendable {
   /// Whether documents of a text may share tokens, but for those that count.
   public var overlaps = false
   public var bootstrap = Bootstrap()
-  /// How the cosine policy searches, and how rows are shared out.
-  var search = TreeSearch()
+  /// How rows are shared out.
+  var levels = RowLevels.geometric
 
   public init() {}
 }

@@ -6,7 +6,7 @@ struct PerplexityVariant: Hashable {
   var method: PerplexityOptions.Method
   var windows: Int
   /// Of `shared`.
-  var policy: PathPolicy?
+  var search: TreeSearch?
   var encoding: RowEncoding?
 }
 

@@ -96,8 +96,8 @@ public struct SweepConfiguration: Sendable {
     options.joinsTexts = try boolean("join")
     options.overlaps = try boolean("overlap")
     if let value = json["policy"] {
-      guard let policy = PathPolicy(sweepName: value) else { throw refuse("policy", "is no policy") }
-      options.policies = [policy]
+      guard let policy = SearchPolicy(sweepName: value) else { throw refuse("policy", "is no policy") }
+      options.searches = [TreeSearch(policy)]
     }
     if let value = json["kv"] {
       guard let encoding = RowEncoding(sweepName: value) else { throw refuse("kv", "is no row encoding") }
@@ -111,9 +111,9 @@ public struct SweepConfiguration: Sendable {
   }
 }
 
-extension PathPolicy {
+extension SearchPolicy {
   init?(sweepName value: JSONValue) {
-    let all: [PathPolicy] = [.right, .left, .random(seed: 0), .cosine, .words]
+    let all: [SearchPolicy] = [.right, .left, .random(seed: 0), .cosine, .dot, .distance, .centred, .words]
     guard let policy = all.first(where: { $0.name == value.string }) else { return nil }
     self = policy
   }

@@ -19,13 +19,13 @@ public struct SweepEvaluation {
   /// - Throws: `Refusal` `no-injection` for a plain pack.
   public init(_ model: LanguageModel, _ configuration: SweepConfiguration) throws(Refusal) {
     _ = try model.requireTrees(.int8)
-    guard let sharedLLM = model.pack.sharedLLM, let policy = configuration.options.policies.first,
+    guard let sharedLLM = model.pack.sharedLLM, let search = configuration.options.searches.first,
       let encoding = configuration.options.encodings.first
     else { preconditionFailure("a model with trees has them, and a configuration one default") }
     self.model = model
     self.configuration = configuration
     base = SweepVariant(
-      sharedLLM: sharedLLM, policy: policy, encoding: encoding,
+      sharedLLM: sharedLLM, search: search, encoding: encoding,
       runningText: configuration.options.runningText ?? model.runtime.window)
   }
 
@@ -94,9 +94,9 @@ public struct SweepEvaluation {
         "One factor is changed at a time; the model stays as it was trained with its default. depth: rows for each node "
           + "stay. ratio: tokens of a chunk for each row. injected_layers: the bottom ones of those that were trained. "
           + "levels: how the rows of a chunk are shared out among the levels; leaves leaves the others out.",
-        "similarity and expansion are those of the cosine policy. both 0.25 opens both children of the quarter of nodes "
-          + "whose children's scores differ least, none 0.25 no child of the quarter whose better child scores least; "
-          + "best-first opens the best nodes of all chunks together, with the rows of one path a chunk. bm25 compares "
+        "similarity is a policy that looks at the query; expansion is of the cosine policy. both:0.25 opens both children of the quarter of nodes "
+          + "whose children's scores differ least, none:0.25 no child of the quarter whose better child scores least; "
+          + "best-first opens the best nodes of all chunks together, with the rows of one path a chunk, or so many times as many. bm25 compares "
           + "tokens, not vectors.",
         "perplexity is exp of the mean over \(documents.count) documents of \(configuration.options.windows[0]) windows; "
           + "to_default is the quotient to the default's, paired by document; 95 % bootstrap intervals.",
@@ -109,7 +109,7 @@ public struct SweepEvaluation {
         "accuracy: share of right answers to \(configuration.tasks.map(\.rawValue).joined(separator: ", ")), "
           + "\(configuration.sampleCount) samples each, in contexts of \(configuration.options.windows[0]) windows; leaf: "
           + "share of samples whose answer lies in leaves of the searched trees; own_rows: share of the answer's tokens "
-          + "that have rows of their own. A policy other than cosine does not look at the question.")
+          + "that have rows of their own. right, left and random do not look at the question.")
     }
     if model.injectionIsUntrained { result.notes.append("The context is injected untrained.") }
     result.rows = rows(outcomes, standard)
@@ -171,23 +171,25 @@ public struct SweepEvaluation {
         .unfitLayout, file: model.pack.path, "the checkpoint has no weights for it, or no tree has this shape")
     }
     let model = try LanguageModel(runtime, threadCount: model.threadCount)
-    var policies = [variant.policy]
-    if case .random = variant.policy { policies = (0..<configuration.seedCount).map { .random(seed: UInt64($0)) } }
+    var searches = [variant.search]
+    if case .random = variant.search.policy {
+      searches = (0..<configuration.seedCount).map { TreeSearch(.random(seed: UInt64($0))) }
+    }
     var ways: [Way] = []
-    for policy in policies {
+    for search in searches {
       var options = configuration.options
-      options.policies = [policy]
+      options.searches = [search]
       options.encodings = [variant.encoding]
       options.runningText = variant.runningText
-      options.search = variant.search
+      options.levels = variant.levels
       var retrieval = RetrievalEvaluation()
       retrieval.tasks = configuration.tasks
       retrieval.windows = configuration.options.windows
       retrieval.depths = [50]
       retrieval.sampleCount = configuration.sampleCount
-      retrieval.methods = [.shared(policy)]
+      retrieval.methods = [.shared(search)]
       retrieval.encoding = variant.encoding
-      retrieval.search = variant.search
+      retrieval.levels = variant.levels
       ways.append(
         Way(model: model, perplexity: try PerplexityEvaluation(model, options), retrieval: retrieval))
     }

@@ -6,10 +6,10 @@ import ModelPacks
 /// One way to read contexts: the default with one factor changed.
 struct SweepVariant: Hashable {
   var sharedLLM: SharedLLMConfiguration
-  var policy: PathPolicy
+  var search: TreeSearch
   var encoding: RowEncoding
   var runningText: Int
-  var search = TreeSearch()
+  var levels = RowLevels.geometric
 
   /// The default with another value of a factor.
   /// - Returns: nil when the value is none of the factor's.
@@ -36,22 +36,20 @@ struct SweepVariant: Hashable {
       guard let mode = value.string.flatMap(PositionMode.init(rawValue:)) else { return nil }
       variant.sharedLLM.positionMode = mode
     case .policy:
-      guard let policy = PathPolicy(sweepName: value) else { return nil }
-      variant.policy = policy
+      guard let policy = SearchPolicy(sweepName: value) else { return nil }
+      variant.search = TreeSearch(policy)
     case .rows:
       guard let encoding = RowEncoding(sweepName: value) else { return nil }
       variant.encoding = encoding
     case .levels:
-      guard let levels = value.string.flatMap(TreeSearch.Levels.init(rawValue:)) else { return nil }
-      variant.search.levels = levels
+      guard let levels = value.string.flatMap(RowLevels.init(rawValue:)) else { return nil }
+      variant.levels = levels
     case .similarity:
-      guard let similarity = value.string.flatMap(TreeSearch.Similarity.init(rawValue:)) else { return nil }
-      variant.policy = .cosine
-      variant.search.similarity = similarity
+      guard let policy = SearchPolicy(sweepName: value), policy.looksAtQuery else { return nil }
+      variant.search = TreeSearch(policy)
     case .expansion:
-      guard let expansion = value.string.flatMap(TreeSearch.Expansion.init(name:)) else { return nil }
-      variant.policy = .cosine
-      variant.search.expansion = expansion
+      guard let expansion = value.string.flatMap(TreeExpansion.init(name:)) else { return nil }
+      variant.search = TreeSearch(.cosine, expansion: expansion)
     }
     return variant
   }
@@ -65,10 +63,9 @@ struct SweepVariant: Hashable {
     case .chunkSize: Label(sharedLLM.chunkSize)
     case .runningText: Label(runningText)
     case .positions: .text(sharedLLM.positionMode.rawValue)
-    case .policy: .text(policy.name)
+    case .policy, .similarity: .text(search.policy.name)
     case .rows: .text("\(encoding)")
-    case .levels: .text(search.levels.rawValue)
-    case .similarity: .text(search.similarity.rawValue)
+    case .levels: .text(levels.rawValue)
     case .expansion: .text(search.expansion.description)
     }
   }
@@ -89,9 +86,10 @@ struct SweepVariant: Hashable {
     case .positions: return PositionMode.allCases.map { .string($0.rawValue) }
     case .policy: return ["right", "left", "random", "cosine"].map(JSONValue.string)
     case .rows: return RowEncoding.allCases.reversed().map { .string("\($0)") }
-    case .levels: return TreeSearch.Levels.allCases.map { .string($0.rawValue) }
-    case .similarity: return TreeSearch.Similarity.allCases.map { .string($0.rawValue) }
-    case .expansion: return ["path", "both 0.25", "none 0.25", "best-first"].map(JSONValue.string)
+    case .levels: return RowLevels.allCases.map { .string($0.rawValue) }
+    case .similarity: return ["cosine", "dot", "distance", "centred", "bm25"].map(JSONValue.string)
+    case .expansion:
+      return ["path", "both:0.25", "none:0.25", "best-first:0.75", "best-first", "best-first:1.5"].map(JSONValue.string)
     }
   }
 }

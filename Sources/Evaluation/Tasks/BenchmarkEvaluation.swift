@@ -11,7 +11,7 @@ public import SharedPack
 /// method reads both ends of the prompt, as much as the window holds; the streaming one reads it whole. Answers are
 /// greedy.
 public struct BenchmarkEvaluation {
-  public var methods: [ContextMethod] = [.shared(.cosine), .truncated]
+  public var methods: [ContextMethod] = [.shared(.standard), .truncated]
   public var encoding = RowEncoding.int8
   /// Tokens of a prompt; of a longer one both ends are kept. Nil takes it whole.
   public var promptLimit: Int?
@@ -63,7 +63,7 @@ public struct BenchmarkEvaluation {
       case .streaming(let count):
         input = start + prompt
         sinks = count
-      case .shared(let policy):
+      case .shared(let search):
         let (shape, _) = try model.requireTrees(encoding)
         guard let division = PromptDivision(tokenCount: prompt.count, chunkSize: shape.chunkSize, room: room),
           !division.context.isEmpty
@@ -73,7 +73,7 @@ public struct BenchmarkEvaluation {
           try document
           ?? model.encode(name: "context", tokens: Array(prompt[division.context]), encoding: encoding)
         document = read
-        selection = try model.select(from: [read], policy: policy, query: input)
+        selection = try model.select(from: [read], search: search, query: input)
       }
       let answer = try await model.greedyAnswer(
         input, context: selection, maxTokens: maxTokens, stopStrings: sample.stopStrings, sinks: sinks)

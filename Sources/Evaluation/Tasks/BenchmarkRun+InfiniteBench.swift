@@ -24,7 +24,7 @@ extension BenchmarkRun {
     if promptsPath == nil { notes.append("prompts are our own: not comparable with published scores") }
     return try finish(
       "infinitebench", model, settings: [JSONValue.Member("prompts", .string(promptsPath == nil ? "own" : "given"))],
-      columns: ["task", "method", "policy", "score", "prompt"], averages: [], notes: notes)
+      columns: ["task", "method", "policy", "expansion", "score", "prompt"], averages: [], notes: notes)
   }
 
   /// The task that a file is named by, with or without the `preds_` of predictions.

@@ -60,7 +60,8 @@ extension BenchmarkRun {
           "chinese_words", .string(words.hasBoundaryModel ? "jieba" : words.hasDictionary ? "dictionary" : "characters")
         ),
       ],
-      columns: ["task", "length", "method", "policy", "score", "prompt"], averages: Self.groupAverages(currentScores),
+      columns: ["task", "length", "method", "policy", "expansion", "score", "prompt"],
+      averages: Self.groupAverages(currentScores),
       notes: notes)
   }
 

@@ -71,7 +71,8 @@ extension BenchmarkRun {
         JSONValue.Member("seed", .integer(Int(options.seed))),
         JSONValue.Member("essays", .array(options.essays.map { .string($0.domain) })),
       ],
-      columns: ["windows", "task", "method", "policy", "score", "prompt"], averages: averages, notes: notes)
+      columns: ["windows", "task", "method", "policy", "expansion", "score", "prompt"], averages: averages, notes: notes
+    )
   }
 
   /// The longest length of every method whose average reaches the threshold.

@@ -38,7 +38,8 @@ public struct BenchmarkRun {
       for answer in answers {
         let line = JSONValue.members([
           "id": .string(sample.identifier), "task": .string(sample.task), "method": .string(answer.method.name),
-          "policy": answer.method.policyName.map(JSONValue.string), "prediction": .string(answer.prediction),
+          "policy": answer.method.policyName.map(JSONValue.string),
+          "expansion": answer.method.expansionName.map(JSONValue.string), "prediction": .string(answer.prediction),
           "answers": .array(sample.answers.map(JSONValue.string)), "score": .number(answer.score),
           "prompt_tokens": .integer(answer.promptTokens), "context_chunks": .integer(answer.contextChunks),
         ])

@@ -7,8 +7,8 @@ import Tokenization
 
 /// How a model gets to see a context that is longer than its window.
 public enum ContextMethod: Sendable, Hashable {
-  /// Through trees, which a policy searches.
-  case shared(PathPolicy)
+  /// Through trees that are searched in this way.
+  case shared(TreeSearch)
   /// Through trees that are searched by one who knows where the answer is: what a perfect policy would give.
   case oracle
   /// The plain model reads as much as the window holds.
@@ -28,16 +28,23 @@ public enum ContextMethod: Sendable, Hashable {
   /// The policy's name; nil without trees.
   public var policyName: String? {
     switch self {
-    case .shared(let policy): policy.name
+    case .shared(let search): search.policy.name
     case .oracle: "oracle"
     case .truncated, .streaming: nil
     }
+  }
+
+  /// How many nodes are opened, by its name; nil where no question decides.
+  public var expansionName: String? {
+    guard case .shared(let search) = self, search.policy.looksAtQuery else { return nil }
+    return search.expansion.description
   }
 
   /// What tells the method's rows from others.
   var labels: [String: Label] {
     var labels: [String: Label] = ["method": .text(name)]
     if let policyName { labels["policy"] = .text(policyName) }
+    if let expansionName { labels["expansion"] = .text(expansionName) }
     return labels
   }
 }

@@ -20,14 +20,14 @@ public struct RetrievalEvaluation: Sendable {
   public var depths = [0, 25, 50, 75, 100]
   /// Samples for each row.
   public var sampleCount = 20
-  public var methods: [ContextMethod] = [.shared(.cosine), .shared(.right), .truncated]
+  public var methods: [ContextMethod] = [.shared(.standard), .shared(TreeSearch(.right)), .truncated]
   /// Windows that streaming reads, at most: of longer contexts the end.
   public var streamingWindows = 8
   public var style = TaskStyle.trainer
   public var seed: UInt64 = 1
   public var encoding = RowEncoding.int8
-  /// How the cosine policy searches.
-  var search = TreeSearch()
+  /// How rows are shared out.
+  var levels = RowLevels.geometric
 
   public init() {}
 
@@ -160,18 +160,11 @@ public struct RetrievalEvaluation: Sendable {
     let (shape, layout) = try model.requireTrees(encoding)
     var nodes: [[TreeNode]]
     switch method {
-    case .shared(.cosine):
-      let embedding = model.runtime.queryEmbedding(turn.prompt, threadCount: model.threadCount)
-      nodes = try search.preservedNodes(of: trees, query: SearchQuery(tokens: turn.prompt, embedding: embedding))
-    case .shared(.words):
-      nodes = try TreeSearch.words.preservedNodes(of: trees, query: SearchQuery(tokens: turn.prompt, embedding: []))
-    case .shared(let policy):
-      nodes = trees.enumerated().map { chunk, tree in
-        tree.tree.preservedNodes(policy: policy, chunk: chunk) { _ in 0 }
-      }
+    case .shared(let search):
+      nodes = try search.preservedNodes(of: trees, query: model.searchQuery(turn.prompt, for: search))
     case .oracle:
       nodes = trees.enumerated().map { chunk, tree in
-        tree.tree.preservedNodes(expansion: .path) { node in
+        tree.tree.preservedNodes(opening: .path) { node in
           let start = chunk * shape.chunkSize
           let tokens = start + node.range.lowerBound..<start + node.range.upperBound
           return Float(turn.places.reduce(0) { $0 + $1.clamped(to: tokens).count })
@@ -181,7 +174,7 @@ public struct RetrievalEvaluation: Sendable {
     }
     var injected: [[InjectedNode]] = []
     for (place, tree) in trees.enumerated() {
-      nodes[place] = search.levels.shared(nodes[place], depth: shape.depth)
+      nodes[place] = levels.shared(nodes[place], depth: shape.depth)
       var rows: [InjectedNode] = []
       for node in nodes[place] { rows.append(try tree.rows(of: node).injected) }
       injected.append(rows)
@@ -219,7 +212,7 @@ public struct RetrievalEvaluation: Sendable {
         JSONValue.Member("haystack", .array(sources.map { .string($0.domain) })),
       ],
       columns: [
-        "task", "windows", "depth", "question", "method", "policy", "accuracy", "leaf", "rows",
+        "task", "windows", "depth", "question", "method", "policy", "expansion", "accuracy", "leaf", "rows",
       ],
       rows: rows.map { row in
         var measures = ["accuracy": bootstrap.mean(of: row.scores)]

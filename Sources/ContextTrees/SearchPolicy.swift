@@ -1,6 +1,6 @@
-/// Which child of a node is expanded on the way from the root to the leaves.
-/// Source: arXiv 2410.19318, section 3.2.
-public enum PathPolicy: Sendable, Hashable {
+/// By what a child of a node is preferred to the other on the way from the root to the leaves.
+/// Source of all but the last four: arXiv 2410.19318, section 3.2; those are alternatives to `cosine`.
+public enum SearchPolicy: Sendable, Hashable {
   /// The child nearest to the running text; the paper's choice for language modelling.
   case right
   case left
@@ -8,12 +8,40 @@ public enum PathPolicy: Sendable, Hashable {
   case random(seed: UInt64)
   /// The child whose embedding is most similar to the query's; the left one of equals.
   case cosine
+  /// The child whose embedding has the greater inner product with the query's.
+  case dot
+  /// The child whose embedding is nearer to the query's.
+  case distance
+  /// Cosine after the mean of the chunk's nodes is taken from both: hidden states have a direction in common.
+  case centred
   /// The child that has more of the query's rare tokens (`WordStatistics`); the left one of equals. No training has to have
   /// taught the model to search.
   case words
 
   /// Whether what is kept depends on a query.
-  public var looksAtQuery: Bool { self == .cosine || self == .words }
+  public var looksAtQuery: Bool {
+    switch self {
+    case .right, .left, .random: false
+    case .cosine, .dot, .distance, .centred, .words: true
+    }
+  }
+
+  /// Whether nodes are compared by their embeddings.
+  public var looksAtEmbeddings: Bool { looksAtQuery && self != .words }
+
+  /// As programs call it: `right`, `left`, `random`, `cosine`, `dot`, `distance`, `centred` or `bm25`.
+  public var name: String {
+    switch self {
+    case .right: "right"
+    case .left: "left"
+    case .random: "random"
+    case .cosine: "cosine"
+    case .dot: "dot"
+    case .distance: "distance"
+    case .centred: "centred"
+    case .words: "bm25"
+    }
+  }
 }
 
 extension ContextTree {
@@ -25,15 +53,15 @@ extension ContextTree {
   ///   - score: how well a node fits the query; asked only by policies that look at the query.
   /// - Returns: coarse nodes first; of the deepest two, the left one first.
   public func preservedNodes<Failure: Error>(
-    policy: PathPolicy, chunk: Int, score: (TreeNode) throws(Failure) -> Float
+    policy: SearchPolicy, chunk: Int, score: (TreeNode) throws(Failure) -> Float
   ) throws(Failure) -> [TreeNode] {
     // A right child has an odd number. Of equal children the left one is opened.
-    try preservedNodes(expansion: .path) { (node) throws(Failure) in
+    try preservedNodes(opening: .path) { (node) throws(Failure) in
       switch policy {
       case .right: node.number % 2 == 1 ? 1 : 0
       case .left: 0
       case .random(let seed): node.number % 2 == 1 && Self.coin(seed: seed, chunk: chunk, level: node.level) ? 1 : 0
-      case .cosine, .words: try score(node)
+      case .cosine, .dot, .distance, .centred, .words: try score(node)
       }
     }
   }

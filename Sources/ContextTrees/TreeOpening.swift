@@ -1,8 +1,8 @@
-/// How many nodes of a tree a search opens, where scores decide.
+/// How many nodes of one tree a search opens, where scores decide.
 ///
 /// What is opened gives way to its children; what is not is kept, so that the kept nodes partition the chunk whatever the
 /// scores. Source of `path`: arXiv 2410.19318, section 3.2; the others are alternatives to it.
-public enum TreeExpansion: Sendable, Hashable {
+public enum TreeOpening: Sendable, Hashable {
   /// One child of every level, the one with the higher score; the left one of equals.
   case path
   /// Both children where their scores differ by less than this.
@@ -16,7 +16,7 @@ extension ContextTree {
   /// - Parameter score: how well a node fits the query; of a node of the deepest level it is not asked.
   /// - Returns: coarse nodes first; of two of a level the left one first.
   public func preservedNodes<Failure: Error>(
-    expansion: TreeExpansion, score: (TreeNode) throws(Failure) -> Float
+    opening: TreeOpening, score: (TreeNode) throws(Failure) -> Float
   ) throws(Failure) -> [TreeNode] {
     var preserved: [TreeNode] = []
     var open: [TreeNode?] = [nil]
@@ -32,7 +32,7 @@ extension ContextTree {
       let (scoreOfLeft, scoreOfRight) = (try score(left), try score(right))
       let opensBoth: Bool
       let opensNone: Bool
-      switch expansion {
+      switch opening {
       case .path: (opensBoth, opensNone) = (false, false)
       case .both(let limit): (opensBoth, opensNone) = (abs(scoreOfLeft - scoreOfRight) < limit, false)
       case .none(let limit): (opensBoth, opensNone) = (false, max(scoreOfLeft, scoreOfRight) < limit)
@@ -49,7 +49,7 @@ extension ContextTree {
   /// - Parameters:
   ///   - rowBudget: rows of all chunks. The root's children are kept at least.
   ///   - score: given a tree's place and a node of it.
-  /// - Returns: for each chunk, in the order of `preservedNodes(expansion:score:)`.
+  /// - Returns: for each chunk, in the order of `preservedNodes(opening:score:)`.
   public static func preservedNodes<Failure: Error>(
     of trees: [ContextTree], rowBudget: Int, score: (Int, TreeNode) throws(Failure) -> Float
   ) throws(Failure) -> [[TreeNode]] {
@@ -83,8 +83,13 @@ extension ContextTree {
         preserved[best.place].insert(child)
         guard child.level < trees[best.place].shape.depth else { continue }
         let entry = (best.place, child, try score(best.place, child))
-        let place = open.firstIndex { !isWorse($0, entry) } ?? open.endIndex
-        open.insert(entry, at: place)
+        // Most children score about as well as their parent, so that few entries have to make room.
+        var (low, high) = (open.startIndex, open.endIndex)
+        while low < high {
+          let middle = low + (high - low) / 2
+          if isWorse(open[middle], entry) { low = middle + 1 } else { high = middle }
+        }
+        open.insert(entry, at: low)
       }
     }
     return preserved.map { $0.sorted { $0.number < $1.number } }

@@ -1,0 +1,201 @@
+/// How nodes are picked from the trees of a context for a query.
+public struct TreeSearch: Sendable, Hashable {
+  public let policy: SearchPolicy
+  public let expansion: TreeExpansion
+
+  /// - Parameter expansion: a policy that does not look at the query has no scores, and always opens a path.
+  public init(_ policy: SearchPolicy, expansion: TreeExpansion = .path) {
+    self.policy = policy
+    self.expansion = policy.looksAtQuery ? expansion : .path
+  }
+
+  /// What questions are answered with where nothing else is asked for: at as many rows as paths have, more is found.
+  public static let standard = TreeSearch(.cosine, expansion: .bestFirst)
+
+  /// Whether what is kept of a chunk depends on the other chunks, too.
+  public var isJoint: Bool { expansion != .path || policy == .words }
+}
+
+/// How many nodes of a context's trees are opened. A share is of the nodes that could be opened: it becomes a threshold of
+/// scores, anew for every search, by a quantile. Source of `path`: arXiv 2410.19318, section 3.2; the others are
+/// alternatives to it.
+public enum TreeExpansion: Sendable, Hashable {
+  /// One child of every level of every tree.
+  case path
+  /// Both children of the share of nodes whose children's scores differ least.
+  case both(share: Double)
+  /// No child of the share of nodes whose better child scores least.
+  case none(share: Double)
+  /// The best nodes of all trees together, until the rows are this many times those of one path for each tree. Where an
+  /// answer is likely all is read finely, elsewhere little.
+  case bestNodes(rows: Double)
+
+  /// The best nodes, with the rows of paths.
+  public static let bestFirst = TreeExpansion.bestNodes(rows: 1)
+}
+
+extension TreeExpansion: CustomStringConvertible {
+  /// `path`, `both:0.25`, `none:0.25`, `best-first`, `best-first:0.5`: shares between 0 and 1, rows above 0, at most 64 times
+  /// those of paths.
+  public init?(name: String) {
+    let parts = name.split(separator: ":", omittingEmptySubsequences: false)
+    let number = parts.count == 2 ? Double(parts[1]) : nil
+    switch (parts.first, parts.count) {
+    case ("path", 1): self = .path
+    case ("best-first", 1): self = .bestFirst
+    case ("best-first", 2):
+      guard let number, number > 0, number <= 64 else { return nil }
+      self = .bestNodes(rows: number)
+    case ("both", 2), ("none", 2):
+      guard let number, number > 0, number < 1 else { return nil }
+      self = parts[0] == "both" ? .both(share: number) : .none(share: number)
+    default: return nil
+    }
+  }
+
+  public var description: String {
+    switch self {
+    case .path: "path"
+    case .both(let share): "both:\(share)"
+    case .none(let share): "none:\(share)"
+    case .bestNodes(let rows): rows == 1 ? "best-first" : "best-first:\(rows)"
+    }
+  }
+}
+
+/// What trees are searched for.
+public struct SearchQuery: Sendable {
+  public var tokens: [Int32]
+  /// (hidden); empty for a policy that does not look at embeddings.
+  public var embedding: [Float]
+
+  public init(tokens: [Int32], embedding: [Float] = []) {
+    self.tokens = tokens
+    self.embedding = embedding
+  }
+}
+
+/// A chunk of a context with what a search looks at.
+public protocol SearchableChunk {
+  associatedtype SearchFailure: Error
+  var tokens: [Int32] { get }
+  var tree: ContextTree { get }
+  /// (hidden).
+  func embedding(of node: TreeNode) throws(SearchFailure) -> [Float]
+}
+
+extension TreeSearch {
+  /// The nodes that are kept of the chunks of a context.
+  /// - Parameter firstNumber: the first chunk's, which only the random policy uses.
+  /// - Returns: for each chunk, coarse nodes first; of two of a level the left one first.
+  /// - Throws: what an embedding throws.
+  public func preservedNodes<Chunk: SearchableChunk>(
+    of chunks: [Chunk], query: SearchQuery, firstNumber: Int = 0
+  ) throws(Chunk.SearchFailure) -> [[TreeNode]] {
+    let words = policy == .words ? WordStatistics(chunks.flatMap { $0.tree.leaves(of: $0.tokens) }) : nil
+    var scored: [ScoredChunk<Chunk>] = []
+    for chunk in chunks { scored.append(try ScoredChunk(chunk, policy, query: query, words: words)) }
+
+    func each(_ opening: TreeOpening) throws(Chunk.SearchFailure) -> [[TreeNode]] {
+      var nodes: [[TreeNode]] = []
+      for chunk in scored {
+        nodes.append(
+          try chunk.chunk.tree.preservedNodes(opening: opening) { (node) throws(Chunk.SearchFailure) in
+            try chunk.score(node)
+          })
+      }
+      return nodes
+    }
+    /// The value that a share of all is below.
+    func threshold(
+      _ share: Double, _ value: (_ left: Float, _ right: Float) -> Float
+    ) throws(Chunk.SearchFailure) -> Float {
+      var values: [Float] = []
+      for chunk in scored { values += try chunk.pairs().map { value($0.left, $0.right) } }
+      values.sort()
+      return values.isEmpty ? 0 : values[min(Int((Double(values.count) * share).rounded()), values.count - 1)]
+    }
+
+    switch expansion {
+    case .path where policy.looksAtQuery: return try each(.path)
+    case .path:
+      return chunks.enumerated().map { number, chunk in
+        chunk.tree.preservedNodes(policy: policy, chunk: firstNumber + number) { _ in 0 }
+      }
+    case .both(let share): return try each(.both(below: try threshold(share) { abs($0 - $1) }))
+    case .none(let share): return try each(.none(below: try threshold(share) { max($0, $1) }))
+    case .bestNodes(let rows):
+      let trees = chunks.map(\.tree)
+      // All paths of a tree have about the same rows.
+      let ofPaths = trees.reduce(0) { sum, tree in
+        sum + tree.preservedNodes(policy: .right, chunk: 0) { _ in 0 }.reduce(0) { $0 + $1.rowCount }
+      }
+      return try ContextTree.preservedNodes(of: trees, rowBudget: Int(Double(ofPaths) * rows)) {
+        (place, node) throws(Chunk.SearchFailure) in
+        try scored[place].score(node)
+      }
+    }
+  }
+}
+
+/// A chunk beside a query.
+private struct ScoredChunk<Chunk: SearchableChunk> {
+  let chunk: Chunk
+  private let policy: SearchPolicy
+  private let query: SearchQuery
+  /// Of all chunks, where words are compared.
+  private let words: WordStatistics?
+  /// Of the embeddings of all nodes, where the policy needs it.
+  private let mean: [Float]
+
+  init(
+    _ chunk: Chunk, _ policy: SearchPolicy, query: SearchQuery, words: WordStatistics?
+  ) throws(Chunk.SearchFailure) {
+    self.chunk = chunk
+    self.policy = policy
+    self.query = query
+    self.words = words
+    var mean = [Float](repeating: 0, count: policy == .centred ? query.embedding.count : 0)
+    if policy == .centred {
+      for node in chunk.tree.nodes {
+        for (index, value) in try chunk.embedding(of: node).enumerated() {
+          mean[index] += value / Float(chunk.tree.nodes.count)
+        }
+      }
+    }
+    self.mean = mean
+  }
+
+  func score(_ node: TreeNode) throws(Chunk.SearchFailure) -> Float {
+    if let words { return words.score(query.tokens, chunk.tokens[node.range]) }
+    return policy.similarity(query.embedding, try chunk.embedding(of: node), mean: mean)
+  }
+
+  /// The scores of both children of every node, and of the root, that could be opened further.
+  func pairs() throws(Chunk.SearchFailure) -> [(left: Float, right: Float)] {
+    var pairs: [(left: Float, right: Float)] = []
+    let depth = chunk.tree.shape.depth
+    for left in chunk.tree.nodes where left.number % 2 == 0 && left.level < depth {
+      guard let right = chunk.tree.node(left.number + 1) else { continue }
+      pairs.append((try score(left), try score(right)))
+    }
+    return pairs
+  }
+}
+
+extension SearchPolicy {
+  /// How similar a query's and a node's embedding are.
+  /// - Parameters:
+  ///   - query, node: (hidden).
+  ///   - mean: of the embeddings of the chunk's nodes; only `centred` looks at it.
+  /// - Precondition: the policy looks at embeddings.
+  func similarity(_ query: [Float], _ node: [Float], mean: [Float]) -> Float {
+    switch self {
+    case .cosine: cosineSimilarity(query, node)
+    case .dot: Float(zip(query, node).reduce(0.0) { $0 + Double($1.0) * Double($1.1) })
+    case .distance: -Float(zip(query, node).reduce(0.0) { $0 + Double($1.0 - $1.1) * Double($1.0 - $1.1) })
+    case .centred: cosineSimilarity(zip(query, mean).map { $0 - $1 }, zip(node, mean).map { $0 - $1 })
+    case .right, .left, .random, .words: preconditionFailure("has no vectors to compare")
+    }
+  }
+}
