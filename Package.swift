@@ -118,7 +118,8 @@ let package = Package(
     // Runs the built program.
     .testTarget(
       name: "SharedPackCommandTests",
-      dependencies: ["SharedPackCommand", "CanonicalJSON", "FileAccess", "TinyCheckpoint"], swiftSettings: strict),
+      dependencies: ["SharedPackCommand", "CanonicalJSON", "FileAccess", "ModelPacks", "TinyCheckpoint"],
+      swiftSettings: strict),
     // For both.
     .target(
       name: "TinyCheckpoint", dependencies: ["Conversion", "ModelPacks", "FileAccess", "CanonicalJSON"],

@@ -4,7 +4,8 @@ import ModelPacks
 /// What of SharedLLM a checkpoint has.
 ///
 /// Recognised in `config.json`, in this order:
-/// - a block `sharedllm`: `injected_layers`, `chunk_size`, `tree_depth`, `leaf_ratio`, `position_mode`;
+/// - a block `sharedllm`: `injected_layers`, `injection_place`, `chunk_size`, `tree_depth`, `leaf_ratio`,
+///   `position_mode`;
 /// - the authors' keys at the top level: `segment_tree_depth` (h), `chunk_size` or `context_size` (L), `last_p` (rows
 ///   kept of a node, so the leaf ratio is L / (2^h · last_p)), `num_encoder_layers` or `encoder_layers` (M). Their
 ///   code computes position mode `local`.
@@ -16,21 +17,23 @@ struct SharedLLMImport {
   let block: ConfigurationReader?
   let hasAuthorsKeys: Bool
   let hasEncoder: Bool
-  /// Layers from the bottom that have cross-attention.
-  let crossAttentionLayerCount: Int
+  /// Layers that have cross-attention, ascending.
+  let crossAttentionLayers: [Int]
 
   init(_ reader: ConfigurationReader, checkpoint: Checkpoint) throws(Refusal) {
     self.reader = reader
     block = try reader.object("sharedllm")
     hasAuthorsKeys = reader.has("segment_tree_depth")
     hasEncoder = checkpoint.places.keys.contains { $0.hasPrefix("encoder.") }
-    var count = 0
-    while checkpoint.places["model.layers.\(count).cross_attn.q_proj.weight"] != nil { count += 1 }
-    crossAttentionLayerCount = count
+    let (prefix, suffix) = ("model.layers.", ".cross_attn.q_proj.weight")
+    crossAttentionLayers = checkpoint.places.keys.compactMap { name in
+      guard name.hasPrefix(prefix), name.hasSuffix(suffix) else { return nil }
+      return Int(name.dropFirst(prefix.count).dropLast(suffix.count))
+    }.sorted()
   }
 
   /// Whether the checkpoint is one of SharedLLM without any option.
-  var isPresent: Bool { block != nil || hasAuthorsKeys || crossAttentionLayerCount > 0 }
+  var isPresent: Bool { block != nil || hasAuthorsKeys || !crossAttentionLayers.isEmpty }
 
   /// - Returns: nil for a plain pack.
   /// - Throws: `Refusal` `invalid-configuration`, `unsupported-configuration` or `invalid-option`.
@@ -44,23 +47,25 @@ struct SharedLLMImport {
       }
       return nil
     }
-    let isTrained = crossAttentionLayerCount > 0
+    let isTrained = !crossAttentionLayers.isEmpty
     let declared = try injectedLayers()
-    if let wanted = options.injectedLayers, isTrained, wanted != crossAttentionLayerCount {
+    if let wanted = options.injectedLayers, isTrained, wanted != crossAttentionLayers.count {
       throw reader.fault(
         .invalidOption,
-        "\(wanted) injected layers are asked for and \(crossAttentionLayerCount) have trained cross-attention")
+        "\(wanted) injected layers are asked for and \(crossAttentionLayers.count) have trained cross-attention")
     }
     let declaredChunkSize = try declaredChunkSize()
     let declaredTreeDepth = try declaredTreeDepth()
-    let declaredMode = try positionMode()
+    let declaredMode: PositionMode? = try choice("position_mode")
+    let place: SharedLLMConfiguration.Place? = try choice("injection_place")
     let chunkSize = options.chunkSize ?? declaredChunkSize ?? max(min(1024, llama.maxPositionCount / 2), 1)
     let treeDepth = options.treeDepth ?? declaredTreeDepth ?? 3
     let declaredRatio =
       options.leafRatio == nil ? try leafRatio(chunkSize: chunkSize, treeDepth: treeDepth) : nil
     let result = SharedLLMConfiguration(
-      injectedLayerCount: options.injectedLayers ?? declared ?? crossAttentionLayerCount,
-      chunkSize: chunkSize, treeDepth: treeDepth, leafRatio: options.leafRatio ?? declaredRatio ?? 4,
+      injectedLayerCount: options.injectedLayers ?? declared ?? crossAttentionLayers.count,
+      place: place ?? .bottom, chunkSize: chunkSize, treeDepth: treeDepth,
+      leafRatio: options.leafRatio ?? declaredRatio ?? 4,
       positionMode: options.positionMode ?? declaredMode ?? (isTrained ? .local : .none),
       injection: isTrained ? .crossAttention : .mergedSoftmax,
       lowerModel: hasEncoder ? .own : .shared)
@@ -68,12 +73,16 @@ struct SharedLLMImport {
       throw reader.fault(
         options.injectedLayers != nil || options.hasTreeOptions ? .invalidOption : .invalidConfiguration, fault)
     }
-    if isTrained, result.injectedLayerCount != crossAttentionLayerCount {
+    let injected = result.injectedLayers(of: llama.layerCount)
+    if isTrained, injected != crossAttentionLayers {
       throw reader.fault(
-        "\(result.injectedLayerCount) injected layers are declared and \(crossAttentionLayerCount) have cross_attn")
+        "layers \(Self.list(injected)) are declared to read injected rows and \(Self.list(crossAttentionLayers)) have "
+          + "cross_attn")
     }
     return result
   }
+
+  private static func list(_ layers: [Int]) -> String { layers.map(String.init).joined(separator: ", ") }
 
   private func injectedLayers() throws(Refusal) -> Int? {
     if let block { return try block.integer("injected_layers") }
@@ -90,13 +99,13 @@ struct SharedLLMImport {
     return try reader.integer("segment_tree_depth")
   }
 
-  private func positionMode() throws(Refusal) -> PositionMode? {
-    guard let text = try block?.string("position_mode") else { return nil }
-    guard let mode = PositionMode(rawValue: text) else {
-      let modes = PositionMode.allCases.map(\.rawValue).joined(separator: ", ")
-      throw reader.fault("sharedllm: position_mode is \"\(text)\"; it must be one of \(modes)")
+  private func choice<Value: RawRepresentable<String> & CaseIterable>(_ key: String) throws(Refusal) -> Value? {
+    guard let text = try block?.string(key) else { return nil }
+    guard let value = Value(rawValue: text) else {
+      let choices = Value.allCases.map(\.rawValue).joined(separator: ", ")
+      throw reader.fault("sharedllm: \(key) is \"\(text)\"; it must be one of \(choices)")
     }
-    return mode
+    return value
   }
 
   private func leafRatio(chunkSize: Int, treeDepth: Int) throws(Refusal) -> Int? {

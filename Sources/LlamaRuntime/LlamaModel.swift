@@ -25,9 +25,11 @@ public final class LlamaModel: Sendable {
   /// the trees, another position mode, fewer injected layers.
   /// - Returns: nil when the pack is plain, has no weights for it, or no tree has such a shape.
   public convenience init?(_ pack: ModelPack, reading sharedLLM: SharedLLMConfiguration, memoryLimit: Int = .max) {
-    guard let own = pack.sharedLLM, sharedLLM.injection == own.injection, sharedLLM.lowerModel == own.lowerModel,
+    guard let own = pack.sharedLLM, sharedLLM.injection == own.injection, sharedLLM.place == own.place,
+      sharedLLM.lowerModel == own.lowerModel,
       sharedLLM.injectedLayerCount > 0,
-      sharedLLM.injectedLayerCount <= own.injectedLayerCount
+      sharedLLM.injectedLayerCount == own.injectedLayerCount
+        || own.place == .bottom && sharedLLM.injectedLayerCount <= own.injectedLayerCount
         || own.injection == .mergedSoftmax && own.lowerModel == .shared
           && sharedLLM.injectedLayerCount <= pack.configuration.layerCount,
       TreeShape(chunkSize: sharedLLM.chunkSize, depth: sharedLLM.treeDepth, leafRatio: sharedLLM.leafRatio) != nil

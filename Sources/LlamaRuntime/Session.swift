@@ -53,16 +53,18 @@ public final class Session {
     logitsOfOne = FloatBuffer(rows: 1, columns: configuration.vocabularySize)
     if let context, let shared = model.sharedLLM {
       let chunkCount = context.chunks.count
-      injectedRows = (0..<shared.injectedLayerCount).map { layer in
-        context.rows(layer: layer) { chunk in
+      var rows = [InjectedRows](repeating: .none, count: configuration.layerCount)
+      for (source, layer) in shared.injectedLayers(of: configuration.layerCount).enumerated() {
+        rows[layer] = context.rows(layer: source) { chunk in
           // Merged rows carry their in-node position and meet queries that are turned by their own.
           shared.injection == .mergedSoftmax
             ? .slot : .fixed(shared.positionMode.queryAngle(chunk: chunk, of: chunkCount))
         }
       }
+      injectedRows = rows
       forward.rotary.prepare(0..<chunkCount + 2)
     } else {
-      injectedRows = []
+      injectedRows = [InjectedRows](repeating: .none, count: configuration.layerCount)
     }
     if let slotCount = cachePolicy.slotCount {
       forward.rotary.keep(below: max(firstPosition + slotCount, (context?.chunks.count ?? 0) + 2))
@@ -174,11 +176,12 @@ public final class Session {
     cache.advance(tokens.count)
   }
 
-  /// The forward pass of SharedLLM: every layer attends to the running text; the bottom ones also to injected rows.
+  /// The forward pass of SharedLLM: every layer attends to the running text; some, at the bottom in the paper,
+  /// also to injected rows.
   private func readBlock(of tokens: Int, layer index: Int) {
     weightStream?.enter(index)
     let layer = model.weights.layers[index]
-    let injected = index < injectedRows.count ? injectedRows[index] : .none
+    let injected = injectedRows[index]
     forward.project(layer, tokens: tokens)
     forward.selfAttend(
       layer, index: index, tokens: tokens, cache: cache, merged: injection == .mergedSoftmax ? injected : .none)

@@ -32,9 +32,10 @@ extension LlamaConfiguration {
       for layer in 0..<sharedLLM.injectedLayerCount { list.layer("encoder.layers.\(layer)", hasCrossAttention: false) }
       list.norm("encoder.norm")
     }
+    var crossed: [Int] = []
+    if let sharedLLM, sharedLLM.injection == .crossAttention { crossed = sharedLLM.injectedLayers(of: layerCount) }
     for layer in 0..<layerCount {
-      let isInjected = sharedLLM.map { $0.injection == .crossAttention && layer < $0.injectedLayerCount } ?? false
-      list.layer("model.layers.\(layer)", hasCrossAttention: isInjected)
+      list.layer("model.layers.\(layer)", hasCrossAttention: crossed.contains(layer))
     }
     list.norm("model.norm")
     if !tiesWordEmbeddings { list.vocabulary("lm_head") }

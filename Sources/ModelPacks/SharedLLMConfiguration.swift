@@ -1,8 +1,9 @@
 /// How a model reads context trees.
 /// Source: arXiv 2410.19318, section 3.
 public struct SharedLLMConfiguration: Sendable, Hashable {
-  /// M: layers of the lower model, and the bottom layers of the upper model that read injected rows.
+  /// M: layers of the lower model, and of the upper model those that read injected rows.
   public var injectedLayerCount: Int
+  public var place: Place
   /// L: tokens of a chunk.
   public var chunkSize: Int
   /// h: levels of a chunk's tree below its root.
@@ -14,16 +15,40 @@ public struct SharedLLMConfiguration: Sendable, Hashable {
   public var lowerModel: LowerModel
 
   public init(
-    injectedLayerCount: Int, chunkSize: Int, treeDepth: Int, leafRatio: Int, positionMode: PositionMode,
+    injectedLayerCount: Int, place: Place = .bottom, chunkSize: Int, treeDepth: Int, leafRatio: Int,
+    positionMode: PositionMode,
     injection: Injection, lowerModel: LowerModel
   ) {
     self.injectedLayerCount = injectedLayerCount
+    self.place = place
     self.chunkSize = chunkSize
     self.treeDepth = treeDepth
     self.leafRatio = leafRatio
     self.positionMode = positionMode
     self.injection = injection
     self.lowerModel = lowerModel
+  }
+
+  /// Which layers of the upper model read injected rows: the i-th of them those of the lower model's layer i.
+  public enum Place: String, Sendable, Hashable, CaseIterable {
+    /// The first M; the paper's choice.
+    case bottom
+    /// The last M.
+    case top
+    /// As far apart as they can be, from the first on.
+    case interleave
+  }
+
+  /// The layers of the upper model that read injected rows, ascending.
+  /// - Parameter layerCount: N, layers of the upper model, M at least.
+  public func injectedLayers(of layerCount: Int) -> [Int] {
+    (0..<injectedLayerCount).map { i in
+      switch place {
+      case .bottom: i
+      case .top: layerCount - injectedLayerCount + i
+      case .interleave: i * layerCount / injectedLayerCount
+      }
+    }
   }
 
   /// How the injected rows enter a layer.

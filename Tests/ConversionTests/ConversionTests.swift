@@ -169,6 +169,51 @@ import Testing
     #expect(try Self.convert(checkpoint, Scratch()).sharedLLM == shared)
   }
 
+  @Test(arguments: SharedLLMConfiguration.Place.allCases)
+  func placesAreRecognised(place: SharedLLMConfiguration.Place) throws {
+    var shared = Self.shared
+    shared.place = place
+    var checkpoint = TestCheckpoint(sharedLLM: shared)
+    var block: [(String, JSONValue)] = [
+      ("injected_layers", .integer(1)), ("chunk_size", .integer(32)), ("tree_depth", .integer(2)),
+      ("leaf_ratio", .integer(4)), ("position_mode", .string("compose")), ("injection_place", .string(place.rawValue)),
+    ]
+    checkpoint.configuration["sharedllm"] = .object(block.map { JSONValue.Member($0.0, $0.1) })
+    let scratch = try Scratch()
+    let pack = try Self.convert(checkpoint, scratch)
+    #expect(pack.sharedLLM == shared)
+    let layers = shared.injectedLayers(of: pack.configuration.layerCount)
+    for layer in 0..<pack.configuration.layerCount {
+      #expect((pack.tensor(named: "model.layers.\(layer).cross_attn.q_proj.weight") != nil) == layers.contains(layer))
+    }
+    // Weights at one place are not read as another's.
+    block.removeLast()
+    checkpoint.configuration["sharedllm"] = .object(block.map { JSONValue.Member($0.0, $0.1) })
+    if place == .top {
+      #expect(throws: Refusal.self) { try Self.convert(checkpoint, Scratch()) }
+    } else {
+      #expect(try Self.convert(checkpoint, Scratch()).sharedLLM?.place == .bottom)
+    }
+    checkpoint.configuration["sharedllm"] = .members([
+      "injected_layers": .integer(1), "injection_place": .string("middle"),
+    ])
+    #expect(throws: Refusal.self) { try Self.convert(checkpoint, Scratch()) }
+  }
+
+  @Test func layersOfPlaces() {
+    func layers(_ count: Int, _ place: SharedLLMConfiguration.Place, of all: Int) -> [Int] {
+      var shared = Self.shared
+      shared.injectedLayerCount = count
+      shared.place = place
+      return shared.injectedLayers(of: all)
+    }
+    #expect(layers(3, .bottom, of: 8) == [0, 1, 2])
+    #expect(layers(3, .top, of: 8) == [5, 6, 7])
+    #expect(layers(3, .interleave, of: 8) == [0, 2, 5])
+    #expect(layers(4, .interleave, of: 32) == [0, 8, 16, 24])
+    for place in SharedLLMConfiguration.Place.allCases { #expect(layers(5, place, of: 5) == [0, 1, 2, 3, 4]) }
+  }
+
   @Test func authorsKeysAreRecognised() throws {
     var checkpoint = TestCheckpoint(sharedLLM: Self.shared)
     checkpoint.configuration["segment_tree_depth"] = .integer(2)

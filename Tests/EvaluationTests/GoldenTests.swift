@@ -8,7 +8,7 @@ import Testing
 /// The committed cases are `Tools/reference/sharedllm.py`'s, plain NumPy; the shared ones another implementation's.
 @Suite struct GoldenTests {
   @Test func thereAreCases() {
-    #expect(GoldenFolder.committed.count == 10)
+    #expect(GoldenFolder.committed.count == 12)
   }
 
   @Test(arguments: GoldenFolder.committed, [1, 2])

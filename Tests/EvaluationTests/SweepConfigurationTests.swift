@@ -44,6 +44,10 @@ import Testing
       #"{"model": "m", "texts": ["a"], "factors": {"height": []}}"#,
       "sweep.json: factors, height: is no factor [malformed-sweep]"
     ),
+    (
+      #"{"model": "m", "texts": ["a"], "checkpoints": {"injection": ["top.spk"]}}"#,
+      "sweep.json: checkpoints, injection: is no object of paths [malformed-sweep]"
+    ),
   ])
   func refused(text: String, message: String) throws {
     let refusal = #expect(throws: Refusal.self) { try parse(text) }

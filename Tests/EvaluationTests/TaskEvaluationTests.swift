@@ -177,7 +177,7 @@ private final class Place: Sendable {
   init() throws {
     path = try Directory.temporary("sharedpack-evaluation")
     try Directory.create("\(path)/checkpoint")
-    try TinyCheckpoint.write(to: "\(path)/checkpoint", readsDocuments: true)
+    try TinyCheckpoint.write(to: "\(path)/checkpoint")
     // Two questions in letters need a window of their own.
     let configuration = String(
       decoding: try SequentialFile.contents("\(path)/checkpoint/config.json", limit: 1 << 16), as: UTF8.self)

@@ -1,6 +1,8 @@
 import CanonicalJSON
 import FileAccess
+import ModelPacks
 import Testing
+import TinyCheckpoint
 
 /// Evaluations of a tiny model of made-up numbers: the whole way from texts to a page.
 @Suite struct EvaluationCommandTests {
@@ -127,9 +129,13 @@ import Testing
       {"model": "model.spk", "texts": ["books"], "windows": 2, "documents": 2, "scored": 40,
        "seeds": 2,
        "factors": {"depth": [1, 2, 9], "leaf_ratio": [1, 4], "injected_layers": [1, 2, 4], "chunk_size": [16, 32],
-                   "expansion": ["path", "both:0.5", "none:0.5", "best-first"]}}
+                   "expansion": ["path", "both:0.5", "none:0.5", "best-first"]},
+       "checkpoints": {"injection": {"top": "top.spk"}, "width": {"odd": "model.spk"}}}
       """
     try place.write(Array(sweep.utf8), to: "sweep.json")
+    try Directory.create("\(place.path)/top")
+    try TinyCheckpoint.write(to: "\(place.path)/top", place: .top)
+    #expect(try place.run("convert", "top", "top.spk").status == 0)
     let outcome = try place.run("eval", "sweep", "sweep.json", "--json", "--threads", "1")
     #expect(outcome.status == 0 && outcome.error == "", "\(outcome.error)")
     let all = try #require(try JSONValue(parsing: Array(outcome.output.utf8))["rows"]?.array)
@@ -173,6 +179,19 @@ import Testing
       let rows = try ratio(name)
       #expect(holds(rows), "\(name): \(rows)")
     }
+    // Other checkpoints read the same documents; the same one gives the same.
+    func trained(_ factor: String, _ value: String) throws -> JSONValue {
+      try #require(
+        all.first { $0["labels"]?["factor"]?.string == factor && $0["labels"]?["value"]?.string == value })
+    }
+    let perplexity = standard["measures"]?["perplexity"]
+    #expect(perplexity != nil)
+    for (factor, value) in [("injection", "bottom"), ("width", "odd")] {
+      #expect(try trained(factor, value)["measures"]?["perplexity"] == perplexity)
+    }
+    let top = try trained("injection", "top")["measures"]?["perplexity"]
+    #expect(top != nil && top != perplexity)
+    #expect(try trained("injection", "interleave")["measures"]?.object?.isEmpty == true)
     // What the checkpoint does not have is said, not measured.
     for (table, value) in [("Table 9", 4), ("Table 11", 9)] {
       let row = try #require(rows(table, value).first)

@@ -20,8 +20,8 @@ final class Workplace: Sendable {
   init() throws {
     path = try Directory.temporary("sharedpack-command")
     for name in ["checkpoint", "plain", "empty", "letters"] { try Directory.create("\(path)/\(name)") }
-    try TinyCheckpoint.write(to: "\(path)/checkpoint", readsDocuments: true)
-    try TinyCheckpoint.write(to: "\(path)/plain", readsDocuments: false)
+    try TinyCheckpoint.write(to: "\(path)/checkpoint")
+    try TinyCheckpoint.write(to: "\(path)/plain", place: nil)
     try write(Array(Self.text.utf8), to: "notes.txt")
     try write(Array((Self.text + " or so").utf8), to: "letters/first.txt")
     try write([], to: "zero.txt")

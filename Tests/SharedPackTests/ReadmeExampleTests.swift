@@ -37,7 +37,7 @@ func answer(_ question: String, about book: String, model path: String, library:
     let directory = try Directory.temporary("sharedpack-readme")
     defer { try? Directory.removeTree(directory) }
     try Directory.create("\(directory)/checkpoint")
-    try TinyCheckpoint.write(to: "\(directory)/checkpoint", readsDocuments: true)
+    try TinyCheckpoint.write(to: "\(directory)/checkpoint")
     _ = try Converter(directory: "\(directory)/checkpoint", options: Converter.Options())
       .run(output: "\(directory)/model.spk") { _ in }
     try Data("a book that is short, but long enough for more than one chunk of it".utf8)

@@ -1,7 +1,7 @@
 import CanonicalJSON
 import Conversion
 public import FileAccess
-import ModelPacks
+public import ModelPacks
 
 /// A whole Hugging Face directory of made-up numbers, with a tokenizer, for tests that go the whole way.
 public enum TinyCheckpoint {
@@ -15,11 +15,16 @@ public enum TinyCheckpoint {
     lowerModel: .shared)
 
   /// Fills an empty directory.
-  /// - Parameter readsDocuments: whether the checkpoint has the layers that read documents.
-  public static func write(to directory: String, readsDocuments: Bool) throws(Refusal) {
-    try write(configuration(readsDocuments: readsDocuments).canonical, to: "\(directory)/config.json")
+  /// - Parameter place: of the layers that read documents; nil for a checkpoint without them.
+  public static func write(to directory: String, place: SharedLLMConfiguration.Place? = .bottom) throws(Refusal) {
+    var shared: SharedLLMConfiguration?
+    if let place {
+      shared = sharedLLM
+      shared?.place = place
+    }
+    try write(configuration(shared).canonical, to: "\(directory)/config.json")
     var tensors: [String: SafetensorsFile.Tensor] = [:]
-    for (number, tensor) in llama.tensors(sharedLLM: readsDocuments ? sharedLLM : nil).enumerated() {
+    for (number, tensor) in llama.tensors(sharedLLM: shared).enumerated() {
       tensors[tensor.name] = SafetensorsFile.Tensor(
         shape: tensor.isNorm ? [tensor.columns] : [tensor.rows, tensor.columns],
         values: .float32((0..<tensor.rows * tensor.columns).map { tensor.isNorm ? 1 : value($0, of: number) }))
@@ -34,7 +39,7 @@ public enum TinyCheckpoint {
     return Float((mixed ^ mixed >> 29) >> 40) / Float(1 << 25) - 0.25
   }
 
-  private static func configuration(readsDocuments: Bool) -> JSONValue {
+  private static func configuration(_ shared: SharedLLMConfiguration?) -> JSONValue {
     .members([
       "architectures": .array([.string("LlamaForCausalLM")]), "model_type": .string("llama"),
       "hidden_act": .string("silu"), "hidden_size": .integer(llama.hiddenSize),
@@ -43,12 +48,13 @@ public enum TinyCheckpoint {
       "vocab_size": .integer(llama.vocabularySize), "max_position_embeddings": .integer(llama.maxPositionCount),
       "rms_norm_eps": .number(1e-5), "tie_word_embeddings": .boolean(true), "bos_token_id": .integer(1),
       "eos_token_id": .integer(2),
-      "sharedllm": readsDocuments
-        ? .members([
-          "injected_layers": .integer(sharedLLM.injectedLayerCount), "chunk_size": .integer(sharedLLM.chunkSize),
-          "tree_depth": .integer(sharedLLM.treeDepth), "leaf_ratio": .integer(sharedLLM.leafRatio),
-          "position_mode": .string(sharedLLM.positionMode.rawValue),
-        ]) : nil,
+      "sharedllm": shared.map {
+        .members([
+          "injected_layers": .integer($0.injectedLayerCount), "chunk_size": .integer($0.chunkSize),
+          "tree_depth": .integer($0.treeDepth), "leaf_ratio": .integer($0.leafRatio),
+          "position_mode": .string($0.positionMode.rawValue), "injection_place": .string($0.place.rawValue),
+        ])
+      },
     ])
   }
 

@@ -230,6 +230,13 @@ QUERY_ANGLES = {
 }
 
 
+def reading_layers(config, shared):
+    """The layers of the upper model that read the rows of the lower model's layers, in their order."""
+    layers, injected = config["num_hidden_layers"], shared["injected_layers"]
+    return {"bottom": list(range(injected)), "top": list(range(layers - injected, layers)),
+            "interleave": [i * layers // injected for i in range(injected)]}[shared.get("injection_place", "bottom")]
+
+
 class SharedLLM:
     def __init__(self, config, tensors, case):
         self.config = dict(config)
@@ -238,7 +245,8 @@ class SharedLLM:
         self.injected_layers, self.chunk_size = shared["injected_layers"], shared["chunk_size"]
         self.depth, self.leaf_ratio = shared["tree_depth"], shared["leaf_ratio"]
         self.mode = shared.get("position_mode")
-        self.is_merged = "model.layers.0.cross_attn.q_proj.weight" not in tensors
+        self.readers = reading_layers(config, shared)
+        self.is_merged = not any("cross_attn" in name for name in tensors)
         self.upper = Stack(self.config, tensors, "model")
         self.lower = Stack(self.config, tensors, "encoder" if "encoder.norm.weight" in tensors else "model")
         head = "model.embed_tokens.weight" if config.get("tie_word_embeddings") else "lm_head.weight"
@@ -286,10 +294,10 @@ class SharedLLM:
         # Merged rows stand before the running text, which starts behind the longest node.
         first = (self.chunk_size + 1) // 2 if merges else 0
         for layer in range(self.config["num_hidden_layers"]):
-            reads = injects and layer < self.injected_layers
+            reads = injects and layer in self.readers
             memory = None
             if reads:
-                keys, values = self.rows[layer]
+                keys, values = self.rows[self.readers.index(layer)]
                 if merges:
                     memory = rotate(keys, self.positions, upper.frequencies), values
             x = upper.self_attention(x, layer, first, memory)
@@ -357,8 +365,8 @@ def base(**changes):
     return config
 
 
-def shared(m, chunk, depth, ratio, mode):
-    return dict(injected_layers=m, chunk_size=chunk, tree_depth=depth, leaf_ratio=ratio, position_mode=mode)
+def shared(m, chunk, depth, ratio, mode, **more):
+    return dict(injected_layers=m, chunk_size=chunk, tree_depth=depth, leaf_ratio=ratio, position_mode=mode, **more)
 
 
 LLAMA3 = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
@@ -392,6 +400,12 @@ CASES = {
     "merged-all-layers": (
         base(num_key_value_heads=1, rope_theta=500000.0, rope_scaling=LLAMA3, tie_word_embeddings=True),
         "cosine", 49, 12, False, dict(injected_layers=3, chunk_size=16, tree_depth=2, leaf_ratio=1)),
+    "top": (
+        base(num_hidden_layers=3, intermediate_size=32, num_key_value_heads=1,
+             sharedllm=shared(2, 16, 2, 2, "replace", injection_place="top")), "cosine", 48, 8, False, {}),
+    "interleave": (
+        base(num_hidden_layers=5, intermediate_size=16, num_key_value_heads=1, tie_word_embeddings=True,
+             sharedllm=shared(2, 16, 2, 2, "compose", injection_place="interleave")), "cosine", 40, 8, False, {}),
 }
 
 
@@ -411,11 +425,12 @@ def layer_shapes(config, prefix, crossed):
 def random_weights(config, has_own_lower, generator):
     embedding = [config["vocab_size"], config["hidden_size"]]
     injected = config.get("sharedllm", {}).get("injected_layers", 0)
+    readers = reading_layers(config, config["sharedllm"]) if injected else []
     shapes = {"model.embed_tokens.weight": embedding, "model.norm.weight": [config["hidden_size"]]}
     if not config["tie_word_embeddings"]:
         shapes["lm_head.weight"] = embedding
     for i in range(config["num_hidden_layers"]):
-        shapes.update(layer_shapes(config, f"model.layers.{i}", i < injected))
+        shapes.update(layer_shapes(config, f"model.layers.{i}", i in readers))
     if has_own_lower:
         shapes.update({"encoder.embed_tokens.weight": embedding, "encoder.norm.weight": [config["hidden_size"]]})
         for i in range(injected):

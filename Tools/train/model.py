@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 import files
 
+INJECTION_PLACES = ("bottom", "top", "interleave")
 POSITION_MODES = ("replace", "compose", "compose+1", "local", "none")
 POLICIES = ("right", "left", "random", "cosine")
 
@@ -77,10 +78,19 @@ class SharedConfig:
     tree_depth: int = 3
     leaf_ratio: int = 4
     position_mode: str = "replace"
+    injection_place: str = "bottom"
 
     def __post_init__(self):
+        if self.injection_place not in INJECTION_PLACES:
+            raise ValueError(f"injection place {self.injection_place} is none of {', '.join(INJECTION_PLACES)}")
         if self.position_mode not in POSITION_MODES:
             raise ValueError(f"position mode {self.position_mode} is none of {', '.join(POSITION_MODES)}")
+
+    def readers(self, layers):
+        """Which of the upper model's layers read the rows of the lower model's layers, in their order."""
+        m = self.injected_layers
+        return {"bottom": range(m), "top": range(layers - m, layers),
+                "interleave": [i * layers // m for i in range(m)]}[self.injection_place]
 
     def ratio(self, level):
         return self.leaf_ratio << (self.tree_depth - level)
@@ -227,10 +237,10 @@ class Layer(nn.Module):
 class Llama(nn.Module):
     """What Hugging Face calls `model`; as the lower model only its bottom layers exist."""
 
-    def __init__(self, c, layer_count, cross_count=0):
+    def __init__(self, c, layer_count, readers=()):
         super().__init__()
         self.embed_tokens = nn.Embedding(c.vocab_size, c.hidden_size)
-        self.layers = nn.ModuleList(Layer(c, i < cross_count) for i in range(layer_count))
+        self.layers = nn.ModuleList(Layer(c, i in readers) for i in range(layer_count))
         self.norm = RMSNorm(c.hidden_size, c.rms_norm_eps)
 
 
@@ -256,10 +266,10 @@ class SharedLlama(nn.Module):
     def __init__(self, config, shared=None, own_lower=False):
         super().__init__()
         self.config, self.shared = config, shared
-        injected = shared.injected_layers if shared else 0
-        self.model = Llama(config, config.num_hidden_layers, injected)
+        self.readers = list(shared.readers(config.num_hidden_layers)) if shared else []
+        self.model = Llama(config, config.num_hidden_layers, self.readers)
         if shared and own_lower:
-            self.encoder = Llama(config, injected)
+            self.encoder = Llama(config, shared.injected_layers)
         if not config.tie_word_embeddings:
             self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.activation_checkpointing = False
@@ -289,7 +299,7 @@ class SharedLlama(nn.Module):
     def initialise_cross_attention(self):
         """Copies self-attention and zeroes the output projection, so that training starts from the plain model. Copies
         the bottom layers into an own lower model."""
-        for layer in self.model.layers[:self.shared.injected_layers]:
+        for layer in (self.model.layers[i] for i in self.readers):
             layer.cross_attn.layernorm.weight.copy_(layer.input_layernorm.weight)
             layer.cross_attn.q_proj.weight.copy_(layer.self_attn.q_proj.weight)
             layer.cross_attn.o_proj.weight.zero_()
@@ -503,8 +513,9 @@ class SharedLlama(nn.Module):
         x = self.model.embed_tokens(tokens)
         for i, layer in enumerate(self.model.layers):
             injected = None
-            if memory is not None and i < self.shared.injected_layers:
-                injected = rotate(memory.keys[i], key_table), memory.values[i], query_table
+            if memory is not None and i in self.readers:
+                source = self.readers.index(i)
+                injected = rotate(memory.keys[source], key_table), memory.values[source], query_table
             x = self.run(layer, x, table, None, injected, caches[i] if caches else None)[0]
         return self.model.norm(x)
 

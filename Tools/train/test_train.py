@@ -42,12 +42,12 @@ def skip(reason):
     raise Skip(reason)
 
 
-def tiny(position_mode="replace", own_lower=False, seed=0, tie=False, kv_heads=2):
+def tiny(position_mode="replace", own_lower=False, seed=0, tie=False, kv_heads=2, place="bottom"):
     """A model whose every tensor matters."""
     config = models.LlamaConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=4, num_attention_heads=4,
                                 num_key_value_heads=kv_heads, vocab_size=96, max_position_embeddings=128,
                                 tie_word_embeddings=tie)
-    shared = models.SharedConfig(2, 32, 3, 4, position_mode)
+    shared = models.SharedConfig(2, 32, 3, 4, position_mode, place)
     model = models.SharedLlama(config, shared, own_lower)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -112,6 +112,18 @@ def test_batches_equal_single_chunks():
                     for i in range(3):
                         alone = run_case(model, context[i].flatten(), running[i], policy)[2]["logits"]
                         assert (together[i] - alone).abs().max() < 1e-4, (mode, own, policy)
+
+
+def test_injection_places():
+    """Only the layers of the place have cross-attention, and the untrained one changes nothing."""
+    for place, readers in (("bottom", [0, 1]), ("top", [2, 3]), ("interleave", [0, 2])):
+        model = tiny(place=place)
+        assert [i for i, layer in enumerate(model.model.layers) if "cross_attn" in layer._modules] == readers
+        model.initialise_cross_attention()
+        context = torch.randint(96, (1, 2, 32), generator=torch.Generator().manual_seed(1))
+        running = torch.randint(96, (1, 10), generator=torch.Generator().manual_seed(2))
+        with torch.no_grad():
+            assert torch.equal(model(running, context), model(running))
 
 
 def test_noise_keeps_the_partition():
@@ -519,11 +531,12 @@ def test_sharedpack_agrees():
         skip(f"{os.path.basename(SHAREDPACK)} is not built; name it with --sharedpack or SHAREDPACK")
     with tempfile.TemporaryDirectory() as directory:
         folders = []
-        cases = [(mode, own, policy) for mode in models.POSITION_MODES
+        cases = [(mode, "bottom", own, policy) for mode in models.POSITION_MODES
                  for own, policy in ((False, "right"), (True, "cosine"))]
-        for number, (mode, own, policy) in enumerate(cases):
-            model = tiny(mode, own, seed=number, tie=number % 2 == 0, kv_heads=4 if number % 3 else 2)
-            folder = os.path.join(directory, f"{mode}-{policy}")
+        cases += [("replace", place, own, "cosine") for place in ("top", "interleave") for own in (False, True)]
+        for number, (mode, place, own, policy) in enumerate(cases):
+            model = tiny(mode, own, seed=number, tie=number % 2 == 0, kv_heads=4 if number % 3 else 2, place=place)
+            folder = os.path.join(directory, f"{mode}-{place}-{own}-{policy}")
             models.save(folder, model.config, model.shared, model.state_dict(), torch.float32)
             generator = torch.Generator().manual_seed(number)
             context = torch.randint(96, (32 * 3 + 11,), generator=generator)

@@ -281,8 +281,9 @@ def build_model(run, stage):
     if not os.path.exists(os.path.join(directory, "config.json")):
         raise SystemExit(f"{stage} starts from {directory}, which is not there: run the stage before, or set init")
     before = models.read_config(directory)[1]
-    if shared and before and (before.injected_layers, before.position_mode) != (shared.injected_layers, shared.position_mode):
-        raise SystemExit(f"{directory} was trained with other injected layers or another position mode")
+    if shared and before and any(
+            getattr(before, key) != getattr(shared, key) for key in ("injected_layers", "injection_place", "position_mode")):
+        raise SystemExit(f"{directory} was trained with other injected layers, at another place, or with another position mode")
     # With FSDP only rank 0 holds weights; the others take their shards from it.
     return models.load(directory, shared, own if shared else None, meta=run.ranks.is_fsdp(config) and run.ranks.rank > 0)
 

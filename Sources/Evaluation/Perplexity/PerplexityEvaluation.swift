@@ -263,7 +263,8 @@ extension SharedLLMConfiguration {
   var json: JSONValue {
     .members([
       "chunk_size": .integer(chunkSize), "depth": .integer(treeDepth), "leaf_ratio": .integer(leafRatio),
-      "injected_layers": .integer(injectedLayerCount), "positions": .string(positionMode.rawValue),
+      "injected_layers": .integer(injectedLayerCount), "place": .string(place.rawValue),
+      "positions": .string(positionMode.rawValue),
       "injection": .string(injection.rawValue),
     ])
   }

@@ -8,9 +8,11 @@ import ModelPacks
 ///
 /// A JSON object: `model` (a pack), `texts` (paths), and, all with defaults, `windows`, `documents`, `scored`,
 /// `running_text`, `policy`, `seeds` (of the random policy: how many), `kv`, `join`, `overlap`, `tasks` (what is hidden in
-/// the texts and asked for; an empty list asks nothing), `samples` (of each task), and `factors`, an object of lists: `depth`, `leaf_ratio`, `levels`, `injected_layers`, `policy`, `similarity`, `expansion`, `positions`,
-/// `chunk_size`, `kv`, `running_text`. A factor that is left out takes the values that fit the model; an empty list
-/// leaves it out. Paths start where the program runs.
+/// the texts and asked for; an empty list asks nothing), `samples` (of each task), and `factors`, an object of lists:
+/// `depth`, `leaf_ratio`, `levels`, `injected_layers`, `policy`, `similarity`, `expansion`, `positions`, `chunk_size`, `kv`,
+/// `running_text`. A factor that is left out takes the values that fit the model; an empty list leaves it out.
+/// `checkpoints` has what only training can change, by factor and value the pack of a model with the same tokenizer and
+/// window: `{"injection": {"top": "top.spk"}}`. Paths start where the program runs.
 public struct SweepConfiguration: Sendable {
   /// Where it was read.
   let path: String
@@ -24,6 +26,9 @@ public struct SweepConfiguration: Sendable {
   var sampleCount = 10
   /// Values by factor, as they are written.
   var factors: [Factor: [JSONValue]] = [:]
+
+  /// Packs of other models, by what they were trained with in place of the default.
+  var checkpoints: [(factor: String, value: String, path: String)] = []
 
   /// What is varied, one at a time.
   enum Factor: String, CaseIterable {
@@ -59,7 +64,7 @@ public struct SweepConfiguration: Sendable {
       "tasks", "samples",
     ]
     guard let members = json.object else { throw refuse("", "is no object") }
-    if let member = members.first(where: { !(known + ["factors"]).contains($0.key) }) {
+    if let member = members.first(where: { !(known + ["factors", "checkpoints"]).contains($0.key) }) {
       throw refuse(member.key, "is not known")
     }
     guard let model = json["model"]?.string else { throw refuse("model", "is missing or no path") }
@@ -107,6 +112,12 @@ public struct SweepConfiguration: Sendable {
       guard let factor = Factor(rawValue: member.key) else { throw refuse("factors, \(member.key)", "is no factor") }
       guard let values = member.value.array else { throw refuse("factors, \(member.key)", "is no list") }
       factors[factor] = values
+    }
+    for member in json["checkpoints"]?.object ?? [] {
+      guard let packs = member.value.object, packs.allSatisfy({ $0.value.string != nil }) else {
+        throw refuse("checkpoints, \(member.key)", "is no object of paths")
+      }
+      checkpoints += packs.map { (member.key, $0.key, $0.value.string ?? "") }
     }
   }
 }

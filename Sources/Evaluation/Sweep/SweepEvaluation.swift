@@ -6,8 +6,8 @@ import LlamaRuntime
 import ModelPacks
 public import SharedPack
 
-/// The ablations of the paper that a trained checkpoint can show without being trained anew: one factor at a time is
-/// changed, for the same scored tokens.
+/// The ablations of the paper: one factor at a time is changed, for the same scored tokens. What a trained checkpoint cannot
+/// show without being trained anew, other checkpoints show.
 /// Source: arXiv 2410.19318, Tables 5 and 9 to 12.
 public struct SweepEvaluation {
   private typealias Factor = SweepConfiguration.Factor
@@ -15,8 +15,11 @@ public struct SweepEvaluation {
   private let model: LanguageModel
   private let configuration: SweepConfiguration
   private let base: SweepVariant
+  /// What was trained with another value of a factor.
+  private let others: [(factor: String, value: String, model: LanguageModel)]
 
-  /// - Throws: `Refusal` `no-injection` for a plain pack.
+  /// - Throws: `Refusal` `no-injection` for a plain pack, `other-tokenizer` for a checkpoint that reads other tokens, and
+  ///   those of opening a pack.
   public init(_ model: LanguageModel, _ configuration: SweepConfiguration) throws(Refusal) {
     _ = try model.requireTrees(.int8)
     guard let sharedLLM = model.pack.sharedLLM, let search = configuration.options.searches.first,
@@ -24,6 +27,17 @@ public struct SweepEvaluation {
     else { preconditionFailure("a model with trees has them, and a configuration one default") }
     self.model = model
     self.configuration = configuration
+    var others: [(factor: String, value: String, model: LanguageModel)] = []
+    for (factor, value, path) in configuration.checkpoints {
+      let other = try LanguageModel(opening: path, threadCount: model.threadCount)
+      _ = try other.requireTrees(encoding)
+      guard other.pack.tokenizer == model.pack.tokenizer, other.runtime.window == model.runtime.window else {
+        throw Refusal(
+          .otherTokenizer, file: path, "reads other tokens than \(model.pack.path), or has another window")
+      }
+      others.append((factor, value, other))
+    }
+    self.others = others
     base = SweepVariant(
       sharedLLM: sharedLLM, search: search, encoding: encoding,
       runningText: configuration.options.runningText ?? model.runtime.window)
@@ -51,7 +65,8 @@ public struct SweepEvaluation {
     let evaluation = try ways(base)[0].perplexity
     let (documents, counts) = try evaluation.documents(sources)
     let haystack = configuration.tasks.isEmpty ? nil : try RetrievalEvaluation.haystack(model, sources)
-    progress("default", 0, variants.count + 1)
+    let total = variants.count + others.count + 1
+    progress("default", 0, total)
     // The first pass reads the pack into memory; nobody's time should have that.
     _ = try evaluation.scores(Array(documents.prefix(1))) { _, _ in }
     let standard = try await outcome(ways(base), documents, haystack)
@@ -59,7 +74,7 @@ public struct SweepEvaluation {
     // The same way of reading may be a value of several factors.
     var known = [base: standard]
     for (number, entry) in variants.enumerated() {
-      progress("\(entry.factor.rawValue) \(entry.value.description)", number + 1, variants.count + 1)
+      progress("\(entry.factor.rawValue) \(entry.value.description)", number + 1, total)
       if let outcome = known[entry.variant] {
         outcomes.append((entry.factor, entry.value, outcome, entry.variant == base ? "default" : nil))
         continue
@@ -75,6 +90,15 @@ public struct SweepEvaluation {
       known[entry.variant] = outcome
       let remark = ways.count > 1 ? "mean of \(ways.count) seeds" : nil
       outcomes.append((entry.factor, entry.value, outcome, remark))
+    }
+    var trained: [(factor: String, value: String, outcome: Outcome)] = []
+    for (number, other) in others.enumerated() {
+      guard let sharedLLM = other.model.pack.sharedLLM else { preconditionFailure("a model with trees has them") }
+      progress("\(other.factor) \(other.value)", variants.count + number + 1, total)
+      var variant = base
+      variant.sharedLLM = sharedLLM
+      trained.append(
+        (other.factor, other.value, try await outcome(ways(variant, of: other.model), documents, haystack)))
     }
     var result = EvaluationResult(
       protocolName: "sweep", model: EvaluationResult.Model(model),
@@ -112,7 +136,7 @@ public struct SweepEvaluation {
           + "that have rows of their own. right, left and random do not look at the question.")
     }
     if model.injectionIsUntrained { result.notes.append("The context is injected untrained.") }
-    result.rows = rows(outcomes, standard)
+    result.rows = rows(outcomes, trained, standard)
     result.seconds = (ContinuousClock.now - start).seconds
     return result
   }
@@ -165,10 +189,11 @@ public struct SweepEvaluation {
 
   /// One way, or one for each seed of the random policy.
   /// - Throws: `Refusal` `unfit-layout` where the checkpoint or its window does not allow the variant.
-  private func ways(_ variant: SweepVariant) throws(Refusal) -> [Way] {
-    guard let runtime = LlamaModel(model.pack, reading: variant.sharedLLM) else {
+  private func ways(_ variant: SweepVariant, of other: LanguageModel? = nil) throws(Refusal) -> [Way] {
+    let pack = (other ?? model).pack
+    guard let runtime = LlamaModel(pack, reading: variant.sharedLLM) else {
       throw Refusal(
-        .unfitLayout, file: model.pack.path, "the checkpoint has no weights for it, or no tree has this shape")
+        .unfitLayout, file: pack.path, "the checkpoint has no weights for it, or no tree has this shape")
     }
     let model = try LanguageModel(runtime, threadCount: model.threadCount)
     var searches = [variant.search]
@@ -199,7 +224,8 @@ public struct SweepEvaluation {
 
 extension SweepEvaluation {
   private func rows(
-    _ outcomes: [(factor: Factor, value: Label, outcome: Outcome?, remark: String?)], _ standard: Outcome
+    _ outcomes: [(factor: Factor, value: Label, outcome: Outcome?, remark: String?)],
+    _ trained: [(factor: String, value: String, outcome: Outcome)], _ standard: Outcome
   ) -> [EvaluationResult.Row] {
     let quality = ["perplexity", "to_default", "accuracy", "leaf", "own_rows"]
     func rows(_ table: String, _ factors: [Factor], measures: [String]?) -> [EvaluationResult.Row] {
@@ -214,21 +240,29 @@ extension SweepEvaluation {
         }
       }
     }
-    func remark(_ table: String, _ factor: String, _ value: String, _ text: String) -> EvaluationResult.Row {
-      EvaluationResult.Row(
-        labels: ["table": .text(table), "factor": .text(factor), "value": .text(value), "remark": .text(text)],
-        measures: [:])
-    }
     let ablation = "Table 5: ablation"
-    let untrained = "not measured: needs another checkpoint"
+    let shown = quality + ["seed_deviation", "ratio"]
+    func row(_ factor: String, _ value: String, _ outcome: Outcome?, _ remark: String) -> EvaluationResult.Row {
+      EvaluationResult.Row(
+        labels: ["table": .text(ablation), "factor": .text(factor), "value": .text(value), "remark": .text(remark)],
+        measures: outcome.map { measures($0, standard).filter { shown.contains($0.key) } } ?? [:])
+    }
+    // What the paper varied, and what else there are checkpoints of.
+    var others = SharedLLMConfiguration.Place.allCases.map { ("injection", $0.rawValue) } + [("split noise", "0")]
+    for (factor, value, _) in trained where !others.contains(where: { $0 == (factor, value) }) {
+      others.append((factor, value))
+    }
+    let ofOthers = others.map { factor, value in
+      if factor == "injection", value == base.sharedLLM.place.rawValue {
+        return row(factor, value, standard, "default")
+      }
+      let found = trained.first { $0.factor == factor && $0.value == value }
+      return row(
+        factor, value, found?.outcome, found == nil ? "not measured: needs another checkpoint" : "another checkpoint")
+    }
     return rows(
-      ablation, [.depth, .leafRatio, .levels, .policy, .similarity, .expansion, .positions],
-      measures: quality + ["seed_deviation", "ratio"])
-      + [
-        remark(ablation, "injection", "bottom", "default"),
-        remark(ablation, "injection", "top", untrained), remark(ablation, "injection", "interleave", untrained),
-        remark(ablation, "split noise", "0", untrained),
-      ]
+      ablation, [.depth, .leafRatio, .levels, .policy, .similarity, .expansion, .positions], measures: shown)
+      + ofOthers
       + rows("Table 9: injected layers, time and memory", [.injectedLayers], measures: nil)
       + rows("Table 10: compression ratio, time and memory", [.leafRatio], measures: nil)
       + rows("Table 11: tree depth, time and memory", [.depth], measures: nil)
@@ -263,4 +297,8 @@ extension SweepEvaluation {
     }
     return measures
   }
+}
+
+extension Refusal.Name {
+  public static let otherTokenizer = Refusal.Name("other-tokenizer", .badInput)
 }
