@@ -45,6 +45,10 @@ import Testing
       "sweep.json: factors, height: is no factor [malformed-sweep]"
     ),
     (
+      #"{"model": "m", "texts": ["a"], "factors": ["depth"]}"#,
+      "sweep.json: factors: is no object [malformed-sweep]"
+    ),
+    (
       #"{"model": "m", "texts": ["a"], "checkpoints": {"injection": ["top.spk"]}}"#,
       "sweep.json: checkpoints, injection: is no object of paths [malformed-sweep]"
     ),

@@ -63,8 +63,8 @@ public struct SweepConfiguration: Sendable {
       "model", "texts", "windows", "documents", "scored", "running_text", "policy", "seeds", "kv", "join", "overlap",
       "tasks", "samples",
     ]
-    guard let members = json.object else { throw refuse("", "is no object") }
-    if let member = members.first(where: { !(known + ["factors", "checkpoints"]).contains($0.key) }) {
+    guard let all = json.object else { throw refuse("", "is no object") }
+    if let member = all.first(where: { !(known + ["factors", "checkpoints"]).contains($0.key) }) {
       throw refuse(member.key, "is not known")
     }
     guard let model = json["model"]?.string else { throw refuse("model", "is missing or no path") }
@@ -108,12 +108,17 @@ public struct SweepConfiguration: Sendable {
       guard let encoding = RowEncoding(sweepName: value) else { throw refuse("kv", "is no row encoding") }
       options.encodings = [encoding]
     }
-    for member in json["factors"]?.object ?? [] {
+    func members(_ key: String) throws(Refusal) -> [JSONValue.Member] {
+      guard let value = json[key] else { return [] }
+      guard let members = value.object else { throw refuse(key, "is no object") }
+      return members
+    }
+    for member in try members("factors") {
       guard let factor = Factor(rawValue: member.key) else { throw refuse("factors, \(member.key)", "is no factor") }
       guard let values = member.value.array else { throw refuse("factors, \(member.key)", "is no list") }
       factors[factor] = values
     }
-    for member in json["checkpoints"]?.object ?? [] {
+    for member in try members("checkpoints") {
       guard let packs = member.value.object, packs.allSatisfy({ $0.value.string != nil }) else {
         throw refuse("checkpoints, \(member.key)", "is no object of paths")
       }
