@@ -1,6 +1,6 @@
-import ArgumentParser
+public import ArgumentParser
 import CanonicalJSON
-import ContextTrees
+public import ContextTrees
 import FileAccess
 import SharedPack
 import TreeStore
@@ -21,19 +21,10 @@ enum PolicyArgument: String, ExpressibleByArgument, CaseIterable {
 }
 
 /// How many nodes of trees are opened, as an argument.
-struct ExpansionArgument: ExpressibleByArgument, Hashable {
-  let expansion: TreeExpansion
+extension TreeExpansion: ExpressibleByArgument {
+  public init?(argument: String) { self.init(name: argument) }
 
-  init(_ expansion: TreeExpansion) { self.expansion = expansion }
-
-  init?(argument: String) {
-    guard let expansion = TreeExpansion(name: argument) else { return nil }
-    self.expansion = expansion
-  }
-
-  var defaultValueDescription: String { expansion.description }
-
-  static let allValueStrings = ["best-first", "path", "both:0.25", "none:0.25", "best-first:0.75"]
+  public static var allValueStrings: [String] { ["best-first", "path", "both:0.25", "none:0.25", "best-first:0.75"] }
 }
 
 /// How keys and values are stored, as an argument.
@@ -86,7 +77,7 @@ struct AskCommand: AsyncParsableCommand {
     help: ArgumentHelp(
       "How many nodes of trees are opened where the policy looks at the question: best-first (the best of all chunks; :N for N times the rows), path (one path a chunk, the paper's), both:SHARE or none:SHARE.",
       valueName: "expansion"))
-  var expansion = ExpansionArgument(.bestFirst)
+  var expansion = TreeExpansion.bestFirst
 
   @Option(
     help: ArgumentHelp("How text files that are encoded now keep their rows: int8, f16 or f32.", valueName: "form"))
@@ -116,7 +107,7 @@ struct AskCommand: AsyncParsableCommand {
     var sources: [ContextDocument] = []
     for name in documents { sources.append(try document(name, model: model, library: library, encoding: encoding)) }
     let selection = try model.select(
-      from: sources, search: TreeSearch(policy.policy(seed: generation.seed), expansion: expansion.expansion),
+      from: sources, search: TreeSearch(policy.policy(seed: generation.seed), expansion: expansion),
       query: prompt)
     if model.injectionIsUntrained {
       Console.error("sharedpack: the injection of this model is untrained (merged softmax): expect little of it")

@@ -50,7 +50,7 @@ struct EvalPerplexityCommand: ParsableCommand {
     help: ArgumentHelp(
       "How many nodes a policy that looks at the text opens: best-first, path, both:SHARE, none:SHARE, best-first:ROWS.",
       valueName: "list"))
-  var expansion = ListArgument([ExpansionArgument(.bestFirst)])
+  var expansion = ListArgument([TreeExpansion.bestFirst])
 
   @Option(
     help: ArgumentHelp(

@@ -34,7 +34,7 @@ struct AskingArguments: ParsableArguments {
     help: ArgumentHelp(
       "How many nodes a policy that looks at the question opens: best-first, path, both:SHARE, none:SHARE, best-first:ROWS.",
       valueName: "list"))
-  var expansion = ListArgument([ExpansionArgument(.bestFirst)])
+  var expansion = ListArgument([TreeExpansion.bestFirst])
 
   @Option(help: ArgumentHelp("How rows are kept: int8, f16 or f32.", valueName: "form"))
   var kv = RowEncodingArgument.int8
@@ -62,9 +62,9 @@ struct AskingArguments: ParsableArguments {
 
 extension TreeSearch {
   /// Every policy with every expansion; those that look at no question once.
-  static func all(_ policies: [PolicyArgument], seed: UInt64, _ expansions: [ExpansionArgument]) -> [TreeSearch] {
+  static func all(_ policies: [PolicyArgument], seed: UInt64, _ expansions: [TreeExpansion]) -> [TreeSearch] {
     policies.flatMap { policy in
-      let searches = expansions.map { TreeSearch(policy.policy(seed: seed), expansion: $0.expansion) }
+      let searches = expansions.map { TreeSearch(policy.policy(seed: seed), expansion: $0) }
       return searches.first?.policy.looksAtQuery == true ? searches : Array(searches.prefix(1))
     }
   }

@@ -89,9 +89,11 @@ import Testing
     for number in chunks.indices where number != 2 {
       chunks[number].vectors = chunks[number].vectors.mapValues { _ in [0, 1] }
     }
-    let kept = TreeSearch.standard.preservedNodes(
-      of: chunks, query: SearchQuery(tokens: [7], embedding: [1, 0]))
+    // 16 rows of all leaves of one chunk and 4 of each other one, where paths have 8 of each.
+    let search = TreeSearch(.cosine, expansion: .bestNodes(rows: 28.0 / 32))
+    let kept = search.preservedNodes(of: chunks, query: SearchQuery(tokens: [7], embedding: [1, 0]))
     #expect(kept[2].allSatisfy { $0.level == 3 })
+    for number in [0, 1, 3] { #expect(kept[number].allSatisfy { $0.level == 1 }) }
   }
 
   @Test func expansionNames() {

@@ -118,10 +118,10 @@ public struct SweepEvaluation {
         "One factor is changed at a time; the model stays as it was trained with its default. depth: rows for each node "
           + "stay. ratio: tokens of a chunk for each row. injected_layers: the bottom ones of those that were trained. "
           + "levels: how the rows of a chunk are shared out among the levels; leaves leaves the others out.",
-        "similarity is a policy that looks at the query; expansion is of the cosine policy. both:0.25 opens both children of the quarter of nodes "
-          + "whose children's scores differ least, none:0.25 no child of the quarter whose better child scores least; "
-          + "best-first opens the best nodes of all chunks together, with the rows of one path a chunk, or so many times as many. bm25 compares "
-          + "tokens, not vectors.",
+        "similarity is a policy that looks at the query; expansion is of the cosine policy. both:0.25 opens both children "
+          + "of the quarter of nodes whose children's scores differ least, none:0.25 no child of the quarter whose better "
+          + "child scores least; best-first opens the best nodes of all chunks together, with the rows of one path a chunk, "
+          + "or so many times as many. bm25 compares tokens, not vectors.",
         "perplexity is exp of the mean over \(documents.count) documents of \(configuration.options.windows[0]) windows; "
           + "to_default is the quotient to the default's, paired by document; 95 % bootstrap intervals.",
         "Seconds are means over documents with \(model.threadCount) threads: encode_seconds for the context's trees, "
