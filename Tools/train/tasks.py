@@ -62,8 +62,9 @@ class Sample:
     """Index of the question's last token."""
     answers: list
     """Ranges of answers in the running text."""
-    target: int
-    """Index in the context of what is asked for; -1 for nothing."""
+    targets: list
+    """Indices in the context of what is asked for: of its first token, and of the first token of every further chunk that
+    it goes on in."""
     text_end: int
     """End of the real text that the running text starts with."""
     guides: list = dataclasses.field(default_factory=list)
@@ -75,11 +76,15 @@ class Maker:
 
     - corpus: where real text comes from. chunk_size: L. running: T, tokens of the running text.
     - kinds: weights of the kinds; `text` is plain language modelling.
+    - cut_fraction: the share of hidden statements whose value is cut by a border of two leaves or, where one thing is
+      asked for, of two chunks. A leaf is read alone, so what goes on in the next one is copied by another rule than the
+      rest, and chance shows it rarely. leaf_size: tokens of a leaf, where splits are not noisy.
     """
 
-    def __init__(self, tokenizer, corpus, chunk_size, running, kinds, text_fraction=0.5):
+    def __init__(self, tokenizer, corpus, chunk_size, running, kinds, text_fraction=0.5, cut_fraction=0.0, leaf_size=0):
         self.tokenizer, self.corpus, self.chunk_size, self.running = tokenizer, corpus, chunk_size, running
         self.kinds, self.text_fraction = kinds, text_fraction
+        self.cut_fraction, self.leaf_size = cut_fraction, leaf_size
 
     def sample(self, seed, chunk_count, kind=None):
         rng = random.Random(seed)
@@ -88,7 +93,7 @@ class Maker:
         text = self.corpus.window(length + self.running, rng)
         if kind == "text":
             running = [self.tokenizer.bos] + text[length:length + self.running - 1]
-            return Sample(kind, text[:length], running, len(running) - 1, [], -1, len(running))
+            return Sample(kind, text[:length], running, len(running) - 1, [], [], len(running))
         if kind == "repeat-after":
             return self.repeat_after(rng, text, length)
         if kind == "copy":
@@ -128,10 +133,10 @@ class Maker:
     def facts(self, kind, rng, text, length):
         encode = self.tokenizer.encode
         used, turns = set(), []
-        hidden = []  # Statements, and where in them the value starts.
+        hidden = []  # Statements, where in them the value starts, and the value.
         if kind == "key-value":
             statement, before, question, lead, value = self.table(rng, rng.randint(4, 4 + min(20, length // 32)))
-            hidden.append((statement, len(before)))
+            hidden.append((statement, len(before), value))
             turns.append((question, lead, value, 0))
         else:
             count = {"passkey": 1, "needle": 1, "multi-key": rng.randint(2, 6), "second-query": rng.randint(2, 4),
@@ -139,7 +144,8 @@ class Maker:
             template = rng.choice(PASSKEYS if kind == "passkey" else FACTS)
             for i in range(count):
                 statement, question, lead, value = self.fact(rng, template, used)
-                hidden.append((statement, statement.rindex(value) if kind != "passkey" else statement.index(value)))
+                start = statement.rindex(value) if kind != "passkey" else statement.index(value)
+                hidden.append((statement, start, value))
                 turns.append((question, lead, value, i))
             asked = rng.sample(range(count), {"second-query": 2, "fact-a-chunk": count}.get(kind, 1))
             turns = [turns[i] for i in asked]
@@ -165,20 +171,22 @@ class Maker:
         stale = kind == "second-query" and rng.random() < 0.5
         asked = turns[0 if stale else -1][3]
         return self.finish(rng, kind, text[length:] if after_text else [], context, running, ends[0 if stale else -1],
-                           answers, places[asked], [places[turn[3]] for turn in turns])
+                           answers, places[asked], [places[turn[3]][0] for turn in turns] if kind in ASKED_MORE_THAN_ONCE else [])
 
     def hide(self, rng, text, length, hidden, spread=False):
-        """Puts statements behind ends of sentences, at random depths: in the line or on lines of their own. `spread`
-        gives each its part of the text."""
+        """Puts statements behind ends of sentences, at random depths, in the line or on lines of their own; or where a
+        border cuts the value. `spread` gives each its part of the text. Returns the context, and of each value the
+        indices of `Sample.targets`."""
         line_feed = self.tokenizer.byte_ids[10]
         encoded = []
-        for statement, value in hidden:
+        for statement, at, value in hidden:
             own_line = rng.random() < 0.5
             before, after = ([line_feed], [line_feed]) if own_line else ([], [])
             tokens = before + self.tokenizer.encode(statement, prefix=not own_line) + after
-            start = len(before) + len(self.tokenizer.encode(statement[:value].rstrip(), prefix=not own_line))
-            encoded.append((tokens, start))
-        space = length - sum(len(tokens) for tokens, _ in encoded)
+            start, end = (len(before) + len(self.tokenizer.encode(part, prefix=not own_line))
+                          for part in (statement[:at].rstrip(), statement[:at + len(value)]))
+            encoded.append((tokens, start, end - start))
+        space = length - sum(len(tokens) for tokens, _, _ in encoded)
         if space < 0:
             raise ValueError("the context is too short for what is to be hidden")
         text = text[:space]
@@ -188,11 +196,27 @@ class Maker:
                         for i, (low, high) in enumerate(bounds))
         context, places, at = [], [0] * len(encoded), 0
         for depth, _, i in depths:
+            tokens, start, count = encoded[i]
+            depth = max(depth, at)
+            if rng.random() < self.cut_fraction:
+                later = depth + self.to_border(rng, len(context) + depth - at + start, count, len(hidden) == 1)
+                depth = later if later <= bounds[i][1] else depth
             context += text[at:depth]
             at = depth
-            places[i] = len(context) + encoded[i][1]
-            context += encoded[i][0]
+            places[i] = self.parts(len(context) + start, count)
+            context += tokens
         return context + text[at:], places
+
+    def to_border(self, rng, place, count, of_chunks):
+        """How many tokens later than at a place something has to start so that a border cuts it: the one between the
+        leaves of a pair, or, with `of_chunks`, in one of three cases that of two chunks."""
+        leaf = self.leaf_size
+        border, every = (0, self.chunk_size) if of_chunks and rng.random() < 1 / 3 else (leaf, 2 * leaf)
+        return (border - rng.randint(1, max(count - 1, 1)) - place) % every
+
+    def parts(self, start, count):
+        """Where tokens start, and where they go on in another chunk."""
+        return [start, *range((start // self.chunk_size + 1) * self.chunk_size, start + count, self.chunk_size)]
 
     def sentence_end(self, text, depth, low):
         for i in range(depth, max(depth - 48, low), -1):
@@ -211,7 +235,7 @@ class Maker:
         running = lead + passage
         split = len(lead) + cue
         return self.finish(rng, "repeat-after", text[length:] if after_text else [], text[:length], running, split - 1,
-                           [(split, len(running))], start + cue)
+                           [(split, len(running))], self.parts(start + cue, answer))
 
     def copy(self, rng, text, length):
         """The running text is a passage of the context: after a few tokens all of it is answer. In three of four contexts
@@ -225,16 +249,16 @@ class Maker:
         count, cue = min(self.running - 1, length), rng.randint(4, 8)
         start = rng.randint(0, length - count)
         running = context[start:start + count]
-        return self.finish(rng, "copy", [], context, running, cue - 1, [(cue, count)], start + cue)
+        return self.finish(rng, "copy", [], context, running, cue - 1, [(cue, count)], self.parts(start + cue, count - cue))
 
-    def finish(self, rng, kind, text, context, running, query_last, answers, target, guides=()):
+    def finish(self, rng, kind, text, context, running, query_last, answers, targets, guides=()):
         spare = self.running - 1 - len(running)
         if spare < 0:
             raise ValueError(f"the running text has {-spare} tokens too many")
         before = text[:rng.randint(0, max(spare - 1, 0))] + [self.tokenizer.byte_ids[10]] if text and spare else []
         shift = 1 + len(before)
         return Sample(kind, context, [self.tokenizer.bos] + before + running, query_last + shift,
-                      [(a + shift, b + shift) for a, b in answers], target, shift, [*guides] or [target])
+                      [(a + shift, b + shift) for a, b in answers], targets, shift, [*guides] or targets)
 
 
 def collate(samples, running, chunk_size, text_weight, pad=0):
@@ -254,7 +278,7 @@ def collate(samples, running, chunk_size, text_weight, pad=0):
         labels.append([t if w else -100 for t, w in zip(following, weight)])
         weights.append(weight)
         count = len(s.context) // chunk_size
-        targets.append(in_chunks([s.target], count, chunk_size))
+        targets.append(in_chunks(s.targets, count, chunk_size))
         guides.append(in_chunks(s.guides, count, chunk_size))
     return dict(context=[s.context for s in samples], tokens=tokens, labels=labels, weights=weights,
                 query_last=[s.query_last for s in samples], targets=targets, guides=guides,
@@ -265,6 +289,5 @@ def in_chunks(places, count, chunk_size):
     """For every chunk the first of some places in it, -1 for none."""
     found = [-1] * count
     for place in reversed(places):
-        if place >= 0:
-            found[place // chunk_size] = place % chunk_size
+        found[place // chunk_size] = place % chunk_size
     return found

@@ -495,19 +495,46 @@ def test_tasks():
                 assert len(batch["labels"][0]) == 400 and len(batch["targets"][0]) == 8
                 if kind == "text":
                     continue
-                assert sum(t >= 0 for t in batch["targets"][0]) == 1
+                assert sum(t >= 0 for t in batch["targets"][0]) == len(sample.targets)
+                assert all(target % 64 == 0 for target in sample.targets[1:])
                 for start, end in sample.answers:
                     assert batch["labels"][0][start - 1:end - 1] == sample.running[start:end]
                 assert sample.query_last < sample.answers[-1][0]
                 answers = [tokenizer.decode(sample.running[a:b]).strip() for a, b in sample.answers]
-                found = tokenizer.decode(sample.context[sample.target:sample.target + 48])
+                found = tokenizer.decode(sample.context[sample.targets[0]:sample.targets[0] + 48])
                 if kind in tasks.ASKED_MORE_THAN_ONCE:
                     guides = batch["guides"][0]
                     places = [c * 64 + g for c, g in enumerate(guides) if g >= 0]
-                    assert len(sample.guides) == len(sample.answers) > 1 and sample.target in sample.guides
+                    assert len(sample.guides) == len(sample.answers) > 1 and sample.targets[0] in sample.guides
                     assert places and set(places) <= set(sample.guides)
                 if kind != "second-query":
                     assert found.strip().startswith(answers[-1].rstrip(".\n")[:12]), (kind, found, answers)
+
+
+def test_cuts():
+    """Where it is wished, borders of leaves and of chunks cut the values, and both sides are asked for."""
+    with tempfile.TemporaryDirectory() as directory:
+        prepare(directory)
+        out = os.path.join(directory, "a")
+        tokenizer = bpe.Tokenizer(os.path.join(out, "tokenizer.model"))
+        corpus = data.Corpus(["train"], os.path.join(out, "tokens"), check=True)
+        for kind in ("passkey", "needle", "key-value", "multi-key", "fact-a-chunk"):
+            cut = {}
+            for fraction in (0.0, 1.0):
+                maker = tasks.Maker(tokenizer, corpus, 128, 400, {}, 0.5, fraction, 16)
+                of_leaves = of_chunks = 0
+                for i in range(40):
+                    sample = maker.sample(f"{kind}/{i}", 4, kind)
+                    value = tokenizer.decode(sample.running[slice(*sample.answers[-1])]).strip().rstrip(".\n")
+                    start, count = sample.targets[0], len(tokenizer.encode(value))
+                    assert tokenizer.decode(sample.context[start:start + count + 8]).strip().startswith(value)
+                    of_leaves += start // 16 < (start + count - 1) // 16
+                    of_chunks += len(sample.targets) > 1
+                    for part in sample.targets[1:]:
+                        assert part % 128 == 0 and part // 128 == start // 128 + 1
+                cut[fraction] = of_leaves, of_chunks
+            assert cut[1.0][0] > cut[0.0][0] + 10, (kind, cut)
+            assert kind in ("multi-key", "fact-a-chunk") or cut[1.0][1] > cut[0.0][1], (kind, cut)
 
 
 def test_windows_stay_in_documents():

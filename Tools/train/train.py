@@ -156,16 +156,16 @@ def draws(section, shared, batch, chunk_count, generator, corpus, device, distra
     if longer:
         total = between(total, limit, generator)
     if longer or distractors:
-        if at_end:
-            before = torch.randperm(total - chunk_count, generator=generator)
-            order = torch.cat((torch.arange(total - chunk_count, total), before))
-        else:
-            order = torch.randperm(total, generator=generator)
-        numbers = order[:chunk_count].sort().values
+        # Neighbours stay neighbours: what a border cuts goes on in the next chunk.
+        first = total - chunk_count
+        if not at_end:
+            first = int(torch.randint(first + 1, (1,), generator=generator))
+        numbers = torch.arange(first, first + chunk_count)
         result["numbers"] = torch.cat((numbers, torch.tensor([total]))).to(device)
         if distractors:
+            others = torch.randperm(total - chunk_count, generator=generator)[:distractors]
             chunks = corpus.windows(distractors, shared.chunk_size, generator)
-            result["distractors"] = chunks.to(device), order[chunk_count:chunk_count + distractors].to(device)
+            result["distractors"] = chunks.to(device), (others + chunk_count * (others >= first)).to(device)
     return result
 
 
@@ -176,7 +176,8 @@ def between(low, high, generator):
 
 def maker_of(run, section, chunk_size, part):
     return tasks.Maker(bpe.Tokenizer(run.tokenizer), run.corpus_of(part, stage=section), chunk_size,
-                       section["window"], section["kinds"], section.get("text_fraction", 0.5))
+                       section["window"], section["kinds"], section.get("text_fraction", 0.5),
+                       section.get("cut_fraction", 0.0), chunk_size >> run.shared_config().tree_depth)
 
 
 def make_samples(maker, seed, count, chunk_count, text_weight):
