@@ -75,7 +75,7 @@ let package = Package(
       name: "SharedPackCommand",
       dependencies: [
         "SharedPack", "Conversion", "Evaluation", "EvaluationTasks", "Benchmarking", "CanonicalJSON", "ContextTrees",
-        "FileAccess", "LlamaRuntime", "ModelPacks", "Tokenization", "TreeStore",
+        "FileAccess", "LlamaRuntime", "ModelPacks", "PackedTiles", "Tokenization", "TreeStore",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),

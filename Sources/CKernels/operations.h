@@ -19,6 +19,7 @@
 #include "operations_quantization.h"
 #include "operations_packed.h"
 #include "operations_int4.h"
+#include "operations_feedback.h"
 #include "operations_products.h"
 #include "operations_layer.h"
 #include "operations_attention.h"
@@ -30,6 +31,8 @@ const sp_kernels_table SP_SET = {
     .dequantize_row = dequantize_row,
     .quantize_row_block_int4 = quantize_row_block_int4,
     .dequantize_row_int4 = dequantize_row_int4,
+    .quantize_row_block_with_feedback = quantize_row_block_with_feedback,
+    .quantize_row_block_int4_with_feedback = quantize_row_block_int4_with_feedback,
     .widen = widen,
     .narrow_to_float16 = narrow_to_float16,
     .all_finite = all_finite,

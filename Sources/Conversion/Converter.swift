@@ -1,6 +1,7 @@
 import CanonicalJSON
 public import FileAccess
 public import ModelPacks
+public import PackedTiles
 public import Tokenization
 
 /// Turns a checkpoint in Hugging Face's layout into a model pack.
@@ -29,6 +30,8 @@ public struct Converter: Sendable {
     public var converter = "sharedpack"
 
     public var chatTemplate = ChatTemplateChoice.fromCheckpoint
+    /// The text that weights are rounded for, for the provenance.
+    public var calibrationText: PackProvenance.Source?
 
     public init() {}
 
@@ -72,6 +75,7 @@ public struct Converter: Sendable {
         digest: Digest256(of: checkpoint.configurationText))
     ]
     sources += section.sources
+    if let text = options.calibrationText { sources.append(text) }
     // The digests of the weights are known when they have been read; they have the same length.
     let unknown = Digest256(of: [])
     sources += checkpoint.shards.map { .init(name: $0.name, byteCount: $0.byteCount, digest: unknown) }
@@ -98,13 +102,16 @@ public struct Converter: Sendable {
   /// - Parameters:
   ///   - output: where the pack appears when it is whole and durable. A pack of that name is replaced.
   ///   - progress: called on this thread after every few megabytes.
+  ///   - feedback: what a tensor's columns make up for of each other's errors, by the tensor's name; nil, and for floats,
+  ///     every weight is rounded to the nearest. Its blocks must fit the groups.
   /// - Throws: `Refusal` `non-finite-weight`, `weight-out-of-range`, `cannot-create`, `no-space` or `input-output`;
   ///   then nothing has changed under the name.
   public func run(
-    output: String, progress: (ConversionProgress) -> Void = { _ in }
+    output: String, progress: (ConversionProgress) -> Void = { _ in },
+    feedback: ((_ tensor: String) -> ErrorFeedback?)? = nil
   ) throws(Refusal) -> ConversionSummary {
     var writer = try ModelPackWriter(creating: output, contents: contents)
-    var encoder = PieceEncoder(files, tensors: plan.tensors)
+    var encoder = PieceEncoder(files, tensors: plan.tensors, feedback: feedback)
     let pipe = PiecePipe(bufferByteCount: SourceFile.bufferByteCount(files))
     pipe.read(files)
     // Whatever happens, the reader has stopped before this returns.

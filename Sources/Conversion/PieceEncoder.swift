@@ -8,9 +8,14 @@ struct PieceEncoder {
   private var floats: [Float]
   private var output: [UInt8]
   private var outputByteCount = 0
+  private let feedback: ((String) -> ErrorFeedback?)?
+  /// Of the tensor that came last, which may come in many pieces.
+  private var lastFeedback: (tensor: Int, feedback: ErrorFeedback?)?
 
-  init(_ files: [SourceFile], tensors: [PackTensor]) {
+  /// - Parameter feedback: of a tensor by name, for those that are quantized.
+  init(_ files: [SourceFile], tensors: [PackTensor], feedback: ((String) -> ErrorFeedback?)? = nil) {
     self.tensors = tensors
+    self.feedback = feedback
     let sizes = Self.sizes(files, tensors: tensors)
     floats = [Float](repeating: 0, count: sizes.floats)
     output = [UInt8](repeating: 0, count: sizes.output)
@@ -44,11 +49,13 @@ struct PieceEncoder {
     guard let part = piece.part else { return }
     let tensor = tensors[part.tensor]
     outputByteCount = Self.byteCount(of: part, encoding: tensor.encoding)
+    let feedback = feedback(of: part.tensor)
     var failure: Refusal.Name?
     unsafe buffer.withUnsafeBytes { source in
       unsafe output.withUnsafeMutableBytes { output in
         unsafe floats.withUnsafeMutableBufferPointer { floats in
-          unsafe failure = Self.encode(source, part: part, encoding: tensor.encoding, floats: floats, output: output)
+          unsafe failure = Self.encode(
+            source, part: part, encoding: tensor.encoding, feedback: feedback, floats: floats, output: output)
         }
       }
     }
@@ -59,8 +66,16 @@ struct PieceEncoder {
     }
   }
 
+  private mutating func feedback(of tensor: Int) -> ErrorFeedback? {
+    guard let feedback, tensors[tensor].encoding.groupSize > 0 else { return nil }
+    if let lastFeedback, lastFeedback.tensor == tensor { return lastFeedback.feedback }
+    let found = feedback(tensors[tensor].name)
+    lastFeedback = (tensor, found)
+    return found
+  }
+
   private static func encode(
-    _ source: UnsafeRawBufferPointer, part: SourceFile.Part, encoding: TensorEncoding,
+    _ source: UnsafeRawBufferPointer, part: SourceFile.Part, encoding: TensorEncoding, feedback: ErrorFeedback?,
     floats: UnsafeMutableBufferPointer<Float>, output: UnsafeMutableRawBufferPointer
   ) -> Refusal.Name? {
     let blockRows = PackedTileLayout.tileRows
@@ -85,7 +100,8 @@ struct PieceEncoder {
         guard let layout = encoding.packedTiles(rows: rows, columns: part.columns) else {
           preconditionFailure("the plan has been checked")
         }
-        guard unsafe PackedTiles.quantize(values, layout: layout, into: target(layout.rowBlockByteCount)) else {
+        let tiles = unsafe target(layout.rowBlockByteCount)
+        guard unsafe PackedTiles.quantize(values, layout: layout, feedback: feedback, into: tiles) else {
           return .nonFiniteWeight
         }
       case .float32:

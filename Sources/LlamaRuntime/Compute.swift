@@ -9,6 +9,8 @@ internal import PackedTiles
   let crew: ThreadCrew
   @unsafe let kernels: UnsafePointer<sp_kernels_table>
   private var quantized: ActivationBuffer
+  /// Told what matrices are multiplied with; nil nearly always.
+  var moments: InputMoments?
 
   init(crew: ThreadCrew) {
     self.crew = crew
@@ -43,6 +45,7 @@ internal import PackedTiles
       return
     }
     prepare(x, tokens: tokens, first)
+    moments?.add(x, tokens: tokens, of: first.matrix, self)
     if let second { prepare(second, like: first) }
     if let third { prepare(third, like: first) }
     // The row blocks of all matrices are one piece of work: threads meet once, however many matrices there are.
@@ -79,6 +82,7 @@ internal import PackedTiles
       return
     }
     prepare(x, tokens: tokens, gate)
+    moments?.add(x, tokens: tokens, of: gate.matrix, self)
     prepare(up, like: gate)
     precondition(gate.matrix.rows == up.matrix.rows)
     crew.run(

@@ -28,9 +28,10 @@ public final class Session {
   ///   - context: what is injected; nil, or one without rows, is the plain model.
   ///   - cachePolicy: which tokens of the running text stay.
   ///   - threadCount: threads that share the work; results do not depend on it.
+  ///   - moments: takes in what the model's matrices are multiplied with.
   public init(
     _ model: LlamaModel, capacity: Int, context: InjectedContext? = nil, cachePolicy: CachePolicy = .full,
-    threadCount: Int
+    threadCount: Int, moments: InputMoments? = nil
   ) {
     self.model = model
     let configuration = model.configuration
@@ -44,6 +45,7 @@ public final class Session {
     forward = ForwardPass(
       configuration, rotary: RotaryTable(configuration, sequenceLength: 0),
       blockSize: min(max(capacity, 1), model.promptBlockSize), crew: ThreadCrew(threadCount: threadCount))
+    forward.compute.moments = moments
     // A text without end has no room for more rows than those of a block.
     passSize = model.residency.streams && cachePolicy == .full ? Self.streamedPassSize : forward.blockSize
     weightStream = model.makeWeightStream(model.weights)

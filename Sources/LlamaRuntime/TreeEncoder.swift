@@ -26,8 +26,9 @@ public final class TreeEncoder {
     public let block: [UInt8]
   }
 
+  /// - Parameter moments: takes in what the lower model's matrices are multiplied with.
   /// - Returns: nil for a plain pack, which has no lower model.
-  public init?(_ model: LlamaModel, encoding: RowEncoding, threadCount: Int) {
+  public init?(_ model: LlamaModel, encoding: RowEncoding, threadCount: Int, moments: InputMoments? = nil) {
     guard let weights = model.lowerWeights, let shape = model.treeShape, let layout = model.nodeLayout(encoding)
     else { return nil }
     self.model = model
@@ -37,6 +38,7 @@ public final class TreeEncoder {
     forward = ForwardPass(
       model.configuration, rotary: model.inNodeRotary, blockSize: model.longestPass,
       crew: ThreadCrew(threadCount: threadCount))
+    forward.compute.moments = moments
     weightStream = model.makeWeightStream(weights)
     packer = NodePacker(layout: layout)
   }

@@ -22,19 +22,35 @@ public enum PackedTiles {
   /// Format: `Formats/packed-tile.md`, quantization.
   /// - Parameters:
   ///   - source: (rows, columns) float32, at most 16 rows.
+  ///   - feedback: what columns make up for of each other's errors; nil rounds each to the nearest.
   ///   - output: `layout.rowBlockByteCount` bytes.
   /// - Returns: false when a value is not finite; the output is then not to be used.
+  /// - Precondition: `feedback` is of so many columns, and its blocks are of whole groups, of 256 columns at most.
   @unsafe public static func quantize(
-    _ source: UnsafeBufferPointer<Float>, layout: PackedTileLayout, into output: UnsafeMutableRawBufferPointer
+    _ source: UnsafeBufferPointer<Float>, layout: PackedTileLayout, feedback: ErrorFeedback? = nil,
+    into output: UnsafeMutableRawBufferPointer
   ) -> Bool {
     let rows = source.count / layout.columns
     precondition(
       (1...PackedTileLayout.tileRows).contains(rows) && source.count == rows * layout.columns
         && output.count == layout.rowBlockByteCount)
     let kernels = unsafe sp_kernels().pointee
-    let quantize = unsafe layout.element == .int8 ? kernels.quantize_row_block : kernels.quantize_row_block_int4
     let bytes = unsafe output.baseAddress?.assumingMemoryBound(to: UInt8.self)
-    return unsafe quantize!(source.baseAddress, rows, layout.columns, layout.groupSize, bytes)
+    guard let feedback else {
+      let quantize = unsafe layout.element == .int8 ? kernels.quantize_row_block : kernels.quantize_row_block_int4
+      return unsafe quantize!(source.baseAddress, rows, layout.columns, layout.groupSize, bytes)
+    }
+    precondition(
+      feedback.columns == layout.columns && feedback.blockColumns <= 256
+        && feedback.blockColumns % layout.groupSize == 0)
+    let quantize =
+      unsafe layout.element == .int8
+      ? kernels.quantize_row_block_with_feedback : kernels.quantize_row_block_int4_with_feedback
+    return unsafe feedback.coefficients.withUnsafeBufferPointer { coefficients in
+      unsafe quantize!(
+        source.baseAddress, rows, layout.columns, layout.groupSize, coefficients.baseAddress, feedback.blockColumns,
+        bytes)
+    }
   }
 
   /// Quantizes a whole matrix.

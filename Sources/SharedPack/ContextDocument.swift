@@ -1,6 +1,6 @@
 public import ContextTrees
 public import FileAccess
-import LlamaRuntime
+public import LlamaRuntime
 public import TreeStore
 
 /// A chunk of a document with its tree: from a store, or encoded a moment ago. Both answer alike, to the last bit.
@@ -80,14 +80,16 @@ public struct ContextDocument: Sendable {
 
 extension LanguageModel {
   /// Encodes tokens into the chunks of a document, in memory.
-  /// - Parameter progress: called with the number of tokens done; throws to stop.
+  /// - Parameters:
+  ///   - moments: takes in what the lower model's matrices are multiplied with.
+  ///   - progress: called with the number of tokens done; throws to stop.
   /// - Throws: `Refusal` `no-injection`, `not-finite`, and what `progress` throws.
   public func encode(
-    name: String, tokens: [Int32], encoding: RowEncoding = .int8,
+    name: String, tokens: [Int32], encoding: RowEncoding = .int8, moments: InputMoments? = nil,
     progress: (_ done: Int) throws(Refusal) -> Void = { _ in }
   ) throws(Refusal) -> ContextDocument {
     let (shape, layout) = try requireTrees(encoding)
-    guard let encoder = TreeEncoder(runtime, encoding: encoding, threadCount: threadCount) else {
+    guard let encoder = TreeEncoder(runtime, encoding: encoding, threadCount: threadCount, moments: moments) else {
       preconditionFailure("a model with trees has an encoder")
     }
     var chunks: [ContextChunk] = []

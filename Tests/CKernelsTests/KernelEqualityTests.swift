@@ -51,6 +51,38 @@ import Testing
     #expect(farthest < (form == .int8 ? 0.5001 / 127 : 0.2))
   }
 
+  /// With feedback: the same tiles everywhere, and without anything to make up for those of plain rounding.
+  @Test(arguments: PackedForm.allCases, [(17, 172, 8), (33, 300, 32), (16, 520, 64), (5, 1000, 256), (1, 8, 72)])
+  func quantizationWithFeedback(form: PackedForm, shape: (rows: Int, columns: Int, groupSize: Int)) {
+    var random = Random(seed: 3)
+    let weights = random.floats(shape.rows * shape.columns)
+    let block = 256 / shape.groupSize * shape.groupSize
+    let feedback = random.floats(shape.columns * block).map { $0 / 8 }
+    func made(_ kernels: Kernels, _ feedback: [Float]?) -> [UInt8] {
+      let table = unsafe kernels.pointee
+      let padded = (shape.columns + 7) / 8 * 8
+      let groups = (shape.columns + shape.groupSize - 1) / shape.groupSize
+      let bytes = form == .int8 ? (shape.columns + 3) / 4 * 64 + groups * 64 : padded * 8 + (groups + 1) / 2 * 64
+      return unsafe tiles(
+        { source, rows, columns, groupSize, output in
+          guard let feedback else {
+            let plain = unsafe form == .int8 ? table.quantize_row_block : table.quantize_row_block_int4
+            return unsafe plain!(source, rows, columns, groupSize, output)
+          }
+          let quantize =
+            unsafe form == .int8 ? table.quantize_row_block_with_feedback : table.quantize_row_block_int4_with_feedback
+          return unsafe quantize!(source, rows, columns, groupSize, feedback, block, output)
+        }, weights, rows: shape.rows, columns: shape.columns, groupSize: shape.groupSize, blockBytes: bytes)
+    }
+    let plain = made(Self.portable, nil)
+    let expected = made(Self.portable, feedback)
+    #expect(made(Self.portable, feedback.map { _ in 0 }) == plain)
+    #expect(expected != plain || shape.columns < 9)
+    for kernels in Self.accelerated {
+      #expect(made(kernels, feedback) == expected)
+    }
+  }
+
   @Test(arguments: accelerated, PackedForm.allCases)
   func extremeBytesDoNotOverflow(kernels: Kernels, form: PackedForm) {
     // All weights 127, all activations -127, the widest group: the largest sums there are.

@@ -83,6 +83,61 @@ import Testing
     }
   }
 
+  /// Two columns whose inputs are alike: what the first loses by rounding, the second takes over.
+  @Test func aColumnMakesUpForTheOneBefore() throws {
+    let layout = try #require(PackedTileLayout(rows: 1, columns: 4, groupSize: 4))
+    // Inputs of columns 0 and 1 are the same but for what damping adds, the others are independent.
+    let moments: [Float] = [1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]
+    let feedback = ErrorFeedback(moments: moments, columns: 4, blockColumns: 4)
+    // Of steps of 1: 10.4 becomes 10, and 5.3 with the 0.4 that are lost 6.
+    #expect(restored(0, pack([10.4, 5.3, -127, 0.4], layout), layout) == [10, 5, -127, 0])
+    #expect(restored(0, pack([10.4, 5.3, -127, 0.4], layout, feedback), layout) == [10, 6, -127, 0])
+  }
+
+  /// What products with the inputs lose, whose moments are known, is far less than with every weight at its nearest; also
+  /// where the columns are more than a block, and the inputs of some are always zero.
+  @Test(arguments: [PackedTileLayout.Element.int8, .int4], [40, 256, 300])
+  func feedbackKeepsProducts(element: PackedTileLayout.Element, columns: Int) throws {
+    let groupSize = 32
+    let block = try #require(ErrorFeedback.blockColumns(groupSize: groupSize))
+    #expect(block == 256 && ErrorFeedback.blockColumns(groupSize: 72) == 216)
+    #expect(ErrorFeedback.blockColumns(groupSize: 257) == nil)
+    var state: UInt64 = 7
+    func uniform() -> Float {
+      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+      return Float(Int32(truncatingIfNeeded: state >> 32)) / 2_147_483_648
+    }
+    // Inputs of few causes, with some noise; column 3 never gets one.
+    let causes = (0..<8).map { _ in (0..<columns).map { _ in uniform() } }
+    let inputs = (0..<600).map { _ in
+      let strengths = causes.map { _ in uniform() }
+      return (0..<columns).map { c in
+        c == 3 ? 0 : zip(causes, strengths).reduce(0.1 * uniform()) { $0 + $1.0[c] * $1.1 }
+      }
+    }
+    var moments = [Float](repeating: 0, count: columns * block)
+    for x in inputs {
+      for c in 0..<columns {
+        let first = c / block * block
+        for k in first..<min(first + block, columns) { moments[c * block + k - first] += x[c] * x[k] }
+      }
+    }
+    let feedback = ErrorFeedback(moments: moments, columns: columns, blockColumns: block)
+    let rows = 5
+    let layout = try #require(PackedTileLayout(element, rows: rows, columns: columns, groupSize: groupSize))
+    let weights = (0..<rows * columns).map { _ in uniform() }
+    func lost(_ bytes: [UInt8]) -> Float {
+      (0..<rows).reduce(0) { sum, row in
+        let errors = zip(restored(row, bytes, layout), weights[row * columns..<(row + 1) * columns]).map(-)
+        return inputs.reduce(sum) { sum, x in
+          let error = zip(errors, x).reduce(0) { $0 + $1.0 * $1.1 }
+          return sum + error * error
+        }
+      }
+    }
+    #expect(lost(pack(weights, layout, feedback)) < lost(pack(weights, layout)) / 4)
+  }
+
   @Test func impossibleLayoutsAreRefused() {
     #expect(PackedTileLayout(rows: 0, columns: 4, groupSize: 4) == nil)
     #expect(PackedTileLayout(rows: 1, columns: 0, groupSize: 4) == nil)
@@ -103,10 +158,14 @@ import Testing
     return restored
   }
 
-  private func pack(_ source: [Float], _ layout: PackedTileLayout) -> [UInt8] {
+  /// - Parameter feedback: for matrices of one row block.
+  private func pack(_ source: [Float], _ layout: PackedTileLayout, _ feedback: ErrorFeedback? = nil) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: layout.byteCount)
     let isFinite = unsafe source.withUnsafeBufferPointer { source in
-      unsafe bytes.withUnsafeMutableBytes { unsafe PackedTiles.quantizeMatrix(source, layout: layout, into: $0) }
+      unsafe bytes.withUnsafeMutableBytes {
+        guard let feedback else { return unsafe PackedTiles.quantizeMatrix(source, layout: layout, into: $0) }
+        return unsafe PackedTiles.quantize(source, layout: layout, feedback: feedback, into: $0)
+      }
     }
     #expect(isFinite)
     return bytes

@@ -1,5 +1,6 @@
 import CanonicalJSON
 import FileAccess
+import ModelPacks
 import Testing
 
 @Suite struct CommandTests {
@@ -97,6 +98,28 @@ import Testing
     }
     #expect(try place.run(["generate", "model.spk", "-", "--max-tokens", "2"], input: Array("a".utf8)).status == 0)
     #expect(try place.run("tokenize", "model.spk", "--count", "--", "-5").output == "3\n")
+  }
+
+  /// A text to round for is named in the pack, makes other weights, the same ones again, and leaves nothing else behind.
+  @Test func calibratedConversion() throws {
+    let place = try Workplace()
+    try place.write(Array(String(repeating: Workplace.text + ". ", count: 20).utf8), to: "book.txt")
+    let names = try Set(Directory.names(in: place.path))
+    for output in ["a.spk", "b.spk"] {
+      let outcome = try place.run("convert", "checkpoint", output, "--quantize", "int4", "--calibrate", "book.txt")
+      #expect(outcome.status == 0 && outcome.error == "")
+    }
+    #expect(try place.run("convert", "checkpoint", "c.spk", "--quantize", "int4").status == 0)
+    #expect(try Set(Directory.names(in: place.path)) == names.union(["a.spk", "b.spk", "c.spk"]))
+    let packs = try ["a.spk", "b.spk", "c.spk"].map { try ModelPack(opening: "\(place.path)/\($0)") }
+    #expect(packs[0].identity == packs[1].identity)
+    #expect(packs[0].provenance.sources.map(\.name).contains("book.txt"))
+    #expect(!packs[2].provenance.sources.map(\.name).contains("book.txt"))
+    for (calibrated, plain) in zip(packs[0].tensors, packs[2].tensors) {
+      #expect((calibrated.digest != plain.digest) == calibrated.name.contains("_proj"), "\(calibrated.name)")
+    }
+    #expect(try place.run("verify", "a.spk").status == 0)
+    #expect(try place.run("inspect", "a.spk").output.contains("book.txt"))
   }
 
   @Test func outputThatCannotBeWritten() throws {

@@ -57,6 +57,12 @@ import Testing
       64, "Error: --group-size must be a multiple of 8 between 8 and 4096.", "convert", "checkpoint", "x.spk",
       "--quantize", "int4", "--group-size", "12"),
     Case(
+      64, "Error: --calibrate is for weights that are rounded: --quantize int8 or int4.", "convert", "checkpoint",
+      "x.spk", "--quantize", "f16", "--calibrate", "notes.txt"),
+    Case(
+      64, "Error: --calibrate takes groups of at most 256 columns.", "convert", "checkpoint", "x.spk", "--group-size",
+      "512", "--calibrate", "notes.txt"),
+    Case(
       64, "Error: --injected-layers must be at least 1.", "convert", "plain", "x.spk", "--injected-layers", "0"),
     Case(
       64, "Error: Missing expected argument '--document <name> ...'", "ask", "model.spk", "who"),
@@ -90,6 +96,16 @@ import Testing
       Case(
         73, "sharedpack: nowhere/x.spk: open: No such file or directory [cannot-create]", "convert", "checkpoint",
         "nowhere/x.spk"),
+      Case(
+        66, "sharedpack: nowhere: open: No such file or directory [missing-file]", "convert", "checkpoint", "x.spk",
+        "--calibrate", "nowhere"),
+      Case(
+        65, "sharedpack: binary: is not text in UTF-8 [not-text]", "convert", "checkpoint", "x.spk", "--calibrate",
+        "binary"),
+      Case(
+        65,
+        "sharedpack: notes.txt: has 89 tokens; calibration takes 512 or more, a book at best [text-too-short]",
+        "convert", "checkpoint", "x.spk", "--calibrate", "notes.txt"),
       Case(66, "sharedpack: nowhere: does not exist [missing-file]", "inspect", "nowhere"),
       Case(65, "sharedpack: empty: the directory has no manifest [not-a-store]", "inspect", "empty"),
       Case(

@@ -52,8 +52,8 @@ struct TinyModel {
   static let hiddenSize = 32
   static let headDim = 8
 
-  /// The pack's path; every pack has the same file name.
-  func pack(in scratch: Scratch) throws -> String {
+  /// The path of the checkpoint.
+  func checkpoint(in scratch: Scratch) throws -> String {
     let name = "checkpoint-\(UInt64.random(in: .min ... .max))"
     let directory = "\(scratch.path)/\(name)"
     try Directory.create(directory)
@@ -79,7 +79,12 @@ struct TinyModel {
     try scratch.write(json.canonical, to: "\(name)/config.json")
     if hasTokenizer { try scratch.write(TinyTokenizer.sentencePiece, to: "\(name)/tokenizer.model") }
     try weights().write(to: "\(directory)/model.safetensors")
+    return directory
+  }
 
+  /// The pack's path; every pack has the same file name.
+  func pack(in scratch: Scratch) throws -> String {
+    let directory = try checkpoint(in: scratch)
     var options = Converter.Options()
     options.encoding = .int8(groupSize: 32)
     if injection == .untrained {

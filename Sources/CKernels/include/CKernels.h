@@ -80,6 +80,14 @@ typedef struct sp_kernels_table {
   bool (*quantize_row_block_int4)(const float *source, size_t rows, size_t columns, size_t group_size, uint8_t *output);
   void (*dequantize_row_int4)(const uint8_t *row_block, size_t row, size_t columns, size_t group_size, float *output);
 
+  /// The same as both, but a column's error is made up for by the columns behind it in its block of block_columns, at most
+  /// 256 and a multiple of group_size. feedback: (columns, block_columns): in row j and column k of a block what of the
+  /// error of the block's column j is added to column k > j before that is rounded.
+  bool (*quantize_row_block_with_feedback)(const float *source, size_t rows, size_t columns, size_t group_size,
+                                           const float *feedback, size_t block_columns, uint8_t *output);
+  bool (*quantize_row_block_int4_with_feedback)(const float *source, size_t rows, size_t columns, size_t group_size,
+                                                const float *feedback, size_t block_columns, uint8_t *output);
+
   /// Widens count elements to float32.
   void (*widen)(const void *source, sp_element element, size_t count, float *output);
 

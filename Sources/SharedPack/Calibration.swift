@@ -1,0 +1,67 @@
+import ContextTrees
+public import FileAccess
+public import LlamaRuntime
+import ModelPacks
+
+extension LanguageModel {
+  /// Tokens of running text that are read for calibration; more changes little.
+  public static let calibrationTokenLimit = 16_384
+  /// Fewer would say more about themselves than about the model.
+  public static let leastCalibrationTokens = 512
+
+  /// Reads parts of a text, from its beginning to its end, as the model is used, and collects the second moments of
+  /// what its matrices are multiplied with. A model with trained cross-attention reads every other part beside trees of
+  /// the text before it.
+  ///
+  /// - Parameters:
+  ///   - tokens: of the text, without begin of text.
+  ///   - blockColumns: `ErrorFeedback.blockColumns(groupSize:)`.
+  ///   - file: the text's name for messages.
+  ///   - progress: called with the tokens read and those that will be.
+  /// - Throws: `Refusal` `text-too-short`, or `not-finite` when the weights make keys or values overflow.
+  public func inputMoments(
+    reading tokens: [Int32], blockColumns: Int, file: String,
+    progress: (_ done: Int, _ total: Int) throws(Refusal) -> Void = { (_, _) in }
+  ) throws(Refusal) -> InputMoments {
+    guard tokens.count >= Self.leastCalibrationTokens else {
+      throw Refusal(
+        .textTooShort, file: file,
+        "has \(tokens.count) tokens; calibration takes \(Self.leastCalibrationTokens) or more, a book at best")
+    }
+    let moments = InputMoments(runtime, blockColumns: blockColumns)
+    let readsTrees = runtime.sharedLLM?.injection == .crossAttention
+    let chunkSize = readsTrees ? runtime.sharedLLM?.chunkSize ?? 0 : 0
+    let length = min(min(runtime.window, 1024), tokens.count / (readsTrees ? 2 : 1))
+    // What is in the trees before a part: a few chunks, or one that is all there is.
+    let contextLength = readsTrees ? min(4 * chunkSize, tokens.count - length) : 0
+    let count = max(min(Self.calibrationTokenLimit, tokens.count - contextLength) / length, readsTrees ? 2 : 1)
+    let total = count * length + (count / 2) * contextLength
+    var done = 0
+    for part in 0..<count {
+      let places = tokens.count - contextLength - length
+      let start = contextLength + (count > 1 ? places * part / (count - 1) : 0)
+      var context: InjectedContext?
+      if readsTrees, part % 2 == 1 {
+        let document = try encode(
+          name: file, tokens: Array(tokens[start - contextLength..<start]), moments: moments
+        ) { (chunkEnd) throws(Refusal) in
+          try progress(done + chunkEnd, total)
+        }
+        context = try select(from: [document], search: TreeSearch(.right), query: []).context
+        done += contextLength
+      }
+      var text = Array(tokens[start..<start + length])
+      if let begin = configuration.beginOfTextToken { text[0] = begin }
+      let session = Session(
+        runtime, capacity: length, context: context, threadCount: threadCount, moments: moments)
+      _ = session.read(text)
+      done += length
+      try progress(done, total)
+    }
+    return moments
+  }
+}
+
+extension Refusal.Name {
+  public static let textTooShort = Refusal.Name("text-too-short", .badInput)
+}
