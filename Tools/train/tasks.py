@@ -76,15 +76,11 @@ class Maker:
 
     - corpus: where real text comes from. chunk_size: L. running: T, tokens of the running text.
     - kinds: weights of the kinds; `text` is plain language modelling.
-    - cut_fraction: the share of hidden statements whose value is cut by a border of two leaves or, where one thing is
-      asked for, of two chunks. A leaf is read alone, so what goes on in the next one is copied by another rule than the
-      rest, and chance shows it rarely. leaf_size: tokens of a leaf, where splits are not noisy.
     """
 
-    def __init__(self, tokenizer, corpus, chunk_size, running, kinds, text_fraction=0.5, cut_fraction=0.0, leaf_size=0):
+    def __init__(self, tokenizer, corpus, chunk_size, running, kinds, text_fraction=0.5):
         self.tokenizer, self.corpus, self.chunk_size, self.running = tokenizer, corpus, chunk_size, running
         self.kinds, self.text_fraction = kinds, text_fraction
-        self.cut_fraction, self.leaf_size = cut_fraction, leaf_size
 
     def sample(self, seed, chunk_count, kind=None):
         rng = random.Random(seed)
@@ -170,13 +166,13 @@ class Maker:
         # Trees that were searched for the first question must still answer the second, half of the time.
         stale = kind == "second-query" and rng.random() < 0.5
         asked = turns[0 if stale else -1][3]
+        guides = [places[turn[3]][0] for turn in turns] if kind in ASKED_MORE_THAN_ONCE else []
         return self.finish(rng, kind, text[length:] if after_text else [], context, running, ends[0 if stale else -1],
-                           answers, places[asked], [places[turn[3]][0] for turn in turns] if kind in ASKED_MORE_THAN_ONCE else [])
+                           answers, places[asked], guides)
 
     def hide(self, rng, text, length, hidden, spread=False):
-        """Puts statements behind ends of sentences, at random depths, in the line or on lines of their own; or where a
-        border cuts the value. `spread` gives each its part of the text. Returns the context, and of each value the
-        indices of `Sample.targets`."""
+        """Puts statements behind ends of sentences, at random depths: in the line or on lines of their own. `spread`
+        gives each its part of the text. Returns the context, and of each value the indices of `Sample.targets`."""
         line_feed = self.tokenizer.byte_ids[10]
         encoded = []
         for statement, at, value in hidden:
@@ -197,22 +193,11 @@ class Maker:
         context, places, at = [], [0] * len(encoded), 0
         for depth, _, i in depths:
             tokens, start, count = encoded[i]
-            depth = max(depth, at)
-            if rng.random() < self.cut_fraction:
-                later = depth + self.to_border(rng, len(context) + depth - at + start, count, len(hidden) == 1)
-                depth = later if later <= bounds[i][1] else depth
             context += text[at:depth]
             at = depth
             places[i] = self.parts(len(context) + start, count)
             context += tokens
         return context + text[at:], places
-
-    def to_border(self, rng, place, count, of_chunks):
-        """How many tokens later than at a place something has to start so that a border cuts it: the one between the
-        leaves of a pair, or, with `of_chunks`, in one of three cases that of two chunks."""
-        leaf = self.leaf_size
-        border, every = (0, self.chunk_size) if of_chunks and rng.random() < 1 / 3 else (leaf, 2 * leaf)
-        return (border - rng.randint(1, max(count - 1, 1)) - place) % every
 
     def parts(self, start, count):
         """Where tokens start, and where they go on in another chunk."""

@@ -373,6 +373,7 @@ kinds = {{ passkey = 1, needle = 1, repeat-after = 1, text = 1 }}
 log_every = 1
 [export]
 type = "float32"
+sharedllm = {{ chunk_size = 64 }}
 """
 
 
@@ -427,6 +428,12 @@ def test_resumption_is_exact():
             first = files.read_safetensors(os.path.join(whole, stage, "model", "model.safetensors"))
             second = files.read_safetensors(os.path.join(parts, stage, "model", "model.safetensors"))
             assert all(torch.equal(first[n], second[n]) for n in first), stage
+        # What is exported are the last weights, to be read in the way that the config says.
+        train.main([config, "export", *arguments, "--out", whole])
+        exported = files.read_safetensors(os.path.join(whole, "export", "model.safetensors"))
+        assert all(torch.equal(first[n], exported[n]) for n in first)
+        assert models.read_config(os.path.join(whole, "export"))[1].chunk_size == 64
+        assert models.read_config(os.path.join(whole, "retrieval", "model"))[1].chunk_size == 32
 
 
 def torchrun(count, config, stages, arguments, out):
@@ -509,32 +516,6 @@ def test_tasks():
                     assert places and set(places) <= set(sample.guides)
                 if kind != "second-query":
                     assert found.strip().startswith(answers[-1].rstrip(".\n")[:12]), (kind, found, answers)
-
-
-def test_cuts():
-    """Where it is wished, borders of leaves and of chunks cut the values, and both sides are asked for."""
-    with tempfile.TemporaryDirectory() as directory:
-        prepare(directory)
-        out = os.path.join(directory, "a")
-        tokenizer = bpe.Tokenizer(os.path.join(out, "tokenizer.model"))
-        corpus = data.Corpus(["train"], os.path.join(out, "tokens"), check=True)
-        for kind in ("passkey", "needle", "key-value", "multi-key", "fact-a-chunk"):
-            cut = {}
-            for fraction in (0.0, 1.0):
-                maker = tasks.Maker(tokenizer, corpus, 128, 400, {}, 0.5, fraction, 16)
-                of_leaves = of_chunks = 0
-                for i in range(40):
-                    sample = maker.sample(f"{kind}/{i}", 4, kind)
-                    value = tokenizer.decode(sample.running[slice(*sample.answers[-1])]).strip().rstrip(".\n")
-                    start, count = sample.targets[0], len(tokenizer.encode(value))
-                    assert tokenizer.decode(sample.context[start:start + count + 8]).strip().startswith(value)
-                    of_leaves += start // 16 < (start + count - 1) // 16
-                    of_chunks += len(sample.targets) > 1
-                    for part in sample.targets[1:]:
-                        assert part % 128 == 0 and part // 128 == start // 128 + 1
-                cut[fraction] = of_leaves, of_chunks
-            assert cut[1.0][0] > cut[0.0][0] + 10, (kind, cut)
-            assert kind in ("multi-key", "fact-a-chunk") or cut[1.0][1] > cut[0.0][1], (kind, cut)
 
 
 def test_windows_stay_in_documents():

@@ -176,8 +176,7 @@ def between(low, high, generator):
 
 def maker_of(run, section, chunk_size, part):
     return tasks.Maker(bpe.Tokenizer(run.tokenizer), run.corpus_of(part, stage=section), chunk_size,
-                       section["window"], section["kinds"], section.get("text_fraction", 0.5),
-                       section.get("cut_fraction", 0.0), chunk_size >> run.shared_config().tree_depth)
+                       section["window"], section["kinds"], section.get("text_fraction", 0.5))
 
 
 def make_samples(maker, seed, count, chunk_count, text_weight):
@@ -674,6 +673,9 @@ def export(run):
     """The last stage's model with its tokenizer, for `sharedpack convert` and transformers."""
     section, source = run.config.get("export", {}), run.last_model()
     config, shared = models.read_config(source)
+    if shared and "sharedllm" in section:
+        # Weights fit chunks of any size; the reader may take others than the training.
+        shared = dataclasses.replace(shared, **section["sharedllm"])
     directory = run.place("export")
     dtype = EXPORT_TYPES[section.get("type", "float16")]
     models.save(directory, config, shared, models.read_weights(source), dtype, source)
