@@ -17,7 +17,8 @@ struct EvalSweepCommand: AsyncParsableCommand {
       expansion, positions, chunk_size, kv, running_text. One that is left out takes
       the values that fit the model, an empty list leaves it out. Also: scored,
       running_text, policy, seeds, kv, join, overlap, tasks (hidden in the texts and
-      asked for) and samples of each. What only training can change, other packs show:
+      asked for, with the search of ask unless another is on trial) and samples of
+      each. What only training can change, other packs show:
         "checkpoints": {"injection": {"top": "top.spk"}}
       Prints the tables that the paper has as 5 and 9 to 12, and those of the other
       factors, for this model on this machine.

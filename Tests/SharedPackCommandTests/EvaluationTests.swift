@@ -170,6 +170,17 @@ import TinyCheckpoint
     let similar = try row("similarity", "cosine")["measures"]
     #expect(cosine != nil && similar == cosine)
     #expect(try row("expansion", "path")["measures"] == cosine)
+    // Texts are read with one default search, questions are asked with another.
+    let right = try row("policy", "right")
+    #expect(right["labels"]?["remark"]?.string == "default for perplexity")
+    #expect(right["measures"]?["perplexity"] == standard["measures"]?["perplexity"])
+    let bestFirst = try row("expansion", "best-first")
+    #expect(bestFirst["labels"]?["remark"]?.string == "default for tasks")
+    for measure in ["accuracy", "leaf", "own_rows"] {
+      #expect(standard["measures"]?[measure] != nil)
+      #expect(bestFirst["measures"]?[measure] == standard["measures"]?[measure])
+    }
+    #expect(right["measures"]?["leaf"] != standard["measures"]?["leaf"])
     func ratio(_ value: String) throws -> Double {
       try #require(row("expansion", value)["measures"]?["rows_per_chunk"]?["value"]?.number)
     }

@@ -75,8 +75,9 @@ public struct SweepEvaluation {
     var known = [base: standard]
     for (number, entry) in variants.enumerated() {
       progress("\(entry.factor.rawValue) \(entry.value.description)", number + 1, total)
+      let standing = entry.variant.remark(default: base)
       if let outcome = known[entry.variant] {
-        outcomes.append((entry.factor, entry.value, outcome, entry.variant == base ? "default" : nil))
+        outcomes.append((entry.factor, entry.value, outcome, standing))
         continue
       }
       let ways: [Way]
@@ -88,7 +89,7 @@ public struct SweepEvaluation {
       }
       let outcome = try await outcome(ways, documents, haystack)
       known[entry.variant] = outcome
-      let remark = ways.count > 1 ? "mean of \(ways.count) seeds" : nil
+      let remark = ways.count > 1 ? "mean of \(ways.count) seeds" : standing
       outcomes.append((entry.factor, entry.value, outcome, remark))
     }
     var trained: [(factor: String, value: String, outcome: Outcome)] = []
@@ -133,7 +134,8 @@ public struct SweepEvaluation {
         "accuracy: share of right answers to \(configuration.tasks.map(\.rawValue).joined(separator: ", ")), "
           + "\(configuration.sampleCount) samples each, in contexts of \(configuration.options.windows[0]) windows; leaf: "
           + "share of samples whose answer lies in leaves of the searched trees; own_rows: share of the answer's tokens "
-          + "that have rows of their own. right, left and random do not look at the question.")
+          + "that have rows of their own. Where the search is not what is changed, questions are searched for best first "
+          + "by cosine, as `ask` does. right, left and random do not look at the question.")
     }
     if model.injectionIsUntrained { result.notes.append("The context is injected untrained.") }
     result.rows = rows(outcomes, trained, standard)
@@ -196,12 +198,15 @@ public struct SweepEvaluation {
         .unfitLayout, file: pack.path, "the checkpoint has no weights for it, or no tree has this shape")
     }
     let model = try LanguageModel(runtime, threadCount: model.threadCount)
-    var searches = [variant.search]
+    var searches = [(variant.search, variant.taskSearch)]
     if case .random = variant.search.policy {
-      searches = (0..<configuration.seedCount).map { TreeSearch(.random(seed: UInt64($0))) }
+      searches = (0..<configuration.seedCount).map {
+        let random = TreeSearch(.random(seed: UInt64($0)))
+        return (random, variant.taskSearch == variant.search ? random : variant.taskSearch)
+      }
     }
     var ways: [Way] = []
-    for search in searches {
+    for (search, taskSearch) in searches {
       var options = configuration.options
       options.searches = [search]
       options.encodings = [variant.encoding]
@@ -212,7 +217,7 @@ public struct SweepEvaluation {
       retrieval.windows = configuration.options.windows
       retrieval.depths = [50]
       retrieval.sampleCount = configuration.sampleCount
-      retrieval.methods = [.shared(search)]
+      retrieval.methods = [.shared(taskSearch)]
       retrieval.encoding = variant.encoding
       retrieval.levels = variant.levels
       ways.append(

@@ -6,7 +6,10 @@ import ModelPacks
 /// One way to read contexts: the default with one factor changed.
 struct SweepVariant: Hashable {
   var sharedLLM: SharedLLMConfiguration
+  /// For the perplexity of texts.
   var search: TreeSearch
+  /// For questions.
+  var taskSearch = TreeSearch.standard
   var encoding: RowEncoding
   var runningText: Int
   var levels = RowLevels.geometric
@@ -37,7 +40,7 @@ struct SweepVariant: Hashable {
       variant.sharedLLM.positionMode = mode
     case .policy:
       guard let policy = SearchPolicy(sweepName: value) else { return nil }
-      variant.search = TreeSearch(policy)
+      variant.setSearch(TreeSearch(policy))
     case .rows:
       guard let encoding = RowEncoding(sweepName: value) else { return nil }
       variant.encoding = encoding
@@ -46,12 +49,27 @@ struct SweepVariant: Hashable {
       variant.levels = levels
     case .similarity:
       guard let policy = SearchPolicy(sweepName: value), policy.looksAtQuery else { return nil }
-      variant.search = TreeSearch(policy)
+      variant.setSearch(TreeSearch(policy))
     case .expansion:
       guard let expansion = value.string.flatMap(TreeExpansion.init(name:)) else { return nil }
-      variant.search = TreeSearch(.cosine, expansion: expansion)
+      variant.setSearch(TreeSearch(.cosine, expansion: expansion))
     }
     return variant
+  }
+
+  private mutating func setSearch(_ search: TreeSearch) {
+    self.search = search
+    taskSearch = search
+  }
+
+  /// What a row of a table says about being the default or near it.
+  func remark(default base: SweepVariant) -> String? {
+    switch (search == base.search, taskSearch == base.taskSearch) {
+    case (true, true): self == base ? "default" : nil
+    case (true, false): "default for perplexity"
+    case (false, true): "default for tasks"
+    case (false, false): nil
+    }
   }
 
   /// What the variant has of a factor.
