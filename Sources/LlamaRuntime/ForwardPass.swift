@@ -109,6 +109,13 @@ final class ForwardPass {
     compute.multiply(normed, tokens: count, by: (head, logits))
   }
 
+  /// Where moments are collected, those of what the output would be multiplied with after each token.
+  func collectOutputMoments(_ weights: LlamaWeights, tokens: Int) {
+    guard let moments = compute.moments, let head = weights.head else { return }
+    normalize(x, weights.norm, tokens: tokens)
+    moments.add(normed, tokens: tokens, of: head, compute)
+  }
+
   private func normalize(_ x: FloatBuffer, _ weight: WeightVector, tokens: Int) {
     compute.normalize(x, tokens: tokens, weight, epsilon: configuration.rmsNormEpsilon, into: normed)
   }

@@ -31,6 +31,8 @@ public final class InputMoments {
         share([cross.output])
       }
     }
+    // An embedding that serves as output, too, is rounded for the output: as an embedding it loses little in eight bits.
+    if let head = model.weights.head { share([head]) }
   }
 
   /// Bytes that a model's moments take.
@@ -40,7 +42,7 @@ public final class InputMoments {
   ) -> Int {
     let querySize = configuration.headCount * configuration.headDim
     let ofLayer = 2 * configuration.hiddenSize + querySize + configuration.intermediateSize
-    var columns = configuration.layerCount * ofLayer
+    var columns = configuration.layerCount * ofLayer + configuration.hiddenSize
     if let sharedLLM {
       if sharedLLM.lowerModel == .own { columns += sharedLLM.injectedLayerCount * ofLayer }
       if sharedLLM.injection == .crossAttention {
@@ -86,7 +88,7 @@ public final class InputMoments {
 
   /// What the columns of a matrix make up for.
   /// - Parameter name: of a tensor.
-  /// - Returns: nil for what is no projection of a layer, and where nothing was read that it is multiplied with.
+  /// - Returns: nil for what multiplies nothing, and where nothing was read that it is multiplied with.
   public func errorFeedback(forTensor name: String) -> ErrorFeedback? {
     guard let tensor = pack.tensor(named: name), let number = numbers[tensor.byteOffset], !isEmpty[number] else {
       return nil

@@ -191,6 +191,7 @@ public final class Session {
       forward.crossAttend(cross, tokens: tokens, to: injected)
     }
     forward.feedForward(layer, tokens: tokens)
+    if index == model.weights.layers.count - 1 { forward.collectOutputMoments(model.weights, tokens: tokens) }
   }
 
   /// What the model expects after the last one of a block of tokens.

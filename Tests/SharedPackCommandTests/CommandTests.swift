@@ -116,7 +116,9 @@ import Testing
     #expect(packs[0].provenance.sources.map(\.name).contains("book.txt"))
     #expect(!packs[2].provenance.sources.map(\.name).contains("book.txt"))
     for (calibrated, plain) in zip(packs[0].tensors, packs[2].tensors) {
-      #expect((calibrated.digest != plain.digest) == calibrated.name.contains("_proj"), "\(calibrated.name)")
+      // The embedding is the output, too.
+      let multiplies = ["_proj", "embed_tokens"].contains { calibrated.name.contains($0) }
+      #expect((calibrated.digest != plain.digest) == multiplies, "\(calibrated.name)")
     }
     #expect(try place.run("verify", "a.spk").status == 0)
     #expect(try place.run("inspect", "a.spk").output.contains("book.txt"))
