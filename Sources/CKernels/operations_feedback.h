@@ -20,8 +20,8 @@ INLINE bool quantize_with_feedback(const packed_form form, const float *source, 
       size_t count = width - start < group_size ? width - start : group_size;
       size_t group = (block + start) / group_size;
       group_place place = place_of_group(form, group, group_size, count);
-      uint8_t *tiles = output + place.tiles, *scale_bytes = output + place.scales;
-      if (form == INT8 || group % 2 == 0) memset(scale_bytes, 0, TILE_BYTES);
+      uint8_t *tiles = output + place.tiles;
+      if (form == INT4 && group % 2 == 0) memset(output + place.scales, 0, TILE_BYTES);
       memset(tiles, form == INT8 ? 128 : ZERO_NIBBLES, (count + step - 1) / step * TILE_BYTES);
       // The scales of what the columns are to be by now, with what those before them have left.
       float scales[LANES] = {0}, inverses[LANES] = {0};
@@ -29,16 +29,10 @@ INLINE bool quantize_with_feedback(const packed_form form, const float *source, 
         float row[FEEDBACK_COLUMNS];
         for (size_t c = 0; c < count; c++) row[c] = wanted[start + c][r];
         float scale = form == INT8 ? largest_magnitude(row, count) / 127.0f : search_scale(row, count);
-        float inverse = scale < 0 ? -inverse_scale(-scale) : inverse_scale(scale);
-        if (inverse == 0) continue;
-        scales[r] = scale;
-        inverses[r] = inverse;
-        uint32_t bits;
-        memcpy(&bits, &scale, sizeof bits);
-        uint16_t half = (uint16_t)(bits >> 16);
-        if (form == INT8) memcpy(scale_bytes + r * sizeof scale, &scale, sizeof scale);
-        else memcpy(scale_bytes + r * sizeof half, &half, sizeof half);
+        inverses[r] = inverse_scale(scale);
+        if (inverses[r] != 0) scales[r] = scale;
       }
+      store_scales(form, output + place.scales, scales);
       f32x16 scale = load(scales), inverse = load(inverses);
       for (size_t c = 0; c < count; c++) {
         size_t place_in_block = start + c;

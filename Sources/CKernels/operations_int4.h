@@ -76,18 +76,16 @@ static bool quantize_row_block_int4(const float *source, size_t rows, size_t col
     size_t start = g * group_size;
     size_t count = columns - start < group_size ? columns - start : group_size;
     group_place place = place_of_group(INT4, g, group_size, count);
-    uint8_t *tiles = output + place.tiles, *scales = output + place.scales;
-    if (g % 2 == 0) memset(scales, 0, TILE_BYTES);
+    uint8_t *tiles = output + place.tiles;
+    float scales[LANES] = {0};
+    if (g % 2 == 0) memset(output + place.scales, 0, TILE_BYTES);
     memset(tiles, ZERO_NIBBLES, (count + step - 1) / step * TILE_BYTES);
     for (size_t r = 0; r < rows; r++) {
       const float *row = source + r * columns + start;
       float scale = search_scale(row, count);
-      float inverse = scale < 0 ? -inverse_scale(-scale) : inverse_scale(scale);
+      float inverse = inverse_scale(scale);
       if (inverse == 0) continue;
-      uint32_t bits;
-      memcpy(&bits, &scale, sizeof bits);
-      uint16_t half = (uint16_t)(bits >> 16);
-      memcpy(scales + r * sizeof half, &half, sizeof half);
+      scales[r] = scale;
       for (size_t c = 0; c < count; c += LANES) {
         // Lanes behind the last column have level 0, as padding has.
         u8x16 indices = __builtin_convertvector(nearest_index(load_some(row + c, count - c) * splat(inverse)), u8x16);
@@ -98,6 +96,7 @@ static bool quantize_row_block_int4(const float *source, size_t rows, size_t col
             tiles[(c + k) / step * TILE_BYTES + 4 * r + i] = (uint8_t)(index[k + i] | index[k + 4 + i] << 4);
       }
     }
+    store_scales(INT4, output + place.scales, scales);
   }
   return true;
 }

@@ -26,3 +26,15 @@ INLINE group_place place_of_group(const packed_form form, size_t group, size_t g
 INLINE f32x16 load_scales(const packed_form form, const uint8_t *scales) {
   return widen16(scales, form == INT4 ? SP_BFLOAT16 : SP_FLOAT32, 0);
 }
+
+// Those of int4 must be representable in bfloat16.
+INLINE void store_scales(const packed_form form, uint8_t *place, const float scales[LANES]) {
+  if (form == INT8) {
+    memcpy(place, scales, LANES * sizeof *scales);
+    return;
+  }
+  u32x16 bits;
+  memcpy(&bits, scales, sizeof bits);
+  u16x16 halves = __builtin_convertvector(bits >> 16, u16x16);
+  memcpy(place, &halves, sizeof halves);
+}

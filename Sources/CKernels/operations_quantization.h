@@ -47,10 +47,10 @@ INLINE float largest_magnitude(const float *source, size_t count) {
   return horizontal_maximum(largest);
 }
 
-// The factor that brings values to -127…127, or 0 where there is none.
+// The factor that brings values to -127…127, or 0 where there is none. Scales of int4 may be negative.
 INLINE float inverse_scale(float scale) {
-  float inverse = scale > 0 ? 1.0f / scale : 0;
-  return inverse <= 3.0e38f ? inverse : 0;
+  float inverse = scale != 0 ? 1.0f / scale : 0;
+  return inverse >= -3.0e38f && inverse <= 3.0e38f ? inverse : 0;
 }
 
 INLINE i32x16 quantize16(f32x16 x, float inverse) {
