@@ -77,6 +77,18 @@ static void compare_products(void) {
       expect("restored row", restored, again, columns * 4);
     }
     expect(form ? "int4 tiles" : "int8 tiles", x, y, blocks * bytes);
+    if (group <= 256) {
+      size_t block_columns = 256 / group * group, some = rows < 16 ? rows : 16;
+      float *feedback = numbers(columns * block_columns);
+      // As small as errors of roundings are, so that they do not grow from column to column.
+      for (size_t i = 0; i < columns * block_columns; i++) feedback[i] /= 16;
+      uint8_t *u = zeroed(bytes), *v = zeroed(bytes);
+      (form ? one->quantize_row_block_int4_with_feedback : one->quantize_row_block_with_feedback)(
+          matrix, some, columns, group, feedback, block_columns, u);
+      (form ? other->quantize_row_block_int4_with_feedback : other->quantize_row_block_with_feedback)(
+          matrix, some, columns, group, feedback, block_columns, v);
+      expect(form ? "int4 tiles with feedback" : "int8 tiles with feedback", u, v, bytes);
+    }
     for (int adds = 0; adds < 2; adds++) {
       float *p = numbers(tokens * stride), *q = zeroed(tokens * stride * 4);
       memcpy(q, p, tokens * stride * 4);
