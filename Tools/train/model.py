@@ -628,17 +628,22 @@ def read_weights(directory):
     return {n: t for n, t in weights.items() if not n.endswith("rotary_emb.inv_freq")}
 
 
-def load(directory, shared=None, own_lower=None, dtype=torch.float32, meta=False):
+def load(directory, shared=None, own_lower=None, dtype=torch.float32, meta=False, afresh=False):
     """A model from a Hugging Face directory.
 
     - shared: how a plain checkpoint becomes SharedLLM; cross-attention and an own lower model are then initialised from
       the checkpoint's layers.
+    - afresh: takes the LLaMA alone of a checkpoint that is SharedLLM already.
     """
     config, present = read_config(directory)
+    if afresh:
+        present = None
     if meta:
         with torch.device("meta"):
             return SharedLlama(config, shared or present, bool(own_lower)).to(dtype)
     weights = read_weights(directory)
+    if afresh:
+        weights = {n: t for n, t in weights.items() if "cross_attn" not in n and not n.startswith("encoder.")}
     has_encoder = any(name.startswith("encoder.") for name in weights)
     with torch.device("meta"):
         model = SharedLlama(config, shared or present, has_encoder if own_lower is None else own_lower)

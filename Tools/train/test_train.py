@@ -152,6 +152,38 @@ def test_fresh_cross_attention_changes_nothing():
     assert torch.equal(layer.cross_attn.q_proj.weight, layer.self_attn.q_proj.weight)
 
 
+def test_a_shared_model_is_trained_afresh():
+    """`afresh` keeps the LLaMA of a SharedLLM checkpoint, own lower model and all, and takes up another layout."""
+    with tempfile.TemporaryDirectory() as directory:
+        before = tiny(own_lower=True)
+        models.save(directory, before.config, before.shared, before.state_dict(), torch.float32)
+        shared = models.SharedConfig(**vars(before.shared) | {"injection_place": "top", "injected_layers": 1})
+        after = models.load(directory, shared, False, afresh=True)
+        names = [n for n in before.state_dict() if "cross_attn" not in n and not n.startswith("encoder.")]
+        assert sorted(n for n in after.state_dict() if "cross_attn" not in n) == sorted(names)
+        assert all(torch.equal(before.state_dict()[n], after.state_dict()[n]) for n in names)
+        assert [i for i, layer in enumerate(after.model.layers) if "cross_attn" in layer._modules] == [3]
+        context, running = torch.randint(96, (1, 2, 32)), torch.randint(96, (1, 12))
+        with torch.no_grad():
+            assert torch.equal(after(running, context), after(running))
+
+
+def test_lines_of_a_config_are_changed():
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "c.toml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write('out = "runs"\n[sharedllm]\nplace = "bottom"\nleaf_ratio = 1\n[shared]\nchunks = [4]\n')
+        run = train.Run(path, corpus=directory, changes=["sharedllm.place=top", "sharedllm.leaf_ratio=4",
+                                                         "shared.chunks=[1, 2]", 'out="more"'])
+        assert run.config == {"out": "more", "sharedllm": {"place": "top", "leaf_ratio": 4}, "shared": {"chunks": [1, 2]}}
+        for wrong in ("shared.chunk=1", "shard.chunks=1", "out.name=1", "shared.chunks=1, 2"):
+            try:
+                train.Run(path, corpus=directory, changes=[wrong])
+                raise AssertionError(wrong)
+            except SystemExit as refusal:
+                assert wrong in str(refusal)
+
+
 def test_gradients_flow_where_they_should():
     for what, own, expected in (
             (["cross_attn"], False, lambda n: "cross_attn" in n),

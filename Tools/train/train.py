@@ -23,6 +23,7 @@ import shutil
 import signal
 import sys
 import time
+import tomllib
 
 import torch
 
@@ -43,14 +44,32 @@ EXPORT_TYPES = {"float16": torch.float16, "float32": torch.float32}
 class Run:
     """A config file, and where its parts lie."""
 
-    def __init__(self, path, out=None, corpus=None, started=None):
+    def __init__(self, path, out=None, corpus=None, started=None, changes=()):
         self.path, self.config = path, files.read_toml(path)
+        for change in changes:
+            self.change(change)
         self.out = os.path.abspath(out or os.path.join(HERE, self.config["out"]))
         self.corpus = os.path.abspath(corpus or os.path.join(HERE, self.config["data"].get("corpus", ".")))
         self.seed = self.config.get("seed", 1)
         self.started = started or time.time()
         self.deadline = None
         self.ranks = distribution.Ranks()
+
+    def change(self, text):
+        """Gives a line of the config another value: `shared.steps=10`. A word needs no quotation marks."""
+        line, _, value = text.partition("=")
+        *sections, key = line.strip().split(".")
+        try:
+            values = self.config
+            for section in sections:
+                values = values[section]
+            is_word = isinstance(values[key], str) and not value.startswith('"')
+        except (KeyError, TypeError):
+            raise SystemExit(f"--set {text}: {self.path} has no such line")
+        try:
+            values[key] = value if is_word else tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError as error:
+            raise SystemExit(f"--set {text}: {error}")
 
     def place(self, *names):
         return os.path.join(self.out, *names)
@@ -280,12 +299,13 @@ def build_model(run, stage):
     shared = None if stage == "base" else run.shared_config()
     if not os.path.exists(os.path.join(directory, "config.json")):
         raise SystemExit(f"{stage} starts from {directory}, which is not there: run the stage before, or set init")
-    before = models.read_config(directory)[1]
-    if shared and before and any(
+    before, afresh = models.read_config(directory)[1], section.get("afresh", False)
+    if shared and before and not afresh and any(
             getattr(before, key) != getattr(shared, key) for key in ("injected_layers", "injection_place", "position_mode")):
         raise SystemExit(f"{directory} was trained with other injected layers, at another place, or with another position mode")
     # With FSDP only rank 0 holds weights; the others take their shards from it.
-    return models.load(directory, shared, own if shared else None, meta=run.ranks.is_fsdp(config) and run.ranks.rank > 0)
+    return models.load(directory, shared, own if shared else None, meta=run.ranks.is_fsdp(config) and run.ranks.rank > 0,
+                       afresh=afresh)
 
 
 def orthogonal(matrix, type):
@@ -732,11 +752,13 @@ def main(arguments=None):
     parser.add_argument("config")
     parser.add_argument("stages", nargs="+", choices=(*STAGES, "all"))
     parser.add_argument("--minutes", type=float, help="stop after a checkpoint before this much wall-clock time")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="changes",
+                        help="another value for a line of the config; repeatable")
     parser.add_argument("--out", help="folder of the run, in place of the config's")
     parser.add_argument("--corpus", help="folder of the corpus, in place of the config's")
     parser.add_argument("--dry-run", action="store_true", help="say what a stage would need, and do nothing")
     options = parser.parse_args(arguments)
-    run = Run(options.config, options.out, options.corpus, time.time())
+    run = Run(options.config, options.out, options.corpus, time.time(), options.changes)
     stages = STAGES if "all" in options.stages else [s for s in STAGES if s in options.stages]
     if options.dry_run:
         plan.report(run, [s for s in stages if s in TRAINING and s in run.config])
