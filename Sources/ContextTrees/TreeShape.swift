@@ -30,4 +30,23 @@ public struct TreeShape: Sendable, Hashable {
   public func chunks(tokenCount: Int) -> [Range<Int>] {
     stride(from: 0, to: tokenCount, by: chunkSize).map { $0..<min($0 + chunkSize, tokenCount) }
   }
+
+  /// The chunks of a text, in order, each cut at the best border in the last quarter of a whole one, the last of equals.
+  /// - Parameter border: how well the text can be cut before a token; greater is better.
+  public func chunks<Border: Comparable>(tokenCount: Int, border: (_ token: Int) -> Border) -> [Range<Int>] {
+    var chunks: [Range<Int>] = []
+    var start = 0
+    while tokenCount - start > chunkSize {
+      var end = start + chunkSize
+      var best = border(end)
+      for token in stride(from: end - 1, to: end - max(chunkSize / 4, 1), by: -1) {
+        let other = border(token)
+        if other > best { (end, best) = (token, other) }
+      }
+      chunks.append(start..<end)
+      start = end
+    }
+    if start < tokenCount { chunks.append(start..<tokenCount) }
+    return chunks
+  }
 }

@@ -121,7 +121,7 @@ extension GoldenCase {
     let model = try LanguageModel(opening: pack, threadCount: threadCount)
     try model.requireTokens(context + runningText + greedy, file: "\(directory)/case.json")
     let document = try model.encode(
-      name: "context", tokens: context, encoding: numeric == .float ? .float32 : .int8)
+      name: "context", tokens: context, encoding: numeric == .float ? .float32 : .int8, borders: .fixed)
     let selection = try model.select(from: [document], search: TreeSearch(policy), query: runningText)
 
     let plain = Session(model.runtime, capacity: runningText.count, threadCount: model.threadCount)

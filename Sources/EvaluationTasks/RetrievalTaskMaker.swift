@@ -154,6 +154,7 @@ public struct RetrievalTaskMaker: Sendable {
     let space = length - statement.tokens.count
     let boundaryCount = (length - 1) / chunkSize
     guard space >= 0, boundaryCount > 0, let place = statement.places.first else { throw tooShort(length) }
+    // Where whole chunks end; those that end with sentences are cut elsewhere.
     let boundary = chunkSize * (1 + random.next(below: boundaryCount))
     let start = min(max(boundary - place.lowerBound - (place.count + 1) / 2, 0), space)
     let text = haystack.stretch(space, &random)

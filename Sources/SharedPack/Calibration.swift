@@ -43,7 +43,7 @@ extension LanguageModel {
       var context: InjectedContext?
       if readsTrees, part % 2 == 1 {
         let document = try encode(
-          name: file, tokens: Array(tokens[start - contextLength..<start]), moments: moments
+          name: file, tokens: Array(tokens[start - contextLength..<start]), borders: .fixed, moments: moments
         ) { (chunkEnd) throws(Refusal) in
           try progress(done + chunkEnd, total)
         }

@@ -81,19 +81,20 @@ public struct ContextDocument: Sendable {
 extension LanguageModel {
   /// Encodes tokens into the chunks of a document, in memory.
   /// - Parameters:
+  ///   - borders: where it is cut; a store's chunks are the same if it was built alike.
   ///   - moments: takes in what the lower model's matrices are multiplied with.
   ///   - progress: called with the number of tokens done; throws to stop.
   /// - Throws: `Refusal` `no-injection`, `not-finite`, and what `progress` throws.
   public func encode(
-    name: String, tokens: [Int32], encoding: RowEncoding = .int8, moments: InputMoments? = nil,
-    progress: (_ done: Int) throws(Refusal) -> Void = { _ in }
+    name: String, tokens: [Int32], encoding: RowEncoding = .int8, borders: ChunkBorders = .sentences,
+    moments: InputMoments? = nil, progress: (_ done: Int) throws(Refusal) -> Void = { _ in }
   ) throws(Refusal) -> ContextDocument {
     let (shape, layout) = try requireTrees(encoding)
     guard let encoder = TreeEncoder(runtime, encoding: encoding, threadCount: threadCount, moments: moments) else {
       preconditionFailure("a model with trees has an encoder")
     }
     var chunks: [ContextChunk] = []
-    for range in shape.chunks(tokenCount: tokens.count) {
+    for range in self.chunks(of: tokens, shape: shape, borders: borders) {
       chunks.append(try ContextChunk(encoding: Array(tokens[range]), shape: shape, with: encoder))
       try progress(range.upperBound)
     }

@@ -1,6 +1,7 @@
 public import ContextTrees
 public import FileAccess
 import LlamaRuntime
+import ModelPacks
 public import TreeStore
 
 /// A store of documents, opened for asking with the model that encoded them.
@@ -105,6 +106,7 @@ public struct StoreBuilder: ~Copyable {
   private let shape: TreeShape
   private let encoder: TreeEncoder
   private let compression: Compression
+  private let borders: ChunkBorders
   private var writer: TreeStoreWriter
   private var lastCommit = ContinuousClock.now
 
@@ -114,7 +116,8 @@ public struct StoreBuilder: ~Copyable {
   /// Opens a store for writing, and creates it if it is not there.
   /// - Throws: `Refusal` `busy`, `model-mismatch`, `configuration-mismatch`, `no-injection`, `cannot-create`.
   public init(
-    _ path: String, model: LanguageModel, encoding: RowEncoding = .int8, compression: Compression = .none
+    _ path: String, model: LanguageModel, encoding: RowEncoding = .int8, compression: Compression = .none,
+    borders: ChunkBorders = .sentences
   ) throws(Refusal) {
     let configuration = try model.storeConfiguration(encoding)
     guard let encoder = TreeEncoder(model.runtime, encoding: encoding, threadCount: model.threadCount) else {
@@ -125,6 +128,7 @@ public struct StoreBuilder: ~Copyable {
     shape = configuration.shape
     self.encoder = encoder
     self.compression = compression
+    self.borders = borders
   }
 
   /// What has become of a document.
@@ -167,7 +171,7 @@ public struct StoreBuilder: ~Copyable {
     let tokens = try model.documentTokens(text, file: source.path)
     var keys: [ChunkKey] = []
     var encodedTokenCount = 0
-    for range in shape.chunks(tokenCount: tokens.count) {
+    for range in model.chunks(of: tokens, shape: shape, borders: borders) {
       let chunk = Array(tokens[range])
       let key = writer.configuration.chunkKey(tokens: chunk)
       if !writer.contains(key) {
@@ -189,19 +193,17 @@ public struct StoreBuilder: ~Copyable {
       chunkCount: keys.count, encodedTokenCount: encodedTokenCount)
   }
 
-  /// Bytes that a text of so many tokens takes in a store, when none of its chunks is there.
+  /// Bytes that a text takes in a store, when none of its chunks is there.
+  /// - Throws: `Refusal` `no-injection`.
   public static func byteCount(
-    tokenCount: Int, shape: TreeShape, layout: NodeBlockLayout, embeddingSize: Int
-  ) -> Int {
-    // All chunks but the last are alike.
-    let chunks = shape.chunks(tokenCount: tokenCount)
-    func byteCount(_ chunk: Range<Int>) -> Int {
-      ContextTree(shape: shape, tokenCount: chunk.count).nodes.reduce(chunk.count * 4) {
-        $0 + layout.byteCount(rows: $1.rowCount) + embeddingSize * 4
+    _ tokens: [Int32], model: LanguageModel, encoding: RowEncoding = .int8, borders: ChunkBorders = .sentences
+  ) throws(Refusal) -> Int {
+    let (shape, layout) = try model.requireTrees(encoding)
+    return model.chunks(of: tokens, shape: shape, borders: borders).reduce(0) { sum, chunk in
+      ContextTree(shape: shape, tokenCount: chunk.count).nodes.reduce(sum + chunk.count * 4) {
+        $0 + layout.byteCount(rows: $1.rowCount) + model.configuration.hiddenSize * 4
       }
     }
-    guard let first = chunks.first, let last = chunks.last else { return 0 }
-    return byteCount(first) * (chunks.count - 1) + byteCount(last)
   }
 
   private mutating func commit() throws(Refusal) {

@@ -18,8 +18,8 @@ struct EvalPerplexityCommand: ParsableCommand {
       directory of either; each argument is a domain of the table. Documents are as
       long as the longest length: of texts that are shorter, --join makes longer
       ones. --overlap takes more documents of a text than fit it side by side. Trees
-      can come from a store that was built of the same texts (--store): nothing is
-      encoded, and the numbers are the same. The same last tokens of each document
+      can come from a store that was built of the same texts with --chunk-borders
+      fixed (--store): nothing is encoded, and the numbers are the same. The same last tokens of each document
       are scored for every method and length:
         shared     trees of the context before a running text, which has the size
                    of --running-text, at most half of the document

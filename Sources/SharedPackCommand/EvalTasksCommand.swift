@@ -118,6 +118,7 @@ struct EvalTasksCommand: AsyncParsableCommand {
   @Flag(help: "Search trees by where the answer is, too: what a perfect policy would give.")
   var oracle = false
 
+  @OptionGroup var borders: ChunkBordersArguments
   @OptionGroup var asking: AskingArguments
   @OptionGroup var output: EvalOutputOptions
 
@@ -140,6 +141,7 @@ struct EvalTasksCommand: AsyncParsableCommand {
     evaluation.style = style.value
     evaluation.seed = asking.seed
     evaluation.encoding = asking.kv.encoding
+    evaluation.borders = borders.value
     let model = try LanguageModel(opening: model, threadCount: asking.threads?.count)
     var bar = ProgressBar("Asking", unit: .samples, mode: output.output.progress)
     let sources = try haystacks.map { try EvaluationSource(reading: $0) }

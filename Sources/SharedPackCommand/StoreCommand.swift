@@ -55,6 +55,8 @@ extension StoreCommand {
         "Compress new blocks: none, lz4 or zstd. Compressed blocks are not mapped.", valueName: "method"))
     var compress = CompressionArgument.none
 
+    @OptionGroup var borders: ChunkBordersArguments
+
     @Flag(help: "Put a text in the place of another one of the same name.")
     var replace = false
 
@@ -78,7 +80,7 @@ extension StoreCommand {
         Console.error("sharedpack: the injection of this model is untrained (merged softmax)")
       }
       var builder = try StoreBuilder(
-        store, model: model, encoding: kv.encoding, compression: compress.compression)
+        store, model: model, encoding: kv.encoding, compression: compress.compression, borders: borders.value)
       var reports: [StoreBuilder.Report] = []
       for source in sources {
         var bar = ProgressBar("Encoding \(source.name)", unit: .tokens, mode: output.progress)
@@ -111,14 +113,13 @@ extension StoreCommand {
     }
 
     private func plan(_ sources: [DocumentSource], model: LanguageModel) throws {
-      let (shape, layout) = try model.requireTrees(kv.encoding)
       var tokens = 0
       var byteCount = 0
       for source in sources {
-        let count = try model.documentTokens(source.text(), file: source.path).count
-        tokens += count
-        byteCount += StoreBuilder.byteCount(
-          tokenCount: count, shape: shape, layout: layout, embeddingSize: model.configuration.hiddenSize)
+        let document = try model.documentTokens(source.text(), file: source.path)
+        tokens += document.count
+        byteCount += try StoreBuilder.byteCount(
+          document, model: model, encoding: kv.encoding, borders: borders.value)
       }
       if output.json {
         Console.output(

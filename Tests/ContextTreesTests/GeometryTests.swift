@@ -217,4 +217,29 @@ import Testing
     #expect(shape?.chunks(tokenCount: 0) == [])
     #expect(shape?.nodeCount == 14)
   }
+
+  /// The best border in the last quarter of a whole chunk, the last of equals; none is nearer to the start.
+  @Test func chunksEndAtBorders() throws {
+    let shape = try #require(TreeShape(chunkSize: 32, depth: 3, leafRatio: 1))
+    func chunks(_ count: Int, _ borders: [Int: Int]) -> [Range<Int>] {
+      shape.chunks(tokenCount: count) { borders[$0] ?? 0 }
+    }
+    #expect(chunks(75, [:]) == [0..<32, 32..<64, 64..<75])
+    #expect(chunks(64, [:]) == [0..<32, 32..<64])
+    #expect(chunks(0, [:]) == [])
+    // A better one counts, however far before; of equals the last; those before the last quarter do not.
+    #expect(chunks(40, [24: 2, 25: 2, 31: 1]) == [0..<25, 25..<40])
+    #expect(chunks(40, [26: 1, 29: 1]) == [0..<29, 29..<40])
+    #expect(chunks(40, [24: 1]) == [0..<32, 32..<40])
+    // The next chunk starts where this one ended, and what is left is not cut.
+    #expect(chunks(60, [30: 1, 55: 1, 59: 1]) == [0..<30, 30..<60])
+    let tiny = try #require(TreeShape(chunkSize: 2, depth: 1, leafRatio: 1))
+    #expect(tiny.chunks(tokenCount: 5) { $0 } == [0..<2, 2..<4, 4..<5])
+    for seed in 0..<20 {
+      let all = shape.chunks(tokenCount: 500) { $0 &* 2_654_435_761 &+ seed &* 40_503 & 7 }
+      #expect(all.first?.lowerBound == 0 && all.last?.upperBound == 500)
+      #expect(zip(all, all.dropFirst()).allSatisfy { $0.upperBound == $1.lowerBound })
+      #expect(all.dropLast().allSatisfy { (25...32).contains($0.count) })
+    }
+  }
 }

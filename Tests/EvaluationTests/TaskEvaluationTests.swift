@@ -17,15 +17,16 @@ import TinyCheckpoint
     let tree = ContextTree(shape: shape, tokenCount: 32)
     // Kept: 0 ..< 16 with rows at 0 and 8, 16 ..< 24 with rows at 16 and 20, 24 ..< 32 with rows at 24 and 28.
     let nodes = [tree, tree].map { $0.preservedNodes(policy: .right, chunk: 0) { _ in 0 } }
-    let coarse = TreeHits(nodes, tokens: 7..<10, shape: shape)
+    let chunks = [0..<32, 32..<64]
+    let coarse = TreeHits(nodes, tokens: 7..<10, chunks: chunks, depth: 2)
     #expect(!coarse.isInLeaves)
     #expect(coarse.rowShare == 1.0 / 3)
-    let fine = TreeHits(nodes, tokens: 32 + 20..<32 + 22, shape: shape)
+    let fine = TreeHits(nodes, tokens: 32 + 20..<32 + 22, chunks: chunks, depth: 2)
     #expect(fine.isInLeaves)
     #expect(fine.rowShare == 0.5)
     // From the last leaf of one chunk to the first, coarse node of the next.
-    #expect(!TreeHits(nodes, tokens: 30..<34, shape: shape).isInLeaves)
-    #expect(TreeHits.best(nodes, places: [7..<10, 52..<54], shape: shape).isInLeaves)
+    #expect(!TreeHits(nodes, tokens: 30..<34, chunks: chunks, depth: 2).isInLeaves)
+    #expect(TreeHits.best(nodes, places: [7..<10, 52..<54], chunks: chunks, depth: 2).isInLeaves)
   }
 
   @Test func division() throws {

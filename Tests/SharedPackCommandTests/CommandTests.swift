@@ -13,7 +13,7 @@ import Testing
     #expect(
       build.output == """
         added\tnotes.txt\t89 tokens\t3 chunks\t89 tokens encoded
-        added\tfirst.txt\t95 tokens\t3 chunks\t31 tokens encoded
+        added\tfirst.txt\t95 tokens\t4 chunks\t34 tokens encoded
 
         """)
     #expect(
@@ -21,13 +21,13 @@ import Testing
         == "unchanged\tnotes.txt\t89 tokens\t3 chunks\t0 tokens encoded\n")
     #expect(
       try place.run("store", "ls", "library").output
-        == "first.txt\t95 tokens\t3 chunks\t94 B\nnotes.txt\t89 tokens\t3 chunks\t88 B\n")
+        == "first.txt\t95 tokens\t4 chunks\t94 B\nnotes.txt\t89 tokens\t3 chunks\t88 B\n")
     let both = ["--document", "notes.txt", "--document", "first.txt"]
     let ask = ["ask", "model.spk", "--store", "library", "what holds the trees", "--max-tokens", "8", "--ignore-end"]
     let first = try place.run(ask + both)
     #expect(first.status == 0)
     #expect(first.error.hasPrefix("[22 tokens read, "))
-    #expect(first.error.contains("rows of 6 chunks injected, first token after "))
+    #expect(first.error.contains("rows of 7 chunks injected, first token after "))
     #expect(first.error.hasSuffix(", ended by max-tokens]\n"))
     #expect(try place.run(ask + both).output == first.output)
     #expect(try place.run(ask + ["--threads", "1"] + both).output == first.output)

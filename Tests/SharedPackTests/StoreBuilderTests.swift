@@ -38,12 +38,14 @@ import TreeStore
 
   @Test func secondBuildEncodesNothing() throws {
     let source = try source(Texts.first)
-    let count = try tokens(Texts.first).count
+    let all = try tokens(Texts.first)
+    let count = all.count
     let first = try add(source)
     #expect(first.outcome == .added)
     #expect(first.tokenCount == count)
     #expect(first.encodedTokenCount == count)
-    #expect(first.chunkCount == (count + TinyModel.chunkSize - 1) / TinyModel.chunkSize)
+    let shape = try #require(model.runtime.treeShape)
+    #expect(first.chunkCount == model.chunks(of: all, shape: shape, borders: .sentences).count)
     let second = try add(source)
     #expect(second.outcome == .unchanged)
     #expect(second.encodedTokenCount == 0)
@@ -71,6 +73,22 @@ import TreeStore
     #expect(try opened.document(named: "text").chunks.flatMap(\.tokens) == tokens(Texts.first + " the end"))
   }
 
+  /// Chunks end where sentences do, so those behind a change are soon the same again.
+  @Test func changedTextsShareChunks() throws {
+    let sentences = (0..<400).map { "\($0 * 7919 % 1000)." }
+    let before = try add(try source(sentences.joined(separator: " ")))
+    let after = try add(try source((["new"] + sentences).joined(separator: " "), name: "changed"))
+    #expect(after.tokenCount > before.tokenCount)
+    #expect(after.encodedTokenCount < before.tokenCount / 4)
+    var fixed = try StoreBuilder("\(scratch.path)/fixed", model: model, borders: .fixed)
+    for text in [sentences, ["new"] + sentences] {
+      let source = try source(text.joined(separator: " "))
+      let report = try fixed.add(source, replacing: true) { _, _, _ in }
+      #expect(report.encodedTokenCount > before.tokenCount / 2)
+      #expect(report.chunkCount == (report.tokenCount + TinyModel.chunkSize - 1) / TinyModel.chunkSize)
+    }
+  }
+
   /// Every third system call fails once, at every place of a build: what was committed is not encoded again, and the
   /// document is the one of an undisturbed build.
   @Test func interruptedBuildsGoOn() throws {
@@ -91,7 +109,8 @@ import TreeStore
       let committed = try? TreeStore(opening: path)
       let isNamed = committed?.document(named: "text") != nil
       var missing = 0
-      for range in try #require(model.runtime.treeShape).chunks(tokenCount: all.count) {
+      let shape = try #require(model.runtime.treeShape)
+      for range in model.chunks(of: all, shape: shape, borders: .sentences) {
         let chunk = Array(all[range])
         if try committed?.chunk(committed?.chunkKey(tokens: chunk) ?? .init(Digest256(of: []))) == nil {
           missing += chunk.count
@@ -113,7 +132,7 @@ import TreeStore
     let all = try tokens(Texts.first)
     var seen: [Int] = []
     let found = refusal {
-      _ = try model.encode(name: "text", tokens: all) { (done) throws(Refusal) in
+      _ = try model.encode(name: "text", tokens: all, borders: .fixed) { (done) throws(Refusal) in
         seen.append(done)
         if done > TinyModel.chunkSize { throw Refusal(.busy, file: "here", "enough") }
       }
@@ -124,15 +143,12 @@ import TreeStore
 
   /// What is printed before a build as the bytes that it will take.
   @Test func sizesArePredicted() throws {
-    let (shape, layout) = try model.requireTrees(.int8)
-    let count = try tokens(Texts.first).count
     _ = try add(try source(Texts.first))
-    let predicted = StoreBuilder.byteCount(
-      tokenCount: count, shape: shape, layout: layout, embeddingSize: TinyModel.hiddenSize)
+    let predicted = try StoreBuilder.byteCount(tokens(Texts.first), model: model)
     let statistics = try TreeStore(opening: store).statistics
     #expect(predicted > statistics.blockByteCount)
     #expect(predicted <= statistics.liveByteCount)
-    #expect(StoreBuilder.byteCount(tokenCount: 0, shape: shape, layout: layout, embeddingSize: 32) == 0)
+    #expect(try StoreBuilder.byteCount([], model: model) == 0)
   }
 
   @Test func plainModelsBuildNoStores() throws {

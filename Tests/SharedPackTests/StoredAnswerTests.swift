@@ -162,8 +162,8 @@ import TreeStore
     let model = try TinyModel().open(in: scratch)
     let directory = try store(model)
     let document = try fresh(model, Texts.first)
-    let node = try #require(document.chunks[1].tree.nodes.first)
-    let block = try document.chunks[1].block(of: node).copy
+    let node = try #require(document.chunks[0].tree.nodes.first)
+    let block = try document.chunks[0].block(of: node).copy
     var found = 0
     for name in try Directory.names(in: "\(directory)/segments") {
       let path = "\(directory)/segments/\(name)"
@@ -184,7 +184,7 @@ import TreeStore
     #expect(refusal?.structure.hasPrefix("chunk ") == true)
     #expect(refusal?.structure.hasSuffix("node 0") == true)
     // It is refused every time, not only the first.
-    #expect(throws: Refusal.self) { _ = try stored.chunks[1].block(of: node) }
+    #expect(throws: Refusal.self) { _ = try stored.chunks[0].block(of: node) }
     // What does not need the block is served.
     _ = try model.select(from: [try opened.document(named: "second")], search: TreeSearch(.right), query: [1])
   }

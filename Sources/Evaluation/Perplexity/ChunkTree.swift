@@ -33,7 +33,7 @@ enum TreeSource {
       guard let chunk = try store.store.chunk(store.store.chunkKey(tokens: tokens)) else {
         throw Refusal(
           .chunkNotStored, file: store.store.path, structure: "\(domain), a chunk of \(tokens.count) tokens",
-          "is not in the store: build it of the same texts")
+          "is not in the store: build it of the same texts with --chunk-borders fixed")
       }
       return ChunkTree(tree: chunk.tree, tokens: tokens, origin: .stored(chunk))
     case .encoder(let encoder):

@@ -26,6 +26,8 @@ public struct RetrievalEvaluation: Sendable {
   public var style = TaskStyle.trainer
   public var seed: UInt64 = 1
   public var encoding = RowEncoding.int8
+  /// Where contexts are cut into chunks.
+  public var borders = ChunkBorders.sentences
   /// How rows are shared out.
   var levels = RowLevels.geometric
 
@@ -99,7 +101,7 @@ public struct RetrievalEvaluation: Sendable {
 
   /// Asks a sample's questions by every method. Rows come in the same order for every sample of a group.
   private func ask(_ model: LanguageModel, _ sample: RetrievalSample, into rows: inout [Row]) async throws {
-    var trees: [ChunkTree]?
+    var trees: ReadContext?
     var place = 0
     for method in methods {
       for (number, turn) in sample.turns.enumerated() {
@@ -129,7 +131,8 @@ public struct RetrievalEvaluation: Sendable {
             let selection = try search(model, read, by: method, for: sample.turns[isStale ? 0 : number])
             answer = try await model.greedyAnswer(turn.prompt, context: selection, maxTokens: maxTokens)
             let hits = TreeHits.best(
-              selection.nodes, places: turn.places, shape: try model.requireTrees(encoding).shape)
+              selection.nodes, places: turn.places, chunks: read.chunks,
+              depth: try model.requireTrees(encoding).shape.depth)
             rows[place].leaves.append(hits.isInLeaves ? 1 : 0)
             rows[place].rows.append(hits.rowShare)
           }
@@ -140,14 +143,20 @@ public struct RetrievalEvaluation: Sendable {
     }
   }
 
-  private func trees(_ model: LanguageModel, _ context: [Int32]) throws(Refusal) -> [ChunkTree] {
+  /// A context as it is searched: its chunks, and the tree of each.
+  private struct ReadContext {
+    var chunks: [Range<Int>]
+    var trees: [ChunkTree] = []
+  }
+
+  private func trees(_ model: LanguageModel, _ context: [Int32]) throws(Refusal) -> ReadContext {
     let (shape, _) = try model.requireTrees(encoding)
     guard let encoder = TreeEncoder(model.runtime, encoding: encoding, threadCount: model.threadCount) else {
       preconditionFailure("a model with trees has an encoder")
     }
-    var trees: [ChunkTree] = []
-    for range in shape.chunks(tokenCount: context.count) {
-      trees.append(
+    var trees = ReadContext(chunks: model.chunks(of: context, shape: shape, borders: borders))
+    for range in trees.chunks {
+      trees.trees.append(
         try TreeSource.encoder(encoder).tree(
           of: Array(context[range]), shape: shape, isSearched: true, domain: "context"))
     }
@@ -155,9 +164,10 @@ public struct RetrievalEvaluation: Sendable {
   }
 
   private func search(
-    _ model: LanguageModel, _ trees: [ChunkTree], by method: ContextMethod, for turn: RetrievalSample.Turn
+    _ model: LanguageModel, _ context: ReadContext, by method: ContextMethod, for turn: RetrievalSample.Turn
   ) throws(Refusal) -> ContextSelection {
     let (shape, layout) = try model.requireTrees(encoding)
+    let trees = context.trees
     var nodes: [[TreeNode]]
     switch method {
     case .shared(let search):
@@ -165,7 +175,7 @@ public struct RetrievalEvaluation: Sendable {
     case .oracle:
       nodes = trees.enumerated().map { chunk, tree in
         tree.tree.preservedNodes(opening: .path) { node in
-          let start = chunk * shape.chunkSize
+          let start = context.chunks[chunk].lowerBound
           let tokens = start + node.range.lowerBound..<start + node.range.upperBound
           return Float(turn.places.reduce(0) { $0 + $1.clamped(to: tokens).count })
         }
@@ -204,6 +214,7 @@ public struct RetrievalEvaluation: Sendable {
       settings: [
         JSONValue.Member("window", .integer(model.configuration.maxPositionCount)),
         JSONValue.Member("chunk", trees.map { .integer($0.chunkSize) } ?? .null),
+        JSONValue.Member("chunk_borders", .string(borders.rawValue)),
         JSONValue.Member("tree_depth", trees.map { .integer($0.depth) } ?? .null),
         JSONValue.Member("leaf_ratio", trees.map { .integer($0.leafRatio) } ?? .null),
         JSONValue.Member("rows", .string("\(encoding)")),

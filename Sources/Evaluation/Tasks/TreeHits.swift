@@ -10,18 +10,22 @@ struct TreeHits {
   /// - Parameters:
   ///   - nodes: the preserved nodes of every chunk.
   ///   - tokens: a place in the context.
-  ///   - shape: of the trees.
-  init(_ nodes: [[TreeNode]], tokens: Range<Int>, shape: TreeShape) {
+  ///   - chunks: of the context.
+  ///   - depth: of the trees.
+  init(_ nodes: [[TreeNode]], tokens: Range<Int>, chunks: [Range<Int>], depth: Int) {
     var inLeaves = true
     var rows = 0
     for token in tokens {
-      let offset = token % shape.chunkSize
+      guard let chunk = chunks.firstIndex(where: { $0.contains(token) }) else {
+        preconditionFailure("outside")
+      }
+      let offset = token - chunks[chunk].lowerBound
       // Where levels are left out, a token may be in no node.
-      guard let node = nodes[token / shape.chunkSize].first(where: { $0.range.contains(offset) }) else {
+      guard let node = nodes[chunk].first(where: { $0.range.contains(offset) }) else {
         inLeaves = false
         continue
       }
-      if node.level < shape.depth { inLeaves = false }
+      if node.level < depth { inLeaves = false }
       if (0..<node.rowCount).contains(where: { node.range.lowerBound + node.position(row: $0) == offset }) { rows += 1 }
     }
     isInLeaves = inLeaves
@@ -35,8 +39,8 @@ struct TreeHits {
 
   /// The best of several places with the same content.
   /// - Precondition: `places` is not empty.
-  static func best(_ nodes: [[TreeNode]], places: [Range<Int>], shape: TreeShape) -> TreeHits {
-    let all = places.map { TreeHits(nodes, tokens: $0, shape: shape) }
+  static func best(_ nodes: [[TreeNode]], places: [Range<Int>], chunks: [Range<Int>], depth: Int) -> TreeHits {
+    let all = places.map { TreeHits(nodes, tokens: $0, chunks: chunks, depth: depth) }
     return TreeHits(
       isInLeaves: all.contains(where: \.isInLeaves), rowShare: all.map(\.rowShare).max() ?? 0)
   }
