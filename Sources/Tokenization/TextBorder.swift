@@ -14,13 +14,12 @@ extension Tokenizer {
   /// How well a text can be cut between two tokens that follow each other in it. Decided by these two alone, so a full
   /// stop after an abbreviation counts, and one before a quotation mark that is a token of its own does not.
   public func border(between previous: Int32, and next: Int32) -> TextBorder {
-    let before = vocabulary.text(of: previous)
-    let after = vocabulary.text(of: next)
+    guard let before = piece(previous), let after = piece(next) else { return .none }
     if before.last == 0x0A || Self.wideStops.contains(where: before.ends) { return .sentence }
     guard after.first.map({ $0 == 0x20 || (0x09...0x0D).contains($0) }) == true || after.starts(with: spaceMark) else {
       return .none
     }
-    var said = before
+    var said = before[...]
     while let closing = Self.closings.first(where: said.ends) { said.removeLast(closing.count) }
     return Self.stops.contains(where: said.ends) ? .sentence : .word
   }
@@ -31,17 +30,6 @@ extension Tokenizer {
   private static let closings = ["\"", "'", ")", "]", "”", "’", "»"].map { Array($0.utf8) }
 }
 
-extension Vocabulary {
-  /// A token's own bytes, with the mark of a space as it is; none of special tokens.
-  func text(of token: Int32) -> ArraySlice<UInt8> {
-    guard token >= 0, Int(token) < definition.kinds.count else { return [] }
-    return switch definition.kinds[Int(token)] {
-    case .control, .unknown: []
-    case .byte, .normal, .userDefined, .unused: definition.pieces[Int(token)]
-    }
-  }
-}
-
-extension ArraySlice<UInt8> {
+extension BidirectionalCollection<UInt8> {
   fileprivate func ends(with end: [UInt8]) -> Bool { suffix(end.count).elementsEqual(end) }
 }

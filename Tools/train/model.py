@@ -628,6 +628,11 @@ def read_weights(directory):
     return {n: t for n, t in weights.items() if not n.endswith("rotary_emb.inv_freq")}
 
 
+def is_added(name):
+    """Whether a weight is of SharedLLM, and of no LLaMA."""
+    return "cross_attn" in name or name.startswith("encoder.")
+
+
 def load(directory, shared=None, own_lower=None, dtype=torch.float32, meta=False, afresh=False):
     """A model from a Hugging Face directory.
 
@@ -643,7 +648,7 @@ def load(directory, shared=None, own_lower=None, dtype=torch.float32, meta=False
             return SharedLlama(config, shared or present, bool(own_lower)).to(dtype)
     weights = read_weights(directory)
     if afresh:
-        weights = {n: t for n, t in weights.items() if "cross_attn" not in n and not n.startswith("encoder.")}
+        weights = {n: t for n, t in weights.items() if not is_added(n)}
     has_encoder = any(name.startswith("encoder.") for name in weights)
     with torch.device("meta"):
         model = SharedLlama(config, shared or present, has_encoder if own_lower is None else own_lower)
@@ -652,7 +657,7 @@ def load(directory, shared=None, own_lower=None, dtype=torch.float32, meta=False
         weights.pop("lm_head.weight", None)
     expected = model.state_dict()
     missing = set(expected) - set(weights)
-    fresh = {n for n in missing if "cross_attn" in n or n.startswith("encoder.")}
+    fresh = {n for n in missing if is_added(n)}
     if missing - fresh or set(weights) - set(expected):
         raise ValueError(f"{directory}: missing {sorted(missing - fresh)[:4]}, unexpected "
                          f"{sorted(set(weights) - set(expected))[:4]}")

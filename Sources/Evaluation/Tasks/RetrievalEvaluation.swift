@@ -101,7 +101,7 @@ public struct RetrievalEvaluation: Sendable {
 
   /// Asks a sample's questions by every method. Rows come in the same order for every sample of a group.
   private func ask(_ model: LanguageModel, _ sample: RetrievalSample, into rows: inout [Row]) async throws {
-    var trees: ReadContext?
+    var context: ReadContext?
     var place = 0
     for method in methods {
       for (number, turn) in sample.turns.enumerated() {
@@ -126,8 +126,8 @@ public struct RetrievalEvaluation: Sendable {
             let read = sample.context.suffix(streamingWindows * model.configuration.maxPositionCount)
             answer = try await model.greedyAnswer(start + read + turn.continuation, maxTokens: maxTokens, sinks: sinks)
           case .shared, .oracle:
-            let read = try trees ?? self.trees(model, sample.context)
-            trees = read
+            let read = try context ?? self.context(model, sample.context)
+            context = read
             let selection = try search(model, read, by: method, for: sample.turns[isStale ? 0 : number])
             answer = try await model.greedyAnswer(turn.prompt, context: selection, maxTokens: maxTokens)
             let hits = TreeHits.best(
@@ -146,21 +146,22 @@ public struct RetrievalEvaluation: Sendable {
   /// A context as it is searched: its chunks, and the tree of each.
   private struct ReadContext {
     var chunks: [Range<Int>]
-    var trees: [ChunkTree] = []
+    var trees: [ChunkTree]
   }
 
-  private func trees(_ model: LanguageModel, _ context: [Int32]) throws(Refusal) -> ReadContext {
+  private func context(_ model: LanguageModel, _ tokens: [Int32]) throws(Refusal) -> ReadContext {
     let (shape, _) = try model.requireTrees(encoding)
     guard let encoder = TreeEncoder(model.runtime, encoding: encoding, threadCount: model.threadCount) else {
       preconditionFailure("a model with trees has an encoder")
     }
-    var trees = ReadContext(chunks: model.chunks(of: context, shape: shape, borders: borders))
-    for range in trees.chunks {
-      trees.trees.append(
+    let chunks = model.chunks(of: tokens, shape: shape, borders: borders)
+    var trees: [ChunkTree] = []
+    for range in chunks {
+      trees.append(
         try TreeSource.encoder(encoder).tree(
-          of: Array(context[range]), shape: shape, isSearched: true, domain: "context"))
+          of: Array(tokens[range]), shape: shape, isSearched: true, domain: "context"))
     }
-    return trees
+    return ReadContext(chunks: chunks, trees: trees)
   }
 
   private func search(

@@ -17,7 +17,7 @@ struct TreeHits {
     var rows = 0
     for token in tokens {
       guard let chunk = chunks.firstIndex(where: { $0.contains(token) }) else {
-        preconditionFailure("outside")
+        preconditionFailure("a place lies in the context")
       }
       let offset = token - chunks[chunk].lowerBound
       // Where levels are left out, a token may be in no node.
