@@ -59,9 +59,18 @@ def report(run, stages):
             model = models.SharedLlama(llama, shared, own)
         trained = count(models.trainable_parameters(model, section.get("trainable", ["all"])).values())
         total = count(model.parameters())
-        each, tokens, context_tokens = operations(model, section, trained)
-        accumulate = section.get("accumulate", 1)
-        sequences = section["batch"] * accumulate * world
+        # A stage of tasks may have batches of plain text beside them.
+        text = section.get("text")
+        parts = [section] + ([section | {"accumulate": 1} | text] if text else [])
+        batches, step_operations, running, context = [], 0, 0, 0
+        for part in parts:
+            accumulate = part.get("accumulate", 1)
+            each, tokens, context_tokens = operations(model, part, trained)
+            sequences = part["batch"] * accumulate * world
+            batches.append(f"{part['batch']} x {accumulate} accumulated x {world} ranks = {sequences}")
+            step_operations += each * sequences
+            running += sequences * tokens
+            context += sequences * context_tokens
         shards = world if sharded else 1
         low_precision = 2 if config.get("precision") == "bfloat16" else 4
         c = model.config
@@ -72,25 +81,26 @@ def report(run, stages):
         kept = c.num_hidden_layers * of_layer
         if section.get("activation_checkpointing"):
             kept = c.num_hidden_layers * low_precision * c.hidden_size + of_layer
+        most = max(part["batch"] * part["window"] for part in parts)
+        context_layers = (shared.injected_layers if model.lower_is_trained else 1) if shared else 0
         memory = {
             "weights": 4 * total / shards + (2 * low_precision * layer if sharded else 0),
             "gradients": 4 * trained / shards,
             "optimizer": 8 * trained / shards,
-            "activations": section["batch"] * tokens * kept,
-            "context": section["batch"] * context_tokens * of_layer * (
-                shared.injected_layers if shared and model.lower_is_trained else 1) if shared else 0,
-            "logits": section["batch"] * tokens * c.vocab_size * (low_precision + 8),
+            "activations": most * kept,
+            "context": max(part["batch"] * max(part.get("context_chunks", [0])) for part in parts)
+            * shared.chunk_size * of_layer * context_layers if shared else 0,
+            "logits": most * c.vocab_size * (low_precision + 8),
         }
-        step_operations = each * sequences
         step_seconds = step_operations / (rate * world)
         steps = section.get("steps") or int(60 * section["minutes"] / step_seconds)
-        step_tokens = sequences * (tokens + context_tokens)
+        step_tokens = running + context
         run.log(f"{stage}:")
         run.log(f"  parameters            {total:,} ({trained:,} trained), float16 {2 * total / 1e6:,.1f} MB")
-        run.log(f"  sequences a step      {section['batch']} x {accumulate} accumulated x {world} ranks = {sequences}")
-        run.log(f"  tokens a step         {sequences * tokens:,} running text, {sequences * context_tokens:,.0f} context")
+        run.log(f"  sequences a step      {', and of text '.join(batches)}")
+        run.log(f"  tokens a step         {running:,} running text, {context:,.0f} context")
         run.log(f"  operations            {step_operations / 1e12:,.2f} T a step, "
-                f"{each / (tokens + context_tokens) / 1e6:,.0f} M a token")
+                f"{step_operations / step_tokens / 1e6:,.0f} M a token; rows of distractors not counted")
         run.log("  memory of each rank   " + ", ".join(f"{k} {v / 2**30:.2f}" for k, v in memory.items() if v)
                 + f": {sum(memory.values()) / 2**30:.2f} GiB")
         run.log(f"  at {rate / 1e12:g} TFLOP/s a rank  {step_seconds:.3g} s a step, "

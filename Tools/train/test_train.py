@@ -231,6 +231,23 @@ def test_guided_search_keeps_what_is_asked_for():
     assert bool((starts[4:] == plain[0][4:]).all()) and bool((ends[4:] == plain[1][4:]).all())
 
 
+def test_leaf_ratios_are_drawn():
+    """Every step draws one of them, the same one when it is taken again; the rest of the tree stays."""
+    stage = argparse.Namespace(
+        section=dict(mixed_leaf_ratios=[1, 2, 4]), name="retrieval", step=0, model=tiny(),
+        run=argparse.Namespace(
+            generator=lambda *place: torch.Generator().manual_seed(zlib.crc32(repr(place).encode()))))
+
+    def ratio(step):
+        stage.step = step
+        train.Stage.choose_ratio(stage)
+        assert stage.model.shared.chunk_size == tiny().shared.chunk_size
+        return stage.model.shared.leaf_ratio
+
+    ratios = [ratio(step) for step in range(40)]
+    assert set(ratios) == {1, 2, 4} and ratios == [ratio(step) for step in range(40)]
+
+
 def test_a_text_stays_next_to_its_context():
     """Whatever is put beside a context of text, its own chunks have the highest numbers, in order."""
     class Corpus:

@@ -2,7 +2,7 @@
 """Trains a SharedLLM: tokenizer, data, base model, SharedLLM stage, retrieval stage, export, evaluation, curves.
 
     python3 train.py configs/tiny-test.toml all
-    python3 train.py configs/demo-h100-30min.toml base shared --minutes 9
+    python3 train.py configs/demo-gpu.toml retrieval export --minutes 9
     torchrun --nproc-per-node 8 train.py configs/llama-2-7b.toml shared
     python3 train.py configs/llama-2-7b.toml shared --dry-run
 
@@ -251,7 +251,11 @@ class TaskBatches:
 
     def inputs(self, step, micro, device, guidance=0.0, samples=None):
         """guidance: the share of samples whose trees are searched with the answer's place in view."""
-        batch = {k: v.to(device, non_blocking=True) for k, v in (samples or self.get(step, micro)).items()}
+        batch = samples or self.get(step, micro)
+        needs_guidance = bool(batch["needs_guidance"].any())
+        # What is not pinned would wait until the device has done all that it was told before.
+        batch = {k: (v.pin_memory() if device.type == "cuda" else v).to(device, non_blocking=True)
+                 for k, v in batch.items()}
         generator = self.run.generator(self.stage, self.part, step, self.rank, micro)
         count = batch["context"].shape[1] // self.shared.chunk_size
         distractors = distractor_count(self.section, generator)
@@ -261,7 +265,7 @@ class TaskBatches:
             **draws(self.section, self.shared, len(batch["tokens"]), count, generator, self.corpus, device, distractors))
         if self.section.get("policy_weight", 0):
             result["target"] = batch["targets"].flatten()
-        if guidance or batch["needs_guidance"].any():
+        if guidance or needs_guidance:
             guided = batch["needs_guidance"] | (torch.rand(len(batch["tokens"]), generator=generator).to(device) < guidance)
             result["guide"] = torch.where(guided[:, None], batch["guides"], -1).flatten()
         return result
@@ -308,14 +312,14 @@ def build_model(run, stage):
                        afresh=afresh)
 
 
-def orthogonal(matrix, type):
-    """The nearest matrix with orthonormal rows or columns, nearly, by five steps of Newton and Schulz."""
-    x = matrix.to(type)
-    if len(x) > x.shape[1]:
-        return orthogonal(x.T, type).T
-    x = x / x.norm().clamp_min(1e-7)
+def orthogonal(matrices, type):
+    """The nearest matrices with orthonormal rows or columns, nearly, by five steps of Newton and Schulz."""
+    x = matrices.to(type)
+    if x.shape[-2] > x.shape[-1]:
+        return orthogonal(x.mT, type).mT
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-7)
     for _ in range(5):
-        products = x @ x.T
+        products = x @ x.mT
         x = 3.4445 * x + (-4.775 * products + 2.0315 * products @ products) @ x
     return x
 
@@ -331,6 +335,8 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self):
         for group in self.param_groups:
+            # Those of a shape go together: one small matrix leaves a GPU idle.
+            alike = {}
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
@@ -338,10 +344,15 @@ class Muon(torch.optim.Optimizer):
                 if not state:
                     state["momentum"] = torch.zeros_like(parameter)
                 momentum = state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
-                update = orthogonal(parameter.grad.lerp(momentum, group["momentum"]),
-                                    torch.bfloat16 if parameter.is_cuda else torch.float32)
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.sub_(update.to(parameter.dtype), alpha=group["lr"] * 0.2 * math.sqrt(max(parameter.shape)))
+                alike.setdefault(parameter.shape, []).append(
+                    (parameter, parameter.grad.lerp(momentum, group["momentum"])))
+            for shape, pairs in alike.items():
+                parameters, directions = zip(*pairs)
+                updates = orthogonal(torch.stack(directions),
+                                     torch.bfloat16 if parameters[0].is_cuda else torch.float32)
+                for parameter, update in zip(parameters, updates.to(parameters[0].dtype)):
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                    parameter.sub_(update, alpha=group["lr"] * 0.2 * math.sqrt(max(shape)))
 
 
 class Optimizers:
@@ -419,9 +430,11 @@ class Stage:
             self.model.compile(dynamic=False)
         elif self.compiles:
             # Layer by layer: all layers share a graph, which costs seconds where the whole model costs minutes.
+            # Where the number of rows is drawn, graphs take any.
+            dynamic = True if {"distractors", "mixed_leaf_ratios"} & set(self.section) else None
             for module in self.model.modules():
                 if isinstance(module, models.Layer):
-                    module.compile()
+                    module.compile(dynamic=dynamic)
 
     # Checkpoints.
 
@@ -527,12 +540,16 @@ class Stage:
 
     def choose_ratio(self):
         """With `leaf_ratios` the stage goes through them in equal parts: copying is learnt where every row is kept, and
-        compression after it."""
-        ratios = self.section.get("leaf_ratios")
+        compression after it. With `mixed_leaf_ratios` every step draws one."""
+        ratios, mixed = self.section.get("leaf_ratios"), self.section.get("mixed_leaf_ratios")
         if ratios:
             done = progress(self.section, self.step, self.seconds)
             ratio = ratios[min(int(done * len(ratios)), len(ratios) - 1)]
-            self.model.shared = dataclasses.replace(self.model.shared, leaf_ratio=ratio)
+        elif mixed:
+            ratio = mixed[int(torch.randint(len(mixed), (1,), generator=self.run.generator(self.name, self.step, "ratio")))]
+        else:
+            return
+        self.model.shared = dataclasses.replace(self.model.shared, leaf_ratio=ratio)
 
     def train_step(self):
         """One optimizer step. Returns the loss, the policy's loss and the norm of the gradients."""
@@ -561,6 +578,8 @@ class Stage:
     @torch.no_grad()
     def evaluate(self):
         self.model.eval()
+        if "mixed_leaf_ratios" in self.section:
+            self.model.shared = self.shared
         total = torch.zeros(2, device=self.device)
         for i in range(self.section.get("evaluate_batches", 4)):
             inputs = self.inputs(i, 0, "held_out")
