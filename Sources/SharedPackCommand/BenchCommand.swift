@@ -105,7 +105,8 @@ struct BenchCommand: ParsableCommand {
       Console.output(
         "question of \(question.tokens)\tfirst token after \(ProgressBar.rounded(question.about)) s about a stored "
           + "document of \(question.documentTokens) tokens, \(ProgressBar.rounded(question.without)) s without: "
-          + "\(ProgressBar.rounded(question.ratio))×")
+          + "\(ProgressBar.rounded(question.ratio.median))× (\(ProgressBar.rounded(question.ratio.smallest)) to "
+          + "\(ProgressBar.rounded(question.ratio.largest)))")
     }
   }
 }
