@@ -129,8 +129,11 @@ def with_begin(tokens, fraction, generator, bos):
 
 def chunk_count(run, stage, section, part, step):
     """All ranks inject the same number of chunks in a step."""
-    chunks = section.get("context_chunks", [0])
-    return chunks[int(torch.randint(len(chunks), (1,), generator=run.generator(stage, part, step, "chunks")))]
+    return one_of(section.get("context_chunks", [0]), run.generator(stage, part, step, "chunks"))
+
+
+def one_of(values, generator):
+    return values[int(torch.randint(len(values), (1,), generator=generator))]
 
 
 def text_batch(run, stage, section, corpus, shared, step, rank, micro, part="train", count=None):
@@ -546,7 +549,7 @@ class Stage:
             done = progress(self.section, self.step, self.seconds)
             ratio = ratios[min(int(done * len(ratios)), len(ratios) - 1)]
         elif mixed:
-            ratio = mixed[int(torch.randint(len(mixed), (1,), generator=self.run.generator(self.name, self.step, "ratio")))]
+            ratio = one_of(mixed, self.run.generator(self.name, self.step, "ratio"))
         else:
             return
         self.model.shared = dataclasses.replace(self.model.shared, leaf_ratio=ratio)
