@@ -12,6 +12,9 @@
 //   widen16_float16   16 float16 to float32
 //   narrow16_float16  the reverse, to nearest even
 //   SP_TOKENS, SP_ROW_BLOCKS: the register block of the int8 product
+#ifndef SP_PREPARES
+#define SP_PREPARES 0
+#endif
 #ifndef SP_SIGNED_TILES
 #define SP_SIGNED_TILES 0
 #endif
@@ -21,6 +24,7 @@
 #include "operations_int4.h"
 #include "operations_feedback.h"
 #include "operations_products.h"
+#include "operations_single_group.h"
 #include "operations_layer.h"
 #include "operations_attention.h"
 #include "operations_limits.h"

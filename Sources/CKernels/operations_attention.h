@@ -18,15 +18,26 @@ INLINE float maximum(const float *values, size_t count) {
   return result;
 }
 
+// A number of each of 16 queries, or of those that are there; a single one, as when text is written, is not copied by
+// a function.
+INLINE f32x16 load_queries(const float *source, size_t count) {
+  return count == 1 ? splat(*source) : load_some(source, count);
+}
+
+INLINE void store_queries(float *target, f32x16 x, size_t count) {
+  if (count == 1) *target = x[0];
+  else store_some(target, x, count);
+}
+
 // Raises each query's maximum to a block's. before and now: what sums relative to the old maximum and to the block's are
 // multiplied by to be relative to the new one.
 INLINE void raise_maxima(float *maxima, const float *largest, size_t queries, float *before, float *now) {
   for (size_t q = 0; q < queries; q += LANES) {
-    f32x16 old = load_some(maxima + q, queries - q), block = load_some(largest + q, queries - q);
+    f32x16 old = load_queries(maxima + q, queries - q), block = load_queries(largest + q, queries - q);
     f32x16 raised = larger(old, block);
-    store_some(before + q, exponential(old - raised), queries - q);
-    store_some(now + q, exponential(block - raised), queries - q);
-    store_some(maxima + q, raised, queries - q);
+    store_queries(before + q, exponential(old - raised), queries - q);
+    store_queries(now + q, exponential(block - raised), queries - q);
+    store_queries(maxima + q, raised, queries - q);
   }
 }
 
@@ -44,11 +55,11 @@ INLINE row_range seen_rows(sp_visible_rows visible, size_t query, size_t row, si
 }
 
 // weights[i] = 127 · exp(scores[i] - largest), to the nearest integer but for 0.013, and 0 for rows that are not seen;
-// returns their sum.
+// returns their sum. Of scores there are whole vectors, of which those behind the rows do not matter.
 INLINE int32_t quantized_weights(const float *scores, size_t rows, row_range seen, float largest, int8_t *weights) {
   i32x16 sum = splat_integer(0);
   for (size_t i = 0; i < rows; i += LANES) {
-    i32x16 q = weight16(load_some(scores + i, rows - i) - splat(largest));
+    i32x16 q = weight16(load(scores + i) - splat(largest));
     if (seen.first > i) q &= ~first_lanes(seen.first - i);
     if (seen.last < i + LANES) q &= first_lanes(seen.last > i ? seen.last - i : 0);
     sum += q;
@@ -58,46 +69,68 @@ INLINE int32_t quantized_weights(const float *scores, size_t rows, row_range see
   return horizontal_total(sum);
 }
 
+// Queries that attend to the same blocks of rows, at most BLOCK_QUERIES.
+typedef struct query_block {
+  sp_activations activations;
+  prepared_tokens prepared;
+  size_t first, count;
+} query_block;
+
 // One block: scores are products of quantized queries and keys, the weighted sum is the same product again, of quantized
 // weights and values. The sum that corrects the values' offset is the softmax's denominator.
 static void attend_block(const uint8_t *keys, const uint8_t *values, size_t row, size_t rows, sp_packed_rows all,
-                         size_t first_query, sp_activations queries, size_t count, size_t head_dim, sp_attention so_far) {
-  float scores[BLOCK_QUERIES][BLOCK_ROWS];
-  int8_t weights[BLOCK_QUERIES][BLOCK_ROWS];
+                         query_block queries, size_t head_dim, sp_attention so_far) {
+  float scores[BLOCK_QUERIES * BLOCK_ROWS];
+  int8_t weights[BLOCK_QUERIES * BLOCK_ROWS];
+  activation room[SP_PREPARES ? BLOCK_QUERIES * BLOCK_ROWS : 1];
+  // As many as whole vectors have.
   float largest[BLOCK_QUERIES], before[BLOCK_QUERIES], now[BLOCK_QUERIES];
-  int32_t offsets[BLOCK_QUERIES];
+  int32_t sums[BLOCK_QUERIES];
   row_range seen[BLOCK_QUERIES];
+  size_t count = queries.count;
   size_t key_columns = (head_dim + 3) / 4 * 4;
-  product_int8(keys, key_columns * LANES + LANES * sizeof(float), 0, (rows + 15) / 16, rows, head_dim, key_columns,
-               queries, count, scores[0], BLOCK_ROWS, false);
+  size_t stride = (rows + LANES - 1) / LANES * LANES;
+  set_product_of_group(keys, key_columns * LANES + LANES * sizeof(float), rows, head_dim, queries.activations,
+                       queries.prepared, count, scores, stride);
   for (size_t q = 0; q < count; q++) {
-    seen[q] = seen_rows(all.visible, first_query + q, row, rows);
-    largest[q] = maximum(scores[q] + seen[q].first, seen[q].last - seen[q].first);
+    seen[q] = seen_rows(all.visible, queries.first + q, row, rows);
+    largest[q] = maximum(scores + q * stride + seen[q].first, seen[q].last - seen[q].first);
   }
   raise_maxima(so_far.maxima, largest, count, before, now);
-  for (size_t q = 0; q < count; q++) {
-    int32_t sum = quantized_weights(scores[q], rows, seen[q], largest[q], weights[q]);
-    offsets[q] = -128 * sum;
-    now[q] *= 1.0f / 127;
-    so_far.sums[q] = so_far.sums[q] * before[q] + (float)sum * now[q];
-    if (before[q] != 1) scale(so_far.outputs + q * head_dim, before[q], head_dim);
+  for (size_t q = 0; q < count; q++)
+    sums[q] = quantized_weights(scores + q * stride, rows, seen[q], largest[q], weights + q * stride);
+  for (size_t q = 0; q < count; q += LANES) {
+    i32x16 sum;
+    memcpy(&sum, sums + q, sizeof sum);
+    f32x16 factor = load(now + q) * splat(1.0f / 127);
+    f32x16 total = load_queries(so_far.sums + q, count - q) * load(before + q) + to_float(sum) * factor;
+    store_queries(so_far.sums + q, total, count - q);
+    store(now + q, factor);
+    sum *= -128;
+    memcpy(sums + q, &sum, sizeof sum);
   }
-  sp_activations weighted = {weights[0], now, offsets, BLOCK_ROWS};
-  product_int8(values, all.value_channel_bytes, 0, (head_dim + 15) / 16, head_dim, rows, all.block_rows, weighted, count,
-               so_far.outputs, head_dim, true);
+  for (size_t q = 0; q < count; q++)
+    if (before[q] != 1) scale(so_far.outputs + q * head_dim, before[q], head_dim);
+  sp_activations weighted = {weights, now, sums, stride};
+  add_product_of_group(values, all.value_channel_bytes, head_dim, rows, weighted,
+                       prepare_tokens(weighted, count, (rows + 3) / 4 * 4, room), count, so_far.outputs, head_dim);
 }
 
 static void attend_packed(sp_packed_rows all, sp_activations queries, size_t count, size_t head_dim,
                           sp_attention so_far) {
-  for (size_t first = 0; first < count; first += BLOCK_QUERIES) {
-    size_t some = count - first < BLOCK_QUERIES ? count - first : BLOCK_QUERIES;
-    sp_activations q = {queries.values + first * queries.stride, queries.scales + first, queries.offsets + first,
+  activation room[ROOM] __attribute__((aligned(64)));
+  size_t key_columns = (head_dim + 3) / 4 * 4;
+  size_t together = SP_PREPARES ? smaller_size(BLOCK_QUERIES, ROOM / key_columns) : BLOCK_QUERIES;
+  for (size_t first = 0; first < count; first += together) {
+    size_t some = smaller_size(count - first, together);
+    sp_activations a = {queries.values + first * queries.stride, queries.scales + first, queries.offsets + first,
                         queries.stride};
-    sp_attention a = {so_far.maxima + first, so_far.sums + first, so_far.outputs + first * head_dim};
+    query_block block = {a, prepare_tokens(a, some, key_columns, room), first, some};
+    sp_attention result = {so_far.maxima + first, so_far.sums + first, so_far.outputs + first * head_dim};
     const uint8_t *keys = all.keys, *values = all.values;
     for (size_t row = 0; row < all.rows; row += all.block_rows) {
       size_t rows = all.rows - row < all.block_rows ? all.rows - row : all.block_rows;
-      attend_block(keys, values, row, rows, all, first, q, some, head_dim, a);
+      attend_block(keys, values, row, rows, all, block, head_dim, result);
       keys += all.key_block_bytes;
       values += all.value_block_bytes;
     }

@@ -77,6 +77,35 @@ INLINE const activation *prepare(sp_activations a, size_t token, size_t group_si
 }
 #endif
 
+// Adds the products of a group and a register block. tiles: of the group and the first row block. values: the group's
+// activations of the first token, distance from one token to the next.
+INLINE void add_group(const packed_form form, const size_t tokens, const size_t blocks, const uint8_t *tiles,
+                      size_t row_block_bytes, size_t width, const activation *values, size_t distance,
+                      i32x16 total[SP_TOKENS][SP_ROW_BLOCKS]) {
+  const size_t step = tile_columns(form);
+  // int4 has a loop for the low nibbles and one for the high ones: unrolled into one they need too many registers.
+#pragma clang loop unroll(full)
+  for (size_t k = 0; k < step / 4; k++) {
+    // Four tokens to a pointer: their distances are what an address can express.
+    const activation *places[(SP_TOKENS + 3) / 4];
+    for (size_t t = 0; t < tokens; t += 4) places[t / 4] = values + t * distance + 4 * k * COLUMN_DISTANCE;
+    for (size_t c = 0; c < width; c += step) {
+      tile_bytes tile[SP_ROW_BLOCKS];
+#pragma clang loop unroll(full)
+      for (size_t b = 0; b < blocks; b++)
+        tile[b] = load_columns(form, tiles + b * row_block_bytes + c * column_bytes(form), k);
+#pragma clang loop unroll(full)
+      for (size_t t = 0; t < tokens; t++) {
+        four_activations four = load_four(places[t / 4] + t % 4 * distance);
+#pragma clang loop unroll(full)
+        for (size_t b = 0; b < blocks; b++) total[t][b] = dot_tile(total[t][b], tile[b], four);
+      }
+#pragma clang loop unroll(full)
+      for (size_t t = 0; t < tokens; t += 4) places[t / 4] += step * COLUMN_DISTANCE;
+    }
+  }
+}
+
 // A register block: `tokens` × `blocks` row blocks, both constants where it is called. What a range of groups yields is
 // added to the sums of the groups before it. prepared: activations of the first token from the first group on. sums: from
 // that token on.
@@ -94,29 +123,8 @@ INLINE void block_packed(const packed_form form, const size_t tokens, const size
     for (size_t t = 0; t < tokens; t++)
 #pragma clang loop unroll(full)
       for (size_t b = 0; b < blocks; b++) total[t][b] = first_sums(a, (token + t) * groups + g);
-    // int4 has a loop for the low nibbles and one for the high ones: unrolled into one they need too many registers.
-#pragma clang loop unroll(full)
-    for (size_t k = 0; k < step / 4; k++) {
-      // Four tokens to a pointer: their distances are what an address can express.
-      const activation *values[(SP_TOKENS + 3) / 4];
-      for (size_t t = 0; t < tokens; t += 4)
-        values[t / 4] = prepared + t * TOKEN_DISTANCE(a) +
-                        (start - range.first * group_size + 4 * k) * COLUMN_DISTANCE;
-      for (size_t c = 0; c < width; c += step) {
-        tile_bytes tile[SP_ROW_BLOCKS];
-#pragma clang loop unroll(full)
-        for (size_t b = 0; b < blocks; b++)
-          tile[b] = load_columns(form, matrix + b * row_block_bytes + place.tiles + c * column_bytes(form), k);
-#pragma clang loop unroll(full)
-        for (size_t t = 0; t < tokens; t++) {
-          four_activations four = load_four(values[t / 4] + t % 4 * TOKEN_DISTANCE(a));
-#pragma clang loop unroll(full)
-          for (size_t b = 0; b < blocks; b++) total[t][b] = dot_tile(total[t][b], tile[b], four);
-        }
-#pragma clang loop unroll(full)
-        for (size_t t = 0; t < tokens; t += 4) values[t / 4] += step * COLUMN_DISTANCE;
-      }
-    }
+    add_group(form, tokens, blocks, matrix + place.tiles, row_block_bytes, width,
+              prepared + (start - range.first * group_size) * COLUMN_DISTANCE, TOKEN_DISTANCE(a), total);
 #pragma clang loop unroll(full)
     for (size_t b = 0; b < blocks; b++) {
       f32x16 scales = load_scales(form, matrix + place.scales + b * row_block_bytes);
