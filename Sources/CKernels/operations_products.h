@@ -155,9 +155,9 @@ INLINE void add_columns(const packed_form form, const size_t columns, const uint
 // Chosen on a Zen 3: for int8 among 512 to 8192 bytes, for int4 among 1024 to 4096.
 INLINE size_t bytes_ahead(const packed_form form) { return form == INT4 ? 4096 : 1280; }
 
-// One token and one row block: four chains of sums hide the latency of the dot product.
+// One token and one row block: four chains of sums hide the latency of the dot product. ahead: bytes_ahead of the matrix.
 INLINE f32x16 single_packed(const packed_form form, const uint8_t *matrix, size_t columns, size_t group_size,
-                            size_t groups, sp_activations a, size_t token) {
+                            size_t groups, sp_activations a, size_t token, const size_t ahead) {
   f32x16 sum = splat(0);
   const size_t step = tile_columns(form);
   size_t padded = (columns + step - 1) / step * step;
@@ -173,7 +173,7 @@ INLINE f32x16 single_packed(const packed_form form, const uint8_t *matrix, size_
       const uint8_t *next = tiles + c * column_bytes(form);
 #pragma clang loop unroll(full)
       for (size_t line = 0; line < 16 * column_bytes(form); line += TILE_BYTES)
-        __builtin_prefetch(next + bytes_ahead(form) + line);
+        __builtin_prefetch(next + ahead + line);
       add_columns(form, 16, next, values + c, total);
     }
     for (; c < width; c += step) add_columns(form, step, tiles + c * column_bytes(form), values + c, total);
@@ -205,7 +205,7 @@ INLINE void product_packed(const packed_form form, const uint8_t *matrix, size_t
       if (some == 1) {
         for (size_t b = 0; b < blocks; b++)
           store(sums[b][0], single_packed(form, matrix + (first + b) * row_block_bytes, columns, group_size, groups, a,
-                                          token));
+                                          token, bytes_ahead(form)));
       } else {
         group_range range = {0, 0};
         while (range.last < groups) {
