@@ -36,6 +36,11 @@ public struct BenchmarkResult: Sendable {
   public let bytesPerSecond: Double
   /// For decoding at a depth: the median of the shares of the rate at depth 0 in the same run.
   public let shareOfDepth0: Double?
+  /// For decoding at depth 0: the median of the shares that its bytes per second are of those of plain reading, which took
+  /// turns with it, token by token.
+  public let shareOfReading: Double?
+  /// For encoding: the seconds that a token of a chunk takes, in those of a token of the first prompt in the same run.
+  public let costOfPrompt: Spread?
 
   public struct Spread: Sendable {
     public let median: Double
@@ -74,6 +79,8 @@ public struct BenchmarkReport: Sendable {
     public let about: Double
     public let without: Double
     public let ratio: BenchmarkResult.Spread
+    /// What encoding the document takes at the rate of the chunks that were encoded; nil when none were.
+    public let encoding: Double?
   }
 
   public var json: JSONValue {
@@ -96,6 +103,8 @@ public struct BenchmarkReport: Sendable {
             "gbytes_per_second": .number($0.bytesPerSecond / 1e9),
             "share_of_peak_bandwidth": .number($0.bytesPerSecond / peakBytesPerSecond),
             "share_of_depth_0": $0.shareOfDepth0.map { .number($0) } ?? .null,
+            "share_of_reading": $0.shareOfReading.map { .number($0) } ?? .null,
+            "cost_of_prompt": $0.costOfPrompt.map { .number($0.median) } ?? .null,
           ])
         }),
       "question": question.map {
@@ -104,6 +113,7 @@ public struct BenchmarkReport: Sendable {
           "seconds_to_first_token": .number($0.about), "without_document": .number($0.without),
           "ratio": .number($0.ratio.median), "smallest_ratio": .number($0.ratio.smallest),
           "largest_ratio": .number($0.ratio.largest),
+          "document_encoding_seconds": $0.encoding.map { .number($0) } ?? .null,
         ])
       } ?? .null,
     ])
@@ -137,6 +147,7 @@ public struct Benchmark: Sendable {
     var rates: [String: [Double]] = [:]
     var names: [String] = []
     var handOffs: [Double] = []
+    var sharesOfReading: [Double] = []
     var questions: [(about: Double, without: Double)] = []
     func note(_ name: String, _ rate: Double) {
       if rates[name] == nil { names.append(name) }
@@ -151,18 +162,18 @@ public struct Benchmark: Sendable {
     for run in 0..<options.runs {
       handOffs.append(MachineLimits.handOffSeconds(threadCount: model.threadCount))
       peaks.append(MachineLimits.int8OperationsPerSecond(threadCount: model.threadCount))
-      bandwidths.append(MachineLimits.bytesReadPerSecond(threadCount: model.threadCount))
+      bandwidths.append(MemoryReader(threadCount: model.threadCount).bytesPerSecond())
       for length in options.promptLengths {
         progress("run \(run + 1): prompt of \(length)")
-        note("prompt \(length)", promptRate(length))
+        note(Self.prompt(length), promptRate(length))
       }
-      for depth in options.depths {
-        progress("run \(run + 1): decode at depth \(depth)")
-        note(Self.decode(depth), decodeRate(depth))
-      }
+      progress("run \(run + 1): decode")
+      let decoding = decode()
+      for (depth, rate) in zip(options.depths, decoding.rates) { note(Self.decode(depth), rate) }
+      if let share = decoding.shareOfReading { sharesOfReading.append(share) }
       if options.chunkCount > 0, model.runtime.treeShape != nil {
         progress("run \(run + 1): tree encoding")
-        note("encode chunks", try encodeRate())
+        note(Self.encode, try encodeRate())
       }
       if let question {
         progress("run \(run + 1): question about a stored document")
@@ -171,30 +182,39 @@ public struct Benchmark: Sendable {
     }
     let results = names.map { name in
       let spread = BenchmarkResult.Spread(rates[name] ?? [])
-      let work = name == "encode chunks" ? WeightWork.encoding(model) : WeightWork.token(model)
+      let work = name == Self.encode ? WeightWork.encoding(model) : WeightWork.token(model)
+      let prompts = options.promptLengths.first.flatMap { rates[Self.prompt($0)] }
       return BenchmarkResult(
         name: name, tokensPerSecond: spread, operationsPerSecond: spread.median * work.operations,
         bytesPerSecond: name.hasPrefix("decode") ? spread.median * work.byteCount : 0,
         shareOfDepth0: name.hasPrefix("decode") && name != Self.decode(0)
           ? rates[Self.decode(0)].map { whole in
             BenchmarkResult.Spread(zip(rates[name] ?? [], whole).map { $0 / $1 }).median
-          } : nil)
+          } : nil,
+        shareOfReading: name == Self.decode(0) ? BenchmarkResult.Spread(sharesOfReading).median : nil,
+        costOfPrompt: name == Self.encode
+          ? prompts.map { BenchmarkResult.Spread(zip($0, rates[name] ?? []).map { $0 / $1 }) } : nil)
     }
     return BenchmarkReport(
       instructionSet: MachineLimits.instructionSet, threadCount: model.threadCount,
       weights: model.pack.quantization.name, peakOperationsPerSecond: BenchmarkResult.Spread(peaks).median,
       peakBytesPerSecond: BenchmarkResult.Spread(bandwidths).median,
       handOffSeconds: BenchmarkResult.Spread(handOffs).median, results: results,
-      question: tree.map {
+      question: tree.map { tree in
         BenchmarkReport.Question(
-          tokens: options.questionLength, documentTokens: options.documentChunkCount * $0.chunkSize,
+          tokens: options.questionLength, documentTokens: options.documentChunkCount * tree.chunkSize,
           about: BenchmarkResult.Spread(questions.map(\.about)).median,
           without: BenchmarkResult.Spread(questions.map(\.without)).median,
-          ratio: BenchmarkResult.Spread(questions.map { $0.about / $0.without }))
+          ratio: BenchmarkResult.Spread(questions.map { $0.about / $0.without }),
+          encoding: rates[Self.encode].map {
+            Double(options.documentChunkCount * tree.chunkSize) / BenchmarkResult.Spread($0).median
+          })
       })
   }
 
+  private static func prompt(_ length: Int) -> String { "prompt \(length)" }
   private static func decode(_ depth: Int) -> String { "decode at \(depth)" }
+  private static let encode = "encode chunks"
 
   private func tokens(_ count: Int) -> [Int32] {
     let vocabulary = model.configuration.vocabularySize
@@ -208,15 +228,33 @@ public struct Benchmark: Sendable {
     return Double(length) / (ContinuousClock.now - start).seconds
   }
 
-  private func decodeRate(_ depth: Int) -> Double {
-    let session = Session(
-      model.runtime, capacity: depth + options.decodeCount + 1, threadCount: model.threadCount)
-    if depth > 0 { session.fillForMeasurement(tokens: depth) }
+  /// Tokens per second at every depth, and the share that the bytes per second at depth 0, where weights are all that is
+  /// read, are of those of plain reading. Depths and reading take turns, token by token, so that all meet the same machine.
+  private func decode() -> (rates: [Double], shareOfReading: Double?) {
     let tokens = tokens(options.decodeCount + 1)
-    var logits = session.read(tokens.prefix(1))
-    let start = ContinuousClock.now
-    for token in tokens.dropFirst() { session.read(token, into: &logits) }
-    return Double(options.decodeCount) / (ContinuousClock.now - start).seconds
+    let sessions = options.depths.map { depth in
+      let session = Session(
+        model.runtime, capacity: depth + options.decodeCount + 1, threadCount: model.threadCount)
+      if depth > 0 { session.fillForMeasurement(tokens: depth) }
+      return session
+    }
+    let reader = MemoryReader(threadCount: model.threadCount)
+    var logits: [Float] = []
+    for session in sessions { logits = session.read(tokens.prefix(1)) }
+    var seconds = sessions.map { _ in 0.0 }
+    var reading = 0.0
+    for token in tokens.dropFirst() {
+      reading += reader.read()
+      for (index, session) in sessions.enumerated() {
+        let start = ContinuousClock.now
+        session.read(token, into: &logits)
+        seconds[index] += (ContinuousClock.now - start).seconds
+      }
+    }
+    let rates = seconds.map { Double(options.decodeCount) / $0 }
+    let bytesRead = Double(options.decodeCount * reader.byteCount) / reading
+    let share = options.depths.firstIndex(of: 0).map { rates[$0] * WeightWork.token(model).byteCount / bytesRead }
+    return (rates, share)
   }
 
   private func encodeRate() throws(Refusal) -> Double {

@@ -23,26 +23,38 @@ public struct MachineLimits: Sendable {
       iterations *= 2
     }
   }
+}
 
-  /// Bytes read from memory per second, all threads together: the best of a few passes over a region that no cache
-  /// holds.
+/// Reads a region of memory that no cache holds: what one-token products would take if they did nothing else.
+public final class MemoryReader {
+  public let byteCount: Int
+  private let crew: ThreadCrew
+  private let region: FloatBuffer
+
   /// - Parameter byteCount: the region, in all.
-  public static func bytesReadPerSecond(threadCount: Int, byteCount: Int = 1 << 30) -> Double {
-    let crew = ThreadCrew(threadCount: threadCount)
+  public init(threadCount: Int, byteCount: Int = 1 << 30) {
     let columns = 1 << 16
-    let region = FloatBuffer(rows: byteCount / 4 / columns, columns: columns)
+    crew = ThreadCrew(threadCount: threadCount)
+    region = FloatBuffer(rows: byteCount / 4 / columns, columns: columns)
+    self.byteCount = region.rows * columns * 4
     crew.run(count: region.rows, with: region) { region, _, rows in
       for row in rows { unsafe region.row(row).update(repeating: Float(row), count: columns) }
     }
-    var best = 0.0
-    for _ in 0..<5 {
-      let start = ContinuousClock.now
-      crew.run(count: region.rows, with: region) { region, _, rows in
-        _ = unsafe sp_kernels().pointee.read_memory(region.row(rows.lowerBound), rows.count * columns * 4)
-      }
-      best = max(best, Double(region.rows * columns * 4) / (ContinuousClock.now - start).seconds)
+  }
+
+  /// All of it once, all threads together.
+  /// - Returns: the seconds that it took.
+  public func read() -> Double {
+    let start = ContinuousClock.now
+    crew.run(count: region.rows, with: region) { region, _, rows in
+      _ = unsafe sp_kernels().pointee.read_memory(region.row(rows.lowerBound), rows.count * region.columns * 4)
     }
-    return best
+    return (ContinuousClock.now - start).seconds
+  }
+
+  /// Bytes per second: the best of a few passes.
+  public func bytesPerSecond() -> Double {
+    Double(byteCount) / (0..<5).map { _ in read() }.reduce(.infinity, min)
   }
 }
 

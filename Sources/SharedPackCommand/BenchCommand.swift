@@ -13,7 +13,7 @@ struct BenchCommand: ParsableCommand {
       sharedpack bench model.spk --opening
 
       Shares are of limits measured in the same run: int8 products in registers, and
-      reading memory. A hand-off is what it costs to share work among the threads.
+      reading memory; in turns means a read of 1 GiB beside every token. A hand-off is what it costs to share work among the threads.
       The document that is asked about is stored in the temporary directory (TMPDIR).
       """)
 
@@ -98,6 +98,12 @@ struct BenchCommand: ParsableCommand {
           "\t\(ProgressBar.rounded(result.operationsPerSecond / 1e9)) GOP/s, "
           + "\(ProgressBar.rounded(100 * result.operationsPerSecond / report.peakOperationsPerSecond))% of the limit"
       }
+      if let share = result.shareOfReading {
+        line += ", \(ProgressBar.rounded(100 * share))% of reading in turns"
+      }
+      if let cost = result.costOfPrompt {
+        line += ", \(ProgressBar.rounded(cost.median))× a prompt's token"
+      }
       if let share = result.shareOfDepth0 { line += ", \(ProgressBar.rounded(100 * share))% of depth 0" }
       Console.output(line)
     }
@@ -106,7 +112,8 @@ struct BenchCommand: ParsableCommand {
         "question of \(question.tokens)\tfirst token after \(ProgressBar.rounded(question.about)) s about a stored "
           + "document of \(question.documentTokens) tokens, \(ProgressBar.rounded(question.without)) s without: "
           + "\(ProgressBar.rounded(question.ratio.median))× (\(ProgressBar.rounded(question.ratio.smallest)) to "
-          + "\(ProgressBar.rounded(question.ratio.largest)))")
+          + "\(ProgressBar.rounded(question.ratio.largest)))"
+          + (question.encoding.map { "; encoding the document takes \(ProgressBar.rounded($0)) s" } ?? ""))
     }
   }
 }

@@ -57,8 +57,10 @@ import Testing
     #expect(names == ["prompt 20", "decode at 0", "decode at 2000", "encode chunks"])
     let slowest = results.map { $0["tokens_per_second"]?.number ?? 0 }.min() ?? 0
     #expect(slowest > 0)
-    let share = results[2]["share_of_depth_0"]?.number ?? 0
-    #expect(share > 0)
+    #expect(results[2]["share_of_depth_0"]?.number ?? 0 > 0)
+    #expect(results[1]["share_of_reading"]?.number ?? 0 > 0)
+    #expect(results[3]["cost_of_prompt"]?.number ?? 0 > 0)
+    #expect(report["question"]?["document_encoding_seconds"]?.number ?? 0 > 0)
     #expect(report["question"]?["ratio"]?.number ?? 0 > 0)
     #expect(report["hand_off_microseconds"]?.number ?? -1 >= 0)
   }
