@@ -14,7 +14,8 @@ public final class ReadAhead: Sendable {
     let value = Atomic<Bool>(false)
   }
 
-  /// What is asked of the kernel at once: a huge page, which is read and mapped as one where the system has them.
+  /// What is asked of the kernel at once: a huge page, which is read and mapped as one where the system has them and the
+  /// file was advised so.
   public static let pieceByteCount = 2 << 20
 
   /// Each thread waits for its own piece, so this many requests are on their way to the disk.
@@ -22,7 +23,6 @@ public final class ReadAhead: Sendable {
 
   public init(_ file: MappedFile) {
     self.file = file
-    file.advise(.hugePages, 0..<file.byteCount)
     // A queue of its own has a thread whatever others do.
     queues = (0..<Self.threadCount).map { DispatchQueue(label: "sharedpack.read-ahead.\($0)") }
   }
