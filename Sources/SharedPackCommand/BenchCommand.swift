@@ -13,8 +13,9 @@ struct BenchCommand: ParsableCommand {
       sharedpack bench model.spk --opening
 
       Shares are of limits measured in the same run: int8 products in registers, and
-      reading memory; in turns means a read of 1 GiB beside every token. A hand-off is what it costs to share work among the threads.
-      The document that is asked about is stored in the temporary directory (TMPDIR).
+      reading memory. In turns means beside a read of 1 GiB before every token. A
+      hand-off is what it costs to share work among the threads. The document that
+      is asked about is stored in the temporary directory (TMPDIR).
       """)
 
   @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))
