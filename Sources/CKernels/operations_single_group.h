@@ -22,20 +22,20 @@ INLINE prepared_tokens prepare_tokens(sp_activations a, size_t tokens, size_t co
 
 // A register block: all SP_TOKENS tokens × `blocks` row blocks. output: (tokens, stride), with room for whole row blocks.
 INLINE void block_of_group(const size_t blocks, const bool accumulate, const uint8_t *tiles, size_t row_block_bytes,
-                           size_t width, const activation *values, size_t distance, const int32_t *offsets,
-                           const float *token_scales, float *output, size_t stride) {
+                           size_t width, sp_activations a, size_t token, const activation *prepared, float *output,
+                           size_t stride) {
   i32x16 total[SP_TOKENS][SP_ROW_BLOCKS];
 #pragma clang loop unroll(full)
   for (size_t t = 0; t < SP_TOKENS; t++)
 #pragma clang loop unroll(full)
-    for (size_t b = 0; b < blocks; b++) total[t][b] = splat_integer(SP_SIGNED_TILES ? 0 : offsets[t]);
-  add_group(INT8, SP_TOKENS, blocks, tiles, row_block_bytes, width, values, distance, total);
+    for (size_t b = 0; b < blocks; b++) total[t][b] = first_sums(a, token + t);
+  add_group(INT8, SP_TOKENS, blocks, tiles, row_block_bytes, width, prepared, TOKEN_DISTANCE(a), total);
 #pragma clang loop unroll(full)
   for (size_t b = 0; b < blocks; b++) {
     f32x16 scales = load_scales(INT8, tiles + b * row_block_bytes + width * LANES);
 #pragma clang loop unroll(full)
     for (size_t t = 0; t < SP_TOKENS; t++) {
-      f32x16 product = fma16(to_float(total[t][b]), scales * splat(token_scales[t]), splat(0));
+      f32x16 product = fma16(to_float(total[t][b]), scales * splat(a.scales[token + t]), splat(0));
       float *place = output + t * stride + b * LANES;
       store(place, accumulate ? load(place) + product : product);
     }
@@ -72,9 +72,9 @@ INLINE void product_of_group(const bool accumulate, const uint8_t *matrix, size_
     bool paired = SP_ROW_BLOCKS > 1 && whole_rows - row >= pair;
     const uint8_t *tiles = matrix + row / LANES * row_block_bytes;
     for (size_t t = 0; t < whole_tokens; t += SP_TOKENS) {
-#define BLOCK(B)                                                                                                     \
-  block_of_group(B, accumulate, tiles, row_block_bytes, width, prepared.values + t / SP_TOKENS * prepared.block_distance, \
-                 TOKEN_DISTANCE(a), a.offsets + t, a.scales + t, output + t * stride + row, stride)
+#define BLOCK(B)                                                                        \
+  block_of_group(B, accumulate, tiles, row_block_bytes, width, a, t,                    \
+                 prepared.values + t / SP_TOKENS * prepared.block_distance, output + t * stride + row, stride)
       if (paired) BLOCK(SP_ROW_BLOCKS);
       else BLOCK(1);
 #undef BLOCK
