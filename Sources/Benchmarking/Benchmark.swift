@@ -162,13 +162,14 @@ public struct Benchmark: Sendable {
     for run in 0..<options.runs {
       handOffs.append(MachineLimits.handOffSeconds(threadCount: model.threadCount))
       peaks.append(MachineLimits.int8OperationsPerSecond(threadCount: model.threadCount))
-      bandwidths.append(MemoryReader(threadCount: model.threadCount).bytesPerSecond())
       for length in options.promptLengths {
         progress("run \(run + 1): prompt of \(length)")
         note(Self.prompt(length), promptRate(length))
       }
       progress("run \(run + 1): decode")
-      let decoding = decode()
+      let reader = MemoryReader(threadCount: model.threadCount)
+      bandwidths.append(reader.bytesPerSecond())
+      let decoding = decode(besides: reader)
       for (depth, rate) in zip(options.depths, decoding.rates) { note(Self.decode(depth), rate) }
       if let share = decoding.shareOfReading { sharesOfReading.append(share) }
       if options.chunkCount > 0, model.runtime.treeShape != nil {
@@ -201,14 +202,13 @@ public struct Benchmark: Sendable {
       peakBytesPerSecond: BenchmarkResult.Spread(bandwidths).median,
       handOffSeconds: BenchmarkResult.Spread(handOffs).median, results: results,
       question: tree.map { tree in
-        BenchmarkReport.Question(
-          tokens: options.questionLength, documentTokens: options.documentChunkCount * tree.chunkSize,
+        let documentTokens = options.documentChunkCount * tree.chunkSize
+        return BenchmarkReport.Question(
+          tokens: options.questionLength, documentTokens: documentTokens,
           about: BenchmarkResult.Spread(questions.map(\.about)).median,
           without: BenchmarkResult.Spread(questions.map(\.without)).median,
           ratio: BenchmarkResult.Spread(questions.map { $0.about / $0.without }),
-          encoding: rates[Self.encode].map {
-            Double(options.documentChunkCount * tree.chunkSize) / BenchmarkResult.Spread($0).median
-          })
+          encoding: results.first { $0.name == Self.encode }.map { Double(documentTokens) / $0.tokensPerSecond.median })
       })
   }
 
@@ -230,7 +230,7 @@ public struct Benchmark: Sendable {
 
   /// Tokens per second at every depth, and the share that the bytes per second at depth 0, where weights are all that is
   /// read, are of those of plain reading. Depths and reading take turns, token by token, so that all meet the same machine.
-  private func decode() -> (rates: [Double], shareOfReading: Double?) {
+  private func decode(besides reader: MemoryReader) -> (rates: [Double], shareOfReading: Double?) {
     let tokens = tokens(options.decodeCount + 1)
     let sessions = options.depths.map { depth in
       let session = Session(
@@ -238,7 +238,6 @@ public struct Benchmark: Sendable {
       if depth > 0 { session.fillForMeasurement(tokens: depth) }
       return session
     }
-    let reader = MemoryReader(threadCount: model.threadCount)
     var logits: [Float] = []
     for session in sessions { logits = session.read(tokens.prefix(1)) }
     var seconds = sessions.map { _ in 0.0 }
