@@ -38,36 +38,42 @@ let package = Package(
       dependencies: ["CXXHash", "CZstd", "CLz4", .product(name: "Crypto", package: "swift-crypto")],
       swiftSettings: strict),
     .target(name: "Tokenization", dependencies: ["CanonicalJSON"], swiftSettings: strict),
-    .target(name: "ContextTrees", dependencies: ["PackedTiles"], swiftSettings: strict),
+    .target(name: "ContextTrees", swiftSettings: strict),
     .target(name: "EvaluationTasks", dependencies: ["CanonicalJSON", "Tokenization"], swiftSettings: strict),
 
     // The formats and the engine.
+    .target(name: "NodeBlocks", dependencies: ["FileAccess", "PackedTiles"], swiftSettings: strict),
     .target(name: "ModelPacks", dependencies: ["FileAccess", "CanonicalJSON", "PackedTiles"], swiftSettings: strict),
     .target(
       name: "Conversion",
       dependencies: ["ModelPacks", "FileAccess", "CanonicalJSON", "PackedTiles", "Tokenization"],
       swiftSettings: strict),
     .target(
-      name: "LlamaRuntime", dependencies: ["ModelPacks", "CKernels", "PackedTiles", "ContextTrees", "FileAccess"],
+      name: "LlamaRuntime",
+      dependencies: ["ModelPacks", "CKernels", "PackedTiles", "ContextTrees", "NodeBlocks", "FileAccess"],
       swiftSettings: strict),
     .target(
-      name: "TreeStore", dependencies: ["FileAccess", "CanonicalJSON", "ContextTrees"], swiftSettings: strict),
+      name: "TreeStore", dependencies: ["FileAccess", "CanonicalJSON", "ContextTrees", "NodeBlocks"],
+      swiftSettings: strict),
 
     // What people use.
     .target(
       name: "SharedPack",
-      dependencies: ["FileAccess", "ModelPacks", "Tokenization", "LlamaRuntime", "ContextTrees", "TreeStore"],
+      dependencies: [
+        "FileAccess", "ModelPacks", "Tokenization", "LlamaRuntime", "ContextTrees", "NodeBlocks", "TreeStore",
+      ],
       swiftSettings: strict),
     .target(
       name: "Evaluation",
       dependencies: [
         "SharedPack", "Conversion", "CanonicalJSON", "ContextTrees", "EvaluationTasks", "FileAccess", "LlamaRuntime",
-        "ModelPacks", "PackedTiles", "Tokenization", "TreeStore",
+        "ModelPacks", "NodeBlocks", "Tokenization", "TreeStore",
       ], swiftSettings: strict),
     .target(
       name: "Benchmarking",
       dependencies: [
-        "SharedPack", "CanonicalJSON", "ContextTrees", "FileAccess", "LlamaRuntime", "ModelPacks", "TreeStore",
+        "SharedPack", "CanonicalJSON", "ContextTrees", "FileAccess", "LlamaRuntime", "ModelPacks", "NodeBlocks",
+        "TreeStore",
       ],
       swiftSettings: strict),
     // Not named like its product: `sharedpack` and `SharedPack` are one folder on a file system that ignores case.
@@ -75,7 +81,7 @@ let package = Package(
       name: "SharedPackCommand",
       dependencies: [
         "SharedPack", "Conversion", "Evaluation", "EvaluationTasks", "Benchmarking", "CanonicalJSON", "ContextTrees",
-        "FileAccess", "LlamaRuntime", "ModelPacks", "PackedTiles", "Tokenization", "TreeStore",
+        "FileAccess", "LlamaRuntime", "ModelPacks", "NodeBlocks", "Tokenization", "TreeStore",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
@@ -86,6 +92,7 @@ let package = Package(
     .testTarget(name: "PackedTilesTests", dependencies: ["PackedTiles"], swiftSettings: strict),
     .testTarget(name: "TokenizationTests", dependencies: ["Tokenization"], swiftSettings: strict),
     .testTarget(name: "ContextTreesTests", dependencies: ["ContextTrees"], swiftSettings: strict),
+    .testTarget(name: "NodeBlocksTests", dependencies: ["NodeBlocks", "PackedTiles"], swiftSettings: strict),
     .testTarget(
       name: "ModelPacksTests", dependencies: ["ModelPacks", "FileAccess", "CanonicalJSON", "PackedTiles"],
       swiftSettings: strict),
@@ -95,10 +102,12 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "LlamaRuntimeTests",
-      dependencies: ["LlamaRuntime", "ModelPacks", "PackedTiles", "ContextTrees", "FileAccess", "CanonicalJSON"],
+      dependencies: [
+        "LlamaRuntime", "ModelPacks", "PackedTiles", "ContextTrees", "NodeBlocks", "FileAccess", "CanonicalJSON",
+      ],
       resources: [.copy("Fixtures")], swiftSettings: strict),
     .testTarget(
-      name: "TreeStoreTests", dependencies: ["TreeStore", "FileAccess", "CanonicalJSON", "ContextTrees"],
+      name: "TreeStoreTests", dependencies: ["TreeStore", "FileAccess", "CanonicalJSON", "ContextTrees", "NodeBlocks"],
       swiftSettings: strict),
     .testTarget(
       name: "EvaluationTasksTests", dependencies: ["EvaluationTasks", "CanonicalJSON", "Tokenization"],
@@ -107,13 +116,13 @@ let package = Package(
       name: "EvaluationTests",
       dependencies: [
         "Evaluation", "SharedPack", "Conversion", "CanonicalJSON", "ContextTrees", "EvaluationTasks", "FileAccess",
-        "LlamaRuntime", "ModelPacks", "TinyCheckpoint",
+        "LlamaRuntime", "ModelPacks", "NodeBlocks", "TinyCheckpoint",
       ], resources: [.copy("Fixtures")], swiftSettings: strict),
     .testTarget(
       name: "SharedPackTests",
       dependencies: [
         "SharedPack", "Conversion", "CanonicalJSON", "ContextTrees", "FileAccess", "LlamaRuntime", "ModelPacks",
-        "TinyCheckpoint", "Tokenization", "TreeStore",
+        "NodeBlocks", "TinyCheckpoint", "Tokenization", "TreeStore",
       ], swiftSettings: strict),
     // Runs the built program.
     .testTarget(

@@ -3,6 +3,7 @@ import ContextTrees
 public import FileAccess
 import LlamaRuntime
 import ModelPacks
+import NodeBlocks
 public import SharedPack
 
 /// What is measured.
@@ -222,7 +223,7 @@ public struct Benchmark: Sendable {
   }
 
   private func promptRate(_ length: Int) -> Double {
-    let session = Session(model.runtime, capacity: length, threadCount: model.threadCount)
+    let session = Session(model.runtime, capacity: length)
     let start = ContinuousClock.now
     _ = session.read(tokens(length))
     return Double(length) / (ContinuousClock.now - start).seconds
@@ -234,7 +235,7 @@ public struct Benchmark: Sendable {
     let tokens = tokens(options.decodeCount + 1)
     let sessions = options.depths.map { depth in
       let session = Session(
-        model.runtime, capacity: depth + options.decodeCount + 1, threadCount: model.threadCount)
+        model.runtime, capacity: depth + options.decodeCount + 1)
       if depth > 0 { session.fillForMeasurement(tokens: depth) }
       return session
     }
@@ -257,7 +258,7 @@ public struct Benchmark: Sendable {
   }
 
   private func encodeRate() throws(Refusal) -> Double {
-    guard let encoder = TreeEncoder(model.runtime, encoding: .int8, threadCount: model.threadCount),
+    guard let encoder = TreeEncoder(model.runtime, encoding: .int8),
       let shape = model.runtime.treeShape
     else { return 0 }
     let start = ContinuousClock.now

@@ -55,7 +55,7 @@ public struct OpeningReport: Sendable {
       let opened = ContinuousClock.now
       earlier.append(model)
       let session = Session(
-        model.runtime, capacity: min(capacity, model.runtime.window), threadCount: model.threadCount)
+        model.runtime, capacity: min(capacity, model.runtime.window))
       _ = session.read(CollectionOfOne(0))
       firstToken.append((ContinuousClock.now - opened).seconds)
       opening.append((opened - start).seconds)

@@ -1,6 +1,7 @@
 import ContextTrees
 import FileAccess
 import LlamaRuntime
+import NodeBlocks
 import SharedPack
 import TreeStore
 
@@ -36,16 +37,15 @@ final class QuestionBenchmark {
     _ model: LanguageModel, chunkCount: Int, tokens: (Int) -> [Int32], in directory: String
   ) throws(Refusal) {
     let shape = try model.requireTrees(.int8).shape
-    guard let encoder = TreeEncoder(model.runtime, encoding: .int8, threadCount: model.threadCount) else { return }
+    guard let encoder = TreeEncoder(model.runtime, encoding: .int8) else { return }
     let text = tokens(shape.chunkSize + chunkCount)
-    let nodes = try encoder.encode(Array(text.prefix(shape.chunkSize)))
+    let first = try encoder.encode(Array(text.prefix(shape.chunkSize)))
     var writer = try TreeStoreWriter(
       opening: "\(directory)/store", creating: model.storeConfiguration(.int8))
     var keys: [ChunkKey] = []
     for chunk in 0..<chunkCount {
       let encoded = EncodedChunk(
-        tokens: Array(text[chunk..<chunk + shape.chunkSize]), embeddings: nodes.flatMap(\.embedding),
-        blocks: nodes.map { NodeBlock(bytes: $0.block) })
+        tokens: Array(text[chunk..<chunk + shape.chunkSize]), embeddings: first.embeddings, blocks: first.blocks)
       keys.append(try writer.add(encoded, compression: .none))
     }
     try writer.addDocument(
@@ -79,7 +79,7 @@ final class QuestionBenchmark {
 
   private func read(_ selection: ContextSelection?) {
     let session = Session(
-      model.runtime, capacity: question.count, context: selection?.context, threadCount: model.threadCount)
+      model.runtime, capacity: question.count, context: selection?.context)
     _ = session.read(question)
   }
 }

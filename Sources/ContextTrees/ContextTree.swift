@@ -71,6 +71,14 @@ public struct ContextTree: Sendable, Hashable {
     places[number] < 0 ? nil : nodes[places[number]]
   }
 
+  /// The place of a node in `nodes`.
+  /// - Precondition: the node is one of this tree's.
+  public func index(of node: TreeNode) -> Int {
+    let index = places[node.number]
+    precondition(index >= 0 && nodes[index] == node, "a node of another tree")
+    return index
+  }
+
   /// The children of a node, or of the root for nil.
   func children(of node: TreeNode?) -> (left: TreeNode?, right: TreeNode?) {
     let left = node.map { 2 * $0.number + 2 } ?? 0

@@ -4,6 +4,7 @@ public import Conversion
 public import FileAccess
 import LlamaRuntime
 import ModelPacks
+import NodeBlocks
 import PackedTiles
 import SharedPack
 
@@ -124,10 +125,9 @@ extension GoldenCase {
       name: "context", tokens: context, encoding: numeric == .float ? .float32 : .int8, borders: .fixed)
     let selection = try model.select(from: [document], search: TreeSearch(policy), query: runningText)
 
-    let plain = Session(model.runtime, capacity: runningText.count, threadCount: model.threadCount)
+    let plain = Session(model.runtime, capacity: runningText.count)
     let session = Session(
-      model.runtime, capacity: runningText.count + greedy.count, context: selection.context,
-      threadCount: model.threadCount)
+      model.runtime, capacity: runningText.count + greedy.count, context: selection.context)
     let vocabulary = model.configuration.vocabularySize
     let logits = session.readAll(runningText)
     var next = Array(logits.suffix(vocabulary))
@@ -166,7 +166,7 @@ extension GoldenCase {
         positions += (0..<node.rowCount).map { Int32(node.position(row: $0)) }
         let block = try chunk.block(of: node)
         for (layer, name) in [(0, "layer0"), (layout.layerCount - 1, "last_injected")] {
-          let rows = NodeRows(block: block, layout: layout, layer: layer, node: node)
+          let rows = block.rows(layer: layer)
           floats["memory_key_\(name)_unrotated", default: []] += model.runtime.unrotatedKeys(
             rows.keys, node: node, layout: layout)
           floats["memory_value_\(name)", default: []] += rows.values

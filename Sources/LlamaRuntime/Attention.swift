@@ -30,7 +30,7 @@ internal import PackedTiles
     self.headCount = headCount
     self.kvHeadCount = kvHeadCount
     self.headDim = headDim
-    desks = (0..<compute.crew.threadCount).map { _ in Desk(headDim: headDim) }
+    desks = (0..<compute.threads.threadCount).map { _ in Desk(headDim: headDim) }
     parts = AttentionSums(headDim: headDim)
   }
 
@@ -103,15 +103,15 @@ internal import PackedTiles
     let task = Task(queries, tokens: tokens, to: injected, runningText, rotary, into: output, together: together)
     let items = task.sets * kvHeadCount
     for desk in desks { desk.prepare(queries: together * group) }
-    if task.partCount == 1 || items >= 4 * compute.crew.threadCount {
-      compute.crew.run(count: items, with: (self, task)) { work, thread, range in
+    if task.partCount == 1 || items >= 4 * compute.threads.threadCount {
+      compute.threads.run(count: items, with: (self, task)) { work, thread, range in
         let (attention, task) = work
         for item in range { attention.attend(item, of: task, desk: attention.desks[thread]) }
       }
     } else {
       // Few heads and many rows: threads share out the parts.
       parts.prepare(places: items * task.partCount, queries: together * group)
-      compute.crew.run(count: items * task.partCount, with: (self, task)) { work, thread, range in
+      compute.threads.run(count: items * task.partCount, with: (self, task)) { work, thread, range in
         let (attention, task) = work
         let desk = attention.desks[thread]
         for piece in range {

@@ -1,19 +1,19 @@
 internal import CKernels
 internal import PackedTiles
 
-/// The operations of a layer, over rows of activations, on all threads of a crew.
+/// The operations of a layer, over rows of activations, on all threads of a pool.
 ///
 /// Every output value is computed by one thread in one order, so results depend neither on the number of threads nor
 /// on how many tokens are processed together.
 @safe final class Compute {
-  let crew: ThreadCrew
+  let threads: ThreadPool
   @unsafe let kernels: UnsafePointer<sp_kernels_table>
   private var quantized: ActivationBuffer
   /// Told what matrices are multiplied with; nil nearly always.
   var moments: InputMoments?
 
-  init(crew: ThreadCrew) {
-    self.crew = crew
+  init(threads: ThreadPool) {
+    self.threads = threads
     unsafe kernels = sp_kernels()
     quantized = ActivationBuffer()
   }
@@ -50,7 +50,7 @@ internal import PackedTiles
     if let third { prepare(third, like: first) }
     // The row blocks of all matrices are one piece of work: threads meet once, however many matrices there are.
     let blocks = first.matrix.blockCount + (second?.matrix.blockCount ?? 0) + (third?.matrix.blockCount ?? 0)
-    crew.run(
+    threads.run(
       count: blocks, minimum: Self.minimumShare(cost: PackedTileLayout.tileRows * x.columns * tokens),
       with: (self, x, tokens, first, second, third, adding)
     ) { work, _, range in
@@ -85,7 +85,7 @@ internal import PackedTiles
     moments?.add(x, tokens: tokens, of: gate.matrix, self)
     prepare(up, like: gate)
     precondition(gate.matrix.rows == up.matrix.rows)
-    crew.run(
+    threads.run(
       count: gate.matrix.blockCount,
       minimum: Self.minimumShare(cost: 2 * PackedTileLayout.tileRows * x.columns * tokens),
       with: (self, x, tokens, gate, up)
@@ -141,7 +141,7 @@ internal import PackedTiles
 
   private func quantize(_ x: FloatBuffer, tokens: Int, groupSize: Int) {
     quantized.prepare(tokens: tokens, columns: x.columns, groupSize: groupSize)
-    crew.run(
+    threads.run(
       count: tokens, minimum: Self.minimumShare(cost: 4 * x.columns), with: (self, x, groupSize)
     ) { work, _, range in
       let (compute, x, groupSize) = work
@@ -153,7 +153,7 @@ internal import PackedTiles
   /// output[t] = x[t] / rms(x[t]) · weight.
   func normalize(_ x: FloatBuffer, tokens: Int, _ weight: WeightVector, epsilon: Float, into output: FloatBuffer) {
     precondition(x.columns == weight.count && output.columns == x.columns && tokens <= output.rows)
-    crew.run(
+    threads.run(
       count: tokens, minimum: Self.minimumShare(cost: 4 * x.columns), with: (self, x, weight, epsilon, output)
     ) { work, _, range in
       let (compute, x, weight, epsilon, output) = work
@@ -166,7 +166,7 @@ internal import PackedTiles
   /// Rotates every head of x[t] by the angle of position `start + t`.
   func rotate(_ x: FloatBuffer, tokens: Int, from start: Int, _ rotary: RotaryCache) {
     rotary.prepare(start..<start + tokens)
-    crew.run(
+    threads.run(
       count: tokens, minimum: Self.minimumShare(cost: 4 * x.columns), with: (self, x, start, rotary)
     ) { work, _, range in
       let (compute, x, start, rotary) = work

@@ -20,10 +20,10 @@ final class ForwardPass {
   private let gate: FloatBuffer
   private let up: FloatBuffer
 
-  init(_ configuration: LlamaConfiguration, rotary: RotaryTable, blockSize: Int, crew: ThreadCrew) {
+  init(_ configuration: LlamaConfiguration, rotary: RotaryTable, blockSize: Int, threads: ThreadPool) {
     self.configuration = configuration
     self.blockSize = blockSize
-    compute = Compute(crew: crew)
+    compute = Compute(threads: threads)
     attention = Attention(
       compute: compute, headCount: configuration.headCount, kvHeadCount: configuration.kvHeadCount,
       headDim: configuration.headDim)

@@ -63,10 +63,10 @@ public final class InputMoments {
   /// Adds the moments of the first `tokens` rows of x, a matrix's inputs.
   func add(_ x: FloatBuffer, tokens: Int, of matrix: WeightMatrix, _ compute: Compute) {
     guard let number = numbers[matrix.byteRange.lowerBound] else { return }
-    if turned.count < compute.crew.threadCount || turned[0].columns < tokens {
-      turned = (0..<compute.crew.threadCount).map { _ in FloatBuffer(rows: blockColumns, columns: tokens) }
+    if turned.count < compute.threads.threadCount || turned[0].columns < tokens {
+      turned = (0..<compute.threads.threadCount).map { _ in FloatBuffer(rows: blockColumns, columns: tokens) }
     }
-    compute.crew.run(
+    compute.threads.run(
       count: (x.columns + blockColumns - 1) / blockColumns, with: (self, x, tokens, number, compute)
     ) { work, thread, range in
       let (sums, x, tokens, number, compute) = work

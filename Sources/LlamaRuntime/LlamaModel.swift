@@ -1,5 +1,6 @@
 public import ContextTrees
 public import ModelPacks
+public import NodeBlocks
 internal import PackedTiles
 
 /// A LLaMA in a mapped pack, with the lower model that encodes its chunks.
@@ -16,15 +17,21 @@ public final class LlamaModel: Sendable {
   /// What of the weights stays in memory.
   public let residency: WeightResidency
 
+  /// Threads that share the work of all sessions and encoders.
+  public let threads: ThreadPool
+
   /// - Parameter memoryLimit: bytes that the process may take. A pack that does not fit is read for every pass.
-  public convenience init(_ pack: ModelPack, memoryLimit: Int = .max) {
-    self.init(pack, pack.sharedLLM, memoryLimit: memoryLimit)
+  public convenience init(_ pack: ModelPack, threads: ThreadPool = .shared, memoryLimit: Int = .max) {
+    self.init(pack, pack.sharedLLM, threads: threads, memoryLimit: memoryLimit)
   }
 
   /// A pack whose trees are read in another way than it was trained for, to measure what that does: another shape of
   /// the trees, another position mode, fewer injected layers.
   /// - Returns: nil when the pack is plain, has no weights for it, or no tree has such a shape.
-  public convenience init?(_ pack: ModelPack, reading sharedLLM: SharedLLMConfiguration, memoryLimit: Int = .max) {
+  public convenience init?(
+    _ pack: ModelPack, reading sharedLLM: SharedLLMConfiguration, threads: ThreadPool = .shared,
+    memoryLimit: Int = .max
+  ) {
     guard let own = pack.sharedLLM, sharedLLM.injection == own.injection, sharedLLM.place == own.place,
       sharedLLM.lowerModel == own.lowerModel,
       sharedLLM.injectedLayerCount > 0,
@@ -34,10 +41,11 @@ public final class LlamaModel: Sendable {
           && sharedLLM.injectedLayerCount <= pack.configuration.layerCount,
       TreeShape(chunkSize: sharedLLM.chunkSize, depth: sharedLLM.treeDepth, leafRatio: sharedLLM.leafRatio) != nil
     else { return nil }
-    self.init(pack, sharedLLM, memoryLimit: memoryLimit)
+    self.init(pack, sharedLLM, threads: threads, memoryLimit: memoryLimit)
   }
 
-  private init(_ pack: ModelPack, _ sharedLLM: SharedLLMConfiguration?, memoryLimit: Int) {
+  private init(_ pack: ModelPack, _ sharedLLM: SharedLLMConfiguration?, threads: ThreadPool, memoryLimit: Int) {
+    self.threads = threads
     self.pack = pack
     self.sharedLLM = sharedLLM
     weights = .upper(pack)
@@ -133,11 +141,11 @@ public final class LlamaModel: Sendable {
   /// Source: arXiv 2410.19318, section 3.2.
   /// - Parameter tokens: the query, at positions from 0; not empty.
   /// - Returns: (hidden).
-  public func queryEmbedding(_ tokens: [Int32], threadCount: Int) -> [Float] {
+  public func queryEmbedding(_ tokens: [Int32], threads: ThreadPool? = nil) -> [Float] {
     precondition(!tokens.isEmpty)
     let forward = ForwardPass(
       configuration, rotary: RotaryTable(configuration, sequenceLength: tokens.count),
-      blockSize: min(tokens.count, promptBlockSize), crew: ThreadCrew(threadCount: threadCount))
+      blockSize: min(tokens.count, promptBlockSize), threads: threads ?? self.threads)
     let cache = makeCache(layerCount: 1, capacity: tokens.count, blockSize: forward.blockSize)
     let layer = weights.layers[0]
     // Of the tokens before the last one, nothing but their keys and values goes into the last one's state.

@@ -9,12 +9,12 @@ public struct MachineLimits: Sendable {
   /// Multiplications and additions of int8 per second, all threads together.
   /// - Parameter seconds: about how long to measure.
   public static func int8OperationsPerSecond(threadCount: Int, seconds: Double = 0.2) -> Double {
-    let crew = ThreadCrew(threadCount: threadCount)
+    let threads = ThreadPool(threadCount: threadCount)
     var iterations = 1 << 16
     while true {
       let operations = Atomic<UInt64>(0)
       let start = ContinuousClock.now
-      crew.run(count: threadCount, with: iterations) { iterations, _, _ in
+      threads.run(count: threadCount, with: iterations) { iterations, _, _ in
         let done = unsafe sp_kernels().pointee.peak_int8(iterations)
         operations.add(done, ordering: .relaxed)
       }
@@ -28,16 +28,16 @@ public struct MachineLimits: Sendable {
 /// Reads a region of memory that no cache holds: what one-token products would take if they did nothing else.
 public final class MemoryReader {
   public let byteCount: Int
-  private let crew: ThreadCrew
+  private let threads: ThreadPool
   private let region: FloatBuffer
 
   /// - Parameter byteCount: the region, in all.
   public init(threadCount: Int, byteCount: Int = 1 << 30) {
     let columns = 1 << 16
-    crew = ThreadCrew(threadCount: threadCount)
+    threads = ThreadPool(threadCount: threadCount)
     region = FloatBuffer(rows: byteCount / 4 / columns, columns: columns)
     self.byteCount = region.rows * columns * 4
-    crew.run(count: region.rows, with: region) { region, _, rows in
+    threads.run(count: region.rows, with: region) { region, _, rows in
       for row in rows { unsafe region.row(row).update(repeating: Float(row), count: columns) }
     }
   }
@@ -46,7 +46,7 @@ public final class MemoryReader {
   /// - Returns: the seconds that it took.
   public func read() -> Double {
     let start = ContinuousClock.now
-    crew.run(count: region.rows, with: region) { region, _, rows in
+    threads.run(count: region.rows, with: region) { region, _, rows in
       _ = unsafe sp_kernels().pointee.read_memory(region.row(rows.lowerBound), rows.count * region.columns * 4)
     }
     return (ContinuousClock.now - start).seconds
@@ -63,12 +63,12 @@ extension MachineLimits {
   /// 0 for one thread.
   public static func handOffSeconds(threadCount: Int) -> Double {
     guard threadCount > 1 else { return 0 }
-    let crew = ThreadCrew(threadCount: threadCount)
+    let threads = ThreadPool(threadCount: threadCount)
     let meeting = Meeting()
     let seconds = (0..<2001).map { _ in
       let start = ContinuousClock.now
       meeting.present.store(0, ordering: .relaxed)
-      crew.run(count: threadCount, with: (meeting, threadCount)) { work, _, _ in
+      threads.run(count: threadCount, with: (meeting, threadCount)) { work, _, _ in
         let (meeting, threadCount) = work
         meeting.present.add(1, ordering: .acquiringAndReleasing)
         while meeting.present.load(ordering: .acquiring) < threadCount { sp_spin_hint() }

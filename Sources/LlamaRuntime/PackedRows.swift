@@ -80,7 +80,7 @@ internal import PackedTiles
   ) {
     precondition(tokens <= blockSize)
     let packed = (start % Self.rowsTogether + tokens) / Self.rowsTogether * Self.rowsTogether
-    compute.crew.run(
+    compute.threads.run(
       count: kvHeadCount, minimum: Compute.minimumShare(cost: (tokens + 8 * packed) * headDim),
       with: (self, layer, start..<start + tokens, newKeys, newValues, compute)
     ) { work, _, heads in

@@ -1,5 +1,5 @@
 internal import CKernels
-internal import ContextTrees
+internal import NodeBlocks
 internal import PackedTiles
 
 /// Consecutive rows of keys and values that some queries of a layer attend to, in the form that they are stored in.
@@ -99,15 +99,13 @@ internal import PackedTiles
 }
 
 extension RowSpan {
-  /// The rows of a node for a layer.
-  @unsafe static func node(
-    _ block: UnsafeRawPointer, layout: NodeBlockLayout, layer: Int, rows: Int, queryAngle: QueryAngle
-  ) -> RowSpan {
+  /// The rows of a node for a layer; whoever attends to them keeps the block.
+  static func node(_ block: NodeBlock, layer: Int, queryAngle: QueryAngle) -> RowSpan {
     let form: Form
-    switch layout.encoding {
+    switch block.layout.encoding {
     case .int8:
-      let keys = layout.keyTiles(rows: rows)
-      let values = layout.valueTiles(rows: rows)
+      let keys = block.layout.keyTiles(rows: block.rowCount)
+      let values = block.layout.valueTiles(rows: block.rowCount)
       precondition(values.groupSize <= SP_ATTENTION_BLOCK_ROWS)
       form = .tiles(
         Tiles(
@@ -118,11 +116,9 @@ extension RowSpan {
     case .float16: form = .floats(.float16)
     case .float32: form = .floats(.float32)
     }
-    let stride = layout.keyByteCount(rows: rows) + layout.valueByteCount(rows: rows)
     return unsafe RowSpan(
-      keys: block + layout.keyByteOffset(layer: layer, head: 0, rows: rows),
-      values: block + layout.valueByteOffset(layer: layer, head: 0, rows: rows),
-      keyHeadByteStride: stride, valueHeadByteStride: stride, rows: 0..<rows, form: form, queryAngle: queryAngle,
+      keys: block.keys(layer: layer), values: block.values(layer: layer), keyHeadByteStride: block.headByteStride,
+      valueHeadByteStride: block.headByteStride, rows: 0..<block.rowCount, form: form, queryAngle: queryAngle,
       visibility: .all)
   }
 }

@@ -1,5 +1,6 @@
 internal import ContextTrees
 internal import ModelPacks
+internal import NodeBlocks
 
 /// One running text on a model: what has been read so far, and the context that is injected into it.
 ///
@@ -27,11 +28,11 @@ public final class Session {
   ///   - capacity: tokens that the running text may grow to.
   ///   - context: what is injected; nil, or one without rows, is the plain model.
   ///   - cachePolicy: which tokens of the running text stay.
-  ///   - threadCount: threads that share the work; results do not depend on it.
+  ///   - threads: share the work; nil takes the model's. Results do not depend on it.
   ///   - moments: takes in what the model's matrices are multiplied with.
   public init(
     _ model: LlamaModel, capacity: Int, context: InjectedContext? = nil, cachePolicy: CachePolicy = .full,
-    threadCount: Int, moments: InputMoments? = nil
+    threads: ThreadPool? = nil, moments: InputMoments? = nil
   ) {
     self.model = model
     let configuration = model.configuration
@@ -44,7 +45,7 @@ public final class Session {
     let firstPosition = injection == .mergedSoftmax ? model.mergedPositionOffset : 0
     forward = ForwardPass(
       configuration, rotary: RotaryTable(configuration, sequenceLength: 0),
-      blockSize: min(max(capacity, 1), model.promptBlockSize), crew: ThreadCrew(threadCount: threadCount))
+      blockSize: min(max(capacity, 1), model.promptBlockSize), threads: threads ?? model.threads)
     forward.compute.moments = moments
     // A text without end has no room for more rows than those of a block.
     passSize = model.residency.streams && cachePolicy == .full ? Self.streamedPassSize : forward.blockSize

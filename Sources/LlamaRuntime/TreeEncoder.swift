@@ -1,7 +1,7 @@
 public import ContextTrees
 public import FileAccess
 internal import ModelPacks
-internal import PackedTiles
+public import NodeBlocks
 
 /// The lower model: encodes chunks into the nodes of their trees.
 ///
@@ -15,20 +15,20 @@ public final class TreeEncoder {
   private let forward: ForwardPass
   /// Nil where all weights stay in memory.
   private let weightStream: WeightStream?
-  private let packer: NodePacker
 
   /// What the encoder makes of a node.
   public struct EncodedNode: Sendable {
     public let node: TreeNode
     /// For retrieval: (hidden).
     public let embedding: [Float]
-    /// Keys and values: `layout.byteCount(rows:)` bytes.
-    public let block: [UInt8]
+    public let block: NodeBlock
   }
 
-  /// - Parameter moments: takes in what the lower model's matrices are multiplied with.
+  /// - Parameters:
+  ///   - threads: share the work; nil takes the model's. Results do not depend on it.
+  ///   - moments: takes in what the lower model's matrices are multiplied with.
   /// - Returns: nil for a plain pack, which has no lower model.
-  public init?(_ model: LlamaModel, encoding: RowEncoding, threadCount: Int, moments: InputMoments? = nil) {
+  public init?(_ model: LlamaModel, encoding: RowEncoding, threads: ThreadPool? = nil, moments: InputMoments? = nil) {
     guard let weights = model.lowerWeights, let shape = model.treeShape, let layout = model.nodeLayout(encoding)
     else { return nil }
     self.model = model
@@ -37,21 +37,21 @@ public final class TreeEncoder {
     self.layout = layout
     forward = ForwardPass(
       model.configuration, rotary: model.inNodeRotary, blockSize: model.longestPass,
-      crew: ThreadCrew(threadCount: threadCount))
+      threads: threads ?? model.threads)
     forward.compute.moments = moments
     weightStream = model.makeWeightStream(weights)
-    packer = NodePacker(layout: layout)
   }
 
   /// Encodes one chunk.
   /// - Parameter tokens: 1 … chunk size tokens of the vocabulary.
-  /// - Returns: all nodes of the chunk's tree, by ascending number.
+  /// - Returns: all nodes of the chunk's tree.
   /// - Throws: `Refusal` `not-finite` when the weights make keys or values overflow.
-  public func encode(_ tokens: [Int32]) throws(Refusal) -> [EncodedNode] {
+  public func encode(_ tokens: [Int32]) throws(Refusal) -> EncodedChunk {
     let tree = ContextTree(shape: shape, tokenCount: tokens.count)
     var nodes: [EncodedNode] = []
     for pass in tree.spinePasses { nodes += try encode(Array(tokens[pass.range]), nodes: pass.nodes) }
-    return nodes.sorted { $0.node.number < $1.node.number }
+    nodes.sort { $0.node.number < $1.node.number }
+    return EncodedChunk(tokens: tokens, embeddings: nodes.flatMap(\.embedding), blocks: nodes.map(\.block))
   }
 
   /// Encodes one node in a pass of its own, which gives the same bits as `encode(_:)`.
@@ -67,14 +67,13 @@ public final class TreeEncoder {
   ///   - nodes: nodes that start where the tokens start.
   private func encode(_ tokens: [Int32], nodes: [TreeNode]) throws(Refusal) -> [EncodedNode] {
     let cache = model.makeCache(layerCount: 1, capacity: tokens.count, blockSize: tokens.count)
-    var blocks = nodes.map { [UInt8](repeating: 0, count: layout.byteCount(rows: $0.rowCount)) }
+    let writers = nodes.map { node in
+      NodeBlockWriter(layout: layout, keeping: (0..<node.rowCount).map(node.position(row:)))
+    }
     var embeddings: [[Float]] = []
     func keep(layer: Int) throws(Refusal) {
-      for (index, node) in nodes.enumerated() {
-        let isFinite = packer.pack(
-          keys: forward.key, values: forward.value, rows: (0..<node.rowCount).map(node.position(row:)), layer: layer,
-          into: &blocks[index])
-        guard isFinite else {
+      for writer in writers {
+        guard unsafe writer.write(layer: layer, keys: forward.key.base, values: forward.value.base) else {
           throw Refusal(
             .notFinite, file: model.pack.path, structure: "lower model, layer \(layer)",
             "its keys or values overflow")
@@ -104,69 +103,7 @@ public final class TreeEncoder {
         embeddings = nodes.map { forward.finalState(weights, token: $0.range.count - 1) }
       }
     }
-    return zip(nodes, zip(embeddings, blocks)).map { EncodedNode(node: $0, embedding: $1.0, block: $1.1) }
-  }
-}
-
-/// Writes rows of keys and values into the blocks of nodes.
-@safe private final class NodePacker {
-  private let layout: NodeBlockLayout
-
-  init(layout: NodeBlockLayout) { self.layout = layout }
-
-  /// - Parameters:
-  ///   - keys, values: (tokens, kv heads · head dim).
-  ///   - rows: the tokens that are kept.
-  /// - Returns: false when a value is not finite.
-  func pack(keys: FloatBuffer, values: FloatBuffer, rows: [Int], layer: Int, into block: inout [UInt8]) -> Bool {
-    var isFinite = true
-    let headDim = layout.headDim
-    var keyRows = [Float](repeating: 0, count: rows.count * headDim)
-    var valueRows = keyRows
-    for head in 0..<layout.kvHeadCount {
-      for (i, token) in rows.enumerated() {
-        let key = unsafe keys.row(token) + head * headDim
-        let value = unsafe values.row(token) + head * headDim
-        for d in 0..<headDim {
-          keyRows[i * headDim + d] = unsafe key[d]
-          // Tiles hold values transposed.
-          valueRows[layout.encoding == .int8 ? d * rows.count + i : i * headDim + d] = unsafe value[d]
-        }
-      }
-      let keyOffset = layout.keyByteOffset(layer: layer, head: head, rows: rows.count)
-      let valueOffset = layout.valueByteOffset(layer: layer, head: head, rows: rows.count)
-      unsafe block.withUnsafeMutableBytes { bytes in
-        isFinite =
-          unsafe isFinite
-          && store(
-            keyRows, tiles: layout.keyTiles(rows: rows.count),
-            at: UnsafeMutableRawBufferPointer(rebasing: bytes[keyOffset..<valueOffset]))
-        isFinite =
-          unsafe isFinite
-          && store(
-            valueRows, tiles: layout.valueTiles(rows: rows.count),
-            at: UnsafeMutableRawBufferPointer(
-              rebasing: bytes[valueOffset..<valueOffset + layout.valueByteCount(rows: rows.count)]))
-      }
-    }
-    return isFinite
-  }
-
-  @unsafe private func store(
-    _ floats: [Float], tiles: PackedTileLayout, at target: UnsafeMutableRawBufferPointer
-  ) -> Bool {
-    unsafe floats.withUnsafeBufferPointer { floats in
-      switch layout.encoding {
-      case .int8:
-        return unsafe PackedTiles.quantizeMatrix(floats, layout: tiles, into: target)
-      case .float16:
-        unsafe PackedTiles.narrowToFloat16(
-          floats, into: UnsafeMutableRawBufferPointer(rebasing: target[0..<floats.count * 2]))
-      case .float32:
-        unsafe target.copyMemory(from: UnsafeRawBufferPointer(floats))
-      }
-      return unsafe PackedTiles.allFinite(floats)
-    }
+    return zip(nodes, zip(embeddings, writers)).map { EncodedNode(node: $0, embedding: $1.0, block: $1.1.finish()) }
   }
 }
 

@@ -53,7 +53,7 @@ extension LanguageModel {
       var text = Array(tokens[start..<start + length])
       if let begin = configuration.beginOfTextToken { text[0] = begin }
       let session = Session(
-        runtime, capacity: length, context: context, threadCount: threadCount, moments: moments)
+        runtime, capacity: length, context: context, moments: moments)
       _ = session.read(text)
       done += length
       try progress(done, total)

@@ -2,7 +2,7 @@ public import ContextTrees
 public import FileAccess
 public import LlamaRuntime
 import ModelPacks
-import TreeStore
+import NodeBlocks
 
 /// The nodes that a query picks from the trees of some documents, and their rows.
 public struct ContextSelection: Sendable {
@@ -40,7 +40,7 @@ extension LanguageModel {
   public func searchQuery(_ tokens: [Int32], for search: TreeSearch) -> SearchQuery {
     SearchQuery(
       tokens: tokens,
-      embedding: search.policy.looksAtEmbeddings ? runtime.queryEmbedding(tokens, threadCount: threadCount) : [])
+      embedding: search.policy.looksAtEmbeddings ? runtime.queryEmbedding(tokens) : [])
   }
 
   /// Searches the trees of documents by scores of the caller's own: of two children the one with the higher score is
@@ -74,15 +74,11 @@ extension LanguageModel {
     }
     let chunks = documents.flatMap(\.chunks)
     let selected = try search(chunks)
-    var injected: [[InjectedNode]] = []
+    var injected: [[NodeBlock]] = []
     for (chunk, nodes) in zip(chunks, selected) {
-      var rows: [InjectedNode] = []
-      for node in nodes {
-        let block = try chunk.block(of: node)
-        guard let base = unsafe block.unsafeBytes.baseAddress else { continue }
-        rows.append(unsafe InjectedNode(rows: node.rowCount, block: base, owner: block))
-      }
-      injected.append(rows)
+      var blocks: [NodeBlock] = []
+      for node in nodes { blocks.append(try chunk.block(of: node)) }
+      injected.append(blocks)
     }
     return ContextSelection(nodes: selected, context: InjectedContext(layout: first.layout, chunks: injected))
   }

@@ -1,7 +1,8 @@
-public import ContextTrees
+import ContextTrees
 public import FileAccess
 import LlamaRuntime
 import ModelPacks
+public import NodeBlocks
 public import TreeStore
 
 /// A store of documents, opened for asking with the model that encoded them.
@@ -120,7 +121,7 @@ public struct StoreBuilder: ~Copyable {
     borders: ChunkBorders = .sentences
   ) throws(Refusal) {
     let configuration = try model.storeConfiguration(encoding)
-    guard let encoder = TreeEncoder(model.runtime, encoding: encoding, threadCount: model.threadCount) else {
+    guard let encoder = TreeEncoder(model.runtime, encoding: encoding) else {
       preconditionFailure("a model with trees has an encoder")
     }
     writer = try TreeStoreWriter(opening: path, creating: configuration)
@@ -175,9 +176,7 @@ public struct StoreBuilder: ~Copyable {
       let chunk = Array(tokens[range])
       let key = writer.configuration.chunkKey(tokens: chunk)
       if !writer.contains(key) {
-        if let encoded = try ContextChunk(encoding: chunk, shape: shape, with: encoder).encoded {
-          _ = try writer.add(encoded, compression: compression)
-        }
+        _ = try writer.add(try encoder.encode(chunk), compression: compression)
         encodedTokenCount += chunk.count
         if ContinuousClock.now - lastCommit > commitInterval { try commit() }
       }

@@ -201,8 +201,7 @@ extension LanguageModel {
     let start = ContinuousClock.now
     let room = options.cachePolicy == .full ? min(options.maxTokens, runtime.window - prompt.count) : options.maxTokens
     let session = Session(
-      runtime, capacity: prompt.count + max(room, 1), context: context?.context, cachePolicy: options.cachePolicy,
-      threadCount: threadCount)
+      runtime, capacity: prompt.count + max(room, 1), context: context?.context, cachePolicy: options.cachePolicy)
     var logits = try session.read(prompt) { (done) throws(CancellationError) in
       try sink.yield(.promptProgress(done: done, of: prompt.count))
     }

@@ -2,6 +2,7 @@ public import ContextTrees
 public import FileAccess
 public import LlamaRuntime
 public import ModelPacks
+public import NodeBlocks
 public import Tokenization
 public import TreeStore
 
@@ -15,12 +16,12 @@ public final class LanguageModel: Sendable {
   /// Nil for a pack without one, which takes tokens only.
   public let tokenizer: Tokenizer?
   public let chatTemplate: ChatTemplate?
-  /// Threads that share the work of a request. Answers do not depend on it.
-  public let threadCount: Int
+  /// Threads that share the work of all requests. Answers do not depend on it.
+  public var threadCount: Int { runtime.threads.threadCount }
 
   /// Opens a pack.
   /// - Parameters:
-  ///   - threadCount: nil takes the machine's processors.
+  ///   - threadCount: nil takes the threads that all models of the process share, one for each processor.
   ///   - memoryLimit: bytes that the process may take; nil takes what the system and the process's control groups have
   ///     available now. Of a pack that does not fit, weights are read ahead for every pass and dropped behind it.
   /// - Throws: `Refusal`; `Formats/model-pack.md` and `Formats/tokenizer.md` list the names.
@@ -29,15 +30,16 @@ public final class LanguageModel: Sendable {
   ) throws(Refusal) {
     let pack = try ModelPack(opening: path)
     try self.init(
-      LlamaModel(pack, memoryLimit: memoryLimit ?? AvailableMemory.byteCount() ?? .max), threadCount: threadCount)
+      LlamaModel(
+        pack, threads: threadCount.map { ThreadPool(threadCount: max(1, $0)) } ?? .shared,
+        memoryLimit: memoryLimit ?? AvailableMemory.byteCount() ?? .max))
   }
 
   /// A model whose pack is open.
   /// - Throws: `Refusal`, as for opening.
-  public init(_ runtime: LlamaModel, threadCount: Int? = nil) throws(Refusal) {
+  public init(_ runtime: LlamaModel) throws(Refusal) {
     pack = runtime.pack
     self.runtime = runtime
-    self.threadCount = max(1, threadCount ?? SystemResources.processorCount)
     let path = pack.path
     if let bytes = pack.tokenizer {
       do throws(TokenizerError) {

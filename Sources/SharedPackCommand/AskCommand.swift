@@ -2,6 +2,7 @@ public import ArgumentParser
 import CanonicalJSON
 public import ContextTrees
 import FileAccess
+import NodeBlocks
 import SharedPack
 import TreeStore
 

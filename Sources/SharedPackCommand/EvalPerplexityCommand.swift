@@ -2,6 +2,7 @@ import ArgumentParser
 import ContextTrees
 import Evaluation
 import FileAccess
+import NodeBlocks
 import SharedPack
 
 struct EvalPerplexityCommand: ParsableCommand {

@@ -2,6 +2,7 @@ import ArgumentParser
 import ContextTrees
 import Evaluation
 import EvaluationTasks
+import NodeBlocks
 import SharedPack
 
 /// A value of the library's that has a name, as an argument.

@@ -3,6 +3,7 @@ import CanonicalJSON
 import ContextTrees
 import FileAccess
 import ModelPacks
+import NodeBlocks
 import SharedPack
 import TreeStore
 

@@ -1,6 +1,7 @@
 public import CanonicalJSON
 internal import ContextTrees
 public import FileAccess
+internal import NodeBlocks
 
 /// What a segment says of itself, without its store. Its blocks are not checked.
 public struct SegmentInspection: Sendable {

@@ -1,27 +1,28 @@
 internal import ContextTrees
 internal import FileAccess
+internal import NodeBlocks
 
 /// A node's block as it goes into a segment.
 struct StoredBlock {
-  let bytes: NodeBlock
+  let bytes: BlockBytes
   let compression: Compression
 
   /// A block that compression does not shorten is stored as it is.
   init(_ block: NodeBlock, compression: Compression) {
     // LZ4 takes a little less than 2^31 bytes.
     if compression != .none, block.byteCount < 1 << 30 {
-      let compressed = compression.compress(block.bytes)
+      let compressed = compression.compress(block.storage.bytes)
       if compressed.count < block.byteCount {
-        bytes = NodeBlock(bytes: compressed)
+        bytes = BlockBytes(compressed)
         self.compression = compression
         return
       }
     }
-    bytes = block
+    bytes = block.storage
     self.compression = .none
   }
 
-  init(stored bytes: NodeBlock, compression: Compression) {
+  init(stored bytes: BlockBytes, compression: Compression) {
     self.bytes = bytes
     self.compression = compression
   }

@@ -1,5 +1,6 @@
 internal import ContextTrees
 internal import FileAccess
+internal import NodeBlocks
 
 /// What a writer does to a store's directory besides adding files.
 /// Format: `Formats/tree-store.md`, directory.
@@ -94,9 +95,8 @@ extension TreeStoreConfiguration {
       throw invalid("has \(chunk.blocks.count) blocks for \(nodes.count) nodes")
     }
     for (node, block) in zip(nodes, chunk.blocks) {
-      let byteCount = layout.byteCount(rows: node.rowCount)
-      guard block.byteCount == byteCount else {
-        throw invalid("the block of node \(node.number) has \(block.byteCount) bytes, not \(byteCount)")
+      guard block.layout == layout, block.rowCount == node.rowCount else {
+        throw invalid("the block of node \(node.number) is not one of \(node.rowCount) rows of this store")
       }
     }
   }

@@ -1,5 +1,6 @@
 public import ContextTrees
 public import FileAccess
+public import NodeBlocks
 
 /// A chunk's tree in a segment: cheap to keep, read where it lies. Safe to use from any thread.
 /// Format: `Formats/tree-store.md`, chunk records.
@@ -89,7 +90,7 @@ public struct StoredChunk: Sendable {
   public func embedding(of node: TreeNode) throws(Refusal) -> [Float] {
     try verifyEmbeddings()
     let size = segment.configuration.embeddingSize
-    let start = layout.embeddings.lowerBound + nodePlace(node) * size * 4
+    let start = layout.embeddings.lowerBound + tree.index(of: node) * size * 4
     let mapped = segment.file
     let bytes = mapped.bytes.extracting(start..<start + size * 4)
     return unsafe [Float](unsafeUninitializedCapacity: size) { output, count in
@@ -98,37 +99,40 @@ public struct StoredChunk: Sendable {
     }
   }
 
-  /// A node's keys and values: `NodeBlockLayout.byteCount(rows:)` bytes, mapped unless they are compressed.
+  /// A node's keys and values, mapped unless they are compressed.
   /// - Throws: `Refusal` `checksum-mismatch`, `malformed-frame`; a block is checked when it is first read.
   /// - Precondition: the node is one of the tree's.
   public func block(of node: TreeNode) throws(Refusal) -> NodeBlock {
     let stored = try storedBlock(of: node)
-    let compression = entries[nodePlace(node)].compression
-    guard compression != .none else { return stored }
+    let compression = entries[tree.index(of: node)].compression
+    let configuration = segment.configuration
+    guard compression != .none else {
+      return NodeBlock(stored, layout: configuration.layout, rowCount: node.rowCount)
+    }
     var isWhole = false
     // The length is the geometry's: a frame cannot ask for more.
-    let byteCount = segment.configuration.layout.byteCount(rows: node.rowCount)
-    let block = NodeBlock(byteCount: byteCount) { output in
+    let byteCount = configuration.layout.byteCount(rows: node.rowCount)
+    let block = BlockBytes(byteCount: byteCount) { output in
       isWhole = compression.decompress(stored.bytes, into: &output)
     }
     guard isWhole else {
       throw Refusal(
         .malformedFrame, file: segment.path, structure: structure(node), "is not a frame of \(byteCount) bytes")
     }
-    return block
+    return NodeBlock(block, layout: configuration.layout, rowCount: node.rowCount)
   }
 
   /// How a node's block is stored.
-  func compression(of node: TreeNode) -> Compression { entries[nodePlace(node)].compression }
+  func compression(of node: TreeNode) -> Compression { entries[tree.index(of: node)].compression }
 
   /// A node's block as it is stored, checked.
-  func storedBlock(of node: TreeNode) throws(Refusal) -> NodeBlock {
-    let nodePlace = nodePlace(node)
-    let range = layout.blocks[nodePlace]
-    let block = NodeBlock(mapped: segment.file, at: range.lowerBound, byteCount: range.count)
-    try segment.verifyOnce(place, part: 3 + nodePlace) { () throws(Refusal) in
+  func storedBlock(of node: TreeNode) throws(Refusal) -> BlockBytes {
+    let number = tree.index(of: node)
+    let range = layout.blocks[number]
+    let block = BlockBytes(mapped: segment.file, at: range.lowerBound, byteCount: range.count)
+    try segment.verifyOnce(place, part: 3 + number) { () throws(Refusal) in
       let place = BlockPlace(salt: segment.salt, key: key, kind: .rows, node: node.number)
-      guard place.checksum(of: block.bytes) == entries[nodePlace].checksum else {
+      guard place.checksum(of: block.bytes) == entries[number].checksum else {
         throw Refusal(
           .checksumMismatch, file: segment.path, structure: structure(node),
           "the keys and values are damaged or out of their place")
@@ -156,13 +160,6 @@ public struct StoredChunk: Sendable {
   }
 
   private func structure(_ node: TreeNode) -> String { "chunk \(key.short), node \(node.number)" }
-
-  private func nodePlace(_ node: TreeNode) -> Int {
-    // A chunk of full length has all nodes; a shorter one may lack some.
-    if node.number < tree.nodes.count, tree.nodes[node.number] == node { return node.number }
-    guard let place = tree.nodes.firstIndex(of: node) else { preconditionFailure("a node of another tree") }
-    return place
-  }
 }
 
 extension BlockChecksum {

@@ -1,5 +1,6 @@
 internal import ContextTrees
 public import FileAccess
+internal import NodeBlocks
 
 extension TreeStore {
   /// Reads every byte of the generation and checks it: digests of files, checksums, padding, frames, keys, and that

@@ -1,5 +1,6 @@
 public import ContextTrees
 public import FileAccess
+public import NodeBlocks
 
 /// What decides the meaning of every byte of a store, chosen once for all its chunks.
 /// Format: `Formats/tree-store.md`, configuration.

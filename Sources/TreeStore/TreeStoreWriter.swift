@@ -1,5 +1,6 @@
 internal import ContextTrees
 public import FileAccess
+public import NodeBlocks
 
 /// The one writer of a store.
 ///

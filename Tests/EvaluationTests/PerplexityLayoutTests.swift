@@ -1,4 +1,5 @@
 import ContextTrees
+import NodeBlocks
 import Testing
 
 @testable import Evaluation

@@ -3,6 +3,7 @@ import ContextTrees
 import EvaluationTasks
 import FileAccess
 import ModelPacks
+import NodeBlocks
 import Testing
 
 @testable import Evaluation

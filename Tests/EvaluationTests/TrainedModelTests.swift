@@ -33,7 +33,7 @@ struct TrainedModelTests {
   }
 
   private func logits(_ model: LanguageModel) -> [Float] {
-    Session(model.runtime, capacity: tokens.count, threadCount: 2).readAll(tokens.dropLast())
+    Session(model.runtime, capacity: tokens.count, threads: ThreadPool(threadCount: 2)).readAll(tokens.dropLast())
   }
 
   @Test func greedyTextIsTheExpected() async throws {

@@ -1,6 +1,8 @@
 import ContextTrees
+import FileAccess
 import LlamaRuntime
 import ModelPacks
+import NodeBlocks
 import Testing
 
 /// What must not change a single bit: threads, the cut into blocks and steps, spines, and where a tree comes from.
@@ -12,12 +14,13 @@ import Testing
     let pack = try TestPack(.small, quantization: quantization)
     // More than one block of a prompt.
     let tokens = LlamaConfiguration.small.tokens("text", 300)
-    let expected = Session(pack.model, capacity: 300, threadCount: 1).readAll(tokens)
+    let expected = Session(pack.model, capacity: 300, threads: ThreadPool(threadCount: 1)).readAll(tokens)
     #expect(!expected.contains { !$0.isFinite })
     for threadCount in [2, 3] {
-      #expect(Session(pack.model, capacity: 300, threadCount: threadCount).readAll(tokens) == expected)
+      #expect(
+        Session(pack.model, capacity: 300, threads: ThreadPool(threadCount: threadCount)).readAll(tokens) == expected)
     }
-    let stepwise = Session(pack.model, capacity: 300, threadCount: 2)
+    let stepwise = Session(pack.model, capacity: 300, threads: ThreadPool(threadCount: 2))
     var logits: [Float] = []
     for token in tokens { logits += stepwise.read(CollectionOfOne(token)) }
     #expect(logits == expected)
@@ -28,13 +31,13 @@ import Testing
   @Test(arguments: encodings)
   func partsChangeNothing(_ quantization: TensorEncoding) throws {
     let pack = try TestPack(.small, sharedLLM: .small(.compose), quantization: quantization)
-    let encoder = try #require(TreeEncoder(pack.model, encoding: .int8, threadCount: 1))
-    let chunk = try encoder.encode(LlamaConfiguration.small.tokens("chunk", 32)).map { InjectedNode(copying: $0) }
-    let context = InjectedContext(layout: encoder.layout, chunks: [[InjectedNode]](repeating: chunk, count: 40))
+    let encoder = try #require(TreeEncoder(pack.model, encoding: .int8, threads: ThreadPool(threadCount: 1)))
+    let chunk = try encoder.encode(LlamaConfiguration.small.tokens("chunk", 32)).blocks
+    let context = InjectedContext(layout: encoder.layout, chunks: [[NodeBlock]](repeating: chunk, count: 40))
     #expect(context.rowCount > 1024)
     let tokens = LlamaConfiguration.small.tokens("text", 1090)
     func session(_ threadCount: Int) -> Session {
-      Session(pack.model, capacity: 1090, context: context, threadCount: threadCount)
+      Session(pack.model, capacity: 1090, context: context, threads: ThreadPool(threadCount: threadCount))
     }
     let expected = session(1).read(tokens)
     #expect(session(3).read(tokens) == expected)
@@ -50,16 +53,16 @@ import Testing
     for mode in [PositionMode.replace, .compose] {
       let pack = try TestPack(.small, sharedLLM: .small(mode), quantization: quantization)
       for encoding in RowEncoding.allCases {
-        let encoder = try #require(TreeEncoder(pack.model, encoding: encoding, threadCount: 2))
+        let encoder = try #require(TreeEncoder(pack.model, encoding: encoding, threads: ThreadPool(threadCount: 2)))
         for length in [1, 2, 11, 31, 32] {
           let tokens = LlamaConfiguration.small.tokens("chunk \(length)", length)
           let tree = ContextTree(shape: try #require(pack.model.treeShape), tokenCount: length)
           let together = try encoder.encode(tokens)
-          #expect(together.map(\.node) == tree.nodes)
-          for encoded in together {
-            let alone = try encoder.encode(alone: encoded.node, of: tokens)
-            #expect(alone.block == encoded.block)
-            #expect(alone.embedding == encoded.embedding)
+          #expect(together.blocks.count == tree.nodes.count)
+          for (index, node) in tree.nodes.enumerated() {
+            let alone = try encoder.encode(alone: node, of: tokens)
+            #expect(alone.block.copy == together.blocks[index].copy)
+            #expect(alone.embedding == together.embedding(index))
           }
         }
       }
@@ -75,12 +78,12 @@ import Testing
         injectedLayerCount: layers, chunkSize: 1200, treeDepth: 1, leafRatio: 8, positionMode: .local,
         injection: .mergedSoftmax, lowerModel: .shared)
       let pack = try TestPack(.small, sharedLLM: shared, quantization: quantization)
-      let encoder = try #require(TreeEncoder(pack.model, encoding: .int8, threadCount: 2))
+      let encoder = try #require(TreeEncoder(pack.model, encoding: .int8, threads: ThreadPool(threadCount: 2)))
       let tokens = LlamaConfiguration.small.tokens("chunk", 1200)
-      for encoded in try encoder.encode(tokens) {
-        #expect(encoded.node.range.count == 600)
-        let query = Array(tokens[encoded.node.range])
-        #expect(pack.model.queryEmbedding(query, threadCount: 1) == encoded.embedding)
+      let encoded = try encoder.encode(tokens)
+      for (index, range) in [0..<600, 600..<1200].enumerated() {
+        let query = Array(tokens[range])
+        #expect(pack.model.queryEmbedding(query, threads: ThreadPool(threadCount: 1)) == encoded.embedding(index))
       }
     }
   }
@@ -91,16 +94,19 @@ import Testing
     let tokens = LlamaConfiguration.small.tokens("text", 40)
     let layout = try #require(shared.model.nodeLayout(.int8))
     let session = Session(
-      shared.model, capacity: 40, context: InjectedContext(layout: layout, chunks: []), threadCount: 1)
-    #expect(session.readAll(tokens) == Session(plain.model, capacity: 40, threadCount: 1).readAll(tokens))
+      shared.model, capacity: 40, context: InjectedContext(layout: layout, chunks: []),
+      threads: ThreadPool(threadCount: 1))
+    #expect(
+      session.readAll(tokens) == Session(plain.model, capacity: 40, threads: ThreadPool(threadCount: 1)).readAll(tokens)
+    )
   }
 
   @Test func truncatedRereadingIsTheSame() throws {
     let pack = try TestPack(.small)
     let tokens = LlamaConfiguration.small.tokens("text", 60)
-    let first = Session(pack.model, capacity: 60, threadCount: 1)
+    let first = Session(pack.model, capacity: 60, threads: ThreadPool(threadCount: 1))
     let expected = first.read(tokens)
-    let second = Session(pack.model, capacity: 60, threadCount: 1)
+    let second = Session(pack.model, capacity: 60, threads: ThreadPool(threadCount: 1))
     _ = second.read(tokens.prefix(17))
     #expect(second.read(tokens.dropFirst(17)) == expected)
   }
@@ -112,18 +118,16 @@ import Testing
   static func logits(
     _ pack: TestPack, chunks: [[Int32]], text: [Int32], cachePolicy: CachePolicy = .full
   ) throws -> [Float] {
-    let encoder = try #require(TreeEncoder(pack.model, encoding: .float32, threadCount: 1))
+    let encoder = try #require(TreeEncoder(pack.model, encoding: .float32, threads: ThreadPool(threadCount: 1)))
     let context = InjectedContext(
       layout: encoder.layout,
       chunks: try chunks.map { tokens in
         let encoded = try encoder.encode(tokens)
         let tree = ContextTree(shape: try #require(pack.model.treeShape), tokenCount: tokens.count)
-        return tree.preservedNodes(policy: .right, chunk: 0) { _ in 0 }.compactMap { node in
-          encoded.first { $0.node == node }.map { InjectedNode(copying: $0) }
-        }
+        return tree.preservedNodes(policy: .right, chunk: 0) { _ in 0 }.map { encoded.blocks[tree.index(of: $0)] }
       })
     return Session(
-      pack.model, capacity: text.count, context: context, cachePolicy: cachePolicy, threadCount: 1
+      pack.model, capacity: text.count, context: context, cachePolicy: cachePolicy, threads: ThreadPool(threadCount: 1)
     ).readAll(text)
   }
 
@@ -152,14 +156,27 @@ import Testing
     let configuration = LlamaConfiguration.small
     let window = configuration.tokens("window", 8)
     let text = configuration.tokens("text", 10)
-    let encoder = try #require(TreeEncoder(pack.model, encoding: .float32, threadCount: 1))
+    let encoder = try #require(TreeEncoder(pack.model, encoding: .float32, threads: ThreadPool(threadCount: 1)))
     // The right half of a chunk of 16 tokens is a node of 8; the left half is not injected.
     let encoded = try encoder.encode(configuration.tokens("other", 8) + window)
-    let context = InjectedContext(layout: encoder.layout, chunks: [[InjectedNode(copying: encoded[1])]])
-    let injected = Session(pack.model, capacity: 10, context: context, threadCount: 1).readAll(text)
-    let plain = Session(pack.model, capacity: 18, threadCount: 1).readAll(window + text)
+    let context = InjectedContext(layout: encoder.layout, chunks: [[encoded.blocks[1]]])
+    let injected = Session(pack.model, capacity: 10, context: context, threads: ThreadPool(threadCount: 1)).readAll(
+      text)
+    let plain = Session(pack.model, capacity: 18, threads: ThreadPool(threadCount: 1)).readAll(window + text)
     let expected = plain.suffix(10 * configuration.vocabularySize)
     let difference = zip(injected, expected).map { abs($0 - $1) }.max() ?? .infinity
     #expect(difference < 1e-4)
   }
+}
+
+extension EncodedChunk {
+  /// A node's embedding, by its place in the tree's nodes.
+  func embedding(_ index: Int) -> [Float] {
+    let size = embeddings.count / blocks.count
+    return Array(embeddings[index * size..<(index + 1) * size])
+  }
+}
+
+extension NodeBlock {
+  var copy: [UInt8] { storage.bytes.array }
 }

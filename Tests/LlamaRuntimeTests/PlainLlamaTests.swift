@@ -66,7 +66,7 @@ import Testing
   @Test(arguments: cases)
   func logitsAreTransformers(_ reference: Case) throws {
     let pack = try TestPack(reference.configuration)
-    let session = Session(pack.model, capacity: reference.tokens.count, threadCount: 2)
+    let session = Session(pack.model, capacity: reference.tokens.count, threads: ThreadPool(threadCount: 2))
     let logits = session.readAll(reference.tokens)
     let vocabulary = reference.configuration.vocabularySize
     for (position, expected) in zip(reference.positions, reference.logits) {

@@ -17,7 +17,8 @@ import Testing
     guard case .streaming(let sinks, let recent) = policy else { return }
     let pack = try TestPack(.small)
     let tokens = LlamaConfiguration.small.tokens("streaming", 800)
-    let actual = Session(pack.model, capacity: .max, cachePolicy: policy, threadCount: 2).readAll(tokens)
+    let actual = Session(pack.model, capacity: .max, cachePolicy: policy, threads: ThreadPool(threadCount: 2)).readAll(
+      tokens)
     let expected = StreamingReference(sinks: sinks, recent: recent).logits(tokens)
     let difference = zip(actual, expected).map { abs(Double($0) - $1) }.max() ?? .infinity
     #expect(actual.count == expected.count && difference < 1e-4)
@@ -30,9 +31,11 @@ import Testing
     let pack = try TestPack(.small, quantization: quantization)
     let vocabulary = LlamaConfiguration.small.vocabularySize
     let tokens = LlamaConfiguration.small.tokens("streaming", 800)
-    let full = Session(pack.model, capacity: 800, threadCount: 1).readAll(tokens)
+    let full = Session(pack.model, capacity: 800, threads: ThreadPool(threadCount: 1)).readAll(tokens)
     for policy in Self.policies.prefix(4) {
-      func session() -> Session { Session(pack.model, capacity: .max, cachePolicy: policy, threadCount: 1) }
+      func session() -> Session {
+        Session(pack.model, capacity: .max, cachePolicy: policy, threads: ThreadPool(threadCount: 1))
+      }
       let streamed = session().readAll(tokens)
       let slots = policy.slotCount ?? 0
       #expect(streamed.prefix(slots * vocabulary) == full.prefix(slots * vocabulary))
@@ -67,8 +70,10 @@ import Testing
   @Test func memoryDoesNotGrow() throws {
     let pack = try TestPack(.small, quantization: .int8(groupSize: 32))
     let policy = CachePolicy.streaming(sinks: 4, recent: 252)
-    let session = Session(pack.model, capacity: .max, cachePolicy: policy, threadCount: 1)
-    #expect(session.cacheByteCount < 2 * Session(pack.model, capacity: 1024, threadCount: 1).cacheByteCount)
+    let session = Session(pack.model, capacity: .max, cachePolicy: policy, threads: ThreadPool(threadCount: 1))
+    #expect(
+      session.cacheByteCount < 2
+        * Session(pack.model, capacity: 1024, threads: ThreadPool(threadCount: 1)).cacheByteCount)
   }
 }
 

@@ -38,7 +38,7 @@ import Testing
     }
     func logits(_ model: LanguageModel) throws -> [Float] {
       let read = Array(tokens[100..<300])
-      return Session(model.runtime, capacity: 200, threadCount: 1).readAll(read)
+      return Session(model.runtime, capacity: 200, threads: ThreadPool(threadCount: 1)).readAll(read)
     }
     let wanted = try logits(exact)
     func distance(_ model: LanguageModel) throws -> Float {

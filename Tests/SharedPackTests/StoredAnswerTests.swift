@@ -2,6 +2,7 @@ import ContextTrees
 import FileAccess
 import LlamaRuntime
 import ModelPacks
+import NodeBlocks
 import SharedPack
 import Testing
 import TreeStore
@@ -38,7 +39,7 @@ import TreeStore
     let prompt = try model.textPrompt("what did the hen eat in the barn")
     let selection = try model.select(from: documents, search: search, query: prompt)
     let session = Session(
-      model.runtime, capacity: prompt.count, context: selection.context, threadCount: model.threadCount)
+      model.runtime, capacity: prompt.count, context: selection.context)
     let response = try await model.generate(
       prompt, context: selection, options: GenerationOptions(maxTokens: 24, ignoresEndOfText: true)
     ).collect()
@@ -191,5 +192,5 @@ import TreeStore
 }
 
 extension NodeBlock {
-  var copy: [UInt8] { bytes.array }
+  var copy: [UInt8] { storage.bytes.array }
 }

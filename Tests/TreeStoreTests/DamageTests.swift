@@ -1,6 +1,7 @@
 import ContextTrees
 import FileAccess
 import Glibc
+import NodeBlocks
 import Testing
 
 @testable import TreeStore

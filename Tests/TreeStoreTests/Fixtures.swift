@@ -1,5 +1,6 @@
 import ContextTrees
 import FileAccess
+import NodeBlocks
 import Testing
 
 @testable import TreeStore
@@ -54,7 +55,8 @@ enum Fixture {
       blocks: tree.nodes.map { node in
         let byteCount = configuration.layout.byteCount(rows: node.rowCount)
         let first = next()
-        return NodeBlock(bytes: (0..<byteCount).map { compressible ? first &+ UInt8($0 / 64 % 4) : next() })
+        let bytes = (0..<byteCount).map { compressible ? first &+ UInt8($0 / 64 % 4) : next() }
+        return NodeBlock(BlockBytes(bytes), layout: configuration.layout, rowCount: node.rowCount)
       })
   }
 
@@ -86,13 +88,13 @@ func expectEqual(_ stored: StoredChunk, _ encoded: EncodedChunk, size: Int) thro
     let block = try stored.block(of: node)
     let (bytes, expected) = (block.copy, encoded.blocks[place].copy)
     #expect(bytes == expected)
-    let address = unsafe UInt(bitPattern: block.unsafeBytes.baseAddress)
+    let address = unsafe UInt(bitPattern: block.storage.unsafeBytes.baseAddress)
     #expect(address % 64 == 0)
   }
 }
 
 extension NodeBlock {
-  var copy: [UInt8] { bytes.array }
+  var copy: [UInt8] { storage.bytes.array }
 }
 
 /// The name of the refusal that a body ends with; nil when it ends well.

@@ -1,5 +1,6 @@
 import ContextTrees
 import FileAccess
+import NodeBlocks
 import Testing
 
 @testable import TreeStore
@@ -15,7 +16,8 @@ import Testing
       embeddingSize: 1, rowNumerics: "none")
   }
 
-  private func chunk() -> EncodedChunk {
+  private func chunk() throws -> EncodedChunk {
+    let layout = try configuration().layout
     func block(_ numbers: [Float]) -> NodeBlock {
       var writer = ByteWriter()
       for (place, number) in numbers.enumerated() {
@@ -23,7 +25,7 @@ import Testing
         writer.integer(number.bitPattern)
       }
       writer.pad(toByteCount: 128)
-      return NodeBlock(bytes: writer.bytes)
+      return NodeBlock(BlockBytes(writer.bytes), layout: layout, rowCount: 1)
     }
     return EncodedChunk(tokens: [5, 9], embeddings: [0.5, -1], blocks: [block([1, 2, 3, 4]), block([5, 6, 7, 8])])
   }

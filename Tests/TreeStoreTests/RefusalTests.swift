@@ -1,5 +1,6 @@
 import ContextTrees
 import FileAccess
+import NodeBlocks
 import Testing
 
 @testable import TreeStore
@@ -184,7 +185,7 @@ import Testing
         let byteCount = configuration.layout.byteCount(rows: node.rowCount)
         // A bomb: a thousand times the block, in fewer bytes than the block has.
         let frame = compression.compress([UInt8](repeating: 0, count: node.number == 3 ? byteCount * 40 : byteCount))
-        return StoredBlock(stored: NodeBlock(bytes: frame), compression: compression)
+        return StoredBlock(stored: BlockBytes(frame), compression: compression)
       }, configuration, in: place)
     #expect(outcome(place) == "malformed-frame")
   }

@@ -1,6 +1,7 @@
 import CanonicalJSON
 import ContextTrees
 import FileAccess
+import NodeBlocks
 import Testing
 
 @testable import TreeStore
@@ -31,9 +32,8 @@ import Testing
       try expectEqual(chunk, encoded, size: 3)
       for node in chunk.tree.nodes {
         let block = try chunk.block(of: node)
-        #expect(block.isMapped == (chunk.compression(of: node) == .none))
+        #expect(block.storage.isMapped == (chunk.compression(of: node) == .none))
         if encoding != .int8 || node.rowCount > 1 { #expect(chunk.compression(of: node) == compression) }
-        block.prefetch()
       }
     }
     var reports: [Int] = []
@@ -151,7 +151,8 @@ extension StoreTests {
       EncodedChunk(tokens: good.tokens, embeddings: good.embeddings.map { _ in .nan }, blocks: good.blocks),
       EncodedChunk(tokens: good.tokens, embeddings: good.embeddings, blocks: Array(good.blocks.dropLast())),
       EncodedChunk(
-        tokens: good.tokens, embeddings: good.embeddings, blocks: good.blocks.map { _ in NodeBlock(bytes: [1]) }),
+        tokens: good.tokens, embeddings: good.embeddings,
+        blocks: Fixture.chunk(good.tokens, try Fixture.configuration(headDim: 8)).blocks),
     ]
     for chunk in bad {
       #expect(refusal { () throws(Refusal) in _ = try writer.add(chunk, compression: .none) } == "invalid-chunk")

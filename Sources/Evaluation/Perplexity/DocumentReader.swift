@@ -3,6 +3,7 @@ import FileAccess
 import Glibc
 import LlamaRuntime
 import ModelPacks
+import NodeBlocks
 import SharedPack
 import TreeStore
 
@@ -25,7 +26,7 @@ struct DocumentReader {
   let model: LanguageModel
   let options: PerplexityOptions
   let layout: PerplexityLayout
-  private let sources: [TreeSource]
+  private let sources: [ChunkSource]
   /// One for each source.
   private var kept: [KeptChunks]
 
@@ -37,18 +38,15 @@ struct DocumentReader {
     self.model = model
     self.options = options
     self.layout = layout
-    var sources: [TreeSource] = []
+    var sources: [ChunkSource] = []
     if options.methods.contains(.shared) {
       for encoding in options.encodings {
-        _ = try model.requireTrees(encoding)
         if let store {
+          _ = try model.requireTrees(encoding)
           precondition(store.store.configuration.layout.encoding == encoding, "a store has rows of one encoding")
           sources.append(.store(store))
         } else {
-          guard let encoder = TreeEncoder(model.runtime, encoding: encoding, threadCount: model.threadCount) else {
-            preconditionFailure("a model with trees has an encoder")
-          }
-          sources.append(.encoder(encoder))
+          sources.append(try ChunkSource(encoding: model, encoding))
         }
       }
     }
@@ -91,8 +89,7 @@ struct DocumentReader {
       let shape = try model.requireTrees(source.layout.encoding).shape
       for document in documents {
         for range in chunks(of: options.windows) {
-          _ = try source.tree(
-            of: Array(document.tokens[range]), shape: shape, isSearched: false, domain: document.domain)
+          _ = try source.chunk(of: Array(document.tokens[range]), shape: shape, domain: document.domain)
         }
       }
     }
@@ -144,10 +141,10 @@ struct DocumentReader {
       let chunks = parts.chunks.compactMap { kept[number].chunks[document.start + $0.lowerBound] }
       for search in options.searches {
         let nodes = chunks.compactMap { $0.nodes[search] }
-        let context = InjectedContext(layout: layout, chunks: nodes.map { $0.map(\.injected) })
+        let context = InjectedContext(layout: layout, chunks: nodes.map { $0.map(\.block) })
         var score = try scored(running, isBegun: true, context: context, progress: progress)
         score.rows = context.rowCount
-        score.rowBytes = nodes.reduce(0) { $0 + $1.reduce(0) { $0 + $1.byteCount } }
+        score.rowBytes = nodes.reduce(0) { $0 + $1.reduce(0) { $0 + $1.block.byteCount } }
         score.chunks = chunks.count
         score.contextTokens = parts.chunks.reduce(0) { $0 + $1.count }
         score.encodeSeconds = chunks.reduce(0) { $0 + $1.seconds }
@@ -165,33 +162,30 @@ struct DocumentReader {
     let shape = try model.requireTrees(source.layout.encoding).shape
     let isJoint = options.searches.contains(where: \.isJoint)
     if isJoint { kept[number].chunks = [:] }
-    var joint: [(place: Int, tree: ChunkTree)] = []
+    var joint: [(place: Int, chunk: ContextChunk)] = []
     for range in ranges {
       let place = document.start + range.lowerBound
       if kept[number].chunks[place] == nil {
         let start = ContinuousClock.now
-        let tree = try source.tree(
-          of: Array(document.tokens[range]), shape: shape,
-          isSearched: options.searches.contains(where: \.policy.looksAtEmbeddings),
-          domain: document.domain)
-        var chunk = KeptChunks.Chunk()
+        let chunk = try source.chunk(of: Array(document.tokens[range]), shape: shape, domain: document.domain)
+        var keptOfChunk = KeptChunks.Chunk()
         for search in options.searches where !search.isJoint {
           // The number tells chunks apart, for the random policy.
-          let nodes = try search.preservedNodes(of: [tree], query: query, firstNumber: place / shape.chunkSize)[0]
-          chunk.nodes[search] = try rows(nodes, of: tree, reusing: chunk)
+          let nodes = try search.preservedNodes(of: [chunk], query: query, firstNumber: place / shape.chunkSize)[0]
+          keptOfChunk.nodes[search] = try rows(nodes, of: chunk, source, reusing: keptOfChunk)
         }
-        if isJoint { joint.append((place, tree)) }
-        chunk.seconds = (ContinuousClock.now - start).seconds
-        kept[number].chunks[place] = chunk
+        if isJoint { joint.append((place, chunk)) }
+        keptOfChunk.seconds = (ContinuousClock.now - start).seconds
+        kept[number].chunks[place] = keptOfChunk
       }
       progress(range.count)
     }
     guard isJoint else { return }
     let start = ContinuousClock.now
     for search in options.searches where search.isJoint {
-      let nodes = try search.preservedNodes(of: joint.map(\.tree), query: query)
+      let nodes = try search.preservedNodes(of: joint.map(\.chunk), query: query)
       for (entry, nodes) in zip(joint, nodes) {
-        let rows = try rows(nodes, of: entry.tree, reusing: kept[number].chunks[entry.place])
+        let rows = try rows(nodes, of: entry.chunk, source, reusing: kept[number].chunks[entry.place])
         kept[number].chunks[entry.place]?.nodes[search] = rows
       }
     }
@@ -199,13 +193,17 @@ struct DocumentReader {
     for entry in joint { kept[number].chunks[entry.place]?.seconds += seconds / Double(joint.count) }
   }
 
-  /// - Parameter chunk: what other searches keep of the chunk.
+  /// - Parameter kept: what other searches keep of the chunk.
   private func rows(
-    _ nodes: [TreeNode], of tree: ChunkTree, reusing chunk: KeptChunks.Chunk?
+    _ nodes: [TreeNode], of chunk: ContextChunk, _ source: ChunkSource, reusing kept: KeptChunks.Chunk?
   ) throws(Refusal) -> [KeptNode] {
     var result: [KeptNode] = []
-    for node in options.levels.shared(nodes, depth: tree.tree.shape.depth) {
-      if let known = chunk?.node(node) { result.append(known) } else { result.append(try tree.rows(of: node)) }
+    for node in options.levels.shared(nodes, depth: chunk.tree.shape.depth) {
+      if let known = kept?.node(node) {
+        result.append(known)
+      } else {
+        result.append(KeptNode(node: node, block: try source.block(of: node, in: chunk)))
+      }
     }
     return result
   }
@@ -224,8 +222,7 @@ struct DocumentReader {
     let start = ContinuousClock.now
     let text = isBegun ? tokens : begun(tokens)
     let session = Session(
-      model.runtime, capacity: text.count, context: context, cachePolicy: cachePolicy,
-      threadCount: model.threadCount)
+      model.runtime, capacity: text.count, context: context, cachePolicy: cachePolicy)
     let first = text.count - 1 - layout.scored
     if first > 0 {
       var done = 0
@@ -246,6 +243,12 @@ struct DocumentReader {
     }
     return PerplexityScore(nll: sum / Double(layout.scored), readSeconds: (ContinuousClock.now - start).seconds)
   }
+}
+
+/// A node that a policy keeps, with its rows.
+private struct KeptNode {
+  var node: TreeNode
+  var block: NodeBlock
 }
 
 /// What policies keep of the chunks of a document.

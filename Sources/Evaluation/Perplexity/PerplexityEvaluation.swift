@@ -3,6 +3,7 @@ import ContextTrees
 public import FileAccess
 import LlamaRuntime
 import ModelPacks
+import NodeBlocks
 public import SharedPack
 import TreeStore
 

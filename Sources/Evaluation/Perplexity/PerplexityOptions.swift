@@ -1,4 +1,5 @@
 public import ContextTrees
+public import NodeBlocks
 
 /// What perplexity is measured of.
 public struct PerplexityOptions: Sendable {

@@ -1,5 +1,6 @@
 import ContextTrees
 import Glibc
+import NodeBlocks
 
 /// One way to read documents.
 struct PerplexityVariant: Hashable {

@@ -3,6 +3,7 @@ import ContextTrees
 import EvaluationTasks
 public import FileAccess
 import ModelPacks
+import NodeBlocks
 
 /// What a sweep measures: a model, texts, the default, and the values of each factor.
 ///

@@ -4,6 +4,7 @@ import EvaluationTasks
 public import FileAccess
 import LlamaRuntime
 import ModelPacks
+import NodeBlocks
 public import SharedPack
 
 /// The ablations of the paper: one factor at a time is changed, for the same scored tokens. What a trained checkpoint cannot
@@ -193,11 +194,11 @@ public struct SweepEvaluation {
   /// - Throws: `Refusal` `unfit-layout` where the checkpoint or its window does not allow the variant.
   private func ways(_ variant: SweepVariant, of other: LanguageModel? = nil) throws(Refusal) -> [Way] {
     let pack = (other ?? model).pack
-    guard let runtime = LlamaModel(pack, reading: variant.sharedLLM) else {
+    guard let runtime = LlamaModel(pack, reading: variant.sharedLLM, threads: model.runtime.threads) else {
       throw Refusal(
         .unfitLayout, file: pack.path, "the checkpoint has no weights for it, or no tree has this shape")
     }
-    let model = try LanguageModel(runtime, threadCount: model.threadCount)
+    let model = try LanguageModel(runtime)
     var searches = [(variant.search, variant.taskSearch)]
     if case .random = variant.search.policy {
       searches = (0..<configuration.seedCount).map {

@@ -2,6 +2,7 @@ import CanonicalJSON
 import ContextTrees
 import LlamaRuntime
 import ModelPacks
+import NodeBlocks
 
 /// One way to read contexts: the default with one factor changed.
 struct SweepVariant: Hashable {

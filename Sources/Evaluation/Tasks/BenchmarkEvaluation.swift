@@ -1,8 +1,9 @@
-public import ContextTrees
+import ContextTrees
 public import EvaluationTasks
 import FileAccess
 import LlamaRuntime
 import ModelPacks
+public import NodeBlocks
 public import SharedPack
 
 /// How a model answers the prompts of a benchmark.

@@ -1,9 +1,10 @@
 import CanonicalJSON
-public import ContextTrees
+import ContextTrees
 public import EvaluationTasks
 public import FileAccess
 import LlamaRuntime
 import ModelPacks
+public import NodeBlocks
 public import SharedPack
 import Tokenization
 
@@ -131,7 +132,7 @@ public struct RetrievalEvaluation: Sendable {
             let selection = try search(model, read, by: method, for: sample.turns[isStale ? 0 : number])
             answer = try await model.greedyAnswer(turn.prompt, context: selection, maxTokens: maxTokens)
             let hits = TreeHits.best(
-              selection.nodes, places: turn.places, chunks: read.chunks,
+              selection.nodes, places: turn.places, chunks: read.ranges,
               depth: try model.requireTrees(encoding).shape.depth)
             rows[place].leaves.append(hits.isInLeaves ? 1 : 0)
             rows[place].rows.append(hits.rowShare)
@@ -143,52 +144,47 @@ public struct RetrievalEvaluation: Sendable {
     }
   }
 
-  /// A context as it is searched: its chunks, and the tree of each.
+  /// A context as it is searched: where its chunks lie in it, and each with its tree.
   private struct ReadContext {
-    var chunks: [Range<Int>]
-    var trees: [ChunkTree]
+    var source: ChunkSource
+    var ranges: [Range<Int>]
+    var chunks: [ContextChunk] = []
   }
 
   private func context(_ model: LanguageModel, _ tokens: [Int32]) throws(Refusal) -> ReadContext {
-    let (shape, _) = try model.requireTrees(encoding)
-    guard let encoder = TreeEncoder(model.runtime, encoding: encoding, threadCount: model.threadCount) else {
-      preconditionFailure("a model with trees has an encoder")
+    let source = try ChunkSource(encoding: model, encoding)
+    let shape = try model.requireTrees(encoding).shape
+    var context = ReadContext(source: source, ranges: model.chunks(of: tokens, shape: shape, borders: borders))
+    for range in context.ranges {
+      context.chunks.append(try source.chunk(of: Array(tokens[range]), shape: shape, domain: "context"))
     }
-    let chunks = model.chunks(of: tokens, shape: shape, borders: borders)
-    var trees: [ChunkTree] = []
-    for range in chunks {
-      trees.append(
-        try TreeSource.encoder(encoder).tree(
-          of: Array(tokens[range]), shape: shape, isSearched: true, domain: "context"))
-    }
-    return ReadContext(chunks: chunks, trees: trees)
+    return context
   }
 
   private func search(
     _ model: LanguageModel, _ context: ReadContext, by method: ContextMethod, for turn: RetrievalSample.Turn
   ) throws(Refusal) -> ContextSelection {
     let (shape, layout) = try model.requireTrees(encoding)
-    let trees = context.trees
     var nodes: [[TreeNode]]
     switch method {
     case .shared(let search):
-      nodes = try search.preservedNodes(of: trees, query: model.searchQuery(turn.prompt, for: search))
+      nodes = try search.preservedNodes(of: context.chunks, query: model.searchQuery(turn.prompt, for: search))
     case .oracle:
-      nodes = trees.enumerated().map { chunk, tree in
-        tree.tree.preservedNodes(opening: .path) { node in
-          let start = context.chunks[chunk].lowerBound
+      nodes = zip(context.ranges, context.chunks).map { range, chunk in
+        chunk.tree.preservedNodes(opening: .path) { node in
+          let start = range.lowerBound
           let tokens = start + node.range.lowerBound..<start + node.range.upperBound
           return Float(turn.places.reduce(0) { $0 + $1.clamped(to: tokens).count })
         }
       }
     case .truncated, .streaming: preconditionFailure("only trees are searched")
     }
-    var injected: [[InjectedNode]] = []
-    for (place, tree) in trees.enumerated() {
+    var injected: [[NodeBlock]] = []
+    for (place, chunk) in context.chunks.enumerated() {
       nodes[place] = levels.shared(nodes[place], depth: shape.depth)
-      var rows: [InjectedNode] = []
-      for node in nodes[place] { rows.append(try tree.rows(of: node).injected) }
-      injected.append(rows)
+      var blocks: [NodeBlock] = []
+      for node in nodes[place] { blocks.append(try context.source.block(of: node, in: chunk)) }
+      injected.append(blocks)
     }
     return ContextSelection(nodes: nodes, context: InjectedContext(layout: layout, chunks: injected))
   }

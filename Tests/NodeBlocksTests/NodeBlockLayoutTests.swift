@@ -1,4 +1,4 @@
-import ContextTrees
+import NodeBlocks
 import Testing
 
 /// Where keys and values lie in a node's block: aligned, in order, without gaps or overlaps.

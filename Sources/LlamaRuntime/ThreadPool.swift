@@ -2,24 +2,32 @@ import CKernels
 import Glibc
 import Synchronization
 
-/// A few threads that share every piece of work.
+/// The threads that compute for all requests of a process.
 ///
-/// Work is cut into some pieces for each thread, and who is free takes the next one: a thread that the system keeps
+/// Work is cut into some pieces for each thread, and a free thread takes the next one: a thread that the system keeps
 /// waiting holds up no more than a piece. No result depends on the cut or on who did what: one thread and many compute
-/// the same bits. The caller is one of the threads. One caller at a time.
-final class ThreadCrew: Sendable {
-  let threadCount: Int
+/// the same bits. The caller is one of the threads. Safe to use from any thread: the work of several requests takes
+/// turns, product by product, so that no more threads compute than there are processors.
+public final class ThreadPool: Sendable {
+  /// Threads that share a piece of work, the caller included.
+  public let threadCount: Int
   private let board: WorkBoard
+  /// Held by the caller whose work is posted.
+  private let turn = Mutex<Void>(())
+
+  /// One thread for each processor of the machine that is on. Everything that is not given another pool uses it.
+  public static let shared = ThreadPool(threadCount: min(max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))), 1024))
 
   /// Pieces that a thread takes when all are equally fast: more cost more claims, fewer leave more to wait for.
   private static let piecesPerThread = 8
 
   /// - Parameter threadCount: 1 … 1024, the caller included.
-  init(threadCount: Int) {
+  public init(threadCount: Int) {
     precondition((1...1024).contains(threadCount))
     self.threadCount = threadCount
-    board = WorkBoard()
-    for index in 1..<threadCount { board.startThread(index) }
+    let board = WorkBoard()
+    self.board = board
+    for index in 1..<threadCount { WorkThread.start { board.serve(as: index) } }
   }
 
   deinit { board.close() }
@@ -28,7 +36,7 @@ final class ThreadCrew: Sendable {
   /// - Parameters:
   ///   - minimum: no piece has fewer items than this; small work stays on the caller.
   ///   - context: what `work` is called with. A closure that captures nothing costs no memory.
-  ///   - work: called with the context, a thread's index and a range.
+  ///   - work: called with the context, a thread's index and a range. It must not post work itself.
   func run<Context>(
     count: Int, minimum: Int = 1, with context: Context,
     _ work: @escaping (_ context: Context, _ thread: Int, _ range: Range<Int>) -> Void
@@ -41,7 +49,9 @@ final class ThreadCrew: Sendable {
     }
     let posted = Posted(context: context, work: work)
     unsafe withUnsafePointer(to: posted) { posted in
-      unsafe board.perform(UnsafeRawPointer(posted), of: Posted<Context>.self, count: count, share: share)
+      turn.withLock { _ in
+        unsafe board.perform(UnsafeRawPointer(posted), of: Posted<Context>.self, count: count, share: share)
+      }
     }
   }
 }
@@ -61,7 +71,7 @@ private protocol PostedWork {
   @unsafe static func perform(_ posted: UnsafeRawPointer, thread: Int, range: Range<Int>)
 }
 
-/// Where the crew's work is put up. The threads keep it alive, so that the crew itself can go.
+/// Where the pool's work is posted. The threads keep it alive, so that the pool itself can go.
 @safe private final class WorkBoard: @unchecked Sendable {
   /// Pieces that nobody has claimed yet in the last 16 bits, the number of the posting before them. A claim is good
   /// when the word has not changed meanwhile, so one that comes late claims nothing of a later posting.
@@ -100,28 +110,13 @@ private protocol PostedWork {
     unsafe finished.deallocate()
   }
 
-  func startThread(_ index: Int) {
-    let start = unsafe Unmanaged.passRetained(ThreadStart(board: self, index: index)).toOpaque()
-    var thread = pthread_t()
-    let code = unsafe pthread_create(
-      &thread, nil,
-      { argument in
-        guard let argument = unsafe argument else { return nil }
-        let start = unsafe Unmanaged<ThreadStart>.fromOpaque(argument).takeRetainedValue()
-        start.board.serve(as: start.index)
-        return nil
-      }, start)
-    precondition(code == 0, "the system has no thread left")
-    pthread_detach(thread)
-  }
-
   /// Sends the threads home.
   func close() {
     isClosed.store(true, ordering: .sequentiallyConsistent)
     wakeSleepers()
   }
 
-  /// Puts up work, takes part in it and returns when all of it is done.
+  /// Posts work, takes part in it and returns when all of it is done.
   @unsafe func perform(_ work: UnsafeRawPointer, of type: any PostedWork.Type, count: Int, share: Int) {
     unsafe posted = work
     self.type = type
@@ -144,7 +139,7 @@ private protocol PostedWork {
     unsafe pthread_mutex_unlock(mutex)
   }
 
-  private func serve(as index: Int) {
+  func serve(as index: Int) {
     while !isClosed.load(ordering: .relaxed) {
       performPieces(thread: index)
       unsafe wait(
@@ -197,12 +192,26 @@ private protocol PostedWork {
   }
 }
 
-private final class ThreadStart: Sendable {
-  let board: WorkBoard
-  let index: Int
+/// A thread for work that computes or waits for long: the pool that runs Swift's tasks has few threads, and they are not
+/// ours to block.
+package enum WorkThread {
+  private final class Work: Sendable {
+    let body: @Sendable () -> Void
 
-  init(board: WorkBoard, index: Int) {
-    self.board = board
-    self.index = index
+    init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+  }
+
+  package static func start(_ body: @escaping @Sendable () -> Void) {
+    let work = unsafe Unmanaged.passRetained(Work(body)).toOpaque()
+    var thread = pthread_t()
+    let code = unsafe pthread_create(
+      &thread, nil,
+      { argument in
+        guard let argument = unsafe argument else { return nil }
+        unsafe Unmanaged<Work>.fromOpaque(argument).takeRetainedValue().body()
+        return nil
+      }, work)
+    precondition(code == 0, "the system has no thread left")
+    pthread_detach(thread)
   }
 }

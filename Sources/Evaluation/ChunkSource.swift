@@ -1,0 +1,56 @@
+import ContextTrees
+import FileAccess
+import LlamaRuntime
+import NodeBlocks
+import SharedPack
+import TreeStore
+
+/// Where the chunks of evaluated texts come from: a store, or the lower model.
+enum ChunkSource {
+  case store(DocumentStore)
+  case encoder(TreeEncoder)
+
+  /// The lower model of a model.
+  /// - Throws: `Refusal` `no-injection` for a plain pack.
+  init(encoding model: LanguageModel, _ encoding: RowEncoding) throws(Refusal) {
+    _ = try model.requireTrees(encoding)
+    guard let encoder = TreeEncoder(model.runtime, encoding: encoding) else {
+      preconditionFailure("a model with trees has an encoder")
+    }
+    self = .encoder(encoder)
+  }
+
+  var layout: NodeBlockLayout {
+    switch self {
+    case .store(let store): store.store.configuration.layout
+    case .encoder(let encoder): encoder.layout
+    }
+  }
+
+  /// - Parameter domain: of the chunk, for the message when a store does not have it.
+  /// - Throws: `Refusal` `chunk-not-stored`, `not-finite`, or what a damaged store throws.
+  func chunk(of tokens: [Int32], shape: TreeShape, domain: String) throws(Refusal) -> ContextChunk {
+    switch self {
+    case .store(let store):
+      guard let chunk = try store.store.chunk(store.store.chunkKey(tokens: tokens)) else {
+        throw Refusal(
+          .chunkNotStored, file: store.store.path, structure: "\(domain), a chunk of \(tokens.count) tokens",
+          "is not in the store: build it of the same texts with --chunk-borders fixed")
+      }
+      return ContextChunk(chunk)
+    case .encoder(let encoder): return ContextChunk(try encoder.encode(tokens), shape: shape)
+    }
+  }
+
+  /// The rows of a node of a chunk. The lower model also makes them with another ratio than the tree has.
+  func block(of node: TreeNode, in chunk: ContextChunk) throws(Refusal) -> NodeBlock {
+    if case .encoder(let encoder) = self, chunk.tree.node(node.number) != node {
+      return try encoder.encode(alone: node, of: chunk.tokens).block
+    }
+    return try chunk.block(of: node)
+  }
+}
+
+extension Refusal.Name {
+  static let chunkNotStored = Refusal.Name("chunk-not-stored", .badInput)
+}

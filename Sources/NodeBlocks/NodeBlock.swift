@@ -1,0 +1,111 @@
+public import FileAccess
+
+/// Bytes on a multiple of 64, as the kernels want them, that never change: a part of a mapped file or memory of their
+/// own, which they keep alive. Safe to use from any thread.
+@safe public final class BlockBytes: Sendable {
+  public let byteCount: Int
+  private let address: UInt
+  /// What owns the bytes; nil when this object does.
+  private let mapping: MappedFile?
+
+  public static let alignment = 64
+
+  /// A part of a mapped file.
+  /// - Precondition: the range lies in the file and starts at a multiple of 64.
+  public init(mapped mapping: MappedFile, at byteOffset: Int, byteCount: Int) {
+    precondition(byteOffset >= 0 && byteCount >= 0 && byteOffset <= mapping.byteCount - byteCount)
+    precondition(byteOffset % Self.alignment == 0, "blocks are aligned")
+    self.mapping = mapping
+    self.byteCount = byteCount
+    address = unsafe UInt(bitPattern: mapping.unsafeBytes.baseAddress) + UInt(byteOffset)
+  }
+
+  /// Memory of its own, zeros at first, which the closure fills.
+  public init<Failure: Error>(
+    byteCount: Int, filling body: (inout MutableRawSpan) throws(Failure) -> Void
+  ) throws(Failure) {
+    precondition(byteCount >= 0)
+    let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: max(byteCount, 1), alignment: Self.alignment)
+    unsafe memory.initializeMemory(as: UInt8.self, repeating: 0)
+    self.mapping = nil
+    self.byteCount = byteCount
+    address = UInt(bitPattern: memory.baseAddress)
+    var span = unsafe MutableRawSpan(_unsafeBytes: UnsafeMutableRawBufferPointer(rebasing: memory[..<byteCount]))
+    try body(&span)
+  }
+
+  /// A copy in memory of its own.
+  public convenience init(_ bytes: [UInt8]) {
+    self.init(byteCount: bytes.count) { output in
+      unsafe output.withUnsafeMutableBytes { unsafe $0.copyBytes(from: bytes) }
+    }
+  }
+
+  deinit {
+    if mapping == nil { unsafe UnsafeMutableRawPointer(bitPattern: address)?.deallocate() }
+  }
+
+  /// Whether the bytes are pages of a file, which the kernel may evict and share.
+  public var isMapped: Bool { mapping != nil }
+
+  public var bytes: RawSpan {
+    @_lifetime(borrow self) get {
+      let span = unsafe RawSpan(_unsafeBytes: unsafeBytes)
+      return unsafe _overrideLifetime(span, borrowing: self)
+    }
+  }
+
+  /// The bytes for the kernels. Valid as long as this object lives.
+  @unsafe public var unsafeBytes: UnsafeRawBufferPointer {
+    unsafe UnsafeRawBufferPointer(start: UnsafeRawPointer(bitPattern: address), count: byteCount)
+  }
+}
+
+/// The keys and values of one node in every injected layer, as the kernels read them: mapped from a segment or encoded
+/// a moment ago. Safe to use from any thread.
+/// Format: `Formats/tree-store.md`, node blocks.
+@safe public struct NodeBlock: Sendable {
+  public let layout: NodeBlockLayout
+  public let rowCount: Int
+  /// `layout.byteCount(rows: rowCount)` bytes.
+  public let storage: BlockBytes
+
+  /// - Precondition: the storage has as many bytes as the layout says.
+  public init(_ storage: BlockBytes, layout: NodeBlockLayout, rowCount: Int) {
+    precondition(storage.byteCount == layout.byteCount(rows: rowCount), "a block has the bytes of its rows")
+    self.layout = layout
+    self.rowCount = rowCount
+    self.storage = storage
+  }
+
+  public var byteCount: Int { storage.byteCount }
+
+  /// A head's keys in a layer, for the kernels; the next head's follow after `headByteStride`. Valid as long as the
+  /// storage lives.
+  @unsafe public func keys(layer: Int, head: Int = 0) -> UnsafeRawPointer {
+    unsafe storage.unsafeBytes.baseAddress! + layout.keyByteOffset(layer: layer, head: head, rows: rowCount)
+  }
+
+  /// A head's values in a layer, as `keys(layer:head:)`.
+  @unsafe public func values(layer: Int, head: Int = 0) -> UnsafeRawPointer {
+    unsafe storage.unsafeBytes.baseAddress! + layout.valueByteOffset(layer: layer, head: head, rows: rowCount)
+  }
+
+  /// Bytes from one head's keys to the next one's, and from one head's values.
+  public var headByteStride: Int { layout.keyByteCount(rows: rowCount) + layout.valueByteCount(rows: rowCount) }
+}
+
+/// A chunk's tree as the lower model makes it and a store keeps it.
+public struct EncodedChunk: Sendable {
+  public let tokens: [Int32]
+  /// (nodes, hidden), in the order of `ContextTree.nodes`: what queries are compared with.
+  public let embeddings: [Float]
+  /// One for each node, in the same order.
+  public let blocks: [NodeBlock]
+
+  public init(tokens: [Int32], embeddings: [Float], blocks: [NodeBlock]) {
+    self.tokens = tokens
+    self.embeddings = embeddings
+    self.blocks = blocks
+  }
+}

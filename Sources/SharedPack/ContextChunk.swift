@@ -1,0 +1,51 @@
+public import ContextTrees
+public import FileAccess
+import LlamaRuntime
+public import NodeBlocks
+public import TreeStore
+
+/// A chunk of a document with its tree: from a store, or encoded a moment ago. Both answer alike, to the last bit.
+public struct ContextChunk: SearchableChunk, Sendable {
+  private enum Source: Sendable {
+    case stored(StoredChunk)
+    case fresh(EncodedChunk)
+  }
+
+  public let tokens: [Int32]
+  public let tree: ContextTree
+  private let source: Source
+
+  public init(_ stored: StoredChunk) {
+    tokens = stored.tokens
+    tree = stored.tree
+    source = .stored(stored)
+  }
+
+  /// - Precondition: the chunk was encoded with trees of this shape.
+  public init(_ encoded: EncodedChunk, shape: TreeShape) {
+    tokens = encoded.tokens
+    tree = ContextTree(shape: shape, tokenCount: encoded.tokens.count)
+    precondition(encoded.blocks.count == tree.nodes.count, "a tree has a block for every node")
+    source = .fresh(encoded)
+  }
+
+  /// The vector that a query is compared with: (hidden).
+  /// - Throws: `Refusal` when a stored one is damaged.
+  public func embedding(of node: TreeNode) throws(Refusal) -> [Float] {
+    switch source {
+    case .stored(let chunk): return try chunk.embedding(of: node)
+    case .fresh(let chunk):
+      let size = chunk.embeddings.count / tree.nodes.count
+      return Array(chunk.embeddings[tree.index(of: node) * size..<(tree.index(of: node) + 1) * size])
+    }
+  }
+
+  /// A node's keys and values.
+  /// - Throws: `Refusal` when a stored block is damaged.
+  public func block(of node: TreeNode) throws(Refusal) -> NodeBlock {
+    switch source {
+    case .stored(let chunk): return try chunk.block(of: node)
+    case .fresh(let chunk): return chunk.blocks[tree.index(of: node)]
+    }
+  }
+}
