@@ -116,8 +116,43 @@ static void attend_block(const uint8_t *keys, const uint8_t *values, size_t row,
                        prepare_tokens(weighted, count, (rows + 3) / 4 * 4, room), count, so_far.outputs, head_dim);
 }
 
-static void attend_packed(sp_packed_rows all, sp_activations queries, size_t count, size_t head_dim,
-                          sp_attention so_far) {
+// scores[i] = exp(scores[i] - maximum); returns their sum.
+INLINE float exponentiate(float *scores, size_t count, float maximum) {
+  f32x16 sum = splat(0);
+  for (size_t i = 0; i < count; i += LANES) {
+    f32x16 e = exponential(load_some(scores + i, count - i) - splat(maximum));
+    if (count - i < LANES) e = choose(first_lanes(count - i), e, splat(0));
+    store_some(scores + i, e, count - i);
+    sum += e;
+  }
+  return horizontal_sum(sum);
+}
+
+// weights[i] += exp(scores[i] - maximum) / sum. The scores are lost.
+INLINE void add_weights(float *scores, size_t count, float maximum, float sum, float *weights) {
+  if (count == 0) return;
+  exponentiate(scores, count, maximum);
+  for (size_t i = 0; i < count; i++) weights[i] += scores[i] / sum;
+}
+
+// Adds each row's share of the attention that is whole: what its block's queries give it of their softmax.
+static void weigh_block(const uint8_t *keys, size_t row, size_t rows, sp_packed_rows all, query_block queries,
+                        size_t head_dim, sp_attention whole, float *weights) {
+  float scores[BLOCK_QUERIES * BLOCK_ROWS];
+  size_t key_columns = (head_dim + 3) / 4 * 4;
+  size_t stride = (rows + LANES - 1) / LANES * LANES;
+  set_product_of_group(keys, key_columns * LANES + LANES * sizeof(float), rows, head_dim, queries.activations,
+                       queries.prepared, queries.count, scores, stride);
+  for (size_t q = 0; q < queries.count; q++) {
+    row_range seen = seen_rows(all.visible, queries.first + q, row, rows);
+    add_weights(scores + q * stride + seen.first, seen.last - seen.first, whole.maxima[q], whole.sums[q],
+                weights + row + seen.first);
+  }
+}
+
+// Attends to the rows, or, where weights are asked for, adds each row's share of attention that is whole.
+INLINE void visit_packed(sp_packed_rows all, sp_activations queries, size_t count, size_t head_dim, sp_attention so_far,
+                         float *weights) {
   activation room[ROOM] __attribute__((aligned(64)));
   size_t key_columns = (head_dim + 3) / 4 * 4;
   size_t together = SP_PREPARES ? smaller_size(BLOCK_QUERIES, ROOM / key_columns) : BLOCK_QUERIES;
@@ -130,11 +165,22 @@ static void attend_packed(sp_packed_rows all, sp_activations queries, size_t cou
     const uint8_t *keys = all.keys, *values = all.values;
     for (size_t row = 0; row < all.rows; row += all.block_rows) {
       size_t rows = all.rows - row < all.block_rows ? all.rows - row : all.block_rows;
-      attend_block(keys, values, row, rows, all, block, head_dim, result);
+      if (weights) weigh_block(keys, row, rows, all, block, head_dim, result, weights);
+      else attend_block(keys, values, row, rows, all, block, head_dim, result);
       keys += all.key_block_bytes;
       values += all.value_block_bytes;
     }
   }
+}
+
+static void attend_packed(sp_packed_rows all, sp_activations queries, size_t count, size_t head_dim,
+                          sp_attention so_far) {
+  visit_packed(all, queries, count, head_dim, so_far, NULL);
+}
+
+static void weigh_packed(sp_packed_rows all, sp_activations queries, size_t count, size_t head_dim, sp_attention whole,
+                         float *weights) {
+  visit_packed(all, queries, count, head_dim, whole, weights);
 }
 
 INLINE void scores_of(sp_element element, const void *keys, size_t first, size_t count, size_t head_dim,
@@ -146,18 +192,6 @@ INLINE void scores_of(sp_element element, const void *keys, size_t first, size_t
                   widen_some(keys, element, (first + i) * head_dim + d, head_dim - d), sum);
     scores[i] = horizontal_sum(sum);
   }
-}
-
-// scores[i] = exp(scores[i] - maximum); returns their sum.
-INLINE float exponentiate(float *scores, size_t count, float maximum) {
-  f32x16 sum = splat(0);
-  for (size_t i = 0; i < count; i += LANES) {
-    f32x16 e = exponential(load_some(scores + i, count - i) - splat(maximum));
-    if (count - i < LANES) e = choose(first_lanes(count - i), e, splat(0));
-    store_some(scores + i, e, count - i);
-    sum += e;
-  }
-  return horizontal_sum(sum);
 }
 
 // output = factor · output + Σ weights[i] · values[first + i]. Four vectors of channels at a time, so that the sums stay
@@ -207,6 +241,18 @@ INLINE void attend_floats_of(sp_element element, sp_float_rows all, const float 
 static void attend_floats(sp_float_rows all, const float *queries, size_t count, size_t head_dim, sp_attention so_far) {
   if (all.element == SP_FLOAT32) attend_floats_of(SP_FLOAT32, all, queries, count, head_dim, so_far);
   else attend_floats_of(SP_FLOAT16, all, queries, count, head_dim, so_far);
+}
+
+static void weigh_floats(sp_float_rows all, const float *queries, size_t count, size_t head_dim, sp_attention whole,
+                         float *weights) {
+  float scores[FLOAT_BLOCK_ROWS];
+  for (size_t row = 0; row < all.rows; row += FLOAT_BLOCK_ROWS)
+    for (size_t q = 0; q < count; q++) {
+      row_range seen = seen_rows(all.visible, q, row, smaller_size(all.rows - row, FLOAT_BLOCK_ROWS));
+      size_t first = row + seen.first, rows = seen.last - seen.first;
+      scores_of(all.element, all.keys, first, rows, head_dim, queries + q * head_dim, scores);
+      add_weights(scores, rows, whole.maxima[q], whole.sums[q], weights + first);
+    }
 }
 
 static void merge_attention(sp_attention more, size_t count, size_t head_dim, sp_attention so_far) {

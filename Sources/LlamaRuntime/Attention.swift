@@ -35,7 +35,7 @@ internal import PackedTiles
   }
 
   /// What one call attends to.
-  private struct Task {
+  private struct Call {
     let queries: FloatBuffer
     let tokens: Int
     let injected: InjectedRows
@@ -100,137 +100,168 @@ internal import PackedTiles
     let group = headCount / kvHeadCount
     var together = 1
     while 2 * together * group <= Self.queriesTogether { together *= 2 }
-    let task = Task(queries, tokens: tokens, to: injected, runningText, rotary, into: output, together: together)
-    let items = task.sets * kvHeadCount
+    let call = Call(queries, tokens: tokens, to: injected, runningText, rotary, into: output, together: together)
+    let items = call.sets * kvHeadCount
     for desk in desks { desk.prepare(queries: together * group) }
-    if task.partCount == 1 || items >= 4 * compute.threads.threadCount {
-      compute.threads.run(count: items, with: (self, task)) { work, thread, range in
-        let (attention, task) = work
-        for item in range { attention.attend(item, of: task, desk: attention.desks[thread]) }
+    if let weights = runningText?.weights {
+      // A head's weights are one thread's, added up in the order of the queries.
+      unsafe weights.base.update(repeating: 0, count: weights.rows * weights.columns)
+      compute.threads.run(count: kvHeadCount, with: (self, call)) { work, thread, heads in
+        let (attention, call) = work
+        for item in heads.lowerBound * call.sets..<heads.upperBound * call.sets {
+          attention.attend(item, of: call, desk: attention.desks[thread], weights: true)
+        }
+      }
+    } else if call.partCount == 1 || items >= 4 * compute.threads.threadCount {
+      compute.threads.run(count: items, with: (self, call)) { work, thread, range in
+        let (attention, call) = work
+        for item in range { attention.attend(item, of: call, desk: attention.desks[thread]) }
       }
     } else {
       // Few heads and many rows: threads share out the parts.
-      parts.prepare(places: items * task.partCount, queries: together * group)
-      compute.threads.run(count: items * task.partCount, with: (self, task)) { work, thread, range in
-        let (attention, task) = work
+      parts.prepare(places: items * call.partCount, queries: together * group)
+      compute.threads.run(count: items * call.partCount, with: (self, call)) { work, thread, range in
+        let (attention, call) = work
         let desk = attention.desks[thread]
         for piece in range {
-          let item = piece / task.partCount
+          let item = piece / call.partCount
           let sums = unsafe attention.parts.start(piece)
           desk.begin(item)
-          unsafe attention.attend(item, part: piece % task.partCount, of: task, desk: desk, into: sums)
+          unsafe attention.attend(item, part: piece % call.partCount, of: call, desk: desk, into: sums)
         }
       }
       for item in 0..<items {
         let whole = unsafe desks[0].sums.start(0)
-        for part in 0..<task.partCount { unsafe merge(parts.sums(item * task.partCount + part), item, task, whole) }
-        unsafe finish(item, of: task, whole)
+        for part in 0..<call.partCount { unsafe merge(parts.sums(item * call.partCount + part), item, call, whole) }
+        unsafe finish(item, of: call, whole)
       }
     }
   }
 
   /// One item of work, part by part.
-  private func attend(_ item: Int, of task: Task, desk: Desk) {
+  /// - Parameter weights: whether what the rows are given is added up as well.
+  private func attend(_ item: Int, of call: Call, desk: Desk, weights: Bool = false) {
     desk.begin(item)
     let whole = unsafe desk.sums.start(0)
-    for part in 0..<task.partCount {
+    for part in 0..<call.partCount {
       let more = unsafe desk.sums.start(1)
-      unsafe attend(item, part: part, of: task, desk: desk, into: more)
-      unsafe merge(more, item, task, whole)
+      unsafe attend(item, part: part, of: call, desk: desk, into: more)
+      unsafe merge(more, item, call, whole)
     }
-    unsafe finish(item, of: task, whole)
+    if weights, let text = call.runningText, let weights = text.weights {
+      let head = item / call.sets
+      let tokens = call.tokens(item: item)
+      guard !tokens.isEmpty else { return }
+      let spans = text.spans(for: tokens, head: head)
+      for span in [spans.packedSinks, spans.sinks, spans.packed, spans.latest].compactMap(\.self) {
+        unsafe visit(item, of: call, span, span.rows, desk: desk, whole, adding: weights.row(head))
+      }
+    }
+    unsafe finish(item, of: call, whole)
   }
 
-  @unsafe private func attend(_ item: Int, part: Int, of task: Task, desk: Desk, into sums: sp_attention) {
-    if part < task.injected.parts.count {
-      for index in task.injected.parts[part] {
-        let span = task.injected.spans[index]
+  @unsafe private func attend(_ item: Int, part: Int, of call: Call, desk: Desk, into sums: sp_attention) {
+    if part < call.injected.parts.count {
+      for index in call.injected.parts[part] {
+        let span = call.injected.spans[index]
         // Nodes lie far from one another: the kernels' look ahead ends with the node.
-        if index + 1 < task.injected.spans.count {
-          let next = task.injected.spans[index + 1]
-          unsafe sp_prefetch(next.keys + item / task.sets * next.keyHeadByteStride, Self.prefetchedByteCount)
+        if index + 1 < call.injected.spans.count {
+          let next = call.injected.spans[index + 1]
+          unsafe sp_prefetch(next.keys + item / call.sets * next.keyHeadByteStride, Self.prefetchedByteCount)
         }
-        unsafe self.attend(item, of: task, to: span, span.rows, desk: desk, into: sums)
+        unsafe visit(item, of: call, span, span.rows, desk: desk, sums)
       }
       return
     }
-    let tokens = task.tokens(item: item)
-    guard let text = task.runningText, !tokens.isEmpty else { return }
-    let spans = text.spans(for: tokens)
+    let tokens = call.tokens(item: item)
+    guard let text = call.runningText, !tokens.isEmpty else { return }
+    let spans = text.spans(for: tokens, head: item / call.sets)
     func attend(to span: RowSpan?, places: Range<Int>) {
       guard let span else { return }
       let rows = (places.lowerBound - span.firstPlace..<places.upperBound - span.firstPlace).clamped(to: span.rows)
-      if !rows.isEmpty { unsafe self.attend(item, of: task, to: span, rows, desk: desk, into: sums) }
+      if !rows.isEmpty { unsafe visit(item, of: call, span, rows, desk: desk, sums) }
     }
-    let number = part - task.injected.parts.count - (task.textParts.sinks ? 1 : 0)
+    let number = part - call.injected.parts.count - (call.textParts.sinks ? 1 : 0)
     if number < 0 {
       attend(to: spans.packedSinks, places: 0..<Int.max)
       attend(to: spans.sinks, places: 0..<Int.max)
     } else {
-      let first = (task.textParts.numbers.lowerBound + number) * Self.partRows
+      let first = (call.textParts.numbers.lowerBound + number) * Self.partRows
       attend(to: spans.packed, places: first..<first + Self.partRows)
       attend(to: spans.latest, places: first..<first + Self.partRows)
     }
   }
 
-  @unsafe private func attend(
-    _ item: Int, of task: Task, to span: RowSpan, _ rows: Range<Int>, desk: Desk, into sums: sp_attention
+  /// Attends to some rows of a span, or adds up what they are given.
+  /// - Parameters:
+  ///   - sums: the attention so far, or, where weights are added, to all rows.
+  ///   - weights: of the head's rows in the cache, from its first one on.
+  @unsafe private func visit(
+    _ item: Int, of call: Call, _ span: RowSpan, _ rows: Range<Int>, desk: Desk, _ sums: sp_attention,
+    adding weights: UnsafeMutablePointer<Float>? = nil
   ) {
     let kernels = unsafe compute.kernels.pointee
     let group = headCount / kvHeadCount
-    let head = item / task.sets
-    let tokens = task.tokens(item: item)
+    let head = item / call.sets
+    let tokens = call.tokens(item: item)
     let count = tokens.count * group
     if desk.turn(to: span.queryAngle) {
       // Query i is head i % group of token i / group.
       for i in 0..<count {
         let query = unsafe desk.queries.row(i)
         let token = tokens.lowerBound + i / group
-        let source = unsafe task.queries.row(token) + (head * group + i % group) * headDim
+        let source = unsafe call.queries.row(token) + (head * group + i % group) * headDim
         unsafe query.update(from: source, count: headDim)
         let position =
           switch span.queryAngle {
-          case .position: task.runningText?.position(token: token) ?? 0
-          case .slot: task.runningText?.slot(token: token) ?? 0
+          case .position: call.runningText?.position(token: token) ?? 0
+          case .slot: call.runningText?.slot(token: token) ?? 0
           case .fixed(let position): position
           }
         if position != 0 {
-          unsafe task.rotary.with(position) { unsafe kernels.rotate(query, 1, headDim, $0, $1) }
+          unsafe call.rotary.with(position) { unsafe kernels.rotate(query, 1, headDim, $0, $1) }
         }
-        unsafe kernels.scale(query, task.rotary.table.scoreFactor / Float(headDim).squareRoot(), headDim)
+        unsafe kernels.scale(query, call.rotary.table.scoreFactor / Float(headDim).squareRoot(), headDim)
       }
     }
     switch span.form {
     case .floats(let element):
-      unsafe kernels.attend_floats(
-        span.floats(head: head, rows, element, headDim: headDim, queriesPerRow: group), desk.queries.base, count,
-        headDim, sums)
+      let floats = unsafe span.floats(head: head, rows, element, headDim: headDim, queriesPerRow: group)
+      if let weights = unsafe weights {
+        unsafe kernels.weigh_floats(floats, desk.queries.base, count, headDim, sums, weights + rows.lowerBound)
+      } else {
+        unsafe kernels.attend_floats(floats, desk.queries.base, count, headDim, sums)
+      }
     case .tiles(let tiles):
       let quantized = unsafe desk.quantizedQueries(count, kernels)
       // A part of the text may lie in two parts of the memory, when rows before it have gone.
       var first = rows.lowerBound
       while first < rows.upperBound {
-        let last = tiles.partByteStride == 0 ? rows.upperBound : (first / Self.partRows + 1) * Self.partRows
-        unsafe kernels.attend_packed(
-          span.packed(head: head, first..<min(last, rows.upperBound), tiles, queriesPerRow: group), quantized, count,
-          headDim, sums)
-        first = last
+        let end = tiles.partByteStride == 0 ? rows.upperBound : (first / Self.partRows + 1) * Self.partRows
+        let packed = unsafe span.packed(
+          head: head, first..<min(end, rows.upperBound), tiles, queriesPerRow: group)
+        if let weights = unsafe weights {
+          unsafe kernels.weigh_packed(packed, quantized, count, headDim, sums, weights + first)
+        } else {
+          unsafe kernels.attend_packed(packed, quantized, count, headDim, sums)
+        }
+        first = end
       }
     }
   }
 
-  @unsafe private func merge(_ more: sp_attention, _ item: Int, _ task: Task, _ whole: sp_attention) {
-    let count = task.tokens(item: item).count * (headCount / kvHeadCount)
+  @unsafe private func merge(_ more: sp_attention, _ item: Int, _ call: Call, _ whole: sp_attention) {
+    let count = call.tokens(item: item).count * (headCount / kvHeadCount)
     unsafe compute.kernels.pointee.merge_attention(more, count, headDim, whole)
   }
 
   /// Divides by the sums of the weights.
-  @unsafe private func finish(_ item: Int, of task: Task, _ whole: sp_attention) {
+  @unsafe private func finish(_ item: Int, of call: Call, _ whole: sp_attention) {
     let group = headCount / kvHeadCount
-    let tokens = task.tokens(item: item)
+    let tokens = call.tokens(item: item)
     for i in 0..<tokens.count * group {
       let target =
-        unsafe task.output.row(tokens.lowerBound + i / group) + (item / task.sets * group + i % group) * headDim
+        unsafe call.output.row(tokens.lowerBound + i / group) + (item / call.sets * group + i % group) * headDim
       unsafe target.update(from: whole.outputs + i * headDim, count: headDim)
       unsafe compute.kernels.pointee.scale(target, 1 / whole.sums[i], headDim)
     }

@@ -57,14 +57,18 @@ final class ForwardPass {
   }
 
   /// x += attention of the projected queries to the running text, whose new rows enter the cache, and to merged rows.
-  /// - Parameter merged: injected rows that share the softmax with the running text.
+  /// - Parameters:
+  ///   - merged: injected rows that share the softmax with the running text.
+  ///   - endsPrompt: whether no further token of a prompt comes, which some cache policies wait for.
   func selfAttend(
-    _ layer: LayerWeights, index: Int, tokens: Int, cache: KeyValueCache, merged: InjectedRows = .none
+    _ layer: LayerWeights, index: Int, tokens: Int, cache: KeyValueCache, merged: InjectedRows = .none,
+    endsPrompt: Bool = true
   ) {
     enter(cache, layer: index, tokens: tokens)
     attention.attend(
       query, tokens: tokens, to: merged, runningText: cache.rows(layer: index, tokens: tokens), rotary: rotary,
       into: attended)
+    cache.chooseRows(layer: index, tokens: tokens, endsPrompt: endsPrompt)
     compute.multiply(attended, tokens: tokens, by: (layer.output, x), adding: true)
   }
 

@@ -8,9 +8,10 @@ internal import PackedTiles
 /// its own block in floats: which of them it sees how depends on its position alone, so that a prompt read at once and
 /// one read token by token give the same bits.
 ///
-/// A streaming policy keeps the blocks of 64 rows with the sinks, which stay where they are, and those with the recent
-/// tokens, which move down behind them when memory is full. Keys keep the angles of their tokens' positions: a query at
-/// its own position is as far from a recent key as it should be, and one at its slot from a sink.
+/// Where a policy has a window, the blocks of 64 rows with its sinks stay where they are, and those with its recent rows
+/// move down behind them when memory is full; where it chooses rows, those of each layer and head close ranks. Keys keep
+/// the angles of their tokens' positions: a query at its own position is as far from a recent key as it should be, and
+/// one at its slot from a sink.
 @safe final class KeyValueCache {
   enum Form: Hashable {
     case floats(FloatElement)
@@ -20,13 +21,17 @@ internal import PackedTiles
   let form: Form
   /// Tokens that the cache is made for.
   let capacity: Int
-  private let policy: CachePolicy
+  private let policy: any RowPolicy
+  private let layerCount: Int
+  private let kvHeadCount: Int
   /// Rows that there is memory for.
   private let rowCapacity: Int
   /// Tokens that have been read, whose rows are filled in every layer.
   private(set) var count = 0
-  /// Tokens behind the sinks' blocks that have no rows any more: a multiple of 64.
-  private var droppedCount = 0
+  /// Tokens that have no row any more: (layer, kv head). Behind a window's sinks it is a multiple of 64.
+  private var droppedCounts: [Int]
+  /// What attention gives the rows of each head of a layer, where the policy asks: (kv head, rows).
+  let weights: FloatBuffer?
   /// The position of the first row.
   let firstPosition: Int
   private let floats: FloatRows?
@@ -35,20 +40,18 @@ internal import PackedTiles
   /// Reserves memory for the whole capacity; the system hands out its pages as tokens come.
   init(
     layerCount: Int, kvHeadCount: Int, headDim: Int, capacity: Int, form: Form, blockSize: Int,
-    policy: CachePolicy = .full, firstPosition: Int = 0
+    policy: any RowPolicy = FullRows(), firstPosition: Int = 0
   ) {
     self.form = form
     self.capacity = capacity
     self.policy = policy
+    self.layerCount = layerCount
+    self.kvHeadCount = kvHeadCount
     self.firstPosition = firstPosition
-    switch policy {
-    case .full: rowCapacity = capacity
-    case .streaming(let sinks, let recent):
-      precondition(sinks >= 0 && recent > 0, "a token sees itself")
-      // The oldest recent row may be the last one of its block; some blocks of room, so that rows seldom move.
-      rowCapacity = min(
-        capacity, Self.wholeBlocks(sinks) + Self.wholeBlocks(recent + blockSize) + 5 * PackedRows.rowsTogether)
-    }
+    rowCapacity = policy.rowCapacity(tokens: capacity, blockSize: blockSize)
+    droppedCounts = [Int](repeating: 0, count: layerCount * kvHeadCount)
+    weights = policy.needsWeights ? FloatBuffer(rows: kvHeadCount, columns: rowCapacity) : nil
+    precondition(!policy.choosesRows || form != .int8, "packed rows do not go one by one")
     switch form {
     case .floats(let element):
       floats = FloatRows(
@@ -61,7 +64,7 @@ internal import PackedTiles
     }
   }
 
-  private static func wholeBlocks(_ rows: Int) -> Int {
+  static func wholeBlocks(_ rows: Int) -> Int {
     (rows + PackedRows.rowsTogether - 1) / PackedRows.rowsTogether * PackedRows.rowsTogether
   }
 
@@ -71,28 +74,73 @@ internal import PackedTiles
   /// Writes the keys and values of `tokens` new tokens of a layer behind the rows so far.
   /// - Parameters: rotatedKeys, values: (tokens, kv heads · head dim).
   func write(layer: Int, tokens: Int, rotatedKeys: FloatBuffer, values: FloatBuffer, _ compute: Compute) {
-    precondition(rowCount + tokens <= rowCapacity, "the cache was made for fewer tokens")
-    floats?.write(layer: layer, from: rowCount, tokens: tokens, keys: rotatedKeys, values: values, compute)
-    packed?.write(layer: layer, from: rowCount, tokens: tokens, keys: rotatedKeys, values: values, compute)
+    for head in 0..<kvHeadCount {
+      let start = rowCount(layer: layer, head: head)
+      precondition(start + tokens <= rowCapacity, "the cache was made for fewer tokens")
+      floats?.write(layer: layer, head: head, from: start, tokens: tokens, keys: rotatedKeys, values: values, compute)
+    }
+    packed?.write(
+      layer: layer, from: rowCount(layer: layer, head: 0), tokens: tokens, keys: rotatedKeys, values: values, compute)
   }
 
-  /// Rows in memory.
-  private var rowCount: Int { count - droppedCount }
+  /// Rows of a head in memory.
+  private func rowCount(layer: Int, head: Int) -> Int { count - droppedCounts[layer * kvHeadCount + head] }
 
   /// Lets go of rows that no later token sees, before the rows of a block are written.
   func makeRoom(for tokens: Int) {
-    guard case .streaming(let sinks, let recent) = policy, rowCount + tokens > rowCapacity else { return }
-    let kept = Self.wholeBlocks(sinks)
-    let together = PackedRows.rowsTogether
-    let first = max(count + 1 - recent, kept) / together * together
-    let rows = first - droppedCount..<rowCount
-    floats?.move(rows: rows, to: kept)
-    packed?.move(blocks: rows.lowerBound / together..<rows.upperBound / together, to: kept / together)
-    droppedCount = first - kept
+    for layer in 0..<layerCount {
+      guard let window = policy.window(layer: layer), rowCount(layer: layer, head: 0) + tokens > rowCapacity else {
+        continue
+      }
+      let kept = Self.wholeBlocks(window.sinks)
+      let together = PackedRows.rowsTogether
+      let first = max(count + 1 - window.recent, kept) / together * together
+      let rows = first - droppedCounts[layer * kvHeadCount]..<rowCount(layer: layer, head: 0)
+      for head in 0..<kvHeadCount {
+        floats?.move(layer: layer, head: head, rows: rows, to: kept)
+        droppedCounts[layer * kvHeadCount + head] = first - kept
+      }
+      packed?.move(layer: layer, blocks: rows.lowerBound / together..<rows.upperBound / together, to: kept / together)
+    }
   }
 
+  /// Lets the policy choose among the rows of a layer that has attended; its latest rows are not counted yet.
+  /// - Parameter endsPrompt: see `AttentionStep`.
+  func chooseRows(layer: Int, tokens: Int, endsPrompt: Bool) {
+    guard policy.choosesRows, let floats else { return }
+    for head in 0..<kvHeadCount {
+      let rowCount = rowCount(layer: layer, head: head) + tokens
+      let step = AttentionStep(
+        rowCount: rowCount, tokenCount: tokens, endsPrompt: endsPrompt,
+        weights: weights.map { Array($0.array(rows: head..<head + 1).prefix(rowCount)) } ?? [])
+      guard let kept = policy.keptRows(layer: layer, head: head, after: step) else { continue }
+      var next = 0
+      for rows in kept {
+        precondition(rows.lowerBound >= next && rows.upperBound <= rowCount, "kept rows are ascending, and are there")
+        floats.move(layer: layer, head: head, rows: rows, to: next)
+        next += rows.count
+      }
+      droppedCounts[layer * kvHeadCount + head] += rowCount - next
+    }
+  }
+
+  /// Rows that a token sees of any layer, at most; nil without a limit.
+  var slotCount: Int? {
+    var most = 0
+    for layer in 0..<layerCount {
+      guard let window = policy.window(layer: layer) else { return nil }
+      most = max(most, window.rowCount)
+    }
+    return most
+  }
+
+  /// Whether every row stays where it was written.
+  var keepsAllRows: Bool { slotCount == nil && !policy.choosesRows }
+
   /// Slots that so many tokens take.
-  func slots(of tokens: Int) -> Int { policy.slotCount.map { min(tokens, $0) } ?? tokens }
+  func slots(of tokens: Int, layer: Int = 0) -> Int {
+    policy.window(layer: layer).map { min(tokens, $0.rowCount) } ?? tokens
+  }
 
   /// The rows of a layer that `tokens` queries see, whose own rows were the last ones written and are not counted yet.
   func rows(layer: Int, tokens: Int) -> RunningTextRows {
@@ -104,47 +152,53 @@ internal import PackedTiles
 
   /// Goes on behind so many tokens, where the next rows of a layer are written: one layer may read ahead of the next.
   func seek(_ count: Int) {
-    precondition(policy == .full && count <= capacity, "rows that have gone do not come back")
+    precondition(
+      !policy.choosesRows && count <= capacity && droppedCounts.allSatisfy { $0 == 0 },
+      "rows that have gone do not come back")
     self.count = count
   }
 
-  /// The rows that some of the queries see, whose layer's latest `written` rows are not counted yet.
-  fileprivate func spans(layer: Int, tokens: Range<Int>, written: Int) -> TextSpans {
+  /// The rows that some of the queries of a head see, whose layer's latest `written` rows are not counted yet.
+  fileprivate func spans(layer: Int, head: Int, tokens: Range<Int>, written: Int) -> TextSpans {
+    let rowCount = rowCount(layer: layer, head: head)
     let rows = rowCount + tokens.lowerBound..<rowCount + tokens.upperBound
     var first: Int?
     var sinkCount = 0
-    if case .streaming(let sinks, let recent) = policy, count + tokens.upperBound > sinks + recent {
-      first = rows.lowerBound + 1 - recent
-      sinkCount = sinks
+    if let window = policy.window(layer: layer), count + tokens.upperBound > window.rowCount {
+      first = rows.lowerBound + 1 - window.recent
+      sinkCount = window.sinks
     }
+    // Chosen rows stand where they do, wherever in the text they come from.
+    let firstPlace = policy.choosesRows ? 0 : count - rowCount
     if let packed {
       return packed.spans(
-        layer: layer, rows, first: first, sinks: sinkCount, firstPlace: droppedCount,
+        layer: layer, rows, first: first, sinks: sinkCount, firstPlace: firstPlace,
         written: rowCount..<rowCount + written)
     }
-    return floats?.spans(layer: layer, rows, first: first, sinks: sinkCount, firstPlace: droppedCount) ?? TextSpans()
+    return floats?.spans(layer: layer, rows, first: first, sinks: sinkCount, firstPlace: firstPlace) ?? TextSpans()
   }
 
   /// Whether any query sees sinks in spans of their own, and the places in the text of the other rows that some of so
   /// many queries see.
-  fileprivate func seen(tokens: Int) -> (sinks: Bool, places: Range<Int>) {
-    guard case .streaming(let sinks, let recent) = policy, count + tokens > sinks + recent else {
-      return (false, 0..<count + tokens)
+  fileprivate func seen(layer: Int, tokens: Int) -> (sinks: Bool, places: Range<Int>) {
+    guard let window = policy.window(layer: layer), count + tokens > window.rowCount else {
+      let rows = policy.choosesRows ? (0..<kvHeadCount).reduce(0) { max($0, rowCount(layer: layer, head: $1)) } : count
+      return (false, 0..<rows + tokens)
     }
-    return (sinks > 0, max(count + 1 - recent, 0)..<count + tokens)
+    return (window.sinks > 0, max(count + 1 - window.recent, 0)..<count + tokens)
   }
 
   /// The first query for which some tokens have gone, if not all are alike.
-  fileprivate func border(tokens: Int) -> Int? {
-    guard let slotCount = policy.slotCount, count < slotCount, count + tokens > slotCount else { return nil }
-    return slotCount - count
+  fileprivate func border(layer: Int, tokens: Int) -> Int? {
+    guard let slots = policy.window(layer: layer)?.rowCount, count < slots, count + tokens > slots else { return nil }
+    return slots - count
   }
 
   /// Turns every key on by its position times the difference of two tables' frequencies: what the dynamic scaling asks
   /// for when the sequence has grown.
   func rerotate(from old: RotaryTable, to new: RotaryTable, _ compute: Compute) {
     guard let floats else { preconditionFailure("only float32 keys are turned without loss") }
-    precondition(droppedCount == 0, "slots no longer grow when tokens have gone")
+    precondition(droppedCounts.allSatisfy { $0 == 0 }, "slots no longer grow when tokens have gone")
     let difference = zip(old.frequencies, new.frequencies).map { $1 - $0 }
     for row in 0..<count {
       floats.turn(row: row, by: RotaryTable.angles(difference, position: firstPosition + row), compute)
@@ -172,22 +226,26 @@ struct RunningTextRows {
   func position(token: Int) -> Int { cache.firstPosition + cache.count + token }
 
   /// The position that a query is turned by where it meets rows whose distance does not grow: sinks and merged rows.
-  func slot(token: Int) -> Int { cache.firstPosition + cache.slots(of: cache.count + token + 1) - 1 }
+  func slot(token: Int) -> Int { cache.firstPosition + cache.slots(of: cache.count + token + 1, layer: layer) - 1 }
 
   /// The first query that sees sinks apart from other rows, if there are others before it.
-  var border: Int? { cache.border(tokens: tokens) }
+  var border: Int? { cache.border(layer: layer, tokens: tokens) }
 
   /// Parts of the rows that the queries see: sinks are one, the others end at multiples of so many rows in the text.
   var parts: (sinks: Bool, numbers: Range<Int>) {
-    let (sinks, places) = cache.seen(tokens: tokens)
+    let (sinks, places) = cache.seen(layer: layer, tokens: tokens)
     let partRows = Attention.partRows
     return (sinks, places.lowerBound / partRows..<(places.upperBound + partRows - 1) / partRows)
   }
 
-  /// The rows that a set of queries sees, which lies before or behind the border and must not straddle a multiple of 64.
-  func spans(for tokens: Range<Int>) -> TextSpans {
-    cache.spans(layer: layer, tokens: tokens, written: self.tokens)
+  /// The rows of a head that a set of queries sees, which lies before or behind the border and must not straddle a
+  /// multiple of 64.
+  func spans(for tokens: Range<Int>, head: Int) -> TextSpans {
+    cache.spans(layer: layer, head: head, tokens: tokens, written: self.tokens)
   }
+
+  /// Where what the rows are given is added up, if the policy asks.
+  var weights: FloatBuffer? { cache.weights }
 }
 
 /// Rows of running text: sinks, where there are other rows between them and the recent ones, and all others; of both
@@ -232,15 +290,13 @@ struct TextSpans {
   }
 
   func write(
-    layer: Int, from start: Int, tokens: Int, keys newKeys: FloatBuffer, values newValues: FloatBuffer,
+    layer: Int, head: Int, from start: Int, tokens: Int, keys newKeys: FloatBuffer, values newValues: FloatBuffer,
     _ compute: Compute
   ) {
-    for head in 0..<kvHeadCount {
-      for t in 0..<tokens {
-        let offset = byteOffset(layer: layer, head: head, row: start + t)
-        unsafe store(newKeys.row(t) + head * headDim, at: keys + offset, compute)
-        unsafe store(newValues.row(t) + head * headDim, at: values + offset, compute)
-      }
+    for t in 0..<tokens {
+      let offset = byteOffset(layer: layer, head: head, row: start + t)
+      unsafe store(newKeys.row(t) + head * headDim, at: keys + offset, compute)
+      unsafe store(newValues.row(t) + head * headDim, at: values + offset, compute)
     }
   }
 
@@ -280,17 +336,14 @@ struct TextSpans {
       visibility: visibility)
   }
 
-  /// Moves rows of all layers and heads to a place before.
-  func move(rows: Range<Int>, to target: Int) {
+  /// Moves rows of a head to a place before.
+  func move(layer: Int, head: Int, rows: Range<Int>, to target: Int) {
+    guard rows.lowerBound != target else { return }
     let byteCount = rows.count * headDim * element.byteCount
-    for layer in 0..<layerCount {
-      for head in 0..<kvHeadCount {
-        let from = byteOffset(layer: layer, head: head, row: rows.lowerBound)
-        let to = byteOffset(layer: layer, head: head, row: target)
-        unsafe (keys + to).copyMemory(from: keys + from, byteCount: byteCount)
-        unsafe (values + to).copyMemory(from: values + from, byteCount: byteCount)
-      }
-    }
+    let from = byteOffset(layer: layer, head: head, row: rows.lowerBound)
+    let to = byteOffset(layer: layer, head: head, row: target)
+    unsafe (keys + to).copyMemory(from: keys + from, byteCount: byteCount)
+    unsafe (values + to).copyMemory(from: values + from, byteCount: byteCount)
   }
 
   /// - Parameter angles: cosines and sines: (2, head dim / 2).

@@ -82,12 +82,12 @@ public final class LlamaModel: Sendable {
 
   /// A cache for this model's shape of heads.
   func makeCache(
-    layerCount: Int, capacity: Int, blockSize: Int, policy: CachePolicy = .full, firstPosition: Int = 0
+    layerCount: Int, capacity: Int, blockSize: Int, policy: any RowPolicy = FullRows(), firstPosition: Int = 0
   ) -> KeyValueCache {
     KeyValueCache(
       layerCount: layerCount, kvHeadCount: configuration.kvHeadCount, headDim: configuration.headDim,
-      capacity: capacity, form: cacheForm, blockSize: blockSize, policy: policy,
-      firstPosition: firstPosition)
+      capacity: capacity, form: policy.choosesRows && cacheForm == .int8 ? .floats(.float16) : cacheForm,
+      blockSize: blockSize, policy: policy, firstPosition: firstPosition)
   }
 
   /// Tokens that the running text may have: the trained window, less the positions that merged rows take.

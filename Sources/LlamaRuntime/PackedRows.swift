@@ -11,7 +11,6 @@ internal import PackedTiles
   /// Rows that are packed together: the group of the values' tiles.
   static let rowsTogether = 64
 
-  private let layerCount: Int
   private let kvHeadCount: Int
   private let headDim: Int
   private let parts: Int
@@ -31,7 +30,6 @@ internal import PackedTiles
 
   /// - Parameter blockSize: tokens that are written together, at most.
   init(layerCount: Int, kvHeadCount: Int, headDim: Int, capacity: Int, blockSize: Int) {
-    self.layerCount = layerCount
     self.kvHeadCount = kvHeadCount
     self.headDim = headDim
     self.blockSize = blockSize
@@ -224,14 +222,12 @@ internal import PackedTiles
       queryAngle: queryAngle, visibility: visibility)
   }
 
-  /// Moves full blocks of all layers and heads to a place before.
-  func move(blocks: Range<Int>, to target: Int) {
-    for layer in 0..<layerCount {
-      for head in 0..<kvHeadCount {
-        for (index, source) in blocks.enumerated() {
-          unsafe block(layer: layer, target + index, head: head).update(
-            from: block(layer: layer, source, head: head), count: blockByteCount)
-        }
+  /// Moves full blocks of all heads of a layer to a place before.
+  func move(layer: Int, blocks: Range<Int>, to target: Int) {
+    for head in 0..<kvHeadCount {
+      for (index, source) in blocks.enumerated() {
+        unsafe block(layer: layer, target + index, head: head).update(
+          from: block(layer: layer, source, head: head), count: blockByteCount)
       }
     }
   }

@@ -19,6 +19,8 @@ public final class Session {
   private let logitsOfOne: FloatBuffer
   /// Tokens of a prompt that all go through a layer before the next layer comes.
   private let passSize: Int
+  /// Whether the block that is read ends what was asked to be read.
+  private var endsPrompt = true
 
   /// A pack larger than memory is read once for so many tokens. More would hold their states for longer, and nobody
   /// hears of a pass before its end.
@@ -30,8 +32,17 @@ public final class Session {
   ///   - cachePolicy: which tokens of the running text stay.
   ///   - threads: share the work; nil takes the model's. Results do not depend on it.
   ///   - moments: takes in what the model's matrices are multiplied with.
-  public init(
+  public convenience init(
     _ model: LlamaModel, capacity: Int, context: InjectedContext? = nil, cachePolicy: CachePolicy = .full,
+    threads: ThreadPool? = nil, moments: InputMoments? = nil
+  ) {
+    self.init(
+      model, capacity: capacity, context: context, rowPolicy: cachePolicy.makeRowPolicy(), threads: threads,
+      moments: moments)
+  }
+
+  init(
+    _ model: LlamaModel, capacity: Int, context: InjectedContext? = nil, rowPolicy: any RowPolicy,
     threads: ThreadPool? = nil, moments: InputMoments? = nil
   ) {
     self.model = model
@@ -47,12 +58,12 @@ public final class Session {
       configuration, rotary: RotaryTable(configuration, sequenceLength: 0),
       blockSize: min(max(capacity, 1), model.promptBlockSize), threads: threads ?? model.threads)
     forward.compute.moments = moments
-    // A text without end has no room for more rows than those of a block.
-    passSize = model.residency.streams && cachePolicy == .full ? Self.streamedPassSize : forward.blockSize
     weightStream = model.makeWeightStream(model.weights)
     cache = model.makeCache(
-      layerCount: configuration.layerCount, capacity: capacity, blockSize: forward.blockSize, policy: cachePolicy,
+      layerCount: configuration.layerCount, capacity: capacity, blockSize: forward.blockSize, policy: rowPolicy,
       firstPosition: firstPosition)
+    // Where rows go, there is no room for more than those of a block.
+    passSize = model.residency.streams && cache.keepsAllRows ? Self.streamedPassSize : forward.blockSize
     logitsOfOne = FloatBuffer(rows: 1, columns: configuration.vocabularySize)
     if let context, let shared = model.sharedLLM {
       let chunkCount = context.chunks.count
@@ -69,7 +80,7 @@ public final class Session {
     } else {
       injectedRows = [InjectedRows](repeating: .none, count: configuration.layerCount)
     }
-    if let slotCount = cachePolicy.slotCount {
+    if let slotCount = cache.slotCount {
       forward.rotary.keep(below: max(firstPosition + slotCount, (context?.chunks.count ?? 0) + 2))
     } else {
       forward.rotary.reserve(count: firstPosition + capacity)
@@ -96,6 +107,7 @@ public final class Session {
     let tokens = Array(tokens)
     prepare(for: tokens.count)
     for pass in tokens.indices.cutEvenly(atMost: passSize) {
+      endsPrompt = pass.upperBound == tokens.count
       let lastBlock = readPass(tokens[pass])
       if pass.upperBound == tokens.count { predict(after: lastBlock) }
       try afterEachPass(pass.upperBound)
@@ -126,6 +138,7 @@ public final class Session {
     let logits = FloatBuffer(rows: forward.blockSize, columns: model.configuration.vocabularySize)
     var result: [Float] = []
     for block in tokens.indices.cutEvenly(atMost: forward.blockSize) {
+      endsPrompt = block.upperBound == tokens.count
       readBlock(tokens[block])
       weightStream?.enter(model.weights.layers.count)
       forward.logits(model.weights, tokens: block.count, last: block.count, into: logits)
@@ -187,7 +200,8 @@ public final class Session {
     let injected = injectedRows[index]
     forward.project(layer, tokens: tokens)
     forward.selfAttend(
-      layer, index: index, tokens: tokens, cache: cache, merged: injection == .mergedSoftmax ? injected : .none)
+      layer, index: index, tokens: tokens, cache: cache, merged: injection == .mergedSoftmax ? injected : .none,
+      endsPrompt: endsPrompt)
     if let cross = layer.crossAttention, injection == .crossAttention, !injected.spans.isEmpty {
       forward.crossAttend(cross, tokens: tokens, to: injected)
     }

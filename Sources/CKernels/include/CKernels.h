@@ -128,6 +128,15 @@ typedef struct sp_kernels_table {
   /// Adds attention of the same queries to other rows.
   void (*merge_attention)(sp_attention more, size_t count, size_t head_dim, sp_attention so_far);
 
+  /// weights[i] += Σ over the queries of what the softmax gives row i: exp(score - maximum) / sum. whole: the attention of
+  /// the same queries to all rows that they see, these among them; its outputs are not looked at.
+  void (*weigh_packed)(sp_packed_rows rows, sp_activations queries, size_t count, size_t head_dim, sp_attention whole,
+                       float *weights);
+
+  /// The same for rows of floats.
+  void (*weigh_floats)(sp_float_rows rows, const float *queries, size_t count, size_t head_dim, sp_attention whole,
+                       float *weights);
+
   /// output = x / sqrt(mean(x²) + epsilon) · weight.
   void (*rms_norm)(const float *x, const float *weight, size_t count, float epsilon, float *output);
 

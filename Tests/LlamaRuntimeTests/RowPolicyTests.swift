@@ -1,0 +1,98 @@
+import ModelPacks
+import Testing
+
+@testable import LlamaRuntime
+
+/// The seam between caches and policies: what a policy drops of a layer and a head is not read again, nothing else
+/// changes, and the weights that it is given are those of the softmax.
+@Suite struct RowPolicyTests {
+  /// Keeps of the rows of a layer and a head those of the tokens that it likes, and the last one.
+  private final class ChosenRows: RowPolicy {
+    let likes: (_ layer: Int, _ head: Int, _ token: Int) -> Bool
+    let needsWeights: Bool
+    /// The tokens of the rows, by layer and head.
+    private(set) var tokens: [[Int]: [Int]] = [:]
+    /// What tokens were given in all, by layer, head and token; of all steps.
+    private(set) var weights: [[Int]: Double] = [:]
+    private var count: [[Int]: Int] = [:]
+
+    init(needsWeights: Bool = false, likes: @escaping (_ layer: Int, _ head: Int, _ token: Int) -> Bool) {
+      self.likes = likes
+      self.needsWeights = needsWeights
+    }
+
+    var choosesRows: Bool { true }
+    func window(layer: Int) -> RowWindow? { nil }
+    func rowCapacity(tokens capacity: Int, blockSize: Int) -> Int { capacity }
+
+    func keptRows(layer: Int, head: Int, after step: AttentionStep) -> [Range<Int>]? {
+      let place = [layer, head]
+      let first = count[place, default: 0]
+      count[place] = first + step.tokenCount
+      var rows = tokens[place, default: []] + Array(first..<first + step.tokenCount)
+      #expect(rows.count == step.rowCount)
+      for (token, weight) in zip(rows, step.weights) { weights[[layer, head, token], default: 0] += Double(weight) }
+      #expect(step.weights.count == (needsWeights ? step.rowCount : 0))
+      guard step.endsPrompt else {
+        tokens[place] = rows
+        return nil
+      }
+      let kept = rows.indices.filter { likes(layer, head, rows[$0]) || $0 == rows.count - 1 }
+      rows = kept.map { rows[$0] }
+      tokens[place] = rows
+      return kept.map { $0..<$0 + 1 }
+    }
+  }
+
+  private static let promptCount = 300
+  private static let tokens = LlamaConfiguration.small.tokens("policy", 340)
+
+  /// Reads a prompt of two blocks, then tokens one by one.
+  private func logits(_ session: Session) -> [Float] {
+    var logits = session.read(Self.tokens.prefix(Self.promptCount))
+    for token in Self.tokens.dropFirst(Self.promptCount) { logits += session.read(CollectionOfOne(token)) }
+    return logits
+  }
+
+  /// What is there is what the full cache has, to the bit; with packed rows the chosen ones are float16.
+  @Test(arguments: [TensorEncoding.float32, .float16])
+  func aPolicyThatKeepsAllIsFull(_ quantization: TensorEncoding) throws {
+    let pack = try TestPack(.small, quantization: quantization)
+    let full = logits(Session(pack.model, capacity: 400))
+    for needsWeights in [false, true] {
+      for threadCount in [1, 3] {
+        let policy = ChosenRows(needsWeights: needsWeights) { _, _, _ in true }
+        let session = Session(
+          pack.model, capacity: 400, rowPolicy: policy, threads: ThreadPool(threadCount: threadCount))
+        #expect(logits(session) == full)
+      }
+    }
+  }
+
+  /// Every layer and head drops other rows, at the end of the prompt and after every token.
+  @Test func droppedRowsAreNotReadAgain() throws {
+    func likes(_ layer: Int, _ head: Int, _ token: Int) -> Bool { (token * 7 + layer * 3 + head * 5) % 11 < 4 + layer }
+    let pack = try TestPack(.small)
+    let policy = ChosenRows(needsWeights: true, likes: likes)
+    let session = Session(pack.model, capacity: 400, rowPolicy: policy, threads: ThreadPool(threadCount: 2))
+    let actual = logits(session)
+    let reference = ReferenceLlama { layer, head, t in
+      var seen = Array(0...t)
+      // The row of the token before is the last one of the step before, which stays until the next choice.
+      if t >= Self.promptCount { seen = seen.filter { likes(layer, head, $0) || $0 >= t - 1 } }
+      return ReferenceLlama.Seen(tokens: seen, positions: seen, position: t)
+    }
+    let vocabulary = LlamaConfiguration.small.vocabularySize
+    let expected = reference.logits(Self.tokens).dropFirst((Self.promptCount - 1) * vocabulary)
+    #expect(actual.count == expected.count)
+    #expect((zip(actual, expected).map { abs(Double($0) - $1) }.max() ?? .infinity) < 1e-4)
+    #expect(policy.tokens[[2, 1]]?.count != policy.tokens[[0, 1]]?.count)
+
+    var weights: [[Int]: Double] = [:]
+    for (place, given) in reference.weights {
+      for (token, weight) in given { weights[[place[0], place[1], token], default: 0] += weight }
+    }
+    #expect(weights.count == policy.weights.count)
+    #expect((weights.map { abs($1 - policy.weights[$0, default: .infinity]) }.max() ?? .infinity) < 1e-3)
+  }
+}
