@@ -1,6 +1,6 @@
 /// A node below the root of a chunk's tree.
 public struct TreeNode: Sendable, Hashable {
-  /// The place in breadth-first order: 0 and 1 are the root's children, 2 is the left child of 0.
+  /// The number in breadth-first order: 0 and 1 are the root's children, 2 is the left child of 0.
   public let number: Int
   /// 1 for the root's children.
   public let level: Int
@@ -38,8 +38,8 @@ public struct ContextTree: Sendable, Hashable {
   public let tokenCount: Int
   /// The nodes that have tokens, by ascending number.
   public let nodes: [TreeNode]
-  /// The place in `nodes` of each number; -1 where a node has no tokens.
-  private let places: [Int]
+  /// The index in `nodes` of each number; -1 where a node has no tokens.
+  private let indices: [Int]
 
   /// - Precondition: `tokenCount` is 1 … `shape.chunkSize`.
   public init(shape: TreeShape, tokenCount: Int) {
@@ -47,7 +47,7 @@ public struct ContextTree: Sendable, Hashable {
     self.shape = shape
     self.tokenCount = tokenCount
     var nodes: [TreeNode] = []
-    var places: [Int] = []
+    var indices: [Int] = []
     var level = [0..<tokenCount]
     for depth in 1...shape.depth {
       level = level.flatMap { parent in
@@ -55,26 +55,26 @@ public struct ContextTree: Sendable, Hashable {
         return [parent.lowerBound..<middle, middle..<parent.upperBound]
       }
       for range in level {
-        let number = places.count
-        places.append(range.isEmpty ? -1 : nodes.count)
+        let number = indices.count
+        indices.append(range.isEmpty ? -1 : nodes.count)
         if !range.isEmpty {
           nodes.append(TreeNode(number: number, level: depth, range: range, ratio: shape.ratio(level: depth)))
         }
       }
     }
     self.nodes = nodes
-    self.places = places
+    self.indices = indices
   }
 
   /// - Returns: nil when the node has no tokens.
   public func node(_ number: Int) -> TreeNode? {
-    places[number] < 0 ? nil : nodes[places[number]]
+    indices[number] < 0 ? nil : nodes[indices[number]]
   }
 
-  /// The place of a node in `nodes`.
+  /// The index of a node in `nodes`.
   /// - Precondition: the node is one of this tree's.
   public func index(of node: TreeNode) -> Int {
-    let index = places[node.number]
+    let index = indices[node.number]
     precondition(index >= 0 && nodes[index] == node, "a node of another tree")
     return index
   }

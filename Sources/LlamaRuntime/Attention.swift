@@ -5,8 +5,8 @@ internal import PackedTiles
 ///
 /// This one routine is self-attention (the running text), cross-attention (the spans of the injected nodes) and the
 /// merged softmax (both). Rows are attended to block by block, with the largest score and the sums so far, and blocks
-/// in parts of about a thousand rows, which are merged in their order. Where blocks and parts end depends on the
-/// place of the rows alone, so that a result depends neither on threads nor on how many queries come together.
+/// in parts of about a thousand rows, which are merged in their order. Where blocks and parts end depends on
+/// where the rows are in the text alone, so that a result depends neither on threads nor on how many queries come together.
 @safe final class Attention {
   private let compute: Compute
   private let headCount: Int
@@ -46,8 +46,8 @@ internal import PackedTiles
     let together: Int
     let shift: Int
     let sets: Int
-    /// The first token behind a border that no set straddles.
-    let border: Int?
+    /// The first token that no longer sees all tokens before it: no set straddles it.
+    let windowStart: Int?
     let textParts: (sinks: Bool, numbers: Range<Int>)
 
     init(
@@ -61,22 +61,22 @@ internal import PackedTiles
       self.rotary = rotary
       self.output = output
       self.together = together
-      shift = (runningText?.firstPosition ?? 0) % together
-      border = runningText?.border
-      sets = (shift + tokens + together - 1) / together + (border == nil ? 0 : 1)
+      shift = (runningText?.precedingCount ?? 0) % together
+      windowStart = runningText?.windowStart
+      sets = (shift + tokens + together - 1) / together + (windowStart == nil ? 0 : 1)
       textParts = runningText?.parts ?? (false, 0..<0)
     }
 
     var partCount: Int { injected.parts.count + (textParts.sinks ? 1 : 0) + textParts.numbers.count }
 
-    /// The tokens of an item of work: a set, for one key-value head. The set with the border is two, of which one may
+    /// The tokens of an item of work: a set, for one key-value head. The set with `windowStart` is two, of which one may
     /// be empty.
     func tokens(item: Int) -> Range<Int> {
       let set = item % sets
-      guard let border else { return tokens(set: set) }
-      let first = (border + shift) / together
+      guard let windowStart else { return tokens(set: set) }
+      let first = (windowStart + shift) / together
       return set <= first
-        ? tokens(set: set).clamped(to: 0..<border) : tokens(set: set - 1).clamped(to: border..<tokens)
+        ? tokens(set: set).clamped(to: 0..<windowStart) : tokens(set: set - 1).clamped(to: windowStart..<tokens)
     }
 
     private func tokens(set: Int) -> Range<Int> {
@@ -119,7 +119,7 @@ internal import PackedTiles
       }
     } else {
       // Few heads and many rows: threads share out the parts.
-      parts.prepare(places: items * call.partCount, queries: together * group)
+      parts.prepare(count: items * call.partCount, queries: together * group)
       compute.threads.run(count: items * call.partCount, with: (self, call)) { work, thread, range in
         let (attention, call) = work
         let desk = attention.desks[thread]
@@ -176,19 +176,19 @@ internal import PackedTiles
     let tokens = call.tokens(item: item)
     guard let text = call.runningText, !tokens.isEmpty else { return }
     let spans = text.spans(for: tokens, head: item / call.sets)
-    func attend(to span: RowSpan?, places: Range<Int>) {
+    func attend(to span: RowSpan?, tokens: Range<Int>) {
       guard let span else { return }
-      let rows = (places.lowerBound - span.firstPlace..<places.upperBound - span.firstPlace).clamped(to: span.rows)
+      let rows = (tokens.lowerBound - span.textOffset..<tokens.upperBound - span.textOffset).clamped(to: span.rows)
       if !rows.isEmpty { unsafe visit(item, of: call, span, rows, desk: desk, sums) }
     }
     let number = part - call.injected.parts.count - (call.textParts.sinks ? 1 : 0)
     if number < 0 {
-      attend(to: spans.packedSinks, places: 0..<Int.max)
-      attend(to: spans.sinks, places: 0..<Int.max)
+      attend(to: spans.packedSinks, tokens: 0..<Int.max)
+      attend(to: spans.sinks, tokens: 0..<Int.max)
     } else {
       let first = (call.textParts.numbers.lowerBound + number) * Self.partRows
-      attend(to: spans.packed, places: first..<first + Self.partRows)
-      attend(to: spans.latest, places: first..<first + Self.partRows)
+      attend(to: spans.packed, tokens: first..<first + Self.partRows)
+      attend(to: spans.latest, tokens: first..<first + Self.partRows)
     }
   }
 
@@ -272,30 +272,30 @@ internal import PackedTiles
 @safe private final class AttentionSums {
   private let headDim: Int
   private var queries = 0
-  /// (places, queries) and (places · queries, head dim).
+  /// (count, queries) and (count · queries, head dim).
   private var maxima = FloatBuffer(rows: 0, columns: 1)
   private var sums = FloatBuffer(rows: 0, columns: 1)
   private var outputs = FloatBuffer(rows: 0, columns: 1)
 
   init(headDim: Int) { self.headDim = headDim }
 
-  func prepare(places: Int, queries: Int) {
-    guard queries != self.queries || places > maxima.rows else { return }
+  func prepare(count: Int, queries: Int) {
+    guard queries != self.queries || count > maxima.rows else { return }
     // Some room to grow: the running text gets new parts as it grows.
-    let places = max(places, queries == self.queries ? 2 * maxima.rows : 0)
+    let count = max(count, queries == self.queries ? 2 * maxima.rows : 0)
     self.queries = queries
-    maxima = FloatBuffer(rows: places, columns: queries)
-    sums = FloatBuffer(rows: places, columns: queries)
-    outputs = FloatBuffer(rows: places * queries, columns: headDim)
+    maxima = FloatBuffer(rows: count, columns: queries)
+    sums = FloatBuffer(rows: count, columns: queries)
+    outputs = FloatBuffer(rows: count * queries, columns: headDim)
   }
 
-  @unsafe func sums(_ place: Int) -> sp_attention {
-    unsafe sp_attention(maxima: maxima.row(place), sums: sums.row(place), outputs: outputs.row(place * queries))
+  @unsafe func sums(_ index: Int) -> sp_attention {
+    unsafe sp_attention(maxima: maxima.row(index), sums: sums.row(index), outputs: outputs.row(index * queries))
   }
 
   /// Attention to no rows.
-  @unsafe func start(_ place: Int) -> sp_attention {
-    let result = unsafe sums(place)
+  @unsafe func start(_ index: Int) -> sp_attention {
+    let result = unsafe sums(index)
     unsafe result.maxima.update(repeating: -.infinity, count: queries)
     unsafe result.sums.update(repeating: 0, count: queries)
     unsafe result.outputs.update(repeating: 0, count: queries * headDim)
@@ -322,7 +322,7 @@ private final class Desk {
 
   func prepare(queries count: Int) {
     if queries.rows < count { queries = FloatBuffer(rows: count, columns: headDim) }
-    sums.prepare(places: 2, queries: count)
+    sums.prepare(count: 2, queries: count)
     item = nil
   }
 

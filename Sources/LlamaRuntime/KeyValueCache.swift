@@ -169,18 +169,18 @@ internal import PackedTiles
       sinkCount = window.sinks
     }
     // Chosen rows stand where they do, wherever in the text they come from.
-    let firstPlace = policy.choosesRows ? 0 : count - rowCount
+    let textOffset = policy.choosesRows ? 0 : count - rowCount
     if let packed {
       return packed.spans(
-        layer: layer, rows, first: first, sinks: sinkCount, firstPlace: firstPlace,
+        layer: layer, rows, first: first, sinks: sinkCount, textOffset: textOffset,
         written: rowCount..<rowCount + written)
     }
-    return floats?.spans(layer: layer, rows, first: first, sinks: sinkCount, firstPlace: firstPlace) ?? TextSpans()
+    return floats?.spans(layer: layer, rows, first: first, sinks: sinkCount, textOffset: textOffset) ?? TextSpans()
   }
 
-  /// Whether any query sees sinks in spans of their own, and the places in the text of the other rows that some of so
+  /// Whether any query sees sinks in spans of their own, and the tokens of the other rows that some of so
   /// many queries see.
-  fileprivate func seen(layer: Int, tokens: Int) -> (sinks: Bool, places: Range<Int>) {
+  fileprivate func seen(layer: Int, tokens: Int) -> (sinks: Bool, tokens: Range<Int>) {
     guard let window = policy.window(layer: layer), count + tokens > window.rowCount else {
       let rows = policy.choosesRows ? (0..<kvHeadCount).reduce(0) { max($0, rowCount(layer: layer, head: $1)) } : count
       return (false, 0..<rows + tokens)
@@ -189,7 +189,7 @@ internal import PackedTiles
   }
 
   /// The first query for which some tokens have gone, if not all are alike.
-  fileprivate func border(layer: Int, tokens: Int) -> Int? {
+  fileprivate func windowStart(layer: Int, tokens: Int) -> Int? {
     guard let slots = policy.window(layer: layer)?.rowCount, count < slots, count + tokens > slots else { return nil }
     return slots - count
   }
@@ -219,8 +219,8 @@ struct RunningTextRows {
   fileprivate let layer: Int
   fileprivate let tokens: Int
 
-  /// The place of the first query's token in the text.
-  var firstPosition: Int { cache.count }
+  /// Tokens of the text before the first query's.
+  var precedingCount: Int { cache.count }
 
   /// The position that a query is turned by where it meets rows of the text before it.
   func position(token: Int) -> Int { cache.firstPosition + cache.count + token }
@@ -229,16 +229,16 @@ struct RunningTextRows {
   func slot(token: Int) -> Int { cache.firstPosition + cache.slots(of: cache.count + token + 1, layer: layer) - 1 }
 
   /// The first query that sees sinks apart from other rows, if there are others before it.
-  var border: Int? { cache.border(layer: layer, tokens: tokens) }
+  var windowStart: Int? { cache.windowStart(layer: layer, tokens: tokens) }
 
   /// Parts of the rows that the queries see: sinks are one, the others end at multiples of so many rows in the text.
   var parts: (sinks: Bool, numbers: Range<Int>) {
-    let (sinks, places) = cache.seen(layer: layer, tokens: tokens)
+    let (sinks, tokens) = cache.seen(layer: layer, tokens: tokens)
     let partRows = Attention.partRows
-    return (sinks, places.lowerBound / partRows..<(places.upperBound + partRows - 1) / partRows)
+    return (sinks, tokens.lowerBound / partRows..<(tokens.upperBound + partRows - 1) / partRows)
   }
 
-  /// The rows of a head that a set of queries sees, which lies before or behind the border and must not straddle a
+  /// The rows of a head that a set of queries sees, which lies before or behind `windowStart` and must not straddle a
   /// multiple of 64.
   func spans(for tokens: Range<Int>, head: Int) -> TextSpans {
     cache.spans(layer: layer, head: head, tokens: tokens, written: self.tokens)
@@ -313,30 +313,30 @@ struct TextSpans {
   /// - Parameters:
   ///   - queries: their own rows.
   ///   - first: the first row that the first query sees, each later one sees from one row later; nil: all.
-  ///   - firstPlace: the place of row 0 in the text.
-  func spans(layer: Int, _ queries: Range<Int>, first: Int?, sinks: Int, firstPlace: Int) -> TextSpans {
+  ///   - textOffset: tokens of the text before row 0's.
+  func spans(layer: Int, _ queries: Range<Int>, first: Int?, sinks: Int, textOffset: Int) -> TextSpans {
     let seen = queries.lowerBound + 1
     // Whole blocks: where they end must not depend on how many queries come together.
     let start = max(first ?? 0, 0) / PackedRows.rowsTogether * PackedRows.rowsTogether
     return TextSpans(
       sinks: sinks > 0 ? span(layer: layer, rows: 0..<sinks, queryAngle: .slot, visibility: .all) : nil,
       latest: span(
-        layer: layer, rows: start..<queries.upperBound, firstPlace: firstPlace, queryAngle: .position,
+        layer: layer, rows: start..<queries.upperBound, textOffset: textOffset, queryAngle: .position,
         visibility: first.map { .moving($0..<seen) } ?? .causal(before: seen)))
   }
 
   private func span(
-    layer: Int, rows: Range<Int>, firstPlace: Int = 0, queryAngle: RowSpan.QueryAngle, visibility: RowSpan.Visibility
+    layer: Int, rows: Range<Int>, textOffset: Int = 0, queryAngle: RowSpan.QueryAngle, visibility: RowSpan.Visibility
   ) -> RowSpan {
     let offset = byteOffset(layer: layer, head: 0, row: rows.lowerBound)
     let stride = capacity * headDim * element.byteCount
     return unsafe RowSpan(
       keys: UnsafeRawPointer(keys + offset), values: UnsafeRawPointer(values + offset), keyHeadByteStride: stride,
-      valueHeadByteStride: stride, rows: rows, firstPlace: firstPlace, form: .floats(element), queryAngle: queryAngle,
+      valueHeadByteStride: stride, rows: rows, textOffset: textOffset, form: .floats(element), queryAngle: queryAngle,
       visibility: visibility)
   }
 
-  /// Moves rows of a head to a place before.
+  /// Moves rows of a head down.
   func move(layer: Int, head: Int, rows: Range<Int>, to target: Int) {
     guard rows.lowerBound != target else { return }
     let byteCount = rows.count * headDim * element.byteCount

@@ -153,10 +153,10 @@ internal import PackedTiles
   ///   - queries: their own rows, within one block of 64.
   ///   - first: the first row that the first query sees, each later one sees from one row later; nil: all.
   ///   - sinks: first rows that all see as well.
-  ///   - firstPlace: the place of row 0 in the text.
+  ///   - textOffset: tokens of the text before row 0's.
   ///   - written: the rows of the latest `write` of the layer.
   func spans(
-    layer: Int, _ queries: Range<Int>, first: Int?, sinks: Int, firstPlace: Int, written: Range<Int>
+    layer: Int, _ queries: Range<Int>, first: Int?, sinks: Int, textOffset: Int, written: Range<Int>
   ) -> TextSpans {
     let together = Self.rowsTogether
     let packed = queries.lowerBound / together * together
@@ -165,11 +165,11 @@ internal import PackedTiles
     let tiles = min(max(first ?? 0, 0) / together * together, packed)..<packed
     if !tiles.isEmpty {
       spans.packed = tileSpan(
-        layer: layer, rows: tiles, firstPlace: firstPlace, queryAngle: .position,
+        layer: layer, rows: tiles, textOffset: textOffset, queryAngle: .position,
         visibility: first.map { .moving($0..<seen) } ?? .all)
     }
     spans.latest = floatSpan(
-      layer: layer, rows: packed..<queries.upperBound, firstPlace: firstPlace, written: written, queryAngle: .position,
+      layer: layer, rows: packed..<queries.upperBound, textOffset: textOffset, written: written, queryAngle: .position,
       visibility: first.map { .moving($0..<seen) } ?? .causal(before: seen))
     // In the form in which the queries see their blocks.
     let packedSinks = min(packed, (sinks + together - 1) / together * together)
@@ -185,12 +185,12 @@ internal import PackedTiles
   }
 
   private func tileSpan(
-    layer: Int, rows: Range<Int>, firstPlace: Int = 0, queryAngle: RowSpan.QueryAngle, visibility: RowSpan.Visibility
+    layer: Int, rows: Range<Int>, textOffset: Int = 0, queryAngle: RowSpan.QueryAngle, visibility: RowSpan.Visibility
   ) -> RowSpan {
     let keys = unsafe UnsafeRawPointer(block(layer: layer, 0, head: 0))
     return unsafe RowSpan(
       keys: keys, values: keys + keyTiles.byteCount, keyHeadByteStride: partByteCount,
-      valueHeadByteStride: partByteCount, rows: rows, firstPlace: firstPlace,
+      valueHeadByteStride: partByteCount, rows: rows, textOffset: textOffset,
       form: .tiles(
         RowSpan.Tiles(
           blockRows: Self.rowsTogether, keyBlockByteStride: blockByteCount, valueBlockByteStride: blockByteCount,
@@ -199,7 +199,7 @@ internal import PackedTiles
   }
 
   private func floatSpan(
-    layer: Int, rows: Range<Int>, firstPlace: Int = 0, written: Range<Int>, queryAngle: RowSpan.QueryAngle,
+    layer: Int, rows: Range<Int>, textOffset: Int = 0, written: Range<Int>, queryAngle: RowSpan.QueryAngle,
     visibility: RowSpan.Visibility
   ) -> RowSpan {
     let together = Self.rowsTogether
@@ -218,11 +218,11 @@ internal import PackedTiles
     }
     return unsafe RowSpan(
       keys: UnsafeRawPointer(keys), values: UnsafeRawPointer(values), keyHeadByteStride: headRows * headDim * 4,
-      valueHeadByteStride: headRows * headDim * 4, rows: rows, firstPlace: firstPlace, form: .floats(.float32),
+      valueHeadByteStride: headRows * headDim * 4, rows: rows, textOffset: textOffset, form: .floats(.float32),
       queryAngle: queryAngle, visibility: visibility)
   }
 
-  /// Moves full blocks of all heads of a layer to a place before.
+  /// Moves full blocks of all heads of a layer down.
   func move(layer: Int, blocks: Range<Int>, to target: Int) {
     for head in 0..<kvHeadCount {
       for (index, source) in blocks.enumerated() {

@@ -126,11 +126,11 @@ struct RotaryTable: Sendable {
   func with(_ position: Int, _ body: (UnsafePointer<Float>, UnsafePointer<Float>) -> Void) {
     let half = table.headDim / 2
     let isKnown = position < knownCount
-    let place = (isKnown ? position : position - block.start) * 2 * half
+    let offset = (isKnown ? position : position - block.start) * 2 * half
     unsafe (isKnown ? angles : block.angles).withUnsafeBufferPointer { buffer in
-      precondition(place >= 0 && place + 2 * half <= buffer.count, "the position was not prepared")
+      precondition(offset >= 0 && offset + 2 * half <= buffer.count, "the position was not prepared")
       guard let base = buffer.baseAddress else { return }
-      let cosines = unsafe base + place
+      let cosines = unsafe base + offset
       unsafe body(cosines, cosines + half)
     }
   }

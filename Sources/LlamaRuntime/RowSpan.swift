@@ -66,8 +66,8 @@ internal import PackedTiles
   let valueHeadByteStride: Int
   /// Rows of a node, or of a cache's memory.
   let rows: Range<Int>
-  /// The place of row 0 in the running text, a multiple of 64: where parts end depends on places in the text.
-  var firstPlace = 0
+  /// Tokens of the running text before row 0's, a multiple of 64: where parts end depends on the text.
+  var textOffset = 0
   let form: Form
   let queryAngle: QueryAngle
   let visibility: Visibility

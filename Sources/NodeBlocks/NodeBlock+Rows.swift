@@ -10,13 +10,13 @@ extension NodeBlock {
     for head in 0..<layout.kvHeadCount {
       let (keyBase, valueBase) = unsafe (self.keys(layer: layer, head: head), self.values(layer: layer, head: head))
       for row in 0..<rowCount {
-        let place = row * width + head * headDim..<row * width + (head + 1) * headDim
+        let target = row * width + head * headDim..<row * width + (head + 1) * headDim
         switch layout.encoding {
         case .int8:
-          keys.replaceSubrange(place, with: unsafe tileRow(row, layout.keyTiles(rows: rowCount), at: keyBase))
+          keys.replaceSubrange(target, with: unsafe tileRow(row, layout.keyTiles(rows: rowCount), at: keyBase))
         case .float16, .float32:
-          keys.replaceSubrange(place, with: unsafe floatRow(row, at: keyBase))
-          values.replaceSubrange(place, with: unsafe floatRow(row, at: valueBase))
+          keys.replaceSubrange(target, with: unsafe floatRow(row, at: keyBase))
+          values.replaceSubrange(target, with: unsafe floatRow(row, at: valueBase))
         }
       }
       guard layout.encoding == .int8 else { continue }
