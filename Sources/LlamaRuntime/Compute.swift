@@ -1,4 +1,5 @@
 internal import CKernels
+internal import FileAccess
 internal import PackedTiles
 
 /// The operations of a layer, over rows of activations, on all threads of a pool.
@@ -201,40 +202,25 @@ internal import PackedTiles
 
 /// Room for quantized activations: it grows when a larger batch comes and is used again.
 @safe struct ActivationBuffer: ~Copyable {
-  @unsafe private var values: UnsafeMutablePointer<Int8>?
-  @unsafe private var scales: UnsafeMutablePointer<Float>?
-  @unsafe private var offsets: UnsafeMutablePointer<Int32>?
-  private var valueCapacity = 0
-  private var groupCapacity = 0
+  /// Values, scales and offsets, one behind the other.
+  private var memory = AlignedMemory(byteCount: 0)
+  private var tokens = 0
   private var stride = 0
-
-  init() {}
-
-  deinit {
-    unsafe values?.deallocate()
-    unsafe scales?.deallocate()
-    unsafe offsets?.deallocate()
-  }
+  private var groups = 0
 
   mutating func prepare(tokens: Int, columns: Int, groupSize: Int) {
+    self.tokens = tokens
     stride = (columns + 63) / 64 * 64
-    let groups = (columns + groupSize - 1) / groupSize
-    if tokens * stride > valueCapacity {
-      unsafe values?.deallocate()
-      valueCapacity = tokens * stride
-      unsafe values = UnsafeMutableRawPointer.allocate(byteCount: valueCapacity, alignment: 64)
-        .bindMemory(to: Int8.self, capacity: valueCapacity)
-    }
-    if tokens * groups > groupCapacity {
-      unsafe scales?.deallocate()
-      unsafe offsets?.deallocate()
-      groupCapacity = tokens * groups
-      unsafe scales = .allocate(capacity: groupCapacity)
-      unsafe offsets = .allocate(capacity: groupCapacity)
-    }
+    groups = (columns + groupSize - 1) / groupSize
+    let byteCount = tokens * (stride + groups * (MemoryLayout<Float>.size + MemoryLayout<Int32>.size))
+    if byteCount > memory.byteCount { memory = AlignedMemory(byteCount: byteCount) }
   }
 
   @unsafe var activations: sp_activations {
-    unsafe sp_activations(values: values, scales: scales, offsets: offsets, stride: stride)
+    let scales = unsafe memory.base + tokens * stride
+    let offsets = unsafe scales + tokens * groups * MemoryLayout<Float>.size
+    return unsafe sp_activations(
+      values: memory.base.assumingMemoryBound(to: Int8.self), scales: scales.assumingMemoryBound(to: Float.self),
+      offsets: offsets.assumingMemoryBound(to: Int32.self), stride: stride)
   }
 }

@@ -1,4 +1,4 @@
-import Glibc
+internal import FileAccess
 
 /// Float32 values in memory of their own, aligned to 64 bytes: (rows, columns), row-major.
 ///
@@ -6,15 +6,14 @@ import Glibc
 @safe final class FloatBuffer: @unchecked Sendable {
   let rows: Int
   let columns: Int
-  private let memory: PrivateMemory
+  private let memory: AlignedMemory
   @unsafe let base: UnsafeMutablePointer<Float>
 
   init(rows: Int, columns: Int) {
     self.rows = rows
     self.columns = columns
-    memory = PrivateMemory(byteCount: max(rows * columns, 16) * MemoryLayout<Float>.size)
-    unsafe base = UnsafeMutableRawPointer(memory.base)
-      .bindMemory(to: Float.self, capacity: max(rows * columns, 16))
+    memory = AlignedMemory(byteCount: rows * columns * MemoryLayout<Float>.size, prefersHugePages: true)
+    unsafe base = memory.base.bindMemory(to: Float.self, capacity: rows * columns)
   }
 
   /// The address of a row.
@@ -42,25 +41,4 @@ import Glibc
     array.removeAll(keepingCapacity: true)
     unsafe array.append(contentsOf: UnsafeBufferPointer(start: row(range.lowerBound), count: range.count * columns))
   }
-}
-
-/// Bytes in memory of their own, aligned to 64 bytes; not filled at first.
-@safe final class PrivateMemory: @unchecked Sendable {
-  let byteCount: Int
-  @unsafe let base: UnsafeMutablePointer<UInt8>
-
-  /// What large memory is aligned to, and worked through in: fewer addresses to translate, fewer faults.
-  private static let hugePageByteCount = 1 << 21
-
-  init(byteCount: Int) {
-    self.byteCount = byteCount
-    let isHuge = byteCount >= 4 * Self.hugePageByteCount
-    let memory = UnsafeMutableRawPointer.allocate(
-      byteCount: max(byteCount, 64), alignment: isHuge ? Self.hugePageByteCount : 64)
-    // A hint: where the system has no huge pages, it has others.
-    if isHuge { unsafe _ = madvise(memory, byteCount, MADV_HUGEPAGE) }
-    unsafe base = memory.bindMemory(to: UInt8.self, capacity: max(byteCount, 64))
-  }
-
-  deinit { unsafe UnsafeMutableRawPointer(base).deallocate() }
 }

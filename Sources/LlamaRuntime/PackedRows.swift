@@ -1,4 +1,5 @@
 internal import CKernels
+internal import FileAccess
 internal import PackedTiles
 
 /// Rows in packed tiles, with the latest ones in floats.
@@ -18,7 +19,7 @@ internal import PackedTiles
   private let blockSize: Int
   private let keyTiles: PackedTileLayout
   private let valueTiles: PackedTileLayout
-  private let rows: PrivateMemory
+  private let rows: AlignedMemory
   /// The latest rows, of every layer and head: (layer · head, 2, 64, head dim), keys and values.
   private let tails: FloatBuffer
   /// Of the layer that is being written, when it gets more rows than its tails hold: (head, rows from the start of the
@@ -43,7 +44,8 @@ internal import PackedTiles
     self.keyTiles = keyTiles
     self.valueTiles = valueTiles
     let heads = layerCount * kvHeadCount
-    rows = PrivateMemory(byteCount: heads * parts * blocksOfPart * (keyTiles.byteCount + valueTiles.byteCount))
+    rows = AlignedMemory(
+      byteCount: heads * parts * blocksOfPart * (keyTiles.byteCount + valueTiles.byteCount), prefersHugePages: true)
     tails = FloatBuffer(rows: heads * 2 * together, columns: headDim)
     recentKeys = FloatBuffer(rows: kvHeadCount * (together + blockSize), columns: headDim)
     recentValues = FloatBuffer(rows: kvHeadCount * (together + blockSize), columns: headDim)
@@ -58,7 +60,8 @@ internal import PackedTiles
 
   @unsafe private func block(layer: Int, _ block: Int, head: Int) -> UnsafeMutablePointer<UInt8> {
     let part = (layer * parts + block / blocksOfPart) * kvHeadCount + head
-    return unsafe rows.base + part * partByteCount + block % blocksOfPart * blockByteCount
+    return unsafe (rows.base + part * partByteCount + block % blocksOfPart * blockByteCount)
+      .assumingMemoryBound(to: UInt8.self)
   }
 
   /// Keys or, further on, values of the block that is not full.
