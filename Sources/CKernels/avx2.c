@@ -65,7 +65,7 @@ static inline __attribute__((always_inline)) __m256i dot_half(__m256i sums, __m2
   return _mm256_add_epi32(sums, _mm256_madd_epi16(odd, four.odd));
 }
 
-#include "tiles_256.h"
-#include "operations.h"
+#include "tiles_256.inc"
+#include "operations.inc"
 #pragma clang attribute pop
 #endif

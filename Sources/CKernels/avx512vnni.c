@@ -47,6 +47,6 @@ static inline __attribute__((always_inline)) void narrow16_float16(f32x16 x, uin
   _mm256_storeu_si256((__m256i *)halves, _mm512_cvtps_ph((__m512)x, _MM_FROUND_TO_NEAREST_INT));
 }
 
-#include "operations.h"
+#include "operations.inc"
 #pragma clang attribute pop
 #endif

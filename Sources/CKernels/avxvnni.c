@@ -22,7 +22,7 @@ static inline __attribute__((always_inline)) __m256i dot_half(__m256i sums, __m2
   return _mm256_dpbusd_avx_epi32(sums, tile, four);
 }
 
-#include "tiles_256.h"
-#include "operations.h"
+#include "tiles_256.inc"
+#include "operations.inc"
 #pragma clang attribute pop
 #endif

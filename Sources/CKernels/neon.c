@@ -64,6 +64,6 @@ static inline __attribute__((always_inline)) void narrow16_float16(f32x16 x, uin
   for (int i = 0; i < 4; i++) vst1_u16(halves + 4 * i, vreinterpret_u16_f16(vcvt_f16_f32(quarters[i])));
 }
 
-#include "operations.h"
+#include "operations.inc"
 #pragma clang attribute pop
 #endif

@@ -72,4 +72,4 @@ static inline void narrow16_float16(f32x16 x, uint16_t *halves) {
   }
 }
 
-#include "operations.h"
+#include "operations.inc"
