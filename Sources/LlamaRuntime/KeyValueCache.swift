@@ -1,4 +1,5 @@
 internal import CKernels
+internal import FileAccess
 internal import PackedTiles
 
 /// The keys and values of the tokens so far. Keys are rotated by the position of their token.
@@ -264,6 +265,8 @@ struct TextSpans {
   private let headDim: Int
   private let capacity: Int
   private let element: FloatElement
+  private let keyMemory: AlignedMemory
+  private let valueMemory: AlignedMemory
   @unsafe private let keys: UnsafeMutableRawPointer
   @unsafe private let values: UnsafeMutableRawPointer
 
@@ -273,17 +276,14 @@ struct TextSpans {
     self.headDim = headDim
     self.capacity = capacity
     self.element = element
-    let byteCount = max(layerCount * kvHeadCount * capacity * headDim * element.byteCount, 64)
-    unsafe keys = .allocate(byteCount: byteCount, alignment: 64)
-    unsafe values = .allocate(byteCount: byteCount, alignment: 64)
+    let byteCount = layerCount * kvHeadCount * capacity * headDim * element.byteCount
+    keyMemory = AlignedMemory(byteCount: byteCount)
+    valueMemory = AlignedMemory(byteCount: byteCount)
+    unsafe keys = keyMemory.base
+    unsafe values = valueMemory.base
   }
 
-  deinit {
-    unsafe keys.deallocate()
-    unsafe values.deallocate()
-  }
-
-  var byteCount: Int { 2 * layerCount * kvHeadCount * capacity * headDim * element.byteCount }
+  var byteCount: Int { keyMemory.byteCount + valueMemory.byteCount }
 
   private func byteOffset(layer: Int, head: Int, row: Int) -> Int {
     ((layer * kvHeadCount + head) * capacity + row) * headDim * element.byteCount

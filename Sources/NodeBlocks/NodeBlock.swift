@@ -3,35 +3,40 @@ public import FileAccess
 /// Bytes on a multiple of 64, as the kernels want them, that never change: a part of a mapped file or memory of their
 /// own, which they keep alive. Safe to use from any thread.
 @safe public final class BlockBytes: Sendable {
+  private enum Owner {
+    case file(MappedFile)
+    case memory(AlignedMemory)
+  }
+
   public let byteCount: Int
   private let address: UInt
-  /// What owns the bytes; nil when this object does.
-  private let mapping: MappedFile?
-
-  public static let alignment = 64
+  private let owner: Owner
 
   /// A part of a mapped file.
   /// - Precondition: the range lies in the file and starts at a multiple of 64.
   public init(mapped mapping: MappedFile, at byteOffset: Int, byteCount: Int) {
     precondition(byteOffset >= 0 && byteCount >= 0 && byteOffset <= mapping.byteCount - byteCount)
-    precondition(byteOffset % Self.alignment == 0, "blocks are aligned")
-    self.mapping = mapping
+    precondition(byteOffset % AlignedMemory.alignment == 0, "blocks are aligned")
+    owner = .file(mapping)
     self.byteCount = byteCount
     address = unsafe UInt(bitPattern: mapping.unsafeBytes.baseAddress) + UInt(byteOffset)
   }
 
   /// Memory of its own, zeros at first, which the closure fills.
-  public init<Failure: Error>(
+  public convenience init<Failure: Error>(
     byteCount: Int, filling body: (inout MutableRawSpan) throws(Failure) -> Void
   ) throws(Failure) {
-    precondition(byteCount >= 0)
-    let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: max(byteCount, 1), alignment: Self.alignment)
-    unsafe memory.initializeMemory(as: UInt8.self, repeating: 0)
-    self.mapping = nil
-    self.byteCount = byteCount
-    address = UInt(bitPattern: memory.baseAddress)
-    var span = unsafe MutableRawSpan(_unsafeBytes: UnsafeMutableRawBufferPointer(rebasing: memory[..<byteCount]))
+    let memory = AlignedMemory(byteCount: byteCount, isZeroed: true)
+    var span = unsafe MutableRawSpan(_unsafeBytes: memory.unsafeBytes)
     try body(&span)
+    self.init(memory)
+  }
+
+  /// Memory that is not written any more.
+  init(_ memory: AlignedMemory) {
+    owner = .memory(memory)
+    byteCount = memory.byteCount
+    address = unsafe UInt(bitPattern: memory.base)
   }
 
   /// A copy in memory of its own.
@@ -41,12 +46,8 @@ public import FileAccess
     }
   }
 
-  deinit {
-    if mapping == nil { unsafe UnsafeMutableRawPointer(bitPattern: address)?.deallocate() }
-  }
-
   /// Whether the bytes are pages of a file, which the kernel may evict and share.
-  public var isMapped: Bool { mapping != nil }
+  public var isMapped: Bool { if case .file = owner { true } else { false } }
 
   public var bytes: RawSpan {
     @_lifetime(borrow self) get {

@@ -1,3 +1,4 @@
+internal import FileAccess
 internal import PackedTiles
 
 /// Makes a node's block, layer by layer. Not thread-safe.
@@ -5,7 +6,7 @@ internal import PackedTiles
   private let layout: NodeBlockLayout
   /// The tokens of a pass whose rows are kept.
   private let tokens: [Int]
-  private let storage: BlockBytes
+  private let memory: AlignedMemory
   /// Of one head: (rows, head dim), or transposed.
   private var keys: [Float]
   private var values: [Float]
@@ -14,7 +15,7 @@ internal import PackedTiles
   public init(layout: NodeBlockLayout, keeping tokens: [Int]) {
     self.layout = layout
     self.tokens = tokens
-    storage = BlockBytes(byteCount: layout.byteCount(rows: tokens.count)) { _ in }
+    memory = AlignedMemory(byteCount: layout.byteCount(rows: tokens.count), isZeroed: true)
     keys = [Float](repeating: 0, count: tokens.count * layout.headDim)
     values = keys
   }
@@ -49,15 +50,13 @@ internal import PackedTiles
     return isFinite
   }
 
-  /// The block, when all layers have been written.
+  /// The block, when all layers have been written. Nothing may be written after it.
   public func finish() -> NodeBlock {
-    NodeBlock(storage, layout: layout, rowCount: tokens.count)
+    NodeBlock(BlockBytes(memory), layout: layout, rowCount: tokens.count)
   }
 
   @unsafe private func store(_ floats: [Float], tiles: PackedTileLayout, at range: Range<Int>) -> Bool {
-    // Nobody else has the storage before `finish()`.
-    let target = unsafe UnsafeMutableRawBufferPointer(
-      mutating: UnsafeRawBufferPointer(rebasing: storage.unsafeBytes[range]))
+    let target = unsafe UnsafeMutableRawBufferPointer(rebasing: memory.unsafeBytes[range])
     return unsafe floats.withUnsafeBufferPointer { floats in
       switch layout.encoding {
       case .int8:
