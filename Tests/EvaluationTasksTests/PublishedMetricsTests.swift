@@ -5,7 +5,7 @@ import Testing
 @testable import EvaluationTasks
 
 /// Scores are compared with published ones, so the metrics must be those of the published packages, quirks and all.
-/// The fixture is what `Tools/reference/benchmark_metrics.py` got of them.
+/// The fixture is what `Tools/verify/reference/benchmark_metrics.py` got of them.
 @Suite struct PublishedMetricsTests {
   private static func fixture(_ name: String) throws -> [JSONValue] {
     let url = try #require(Bundle.module.url(forResource: "Fixtures/metrics", withExtension: "json"))

@@ -5,7 +5,7 @@ import Testing
 
 /// The numbers of independent implementations, through the ordinary code: convert, open, encode, select, read, decode.
 ///
-/// The committed cases are `Tools/reference/sharedllm.py`'s, plain NumPy; the shared ones another implementation's.
+/// The committed cases are `Tools/verify/reference/sharedllm.py`'s, plain NumPy; the shared ones another implementation's.
 @Suite struct GoldenTests {
   @Test func thereAreCases() {
     #expect(GoldenFolder.committed.count == 12)

@@ -5,7 +5,7 @@ import LlamaRuntime
 import ModelPacks
 import Testing
 
-/// The plain model against transformers; the fixture is written by Tools/reference/plain_llama.py.
+/// The plain model against transformers; the fixture is written by Tools/verify/reference/plain_llama.py.
 @Suite struct PlainLlamaTests {
   struct Case: Sendable, CustomTestStringConvertible {
     let testDescription: String

@@ -36,7 +36,7 @@ final class TestPack {
 
   deinit { try? Directory.removeTree(directory) }
 
-  /// Floats in -1 ..< 1 from SplitMix64, seeded with FNV-1a of the name; the same in Tools/reference/plain_llama.py.
+  /// Floats in -1 ..< 1 from SplitMix64, seeded with FNV-1a of the name; the same in Tools/verify/reference/plain_llama.py.
   static func uniform(_ name: String, _ count: Int) -> [Float] {
     var state: UInt64 = 0xCBF2_9CE4_8422_2325
     for byte in name.utf8 { state = (state ^ UInt64(byte)) &* 0x100_0000_01B3 }

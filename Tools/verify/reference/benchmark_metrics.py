@@ -1,7 +1,7 @@
 """Writes what published packages make of made-up answers: Tests/EvaluationTasksTests/Fixtures/metrics.json.
 
     pip install rouge==1.0.1 rouge-score==0.1.2 fuzzywuzzy==0.18.0 jieba==0.42.1     (without python-Levenshtein)
-    python Tools/reference/benchmark_metrics.py
+    python Tools/verify/reference/benchmark_metrics.py
 
 The texts are drawn from a few words, so that words repeat and sequences match in several ways.
 """
@@ -68,7 +68,7 @@ def main():
              for _ in range(60)]
     similarity = [dict(prediction=p, reference=r, percent=fuzz.ratio(p, r)) for p, r in code]
 
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../Tests/EvaluationTasksTests/Fixtures")
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../Tests/EvaluationTasksTests/Fixtures")
     dictionary = "".join(f"{word} {count} n\n" for word, count in DICTIONARY.items())
     temporary = os.path.join(path, "dictionary.txt")
     with open(temporary, "w", encoding="utf-8") as file:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes what transformers computes for small LLaMAs under every RoPE scaling, as a fixture for the tests.
 
-    python3 Tools/reference/plain_llama.py > Tests/LlamaRuntimeTests/Fixtures/plain-llama.json
+    python3 Tools/verify/reference/plain_llama.py > Tests/LlamaRuntimeTests/Fixtures/plain-llama.json
 
 Needs torch and transformers 5. The weights are made from the tensors' names, here and in the tests, so that only the
 logits are stored.
@@ -85,7 +85,7 @@ def main():
                     tokens=tokens, positions=positions,
                     logits=[[float(f"{x:.7g}") for x in logits[p].tolist()] for p in positions]))
                 print(cases[-1]["name"], float(logits.abs().max()), file=sys.stderr)
-    json.dump(dict(source="Tools/reference/plain_llama.py with transformers", cases=cases), sys.stdout,
+    json.dump(dict(source="Tools/verify/reference/plain_llama.py with transformers", cases=cases), sys.stdout,
               separators=(",", ":"))
     print()
 

@@ -6,7 +6,7 @@ For comparing what 4-bit weights cost: convert the result with --quantize f32, t
 / -8, in float16, and there are 16 even steps. Output projections, and embeddings that serve as one, stay as they are:
 llama.cpp gives them more bits. One model.safetensors of F32, F16 or BF16.
 
-  Tools/reference/q4_0.py checkpoint checkpoint-q4_0
+  Tools/measure/q4_0.py checkpoint checkpoint-q4_0
 """
 import json
 import os

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """SharedLLM in plain NumPy, in float64: what the Swift code is checked against, and the author of the golden cases.
 
-    Tools/reference/sharedllm.py check Tests/EvaluationTests/Fixtures/golden/*
-    Tools/reference/sharedllm.py write Tests/EvaluationTests/Fixtures/golden
+    Tools/verify/reference/sharedllm.py check Tests/EvaluationTests/Fixtures/golden/*
+    Tools/verify/reference/sharedllm.py write Tests/EvaluationTests/Fixtures/golden
 
 `check` recomputes the expectations of case folders and exits with 1 where they differ; `write` makes the cases below,
 from fixed seeds. Needs NumPy only. Nothing is shared with the Swift code, and nothing is clever: every node is
