@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Rounds the matrices of a checkpoint as llama.cpp's Q4_0 does, and writes it in float32.
+"""Rounds the matrices of a checkpoint as llama.cpp's Q4_0 does, and writes the result in float32.
 
-For comparing what 4-bit weights cost: convert the result with --quantize f32, the checkpoint itself with
---quantize int4, and compare their perplexity. Per row and 32 columns the scale is the value of the largest magnitude
-/ -8, in float16, and there are 16 even steps. Output projections, and embeddings that serve as one, stay as they are:
-llama.cpp gives them more bits. One model.safetensors of F32, F16 or BF16.
+To compare what 4-bit weights cost: convert the result with --quantize f32, the checkpoint itself with
+--quantize int4, and compare their perplexity. Each 32 columns of a row share a scale, the value of the largest
+magnitude / -8 in float16, and have 16 even steps. Output projections, and embeddings that serve as one, stay as they
+are: llama.cpp gives them more bits. The checkpoint is one model.safetensors of F32, F16 or BF16.
 
   Tools/measure/q4_0.py checkpoint checkpoint-q4_0
 """

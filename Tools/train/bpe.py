@@ -1,7 +1,7 @@
 """Reads SentencePiece BPE models and encodes short texts, so that training needs no tokenizer library.
 
-Only for models trained with LLaMA-2's settings (identity normalization, byte fallback, dummy prefix, pieces that hold no
-space behind another character); `test_train.py` compares it with the library.
+Only for models trained with LLaMA-2's settings (identity normalization, byte fallback, dummy prefix, no piece with a
+space after another character); `test_train.py` compares it with the library.
 """
 import functools
 import struct
@@ -57,7 +57,7 @@ class Tokenizer:
         return len(self.pieces)
 
     def encode(self, text, prefix=True):
-        """Tokens of a text; without `prefix` no space is put before it."""
+        """Tokens of a text; without `prefix`, no space is put before it."""
         text = ((" " if prefix and text else "") + text).replace(" ", SPACE)
         tokens, start = [], 0
         for i in range(1, len(text) + 1):
@@ -97,6 +97,6 @@ class Tokenizer:
 
     @functools.cached_property
     def ends_sentence(self):
-        """Tokens behind which a sentence can end: line feed, full stop, question and exclamation mark."""
+        """Tokens after which a sentence can end: line feed, full stop, question and exclamation mark."""
         return frozenset([self.byte_ids[10]] + [
             i for i, p in enumerate(self.pieces) if self.kinds[i] == NORMAL and p[-1] in ".?!"])

@@ -1,7 +1,7 @@
 """The corpus as tokens: files of uint16 with an index beside them, and windows sampled from them.
 
 `NAME.u16`: all documents, each followed by the end-of-text token. `NAME.json`: where documents end, digests of the
-source, of the tokenizer and of the tokens. `NAME.u16.xz`: the same, compressed, to be carried to another machine.
+source, of the tokenizer and of the tokens. `NAME.u16.xz`: the same, compressed, to be copied to another machine.
 """
 import array
 import concurrent.futures
@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import shutil
 import subprocess
-import sys
 
 import torch
 
@@ -87,7 +86,7 @@ def _encode(text):
 
 
 def tokenise(name, source, domain, tokenizer, directory, workers, byte_limit=None, log=print):
-    """Writes `NAME.u16` and `NAME.json` unless they are there for this source and tokenizer."""
+    """Writes `NAME.u16` and `NAME.json`, unless they were already made from this source and tokenizer."""
     path, index_path = (os.path.join(directory, f"{name}.{e}") for e in ("u16", "json"))
     identity = {"source": os.path.basename(source), "source_sha256": source_digest(source), "byte_limit": byte_limit,
                 "tokenizer_sha256": files.sha256(tokenizer)}
@@ -98,14 +97,14 @@ def tokenise(name, source, domain, tokenizer, directory, workers, byte_limit=Non
     os.makedirs(directory, exist_ok=True)
     texts = documents(source, byte_limit)
     ends, total = [], 0
-    # The index is published last, so an interrupted run starts this file again and keeps the finished ones.
+    # The index is published last, so an interrupted run starts this file anew and keeps the finished ones.
     for stale in (index_path, path + ".xz"):
         if os.path.exists(stale):
             os.remove(stale)
 
     def write(file):
         nonlocal total
-        # An executor ends when a worker cannot start, where a pool would start others for ever.
+        # An executor stops if a worker cannot start; a pool would start others for ever.
         with concurrent.futures.ProcessPoolExecutor(
                 workers, multiprocessing.get_context("spawn"), _start_encoder, (tokenizer,)) as pool:
             for block in pool.map(_encode, texts, chunksize=4):
@@ -133,7 +132,7 @@ def compress(name, directory):
 
 
 def expand(path):
-    """Makes `NAME.u16` from `NAME.u16.xz` where only that is there."""
+    """Makes `NAME.u16` from `NAME.u16.xz` if it is missing."""
     if os.path.exists(path):
         return
 
@@ -152,7 +151,7 @@ class Piece:
         index = files.read_json(os.path.join(directory, f"{name}.json"))
         expand(path)
         if os.path.getsize(path) != 2 * index["tokens"] or check and files.sha256(path) != index["sha256"]:
-            raise ValueError(f"{path} is not what its index says; remove it and make it again")
+            raise ValueError(f"{path} does not match its index; remove it and make it again")
         self.name, self.domain, self.count = name, index["domain"], index["tokens"]
         # int16 with the bits of uint16: torch gathers from it on every device.
         self.tokens = torch.from_file(path, shared=False, size=self.count, dtype=torch.int16)
@@ -165,13 +164,13 @@ class Piece:
         return self
 
     def places(self, length):
-        """How many windows start in each document, cumulated."""
+        """How many windows start in each document, as running sums."""
         if length not in self._places:
             self._places[length] = (self.ends - self.starts - length + 1).clamp_min(0).cumsum(0)
         return self._places[length]
 
     def window_starts(self, random, length):
-        """random: doubles in [0, 1). Every place in every document that is long enough is equally likely."""
+        """random: doubles in [0, 1). Every start in every document that is long enough is equally likely."""
         cumulated = self.places(length)
         place = (random * cumulated[-1]).long()
         document = torch.searchsorted(cumulated, place, right=True)
@@ -189,8 +188,8 @@ class Piece:
 class Corpus:
     """Files of tokens of several domains.
 
-    - pieces: `name` and optionally `repeat`, a factor on the weight of its tokens.
-    - domain_weights: the share of windows of each domain; by tokens without.
+    - names: of the files in the directory.
+    - domain_weights: the share of windows of each domain; if not given, in proportion to tokens.
     """
 
     def __init__(self, names, directory, domain_weights=None, device="cpu", check=False):
@@ -201,16 +200,16 @@ class Corpus:
     def weights(self, length):
         sizes = torch.tensor([float(p.places(length)[-1]) for p in self.pieces], dtype=torch.double)
         if self.domain_weights:
-            of_domain = {d: sum(s for p, s in zip(self.pieces, sizes.tolist()) if p.domain == d)
+            of_domain = {d: sum(s for p, s in zip(self.pieces, sizes.tolist(), strict=True) if p.domain == d)
                          for d in {p.domain for p in self.pieces}}
             sizes = torch.tensor([self.domain_weights.get(p.domain, 0) * s / max(of_domain[p.domain], 1)
-                                  for p, s in zip(self.pieces, sizes.tolist())], dtype=torch.double)
+                                  for p, s in zip(self.pieces, sizes.tolist(), strict=True)], dtype=torch.double)
         if not sizes.sum() > 0:
             raise ValueError(f"no document has {length} tokens")
         return sizes
 
     def windows(self, count, length, generator):
-        """(count, length) tokens, each window from inside one document."""
+        """(count, length) tokens; no window crosses documents."""
         chosen = torch.multinomial(self.weights(length), count, replacement=True, generator=generator)
         random = torch.rand(count, generator=generator, dtype=torch.double)
         device = self.pieces[0].tokens.device
@@ -232,7 +231,7 @@ class Corpus:
 def evaluation_ends(piece, length, per_document, limit):
     """Where the windows of held-out documents end: evenly spread over each document of at least `length` tokens."""
     ends = []
-    for start, end in zip(piece.starts.tolist(), piece.ends.tolist()):
+    for start, end in zip(piece.starts.tolist(), piece.ends.tolist(), strict=True):
         spare = end - 1 - start - length  # The end-of-text token is not scored.
         if spare < 0:
             continue

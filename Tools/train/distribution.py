@@ -1,4 +1,4 @@
-"""One process, several with a copy of the model each (`replicate`), or several with shards of it (`fsdp`)."""
+"""One process, several that each have a copy of the model (`replicate`), or several that share it (`fsdp`)."""
 import os
 import shutil
 
@@ -10,8 +10,8 @@ import files
 
 class Ranks:
     def __init__(self):
-        self.rank, self.size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-        self.local = int(os.environ.get("LOCAL_RANK", 0))
+        self.rank, self.size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+        self.local = int(os.environ.get("LOCAL_RANK", "0"))
         self.fsdp = False
         self.device = torch.device("cpu")
 
@@ -47,7 +47,7 @@ class Ranks:
             from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
             from torch.distributed.device_mesh import init_device_mesh
             from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
-            # Rotary tables go through a layer's arguments and must stay in float32.
+            # Rotary tables are arguments of a layer and must stay in float32.
             precision = MixedPrecisionPolicy(
                 param_dtype=torch.bfloat16 if config.get("precision") == "bfloat16" else None,
                 reduce_dtype=torch.float32, cast_forward_inputs=False)
@@ -67,7 +67,7 @@ class Ranks:
         return model, {n: p for n, p in model.named_parameters() if p.requires_grad}
 
     def average_gradients(self, parameters):
-        """The mean of all copies' gradients; shards are averaged by the backward pass."""
+        """The mean of all copies' gradients; with shards, the backward pass averages them."""
         if self.size == 1 or self.fsdp:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
@@ -90,7 +90,7 @@ class Ranks:
         return tensor
 
     def agree(self, seconds, *flags):
-        """Rank 0's clock and flags, on all ranks; a flag of any rank counts."""
+        """Rank 0's clock, and flags that are set if any rank set them, on all ranks."""
         if self.size == 1:
             return seconds, *flags
         values = torch.tensor([seconds if self.rank == 0 else 0.0, *map(float, flags)], dtype=torch.double,
@@ -100,13 +100,13 @@ class Ranks:
         return seconds, *(f > 0 for f in flags)
 
     def full_state(self, model):
-        """All weights on rank 0's processor memory."""
+        """All weights, in the main memory of rank 0."""
         if not self.fsdp:
             return {n: t.cpu() for n, t in model.state_dict().items()}
         from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
         return get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
 
-    # Checkpoints: one file, or for shards a folder of files. Both appear whole or not at all.
+    # Checkpoints: one file, or for shards a folder of files. Either appears complete or not at all.
 
     def save(self, path, model, optimizer, meta):
         if not self.fsdp:
@@ -133,7 +133,7 @@ class Ranks:
         self.wait()
 
     def load(self, path, model, optimizer):
-        """Fills model and optimizer. Returns what was saved beside them, or nothing."""
+        """Fills model and optimizer. Returns what was saved with them, or nothing."""
         if not self.fsdp:
             if not os.path.exists(path + ".pt"):
                 return None

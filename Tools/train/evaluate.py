@@ -1,8 +1,8 @@
-"""Fast numbers on held-out text: perplexity by the paper's protocol, and how often tasks are answered.
+"""Quick measurements on held-out text: perplexity by the paper's protocol, and how often tasks are answered.
 
 Perplexity: a running text of T tokens, its last 256 predicted tokens scored, and 0, 1, 2, 4 … windows of T tokens of
-the same document before it as the context. The same tokens are scored for every length. No begin-of-text token. The
-truncated baseline reads the running text only.
+the same document before it as the context. The same tokens are scored for every length. There is no begin-of-text
+token. The truncated baseline reads the running text only.
 """
 import math
 import os
@@ -78,10 +78,9 @@ def perplexity(run, section, model, plain, autocast):
 
 @torch.no_grad()
 def answer(model, batch, policy, autocast):
-    """Whether each sample's last answer is what greedy decoding gives, and whether the tree had it in a leaf.
+    """Whether greedy decoding gives each sample's last answer.
 
-    With the right answer fed in, the answer is right where every token is the most likely one: then greedy decoding
-    gives the same tokens.
+    The right answer is fed in. If each of its tokens is the most likely one, greedy decoding gives the same tokens.
     """
     with autocast():
         query = model.embed_query(batch["tokens"], batch["query_last"]) if policy == "cosine" else None
@@ -108,11 +107,12 @@ def retrieval(run, section, model, autocast):
                 batch = tasks.collate(part, window, model.shared.chunk_size, 0.0)
                 batch = {k: torch.tensor(v, device=device) for k, v in batch.items()}
                 batch["context"] = batch["context"].unflatten(1, (chunks, model.shared.chunk_size))
-                # Only the last answer, without what follows it, is scored.
+                # Only the last answer is scored, without what follows it.
                 scored = torch.zeros_like(batch["labels"])
                 for i, s in enumerate(part):
                     start, end = s.answers[-1]
-                    end = next((e for e in range(start + 1, end) if maker.tokenizer.pieces[s.running[e]][0] in ".<"), end)
+                    first = [maker.tokenizer.pieces[token][0] for token in s.running]
+                    end = next((e for e in range(start + 1, end) if first[e] in ".<"), end)
                     scored[i, start - 1:end - 1] = 1
                 batch["scored"] = scored
                 for policy in section.get("policies", ["cosine", "right", "no context"]):

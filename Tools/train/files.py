@@ -8,7 +8,7 @@ import torch
 
 try:
     import tomllib
-except ModuleNotFoundError:  # Python 3.10 has it inside pip.
+except ModuleNotFoundError:  # Python 3.10 has a copy inside pip.
     from pip._vendor import tomli as tomllib
 
 DTYPES = {
@@ -30,7 +30,7 @@ def read_json(path):
 
 
 def publish(path, write):
-    """Writes a file so that a crash leaves the old one or the new one: temporary file, fsync, rename."""
+    """Writes a file so that a crash leaves either the old or the new one: temporary file, fsync, rename."""
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     temporary = f"{path}.{os.getpid()}.tmp"
     with open(temporary, "wb") as file:
@@ -76,7 +76,7 @@ def read_safetensors(path):
             continue
         start, end = (8 + header_size + offset for offset in entry["data_offsets"])
         if end > size:
-            raise ValueError(f"{path}: {name} ends behind the file")
+            raise ValueError(f"{path}: {name} ends after the end of the file")
         dtype = DTYPES[entry["dtype"]]
         data = storage[start:end]
         if start % dtype.itemsize:

@@ -3,7 +3,7 @@
 Tensor names are Hugging Face's; `cross_attn` and `encoder` are those of the authors' checkpoints. Shapes: B sequences,
 T tokens of running text, n chunks of L tokens, D hidden size, H heads, G key-value heads, d head dim, R injected rows.
 
-The preserved nodes of a chunk partition it, so the lower model encodes all of them, of all chunks, in one pass under a
+The preserved nodes of a chunk partition it, so the lower model encodes the nodes of all chunks in one pass under a
 block-diagonal causal mask, at positions that start at 0 in every node.
 """
 import dataclasses
@@ -44,11 +44,11 @@ class LlamaConfig:
         if not self.head_dim:
             object.__setattr__(self, "head_dim", self.hidden_size // self.num_attention_heads)
         if self.num_attention_heads % self.num_key_value_heads or self.head_dim % 2:
-            raise ValueError("key-value heads divide heads, and the head dim is even")
+            raise ValueError("key-value heads must divide heads, and the head dim must be even")
 
     @staticmethod
     def read(values):
-        """From `config.json`, with transformers' defaults; refuses what this code does not compute."""
+        """From `config.json`, with transformers' defaults. Raises ValueError for what this code does not compute."""
         if values.get("model_type", "llama") != "llama" or values.get("hidden_act", "silu") != "silu":
             raise ValueError("only LLaMA with silu can be trained")
         if values.get("attention_bias") or values.get("mlp_bias") or values.get("quantization_config"):
@@ -72,7 +72,7 @@ class LlamaConfig:
 
 @dataclasses.dataclass(frozen=True)
 class SharedConfig:
-    """M, L, h, the ratio at the deepest level, and how queries and rows are turned."""
+    """M, L, h, the ratio at the deepest level, and how queries and rows are rotated."""
     injected_layers: int
     chunk_size: int
     tree_depth: int = 3
@@ -82,9 +82,9 @@ class SharedConfig:
 
     def __post_init__(self):
         if self.injection_place not in INJECTION_PLACES:
-            raise ValueError(f"injection place {self.injection_place} is none of {', '.join(INJECTION_PLACES)}")
+            raise ValueError(f"injection place {self.injection_place} is not one of {', '.join(INJECTION_PLACES)}")
         if self.position_mode not in POSITION_MODES:
-            raise ValueError(f"position mode {self.position_mode} is none of {', '.join(POSITION_MODES)}")
+            raise ValueError(f"position mode {self.position_mode} is not one of {', '.join(POSITION_MODES)}")
 
     def readers(self, layers):
         """Which of the upper model's layers read the rows of the lower model's layers, in their order."""
@@ -107,11 +107,16 @@ class SharedConfig:
     def angles(self, chunk, position, chunk_count):
         """The angles of keys, and the angle of queries."""
         match self.position_mode:
-            case "replace": return chunk, chunk_count
-            case "compose": return chunk + position, chunk_count
-            case "compose+1": return chunk + position, chunk_count + 1
-            case "local": return position, chunk_count + 1
-            case _: return position, torch.zeros_like(chunk_count)
+            case "replace":
+                return chunk, chunk_count
+            case "compose":
+                return chunk + position, chunk_count
+            case "compose+1":
+                return chunk + position, chunk_count + 1
+            case "local":
+                return position, chunk_count + 1
+            case _:
+                return position, torch.zeros_like(chunk_count)
 
 
 class RMSNorm(nn.Module):
@@ -141,7 +146,7 @@ def inverse_frequencies(config, device):
 
 
 def rotary(config, positions):
-    """cos and sin of every position and channel: (..., d)."""
+    """cos and sin for every position and channel: (..., d)."""
     angles = positions[..., None].float() * inverse_frequencies(config, positions.device)
     angles = torch.cat((angles, angles), -1)
     return angles.cos(), angles.sin()
@@ -151,8 +156,8 @@ def rotate(x, table):
     """x: (B, heads, T, d); table: cos and sin, (B or none, T, d)."""
     cos, sin = (t if t.dim() == 2 else t.unsqueeze(1) for t in table)
     half = x.shape[-1] // 2
-    turned = torch.cat((-x[..., half:], x[..., :half]), -1)
-    return (x * cos + turned * sin).to(x.dtype)
+    quarter_turn = torch.cat((-x[..., half:], x[..., :half]), -1)
+    return (x * cos + quarter_turn * sin).to(x.dtype)
 
 
 def attend(query, key, value, mask=None, causal=False):
@@ -209,24 +214,24 @@ class Layer(nn.Module):
     def forward(self, x, table, mask=None, memory=None, cache=None, keys_only=False):
         """One layer.
 
-        - mask: (B, 1, T, T), true where a token may look; causal without.
-        - memory: turned keys, values, (B, G, R, d), and the queries' cos and sin.
-        - cache: a list to which turned keys and values are appended.
-        Returns the hidden states, un-turned keys and values; no hidden states when only keys are wanted.
+        - mask: (B, 1, T, T), true where a token may look; causal if not given.
+        - memory: rotated keys, values, (B, G, R, d), and the queries' cos and sin.
+        - cache: a list to which rotated keys and values are appended.
+        Returns the hidden states, and unrotated keys and values. With keys_only there are no hidden states.
         """
         u = self.input_layernorm(x)
         key, value = self.heads(self.self_attn.k_proj(u)), self.heads(self.self_attn.v_proj(u))
         if keys_only:
             return None, key, value
         query = rotate(self.heads(self.self_attn.q_proj(u)), table)
-        turned, values = rotate(key, table), value
+        rotated, values = rotate(key, table), value
         if cache is not None:
             if cache:
-                turned, values = torch.cat((cache[0], turned), 2), torch.cat((cache[1], value), 2)
-                past, new = turned.shape[2] - x.shape[1], x.shape[1]
+                rotated, values = torch.cat((cache[0], rotated), 2), torch.cat((cache[1], value), 2)
+                past, new = rotated.shape[2] - x.shape[1], x.shape[1]
                 mask = torch.ones(new, past + new, dtype=torch.bool, device=x.device).tril(past)
-            cache[:] = turned, values
-        x = x + self.self_attn.o_proj(attend(query, turned, values, mask, causal=mask is None))
+            cache[:] = rotated, values
+        x = x + self.self_attn.o_proj(attend(query, rotated, values, mask, causal=mask is None))
         if memory is not None:
             keys, values, query_table = memory
             query = rotate(self.heads(self.cross_attn.q_proj(self.cross_attn.layernorm(x))), query_table)
@@ -235,7 +240,7 @@ class Layer(nn.Module):
 
 
 class Llama(nn.Module):
-    """What Hugging Face calls `model`; as the lower model only its bottom layers exist."""
+    """What Hugging Face calls `model`. A lower model of its own has the bottom layers only."""
 
     def __init__(self, c, layer_count, readers=()):
         super().__init__()
@@ -246,7 +251,7 @@ class Llama(nn.Module):
 
 @dataclasses.dataclass
 class Memory:
-    """Injected rows: un-turned keys and values of every injected layer, (B, G, R, d); chunk numbers and in-node
+    """Injected rows: unrotated keys and values of every injected layer, (B, G, R, d); chunk numbers and in-node
     positions, (B, R); the count of chunks, (1)."""
     keys: list
     values: list
@@ -255,9 +260,9 @@ class Memory:
     chunk_count: torch.Tensor
 
     def beside(self, other):
-        """With rows of further chunks; the count of chunks stays."""
-        return Memory([torch.cat(pair, 2) for pair in zip(self.keys, other.keys)],
-                      [torch.cat(pair, 2) for pair in zip(self.values, other.values)],
+        """These rows and those of further chunks; the count of chunks stays."""
+        return Memory([torch.cat(pair, 2) for pair in zip(self.keys, other.keys, strict=True)],
+                      [torch.cat(pair, 2) for pair in zip(self.values, other.values, strict=True)],
                       torch.cat((self.chunk, other.chunk), 1), torch.cat((self.position, other.position), 1),
                       self.chunk_count)
 
@@ -314,9 +319,9 @@ class SharedLlama(nn.Module):
         """Searches the trees of whole chunks.
 
         - tokens: (B·n, L). query: (B·n, D), for cosine. noise: (B·n, h), standard normal. sigma: of the split, as a
-          part of the node's length. coins: (B·n, h), for the random policy. target: (B·n), the token that the query
-          asks for, -1 for none; then the policy's loss is computed. guide: (B·n), a token whose nodes are expanded
-          whatever the policy says, -1 for none: while the search is untrained, what it misses cannot be learnt.
+          fraction of the node's length. coins: (B·n, h), for the random policy. target: (B·n), the token that the
+          query asks for, -1 for none; if given, the policy's loss is computed. guide: (B·n), a token whose nodes are
+          expanded whatever the policy says, -1 for none: what an untrained search misses cannot be learnt.
         Returns starts and ends of the preserved nodes, (B·n, h+1), coarse ones first, and the policy's loss.
         """
         count, length = tokens.shape
@@ -357,8 +362,8 @@ class SharedLlama(nn.Module):
         return torch.stack(starts, 1), torch.stack(ends, 1), loss
 
     def score(self, tokens, start, middle, end, query):
-        """Cosines of the query and of the embeddings of both children: hidden state of the last token after one whole
-        layer and the final norm."""
+        """Cosines between the query and the embeddings of both children. An embedding is the hidden state of the last
+        token after one whole layer and the final norm."""
         starts, ends = torch.stack((start, middle), 1), torch.stack((middle, end), 1)
         mask, position, _ = self.segments(tokens, starts, ends)
         x = self.lower.embed_tokens(tokens)
@@ -371,7 +376,7 @@ class SharedLlama(nn.Module):
 
     @staticmethod
     def segments(tokens, starts, ends):
-        """The mask under which nodes are alone, the in-node positions, and the node of every token."""
+        """The mask under which each node sees only itself, the in-node positions, and the node of every token."""
         index = torch.arange(tokens.shape[1], device=tokens.device)
         inside = (index[None, :, None] >= starts[:, None]) & (index[None, :, None] < ends[:, None])
         node = inside.int().argmax(-1)
@@ -384,8 +389,8 @@ class SharedLlama(nn.Module):
     def encode(self, tokens, starts, ends, rows):
         """Encodes nodes and keeps rows of each.
 
-        - tokens: (chunks, L); starts, ends: (chunks, nodes); rows: the rows kept of each node.
-        Returns un-turned keys and values of every injected layer, (chunks, G, rows, d), and in-node positions,
+        - tokens: (chunks, L); starts, ends: (chunks, nodes); rows: how many rows are kept of each node.
+        Returns unrotated keys and values of every injected layer, (chunks, G, rows, d), and in-node positions,
         (chunks, rows).
         """
         mask, position, _ = self.segments(tokens, starts, ends)
@@ -408,8 +413,8 @@ class SharedLlama(nn.Module):
                  numbers=None):
         """Rows of a context of whole chunks: (B, n, L). Returns the memory and the policy's loss.
 
-        numbers: (n + 1), rising, the numbers of the chunks in a longer context and the count of that one's chunks; 0, 1,
-        … n without.
+        numbers: (n + 1), rising, the numbers that the chunks have in a longer context, and the count of its chunks; by
+        default 0, 1, … n.
         """
         batch, count, length = context.shape
         if numbers is None:
@@ -430,8 +435,8 @@ class SharedLlama(nn.Module):
 
     @torch.no_grad()
     def memorise_distractors(self, tokens, numbers, batch):
-        """Rows of chunks that nothing is asked about, (n, L), the same for all of a batch and without gradients: a search
-        that goes right keeps as many rows as any other. numbers: (n), of the chunks."""
+        """Rows of chunks that nothing is asked about, (n, L), the same for the whole batch and without gradients. A
+        search that goes right keeps as many rows as any other. numbers: (n), of the chunks."""
         starts, ends, _ = self.select(tokens, "right")
         keys, values, position = self.encode(tokens, starts, ends, self.shared.slot_rows)
 
@@ -452,7 +457,7 @@ class SharedLlama(nn.Module):
             children = [(path + name, s, e, level) for name, s, e in (left, right) if e > s]
             if level == depth:
                 return kept + children
-            if len(children) == 1:  # Too short to split: a lone child is walked down.
+            if len(children) == 1:  # Too short to split: go down to the only child.
                 path, start, end, _ = children[0]
                 continue
             if policy == "cosine":
@@ -470,7 +475,7 @@ class SharedLlama(nn.Module):
         every chunk."""
         size = self.shared.chunk_size
         parts, trees = [], []
-        for number, start in enumerate(range(0, len(context), size)):
+        for start in range(0, len(context), size):
             tokens = context[start:start + size]
             nodes = self.nodes(tokens, policy, query)
             starts = torch.tensor([[s for _, s, _, _ in nodes]], device=context.device)
@@ -486,8 +491,8 @@ class SharedLlama(nn.Module):
                       torch.tensor([len(parts)], device=context.device)), trees
 
     def embed_query(self, tokens, last=None):
-        """The query's embedding: after one whole layer of the upper model and the final norm, at index `last` (B), or
-        at the last token."""
+        """The query's embedding, after one whole layer of the upper model and the final norm: that of the token at
+        index `last` (B), or of the last token."""
         x = self.model.embed_tokens(tokens)
         table = rotary(self.config, torch.arange(tokens.shape[1], device=tokens.device))
         x = self.model.layers[0](x, table)[0]
@@ -527,12 +532,12 @@ class SharedLlama(nn.Module):
     def forward(self, tokens, context=None, policy="right", query_last=None, noise=None, sigma=0.0, coins=None,
                 target=None, guide=None, numbers=None, distractors=None, labels=None, label_weights=None,
                 teacher=None):
-        """Logits (B, T, V); with labels (B, T), -100 for none, instead the sum of weighted losses, the sum of weights
-        and the policy's loss.
+        """Logits (B, T, V). If labels (B, T) are given, -100 for none, instead the sum of weighted losses, the sum of
+        weights and the policy's loss.
 
-        tokens: (B, T). context: (B, n, L). query_last: (B), where the query ends in the running text. distractors: chunks
-        that are put beside every context, (n, L), and their numbers, (n). teacher: logits of a model whose distribution
-        counts as much as the labels, (B, T, V).
+        tokens: (B, T). context: (B, n, L). query_last: (B), where the query ends in the running text. distractors:
+        chunks that are added to every context, (n, L), and their numbers, (n). teacher: logits of a model whose
+        distribution counts as much as the labels, (B, T, V).
         """
         memory, policy_loss = None, None
         if context is not None and context.shape[1]:
@@ -547,7 +552,8 @@ class SharedLlama(nn.Module):
             return logits
         losses = F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), reduction="none", ignore_index=-100)
         if teacher is not None:
-            taught = F.cross_entropy(logits.flatten(0, 1).float(), teacher.flatten(0, 1).float().softmax(-1), reduction="none")
+            distribution = teacher.flatten(0, 1).float().softmax(-1)
+            taught = F.cross_entropy(logits.flatten(0, 1).float(), distribution, reduction="none")
             losses = (losses + taught) / 2
         weights = (labels != -100).float() if label_weights is None else label_weights
         weights = weights.flatten()
@@ -557,8 +563,8 @@ class SharedLlama(nn.Module):
 
     @torch.no_grad()
     def generate(self, tokens, count, memory=None, forced=None):
-        """Greedy tokens (B, count) after a running text (B, T), and the logits after each of them. `forced` tokens go
-        on in place of the greedy ones."""
+        """Greedy tokens (B, count) after a running text (B, T), and the logits after each of them. `forced` tokens are
+        read in place of the greedy ones."""
         caches = [[] for _ in self.model.layers]
         logits = self.logits(self.hidden(tokens, memory, caches)[:, -1:])
         chosen, after = [], []
@@ -571,10 +577,11 @@ class SharedLlama(nn.Module):
 
 
 def trainable_parameters(model, what):
-    """Marks what is trained and returns it by name.
+    """Marks the parameters to train and returns them by name.
 
-    - what: any of `all`, `cross_attn`, `upper_self_attn` (self-attention of the layers above the injected ones, the
-      paper's choice with `cross_attn`), `upper_layers` (those layers whole), `lower` (an own lower model).
+    - what: any of `all`, `cross_attn`, `upper_self_attn` (self-attention of the layers above the injected ones; the
+      paper's choice, together with `cross_attn`), `upper_layers` (the whole of those layers), `lower` (a lower model of
+      its own).
     """
     injected = model.shared.injected_layers if model.shared else 0
     chosen = {}
@@ -629,7 +636,7 @@ def read_weights(directory):
 
 
 def is_added(name):
-    """Whether a weight is of SharedLLM, and of no LLaMA."""
+    """Whether SharedLLM added a weight that LLaMA does not have."""
     return "cross_attn" in name or name.startswith("encoder.")
 
 
@@ -638,7 +645,7 @@ def load(directory, shared=None, own_lower=None, dtype=torch.float32, meta=False
 
     - shared: how a plain checkpoint becomes SharedLLM; cross-attention and an own lower model are then initialised from
       the checkpoint's layers.
-    - afresh: takes the LLaMA alone of a checkpoint that is SharedLLM already.
+    - afresh: takes only the LLaMA of a checkpoint that is already SharedLLM.
     """
     config, present = read_config(directory)
     if afresh:
@@ -662,7 +669,7 @@ def load(directory, shared=None, own_lower=None, dtype=torch.float32, meta=False
         raise ValueError(f"{directory}: missing {sorted(missing - fresh)[:4]}, unexpected "
                          f"{sorted(set(weights) - set(expected))[:4]}")
     if fresh and present:
-        raise ValueError(f"{directory} has a part of SharedLLM only: {sorted(fresh)[:4]} are missing")
+        raise ValueError(f"{directory} has only a part of SharedLLM: {sorted(fresh)[:4]} are missing")
     with torch.no_grad():
         for name, tensor in weights.items():
             if tensor.shape != expected[name].shape:
@@ -674,7 +681,7 @@ def load(directory, shared=None, own_lower=None, dtype=torch.float32, meta=False
 
 
 def save(directory, config, shared, state, dtype=torch.float16, tokenizer_from=None):
-    """Writes a Hugging Face directory. Tensors go out in the order of use."""
+    """Writes a Hugging Face directory, with the tensors in the order of use."""
     os.makedirs(directory, exist_ok=True)
     tensors = {n: t.to(dtype) for n, t in state.items()}
     if any(not torch.isfinite(t).all() for t in tensors.values()):

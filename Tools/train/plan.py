@@ -1,4 +1,4 @@
-"""What a stage would need: parameters, memory of each GPU, tokens of a step, operations and time."""
+"""What a stage would need: parameters, memory of each GPU, tokens per step, operations and time."""
 import os
 
 import torch
@@ -13,8 +13,8 @@ def count(parameters):
 def operations(model, section, trained):
     """Floating-point operations of one sequence, forward and backward.
 
-    Matrices cost 2 operations a parameter and token forward, 2 more where gradients pass through and 2 more where they
-    are trained; attention 2·2·T/2·H·d forward and twice that backward.
+    Matrices cost 2 operations per parameter and token forward, 2 more if gradients pass through them and 2 more if they
+    are trained; attention costs 2·2·T/2·H·d forward and twice that backward.
     """
     c, shared = model.config, model.shared
     tokens = section["window"]
@@ -59,7 +59,7 @@ def report(run, stages):
             model = models.SharedLlama(llama, shared, own)
         trained = count(models.trainable_parameters(model, section.get("trainable", ["all"])).values())
         total = count(model.parameters())
-        # A stage of tasks may have batches of plain text beside them.
+        # A stage of tasks may also have batches of plain text.
         text = section.get("text")
         parts = [section] + ([section | {"accumulate": 1} | text] if text else [])
         batches, step_operations, running, context = [], 0, 0, 0
@@ -97,13 +97,13 @@ def report(run, stages):
         step_tokens = running + context
         run.log(f"{stage}:")
         run.log(f"  parameters            {total:,} ({trained:,} trained), float16 {2 * total / 1e6:,.1f} MB")
-        run.log(f"  sequences a step      {', and of text '.join(batches)}")
-        run.log(f"  tokens a step         {running:,} running text, {context:,.0f} context")
-        run.log(f"  operations            {step_operations / 1e12:,.2f} T a step, "
-                f"{step_operations / step_tokens / 1e6:,.0f} M a token; rows of distractors not counted")
+        run.log(f"  sequences per step    {', and of text '.join(batches)}")
+        run.log(f"  tokens per step       {running:,} running text, {context:,.0f} context")
+        run.log(f"  operations            {step_operations / 1e12:,.2f} T per step, "
+                f"{step_operations / step_tokens / 1e6:,.0f} M per token; rows of distractors are not counted")
         run.log("  memory of each rank   " + ", ".join(f"{k} {v / 2**30:.2f}" for k, v in memory.items() if v)
                 + f": {sum(memory.values()) / 2**30:.2f} GiB")
-        run.log(f"  at {rate / 1e12:g} TFLOP/s a rank  {step_seconds:.3g} s a step, "
+        run.log(f"  at {rate / 1e12:g} TFLOP/s per rank  {step_seconds:.3g} s per step, "
                 f"{step_tokens / step_seconds:,.0f} tokens/s, {steps:,} steps in {steps * step_seconds / 3600:.2f} h")
         run.log(f"  in all                {steps * step_tokens / 1e6:,.0f} M tokens, "
-                f"{steps * step_tokens / total:.0f} a parameter, {steps * step_operations:.2e} operations")
+                f"{steps * step_tokens / total:.0f} per parameter, {steps * step_operations:.2e} operations")

@@ -1,14 +1,14 @@
 """Synthetic retrieval tasks over real text.
 
-Every sample is a context of n chunks of one real document with something to find in it, and a running text: begin of
+Every sample has a context, n chunks of one real document with something hidden in it, and a running text: begin of
 text, some real text or none, a question and its answer. The tree is searched with the question, never with the answer.
-All draws come from a seed, so a sample is a function of (seed, step, rank, place in the batch).
+All draws come from a seed, so a sample is a function of (seed, step, rank, index in the batch).
 """
 import dataclasses
 import random
 
-# One search finds what one question asks for. Without guidance the other answers of these would teach to guess, and a
-# model that guesses says its first answer again.
+# One search finds what one question asks for. Without guidance, the other answers of these kinds would teach the model
+# to guess, and a model that guesses repeats its first answer.
 ASKED_MORE_THAN_ONCE = ("fact-a-chunk", "second-query")
 KINDS = ("passkey", "needle", "key-value", "multi-key", "second-query", "repeat-after", "fact-a-chunk", "copy")
 
@@ -63,18 +63,18 @@ class Sample:
     answers: list
     """Ranges of answers in the running text."""
     targets: list
-    """Indices in the context of what is asked for: of its first token, and of the first token of every further chunk that
-    it goes on in."""
+    """Indices in the context of what is asked for: its first token, and the first token of every further chunk into
+    which it continues."""
     text_end: int
     """End of the real text that the running text starts with."""
     guides: list = dataclasses.field(default_factory=list)
-    """Indices in the context of all that is asked for; one search cannot find them, but a guided one can."""
+    """Indices in the context of everything that is asked for: a guided search finds them all, another cannot."""
 
 
 class Maker:
     """Makes samples.
 
-    - corpus: where real text comes from. chunk_size: L. running: T, tokens of the running text.
+    - corpus: the source of real text. chunk_size: L. running: T, tokens of the running text.
     - kinds: weights of the kinds; `text` is plain language modelling.
     """
 
@@ -102,7 +102,7 @@ class Maker:
         return f"{rng.choice(ADJECTIVES)} {rng.choice(NOUNS)}"
 
     def fact(self, rng, template, used):
-        """A statement, its question, what the answer follows, and the answer; no key is used twice."""
+        """A statement, its question, the words before the answer, and the answer; no key is used twice."""
         while True:
             values = dict(key=self.key(rng), name=rng.choice(NAMES), word=rng.choice(NOUNS),
                           value=str(rng.randrange(10 ** (digits := rng.choice((3, 4, 5, 5, 5, 6, 7))) // 10,
@@ -129,7 +129,7 @@ class Maker:
     def facts(self, kind, rng, text, length):
         encode = self.tokenizer.encode
         used, turns = set(), []
-        hidden = []  # Statements, where in them the value starts, and the value.
+        hidden = []  # Statements, where the value starts in them, and the value.
         if kind == "key-value":
             statement, before, question, lead, value = self.table(rng, rng.randint(4, 4 + min(20, length // 32)))
             hidden.append((statement, len(before), value))
@@ -163,7 +163,7 @@ class Maker:
                 break
             answers.append((len(running), len(running) + len(answer)))
             running += answer
-        # Trees that were searched for the first question must still answer the second, half of the time.
+        # Half of the time, trees that were searched for the first question must also answer the second.
         stale = kind == "second-query" and rng.random() < 0.5
         asked = turns[0 if stale else -1][3]
         guides = [places[turn[3]][0] for turn in turns] if kind in ASKED_MORE_THAN_ONCE else []
@@ -171,8 +171,8 @@ class Maker:
                            answers, places[asked], guides)
 
     def hide(self, rng, text, length, hidden, spread=False):
-        """Puts statements behind ends of sentences, at random depths: in the line or on lines of their own. `spread`
-        gives each its part of the text. Returns the context, and of each value the indices of `Sample.targets`."""
+        """Puts statements after ends of sentences, at random depths, within the line or on lines of their own. With
+        `spread`, each has its own part of the text. Returns the context, and the `Sample.targets` of each value."""
         line_feed = self.tokenizer.byte_ids[10]
         encoded = []
         for statement, at, value in hidden:
@@ -200,7 +200,7 @@ class Maker:
         return context + text[at:], places
 
     def parts(self, start, count):
-        """Where tokens start, and where they go on in another chunk."""
+        """Where tokens start, and where they continue in another chunk."""
         return [start, *range((start // self.chunk_size + 1) * self.chunk_size, start + count, self.chunk_size)]
 
     def sentence_end(self, text, depth, low):
@@ -210,7 +210,7 @@ class Maker:
         return depth
 
     def repeat_after(self, rng, text, length):
-        """The running text repeats a passage of the context and goes on with it."""
+        """The running text repeats the beginning of a passage of the context, and the answer is the rest of it."""
         cue, answer = rng.randint(8, 24), rng.randint(8, 24)
         start = rng.randint(0, length - cue - answer)
         passage = text[start:start + cue + answer]
@@ -223,8 +223,8 @@ class Maker:
                            [(split, len(running))], self.parts(start + cue, answer))
 
     def copy(self, rng, text, length):
-        """The running text is a passage of the context: after a few tokens all of it is answer. In three of four contexts
-        no token follows from those before it, so that only copying helps."""
+        """The running text is a passage of the context, and all but its first few tokens are the answer. In three of
+        four contexts no token can be predicted from those before it, so that only copying helps."""
         context = text[:length]
         if rng.random() < 0.75:
             rng.shuffle(context)
@@ -234,7 +234,8 @@ class Maker:
         count, cue = min(self.running - 1, length), rng.randint(4, 8)
         start = rng.randint(0, length - count)
         running = context[start:start + count]
-        return self.finish(rng, "copy", [], context, running, cue - 1, [(cue, count)], self.parts(start + cue, count - cue))
+        targets = self.parts(start + cue, count - cue)
+        return self.finish(rng, "copy", [], context, running, cue - 1, [(cue, count)], targets)
 
     def finish(self, rng, kind, text, context, running, query_last, answers, targets, guides=()):
         spare = self.running - 1 - len(running)
@@ -247,20 +248,20 @@ class Maker:
 
 
 def collate(samples, running, chunk_size, text_weight, pad=0):
-    """Lists to be made tensors: context, running text, labels, weights, query ends, in each chunk the target and where a
-    guided search goes, and whether a search without guidance could answer."""
+    """Lists to be made into tensors: context, running text, labels, weights, ends of queries, the target in each chunk,
+    where a guided search goes in each chunk, and whether only a guided search finds all answers."""
     tokens, labels, weights, targets, guides = [], [], [], [], []
     for s in samples:
         fill = running - len(s.running)
         tokens.append(s.running + [pad] * fill)
-        # Position i predicts token i + 1. The first real token is not scored, as nothing stands before it.
+        # Position i predicts token i + 1. The first real token is not scored, as there is nothing before it.
         weight = [0.0] * running
         for i in range(1, min(s.text_end, len(s.running)) - 1):
             weight[i] = 1.0 if s.kind == "text" else text_weight
         for start, end in s.answers:
             weight[start - 1:end - 1] = [1.0] * (end - start)
         following = s.running[1:] + [pad] * (fill + 1)
-        labels.append([t if w else -100 for t, w in zip(following, weight)])
+        labels.append([t if w else -100 for t, w in zip(following, weight, strict=True)])
         weights.append(weight)
         count = len(s.context) // chunk_size
         targets.append(in_chunks(s.targets, count, chunk_size))
@@ -271,7 +272,7 @@ def collate(samples, running, chunk_size, text_weight, pad=0):
 
 
 def in_chunks(places, count, chunk_size):
-    """For every chunk the first of some places in it, -1 for none."""
+    """For every chunk, the first of the places that lie in it, -1 for none."""
     found = [-1] * count
     for place in reversed(places):
         found[place // chunk_size] = place % chunk_size

@@ -6,7 +6,7 @@
     torchrun --nproc-per-node 8 train.py configs/llama-2-7b.toml shared
     python3 train.py configs/llama-2-7b.toml shared --dry-run
 
-A finished stage is skipped and an interrupted one goes on where its last checkpoint is. Every random draw is a function
+A finished stage is skipped, and an interrupted one continues from its last checkpoint. Every random draw is a function
 of the seed, the stage, the step, the rank and the micro-batch, so that a resumed run computes what an uninterrupted one
 does.
 """
@@ -42,7 +42,7 @@ EXPORT_TYPES = {"float16": torch.float16, "float32": torch.float32}
 
 
 class Run:
-    """A config file, and where its parts lie."""
+    """A config file, and where its files are."""
 
     def __init__(self, path, out=None, corpus=None, started=None, changes=()):
         self.path, self.config = path, files.read_toml(path)
@@ -56,7 +56,7 @@ class Run:
         self.ranks = distribution.Ranks()
 
     def change(self, text):
-        """Gives a line of the config another value: `shared.steps=10`. A word needs no quotation marks."""
+        """Changes the value of a line of the config: `shared.steps=10`. A word needs no quotation marks."""
         line, _, value = text.partition("=")
         *sections, key = line.strip().split(".")
         try:
@@ -65,11 +65,11 @@ class Run:
                 values = values[section]
             is_word = isinstance(values[key], str) and not value.startswith('"')
         except (KeyError, TypeError):
-            raise SystemExit(f"--set {text}: {self.path} has no such line")
+            raise SystemExit(f"--set {text}: {self.path} has no such line") from None
         try:
             values[key] = value if is_word else tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError as error:
-            raise SystemExit(f"--set {text}: {error}")
+            raise SystemExit(f"--set {text}: {error}") from None
 
     def place(self, *names):
         return os.path.join(self.out, *names)
@@ -80,7 +80,7 @@ class Run:
 
     @property
     def tokenizer(self):
-        """Given by the config, else trained."""
+        """The one that the config names, else the trained one."""
         path = self.config["tokenizer"].get("path")
         return os.path.join(HERE, path) if path else self.place("tokenizer.model")
 
@@ -110,7 +110,7 @@ class Run:
         raise SystemExit("no stage is finished")
 
     def initial_directory(self, stage):
-        """What a stage starts from: `init` of its section, else the stage before."""
+        """The model that a stage starts from: `init` of its section, else that of the stage before."""
         given = self.config[stage].get("init")
         if given:
             return os.path.join(HERE, given)
@@ -121,7 +121,7 @@ class Run:
 # Batches.
 
 def with_begin(tokens, fraction, generator, bos):
-    """Puts begin-of-text before a part of the windows; their last token goes."""
+    """Puts begin-of-text before a fraction of the windows, and drops their last token."""
     chosen = (torch.rand(len(tokens), generator=generator) < fraction).to(tokens.device)
     begun = torch.cat((torch.full_like(tokens[:, :1], bos), tokens[:, :-1]), 1)
     return torch.where(chosen[:, None], begun, tokens)
@@ -137,7 +137,7 @@ def one_of(values, generator):
 
 
 def text_batch(run, stage, section, corpus, shared, step, rank, micro, part="train", count=None):
-    """Windows of [context | running text]; without a context for the base model."""
+    """Windows of [context | running text]; the base model has no context."""
     count = chunk_count(run, stage, section, part, step) if count is None else count
     generator = run.generator(stage, part, step, rank, micro)
     context_length = count * shared.chunk_size if shared else 0
@@ -149,22 +149,22 @@ def text_batch(run, stage, section, corpus, shared, step, rank, micro, part="tra
     inputs = dict(tokens=running[:, :-1], labels=running[:, 1:])
     if count:
         inputs["context"] = windows[:, :context_length].unflatten(1, (count, shared.chunk_size))
-        # What is next to the running text stays next to it: language modelling lives on that.
+        # What is next to the running text stays next to it, as language modelling depends on it.
         inputs |= draws(section, shared, batch, count, generator, corpus, windows.device, distractors, at_end=True)
     return inputs
 
 
 def distractor_count(section, generator):
-    """0 to `distractors`, every order of magnitude as likely; of a list, between its two."""
+    """0 to `distractors`, or between the two numbers of a list, with every order of magnitude equally likely."""
     limit = section.get("distractors", 0)
     low, high = limit if isinstance(limit, list) else (0, limit)
     return between(low + 1, high + 2, generator) - 1 if high else 0
 
 
 def draws(section, shared, batch, chunk_count, generator, corpus, device, distractors=0, at_end=False):
-    """What a context draws: noise on the splits, coins, chunks to be put beside it, and the numbers of all chunks. With
-    `chunk_numbers` half of the contexts stand for some of the chunks of a longer one, up to that many: short contexts
-    teach long distances. at_end: the context is the end of the longer one."""
+    """What is drawn for a context: noise on the splits, coins, chunks to add to it, and the numbers of all chunks. With
+    `chunk_numbers`, half of the contexts get the numbers of some chunks of a longer context of up to that many: short
+    contexts teach long distances. at_end: they are the last chunks of the longer one."""
     count = batch * chunk_count
     result = dict(policy=section.get("policy", "right"))
     if section.get("split_noise", 0):
@@ -178,7 +178,7 @@ def draws(section, shared, batch, chunk_count, generator, corpus, device, distra
     if longer:
         total = between(total, limit, generator)
     if longer or distractors:
-        # Neighbours stay neighbours: what a border cuts goes on in the next chunk.
+        # Neighbours stay neighbours: what a boundary cuts continues in the next chunk.
         first = total - chunk_count
         if not at_end:
             first = int(torch.randint(first + 1, (1,), generator=generator))
@@ -192,7 +192,7 @@ def draws(section, shared, batch, chunk_count, generator, corpus, device, distra
 
 
 def between(low, high, generator):
-    """A count from low up to below high in which every order of magnitude is equally likely."""
+    """A count of at least low and less than high, with every order of magnitude equally likely."""
     return int(low * (high / low) ** torch.rand((), generator=generator, dtype=torch.double))
 
 
@@ -221,7 +221,7 @@ def work(*arguments):
 
 
 class TaskBatches:
-    """Batches of tasks in order, made ahead by workers."""
+    """Batches of tasks in order, made in advance by workers."""
 
     def __init__(self, run, stage, section, shared, rank, first_step, part="train"):
         self.run, self.stage, self.section, self.shared, self.rank, self.part = run, stage, section, shared, rank, part
@@ -253,10 +253,10 @@ class TaskBatches:
         return self.pending.pop((step, micro)).result()
 
     def inputs(self, step, micro, device, guidance=0.0, samples=None):
-        """guidance: the share of samples whose trees are searched with the answer's place in view."""
+        """guidance: the share of samples whose trees are searched for the place of the answer."""
         batch = samples or self.get(step, micro)
         needs_guidance = bool(batch["needs_guidance"].any())
-        # What is not pinned would wait until the device has done all that it was told before.
+        # Copies from unpinned memory would wait until the device has done everything it was told before.
         batch = {k: (v.pin_memory() if device.type == "cuda" else v).to(device, non_blocking=True)
                  for k, v in batch.items()}
         generator = self.run.generator(self.stage, self.part, step, self.rank, micro)
@@ -265,11 +265,13 @@ class TaskBatches:
         result = dict(
             tokens=batch["tokens"], context=batch["context"].unflatten(1, (count, self.shared.chunk_size)),
             labels=batch["labels"], label_weights=batch["weights"], query_last=batch["query_last"],
-            **draws(self.section, self.shared, len(batch["tokens"]), count, generator, self.corpus, device, distractors))
+            **draws(self.section, self.shared, len(batch["tokens"]), count, generator, self.corpus, device,
+                    distractors))
         if self.section.get("policy_weight", 0):
             result["target"] = batch["targets"].flatten()
         if guidance or needs_guidance:
-            guided = batch["needs_guidance"] | (torch.rand(len(batch["tokens"]), generator=generator).to(device) < guidance)
+            drawn = torch.rand(len(batch["tokens"]), generator=generator).to(device) < guidance
+            guided = batch["needs_guidance"] | drawn
             result["guide"] = torch.where(guided[:, None], batch["guides"], -1).flatten()
         return result
 
@@ -288,7 +290,7 @@ def progress(section, step, seconds):
 
 
 def learning_rate(section, done):
-    """Linear warm-up, then a cosine down to a part of the peak. `done` of the step that is to be taken."""
+    """Linear warm-up, then a cosine down to a fraction of the peak. `done`: progress of the step to be taken."""
     warm, low = section.get("warmup", 0.01), section.get("min_lr_fraction", 0.1)
     if done < warm:
         return section["lr"] * max(done / warm, 1e-3)
@@ -305,18 +307,19 @@ def build_model(run, stage):
         return model.initialise(run.generator("base", "weights"))
     shared = None if stage == "base" else run.shared_config()
     if not os.path.exists(os.path.join(directory, "config.json")):
-        raise SystemExit(f"{stage} starts from {directory}, which is not there: run the stage before, or set init")
+        raise SystemExit(f"{stage} starts from {directory}, which does not exist: run the stage before, or set init")
     before, afresh = models.read_config(directory)[1], section.get("afresh", False)
-    if shared and before and not afresh and any(
-            getattr(before, key) != getattr(shared, key) for key in ("injected_layers", "injection_place", "position_mode")):
-        raise SystemExit(f"{directory} was trained with other injected layers, at another place, or with another position mode")
+    if shared and before and not afresh:
+        for key in ("injected_layers", "injection_place", "position_mode"):
+            if getattr(before, key) != getattr(shared, key):
+                raise SystemExit(f"{directory} was trained with {key} = {getattr(before, key)}")
     # With FSDP only rank 0 holds weights; the others take their shards from it.
-    return models.load(directory, shared, own if shared else None, meta=run.ranks.is_fsdp(config) and run.ranks.rank > 0,
-                       afresh=afresh)
+    meta = run.ranks.is_fsdp(config) and run.ranks.rank > 0
+    return models.load(directory, shared, own if shared else None, meta=meta, afresh=afresh)
 
 
 def orthogonal(matrices, type):
-    """The nearest matrices with orthonormal rows or columns, nearly, by five steps of Newton and Schulz."""
+    """Approximately the nearest matrices with orthonormal rows or columns, by five Newton-Schulz steps."""
     x = matrices.to(type)
     if x.shape[-2] > x.shape[-1]:
         return orthogonal(x.mT, type).mT
@@ -328,9 +331,9 @@ def orthogonal(matrices, type):
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum orthogonalised (Jordan et al. 2024), in steps of the size that AdamW would make, so that one learning rate
-    serves both. torch has one that multiplies in bfloat16 only, which costs a processor without such products thirty
-    times the time."""
+    """Orthogonalised momentum (Jordan et al. 2024), in steps of the size that AdamW would make, so that one learning
+    rate serves both. torch has one that multiplies in bfloat16 only, which takes thirty times as long on a processor
+    without bfloat16 products."""
 
     def __init__(self, parameters, lr, weight_decay, momentum=0.95):
         super().__init__(parameters, dict(lr=lr, weight_decay=weight_decay, momentum=momentum))
@@ -338,7 +341,7 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self):
         for group in self.param_groups:
-            # Those of a shape go together: one small matrix leaves a GPU idle.
+            # Matrices of equal shape are computed together, as one small matrix leaves a GPU idle.
             alike = {}
             for parameter in group["params"]:
                 if parameter.grad is None:
@@ -350,10 +353,10 @@ class Muon(torch.optim.Optimizer):
                 alike.setdefault(parameter.shape, []).append(
                     (parameter, parameter.grad.lerp(momentum, group["momentum"])))
             for shape, pairs in alike.items():
-                parameters, directions = zip(*pairs)
+                parameters, directions = zip(*pairs, strict=True)
                 updates = orthogonal(torch.stack(directions),
                                      torch.bfloat16 if parameters[0].is_cuda else torch.float32)
-                for parameter, update in zip(parameters, updates.to(parameters[0].dtype)):
+                for parameter, update in zip(parameters, updates.to(parameters[0].dtype), strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])
                     parameter.sub_(update, alpha=group["lr"] * 0.2 * math.sqrt(max(shape)))
 
@@ -387,7 +390,7 @@ def make_optimizer(section, trained, sharded):
     """AdamW; or with `optimizer = "muon"` Muon for the matrices of the layers and AdamW for the rest."""
     kind = section.get("optimizer", "adamw")
     if kind not in ("adamw", "muon") or kind == "muon" and sharded:
-        raise SystemExit(f"optimizer {kind} is none of adamw and, where nothing is sharded, muon")
+        raise SystemExit(f"optimizer {kind} is neither adamw nor, with weights that are not sharded, muon")
     decay = section.get("weight_decay", 0.1)
     matrices = {n: p for n, p in trained.items() if kind == "muon" and p.dim() > 1 and ".layers." in n}
     rest = {n: p for n, p in trained.items() if n not in matrices}
@@ -417,7 +420,7 @@ class Stage:
         self.trained = models.trainable_parameters(self.model, self.section.get("trainable", ["all"]))
         self.model, self.trained = self.ranks.place(self.model, run.config)
         if "tree" in self.section:
-            # The weights know nothing of the shape of the trees that they are trained with.
+            # Weights do not depend on the shape of the trees that they are trained with.
             self.model.shared = dataclasses.replace(self.model.shared, **self.section["tree"])
         self.shared = self.model.shared
         self.optimizer = make_optimizer(self.section, self.trained, self.ranks.fsdp)
@@ -429,11 +432,11 @@ class Stage:
         _dynamo.config.cache_size_limit = 64
         self.compiles = self.section.get("compile", run.config.get("compile", False))
         if self.compiles == "model":
-            # Worth its minutes on a processor, where every pass over memory that is left out counts.
+            # Worth the minutes on a CPU, where every pass over memory that is saved counts.
             self.model.compile(dynamic=False)
         elif self.compiles:
-            # Layer by layer: all layers share a graph, which costs seconds where the whole model costs minutes.
-            # Where the number of rows is drawn, graphs take any.
+            # Layer by layer: all layers share a graph, which takes seconds where the whole model takes minutes. If the
+            # number of rows is drawn, graphs must accept any number.
             dynamic = True if {"distractors", "mixed_leaf_ratios"} & set(self.section) else None
             for module in self.model.modules():
                 if isinstance(module, models.Layer):
@@ -442,7 +445,7 @@ class Stage:
     # Checkpoints.
 
     def digest(self):
-        """What must not change between a checkpoint and its resumption."""
+        """Of what must not change between a checkpoint and its resumption."""
         kept = {k: self.run.config.get(k) for k in ("seed", "model", "sharedllm", "precision")}
         section = {k: v for k, v in self.section.items()
                    if k not in ("log_every", "evaluate_every", "checkpoint_minutes", "workers", "steps", "minutes")}
@@ -464,7 +467,7 @@ class Stage:
         if not meta:
             return
         if meta["digest"] != self.digest():
-            raise SystemExit(f"{self.out}/checkpoint is of another configuration; remove it to start again")
+            raise SystemExit(f"{self.out}/checkpoint is of another configuration; remove it to start anew")
         self.step, self.seconds, self.tokens = meta["step"], meta["seconds"], meta["tokens"]
         self.rows, self.evaluations = meta["rows"], meta["evaluations"]
         self.run.log(f"{self.name}: resumes at step {self.step}")
@@ -474,7 +477,7 @@ class Stage:
             if not rows:
                 continue
 
-            def write(file):
+            def write(file, rows=rows):
                 text = io.StringIO()
                 writer = csv.DictWriter(text, list(rows[0]))
                 writer.writeheader()
@@ -486,18 +489,18 @@ class Stage:
     # The loop.
 
     def autocast(self):
-        # The cache would hand weights that were cast without gradients to the pass that needs them.
+        # The cache would hand weights that were cast without gradients to a pass that needs gradients.
         return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False,
                               enabled=self.run.config.get("precision") == "bfloat16" and not self.ranks.fsdp)
 
     def micro_batches(self):
-        """How many batches of tasks and of plain text a step of a stage with tasks adds up; else only text."""
+        """How many batches of tasks and how many of plain text a step adds up; a stage without tasks has only text."""
         count = self.section.get("accumulate", 1)
         return (count, self.section.get("text", {}).get("accumulate", 1) if "text" in self.section else 0) \
             if "kinds" in self.section else (0, count)
 
     def inputs(self, step, micro, part="train", count=None):
-        """A micro-batch: those of tasks come first."""
+        """A micro-batch; those of tasks come first."""
         if micro < self.micro_batches()[0]:
             batches = self.batches if part == "train" else self.held_batches
             samples = None
@@ -513,7 +516,7 @@ class Stage:
         inputs = text_batch(self.run, self.name, section, corpus, self.shared, step, rank, micro, part, count)
         if self.teacher and part == "train":
             with torch.no_grad(), self.autocast():
-                # The teacher is not distracted.
+                # The teacher sees no distractors.
                 inputs["teacher"] = self.teacher(
                     **{k: v for k, v in inputs.items() if k not in ("labels", "distractors", "numbers")})
         return inputs
@@ -530,7 +533,7 @@ class Stage:
                 self.held_out = self.run.corpus_of("held_out", where)
 
     def compile_all(self):
-        """Compiles for every number of chunks before the clock starts; the gradients are thrown away."""
+        """Compiles for every number of chunks before the clock starts, and throws the gradients away."""
         tasks_count, text_count = self.micro_batches()
         firsts = [(0, self.section)] if tasks_count else []
         firsts += [(tasks_count, self.section | self.section.get("text", {}))] if text_count else []
@@ -542,8 +545,8 @@ class Stage:
         self.optimizer.zero_grad(set_to_none=True)
 
     def choose_ratio(self):
-        """With `leaf_ratios` the stage goes through them in equal parts: copying is learnt where every row is kept, and
-        compression after it. With `mixed_leaf_ratios` every step draws one."""
+        """With `leaf_ratios`, the stage has them one after the other, in equal parts: copying is learnt while every row
+        is kept, and compression after it. With `mixed_leaf_ratios`, every step draws one."""
         ratios, mixed = self.section.get("leaf_ratios"), self.section.get("mixed_leaf_ratios")
         if ratios:
             done = progress(self.section, self.step, self.seconds)
@@ -588,7 +591,7 @@ class Stage:
             inputs = self.inputs(i, 0, "held_out")
             for key in ("noise", "sigma", "target"):
                 inputs.pop(key, None)
-            # A graph of its own for a few batches costs more than it saves.
+            # Compiling a graph for a few batches costs more than it saves.
             with self.autocast(), torch.compiler.set_stance("force_eager"):
                 losses, weights, _ = self.model(**inputs)
             total += torch.stack((losses.float(), weights))
@@ -598,7 +601,7 @@ class Stage:
         self.run.log(f"{self.name}: step {self.step}, held-out loss {loss:.4f}")
 
     def train(self):
-        """Returns whether the stage is finished; false when its time ran out."""
+        """Returns whether the stage is finished; false if time ran out."""
         self.resume()
         self.open_data()
         self.model.train()
@@ -620,11 +623,10 @@ class Stage:
             self.step += 1
             logs = self.step % every == 0 or progress(self.section, self.step, self.seconds) >= 1
             # Waiting for the device at every step would leave it idle between steps.
-            if logs or self.device.type == "cpu" or self.step == first + 1:
-                if self.device.type == "cuda":
-                    torch.cuda.synchronize()
+            if self.device.type == "cuda" and (logs or self.step == first + 1):
+                torch.cuda.synchronize()
             now = time.time()
-            # The first step of a session compiles; the schedule does not count it.
+            # The first step after a start or a resumption compiles; the schedule does not count it.
             if self.step > first + 1:
                 self.seconds += now - mark
             else:
@@ -640,8 +642,9 @@ class Stage:
                     step=self.step, seconds=round(self.seconds, 2), tokens=self.tokens, loss=loss,
                     policy_loss=policy_loss, lr=rate, gradient_norm=float(norm),
                     tokens_per_second=round(rate_of_tokens)))
-                self.run.log(f"{self.name}: step {self.step}, {100 * progress(self.section, self.step, self.seconds):.1f} %"
-                             f", loss {loss:.4f}" + (f", policy {policy_loss:.4f}" if policy_loss else "")
+                percent = 100 * progress(self.section, self.step, self.seconds)
+                self.run.log(f"{self.name}: step {self.step}, {percent:.1f} %, loss {loss:.4f}"
+                             + (f", policy {policy_loss:.4f}" if policy_loss else "")
                              + f", norm {float(norm):.2f}, lr {rate:.2e}, {rate_of_tokens:,.0f} tokens/s")
                 sums, count = torch.zeros(2, device=self.device), 0
                 last_time, last_tokens = now, self.tokens
@@ -654,7 +657,7 @@ class Stage:
             if stop and progress(self.section, self.step, self.seconds) < 1:
                 self.save()
                 self.close()
-                self.run.log(f"{self.name}: stopped at step {self.step}; run again to go on")
+                self.run.log(f"{self.name}: stopped at step {self.step}; run again to continue")
                 return False
             if due:
                 self.save()
@@ -705,8 +708,8 @@ def make_data(run):
     for part in ("train", "held_out"):
         for entry in section.get(part, []):
             data.tokenise(entry["name"], os.path.join(run.corpus, entry["source"]), entry["domain"], run.tokenizer,
-                          run.tokens, section.get("workers", os.cpu_count()), entry.get("byte_limit", section.get("byte_limit")),
-                          run.log)
+                          run.tokens, section.get("workers", os.cpu_count()),
+                          entry.get("byte_limit", section.get("byte_limit")), run.log)
             if section.get("compress") and not os.path.exists(os.path.join(run.tokens, f"{entry['name']}.u16.xz")):
                 run.log(f"{entry['name']}: {data.compress(entry['name'], run.tokens):,} bytes compressed")
 
@@ -716,7 +719,7 @@ def export(run):
     section, source = run.config.get("export", {}), run.last_model()
     config, shared = models.read_config(source)
     if shared and "sharedllm" in section:
-        # Weights fit chunks of any size; the reader may take others than the training.
+        # Weights do not depend on the size of chunks, which may differ from that in training.
         shared = dataclasses.replace(shared, **section["sharedllm"])
     directory = run.place("export")
     dtype = EXPORT_TYPES[section.get("type", "float16")]
@@ -731,11 +734,11 @@ def export(run):
 
 
 def plot(run):
-    """Learning curves as PNG; skipped with a message where matplotlib is missing."""
+    """Learning curves as PNG; skipped with a message if matplotlib is missing."""
     try:
         import matplotlib
     except ModuleNotFoundError:
-        run.log("plot: skipped, as matplotlib is not installed")
+        run.log("skipped: plot: matplotlib is not installed")
         return
     matplotlib.use("Agg")
     from matplotlib import pyplot
@@ -773,12 +776,12 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config")
     parser.add_argument("stages", nargs="+", choices=(*STAGES, "all"))
-    parser.add_argument("--minutes", type=float, help="stop after a checkpoint before this much wall-clock time")
+    parser.add_argument("--minutes", type=float, help="save a checkpoint and stop before this much time has passed")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="changes",
-                        help="another value for a line of the config; repeatable")
-    parser.add_argument("--out", help="folder of the run, in place of the config's")
-    parser.add_argument("--corpus", help="folder of the corpus, in place of the config's")
-    parser.add_argument("--dry-run", action="store_true", help="say what a stage would need, and do nothing")
+                        help="change a line of the config; repeatable")
+    parser.add_argument("--out", help="folder of the run, instead of the config's")
+    parser.add_argument("--corpus", help="folder of the corpus, instead of the config's")
+    parser.add_argument("--dry-run", action="store_true", help="print what a stage would need, and do nothing")
     options = parser.parse_args(arguments)
     run = Run(options.config, options.out, options.corpus, time.time(), options.changes)
     stages = STAGES if "all" in options.stages else [s for s in STAGES if s in options.stages]
@@ -794,7 +797,7 @@ def main(arguments=None):
     try:
         for stage in stages:
             if run.deadline and time.time() + 10 > run.deadline:
-                run.log(f"{stage}: no time left; run again to go on")
+                run.log(f"{stage}: no time left; run again to continue")
                 break
             if stage in TRAINING:
                 if stage not in run.config or os.path.exists(run.place(stage, "done.json")):

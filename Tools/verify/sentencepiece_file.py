@@ -1,4 +1,4 @@
-"""Writes SentencePiece models by hand, so that no package is needed: the protocol buffer's fields as bytes."""
+"""Writes SentencePiece models without a package: the fields of the protocol buffer as bytes."""
 import struct
 
 
@@ -18,12 +18,12 @@ def field(number, value):
 
 
 def sentencepiece_model(pieces, normalizer, byte_fallback):
-    """A model of (piece, score, type), with the flags (dummy prefix, remove extra, escape)."""
+    """A model of pieces (piece, score, type) and a normalizer (dummy prefix, remove extra whitespace, escape it)."""
     out = b""
     for piece, score, kind in pieces:
         out += field(1, field(1, piece.encode()) + field(2, float(score)) + field(3, kind))
     out += field(2, field(3, 2) + field(35, int(byte_fallback)))
     spec = field(1, b"identity") + field(2, b"")
-    for number, flag in zip((3, 4, 5), normalizer):
+    for number, flag in zip((3, 4, 5), normalizer, strict=True):
         spec += field(number, int(flag))
     return out + field(3, spec)

@@ -1,27 +1,25 @@
-"""Writes what published packages make of made-up answers: Tests/EvaluationTasksTests/Fixtures/metrics.json.
+"""Writes how published packages score made-up answers: Tests/EvaluationTasksTests/Fixtures/metrics.json.
 
     pip install rouge==1.0.1 rouge-score==0.1.2 fuzzywuzzy==0.18.0 jieba==0.42.1     (without python-Levenshtein)
-    python Tools/verify/reference/benchmark_metrics.py
+    python -W ignore Tools/verify/reference/benchmark_metrics.py
 
-The texts are drawn from a few words, so that words repeat and sequences match in several ways.
+The texts are drawn from few words, so that words repeat and sequences match in several ways.
 """
 import json
 import math
 import os
 import random
-import warnings
-
-warnings.filterwarnings("ignore")
 
 import jieba
-from jieba import finalseg
 from fuzzywuzzy import fuzz
+from jieba import finalseg
 from rouge import Rouge
 from rouge_score import rouge_scorer
 
 WORDS = "the cat sat on a mat and The dog ran to sea 42 naïve Über x-ray end it's 3.5 _a_ \u00a0 ﬁne".split(" ")
 CODE = "if x == y:  return x  def f(a, b):  a += 1  b.append(a)  for i in range(10):  print(i)".split("  ")
-CHINESE = "我来到北京清华大学他来到了网易杭研大厦小明硕士毕业于中国科学院计算所后在日本京都大学深造 GPT4 是 v1.5，好的。"
+CHINESE = ("我来到北京清华大学他来到了网易杭研大厦小明硕士毕业于"
+           "中国科学院计算所后在日本京都大学深造 GPT4 是 v1.5，好的。")
 DICTIONARY = {"北京": 34488, "清华": 1024, "清华大学": 2053, "华大": 7, "大学": 20025, "来到": 10204, "中国": 62210,
               "科学": 15342, "科学院": 1284, "中国科学院": 321, "计算": 5128, "计算所": 3, "毕业": 3510, "硕士": 603,
               "日本": 11004, "京都": 88, "大厦": 777, "日本京都大学": 2, "深造": 90, "v1": 5}

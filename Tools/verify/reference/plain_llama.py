@@ -3,8 +3,8 @@
 
     python3 Tools/verify/reference/plain_llama.py > Tests/LlamaRuntimeTests/Fixtures/plain-llama.json
 
-Needs torch and transformers 5. The weights are made from the tensors' names, here and in the tests, so that only the
-logits are stored.
+Needs torch and transformers 5. The weights are derived from the tensors' names, here and in the tests, so that only
+the logits are stored.
 """
 import json
 import sys

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""SharedLLM in plain NumPy, in float64: what the Swift code is checked against, and the author of the golden cases.
+"""SharedLLM in plain NumPy, in float64: makes the golden cases that the Swift code and the trainer are checked against.
 
     Tools/verify/reference/sharedllm.py check Tests/EvaluationTests/Fixtures/golden/*
     Tools/verify/reference/sharedllm.py write Tests/EvaluationTests/Fixtures/golden
 
-`check` recomputes the expectations of case folders and exits with 1 where they differ; `write` makes the cases below,
+`check` recomputes the expectations of case folders and exits with 1 if they differ; `write` makes the cases below,
 from fixed seeds. Needs NumPy only. Nothing is shared with the Swift code, and nothing is clever: every node is
-encoded in a pass of its own, every key is rotated to its full angle, every step of decoding reads the text anew.
+encoded in a pass of its own, every key is rotated by its full angle, every step of decoding reads the whole text again.
 
 Source: arXiv 2410.19318, section 3; arXiv 2104.09864 for rotary positions.
 """
@@ -251,7 +251,7 @@ class SharedLLM:
         self.lower = Stack(self.config, tensors, "encoder" if "encoder.norm.weight" in tensors else "model")
         head = "model.embed_tokens.weight" if config.get("tie_word_embeddings") else "lm_head.weight"
         self.head = tensors[head].astype(np.float64)
-        # How near a choice of child or of token was to the other one.
+        # The smallest margin by which a child or a token was chosen.
         self.smallest_margin = math.inf
 
     def encode(self, tokens, ratio):
@@ -269,7 +269,7 @@ class SharedLLM:
         target = self.upper.embedding(query)
         trees, places, positions, rows = [], [], [], [[] for _ in range(self.injected_layers)]
         for number, chunk in enumerate(chunks):
-            def expands_right(left, right):
+            def expands_right(left, right, chunk=chunk):
                 if policy != "cosine":
                     return policy == "right"
                 scores = [cosine(target, self.lower.embedding(chunk[start:end])) for _, start, end in (left, right)]
@@ -285,13 +285,13 @@ class SharedLLM:
                     rows[layer].append(pair)
         self.chunk_count, self.trees = len(chunks), trees
         self.places, self.positions = np.array(places), np.array(positions)
-        self.rows = [tuple(np.concatenate(parts) for parts in zip(*layer)) for layer in rows]
+        self.rows = [tuple(np.concatenate(parts) for parts in zip(*layer, strict=True)) for layer in rows]
 
     def logits(self, tokens, injects):
         """What the model expects after each token: (tokens, vocabulary)."""
         upper, x = self.upper, self.upper.embed(tokens)
         merges = injects and self.is_merged
-        # Merged rows stand before the running text, which starts behind the longest node.
+        # Merged rows stand before the running text, which starts after the longest node.
         first = (self.chunk_size + 1) // 2 if merges else 0
         for layer in range(self.config["num_hidden_layers"]):
             reads = injects and layer in self.readers
@@ -394,7 +394,8 @@ CASES = {
              sharedllm=shared(2, 12, 1, 1, "replace")), "right", 30, 5, False, {}),
     "llama3-scaling": (
         base(num_hidden_layers=2, intermediate_size=32, num_key_value_heads=1, head_dim=16, rope_theta=500000.0,
-             rope_scaling=LLAMA3, tie_word_embeddings=True, sharedllm=shared(2, 32, 3, 2, "compose")), "cosine", 96, 36, False, {}),
+             rope_scaling=LLAMA3, tie_word_embeddings=True, sharedllm=shared(2, 32, 3, 2, "compose")),
+        "cosine", 96, 36, False, {}),
     "merged": (
         base(), "right", 64, 11, False, dict(injected_layers=2, chunk_size=21, tree_depth=3, leaf_ratio=2)),
     "merged-all-layers": (
