@@ -1,6 +1,6 @@
-// Compares every operation of the processor's kernels with those of another set, bit by bit, on numbers from a seed. What
-// the Swift tests do natively, for processors that are only emulated here. Prints one line for each set; status 1 where
-// bits differ.
+// Compares every operation of the processor's kernels with those of another set, bit by bit, on numbers from a seed. The
+// Swift tests do the same natively; this is for processors that are emulated. Prints one line for each set; exits with 1
+// if bits differ.
 #include "CKernels.h"
 #include <math.h>
 #include <stdio.h>
@@ -18,7 +18,7 @@ static uint32_t bits32(void) {
 
 static size_t below(size_t limit) { return bits32() % limit; }
 
-// Sums of four are near enough to normal.
+// A sum of four is close enough to a normal distribution.
 static float number(void) {
   float sum = 0;
   for (int i = 0; i < 4; i++) sum += (float)bits32() / 4294967296.0f - 0.5f;

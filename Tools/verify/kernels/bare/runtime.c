@@ -36,7 +36,7 @@ __attribute__((noreturn)) static void stop(int status) {
   write_number((unsigned)status);
   write_text("\n");
   while (!(read_port(SERIAL_PORT + 5) & 0x40)) continue;
-  // The emulator's switch.
+  // Switches the emulated machine off.
   for (const char *c = "Shutdown"; *c; c++) write_port(0x8900, *c);
   for (;;) __asm__ volatile("hlt");
 }
@@ -56,7 +56,7 @@ int printf(const char *format, ...) {
   return 0;
 }
 
-// Behind the stack, up to a little less than the GiB that the machine has. Nothing is given back: there is enough.
+// After the stack, up to a little less than the GiB that the machine has. Nothing is freed, as there is enough.
 static uint8_t *next = (uint8_t *)0x1000000;
 static uint8_t *const end = (uint8_t *)0x3F000000;
 
