@@ -325,8 +325,10 @@ def test_transformers_agree():
     """A saved plain model is an ordinary checkpoint, with and without the scaling of LLaMA-3."""
     try:
         from transformers import AutoModelForCausalLM
+        from transformers.utils import logging
     except ModuleNotFoundError:
         skip("transformers is not installed")
+    logging.disable_progress_bar()
     scaling = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
                    original_max_position_embeddings=32)
     for rope_scaling in (None, scaling):

@@ -157,7 +157,7 @@ class Stack:
         return x + attended @ self.weight(f"layers.{layer}.self_attn.o_proj.weight").T
 
     def cross_attention(self, x, layer, keys, values, query_angle):
-        """x + attention to all rows of the memory. keys: rotated to their full angles."""
+        """x + attention to all rows of the memory. keys: rotated by their full angles."""
         normed = self.norm(x, f"layers.{layer}.cross_attn.layernorm")
         queries = self.heads(normed, f"layers.{layer}.cross_attn.q_proj")
         queries = rotate(queries, np.full(len(x), query_angle), self.frequencies)
@@ -171,7 +171,7 @@ class Stack:
         return x + (gate * up) @ self.weight(f"layers.{layer}.mlp.down_proj.weight").T
 
     def embedding(self, tokens):
-        """The vector of retrieval: the last token's state after one whole layer and the final norm."""
+        """The embedding that is searched with: the last token's state after one whole layer and the final norm."""
         x = self.feed_forward(self.self_attention(self.embed(tokens), 0, 0), 0)
         return self.norm(x, "norm")[-1]
 
@@ -255,7 +255,7 @@ class SharedLLM:
         self.smallest_margin = math.inf
 
     def encode(self, tokens, ratio):
-        """One node, alone: in-node positions and, for each layer, un-rotated keys and values of its kept rows."""
+        """One node, alone: in-node positions and, for each layer, unrotated keys and values of its kept rows."""
         positions = kept_positions(len(tokens), ratio)
         rows, x = [], self.lower.embed(tokens)
         for layer in range(self.injected_layers):
@@ -309,7 +309,7 @@ class SharedLLM:
         return upper.norm(x, "norm") @ self.head.T
 
     def run(self, case, steps):
-        """All that a case expects, in float64; `smallest_margin` tells how certain the choices are."""
+        """Everything that a case expects, in float64; `smallest_margin` tells how clear the choices were."""
         text = list(case["running_text"])
         self.read_context(case["context"], case["policy"], text)
         plain, logits = self.logits(text, False), self.logits(text, True)
@@ -346,7 +346,7 @@ def check(directory):
         if ours is None or ours.shape != expected[name].shape:
             difference = math.inf
         else:
-            # The files hold float32: a relative part of the difference is theirs.
+            # The files hold float32, whose rounding is a part of the difference.
             error = np.abs(ours - expected[name].astype(np.float64)) / np.maximum(1, np.abs(ours))
             difference = float(np.max(error, initial=0))
         agrees = agrees and difference <= TOLERANCE
@@ -442,10 +442,10 @@ def random_weights(config, has_own_lower, generator):
         if "norm" in name:
             values = 1 + 0.2 * values
         elif "embed_tokens" in name:
-            # Tied embeddings are the output too, whose logits shall not be steeper than a model's.
+            # Tied embeddings are also the output projection, and logits should not be larger than a real model's.
             values *= 0.25 if config["tie_word_embeddings"] else 1
         else:
-            # Steep enough that attention has favourites.
+            # Large enough that attention prefers some rows.
             values *= 1.5 / math.sqrt(shapes[name][-1])
         tensors[name] = values.astype(np.float16)
     return tensors
@@ -461,11 +461,11 @@ def write(output):
                         running_text=generator.integers(0, config["vocab_size"], running).tolist())
             model = SharedLLM(config, tensors, case)
             expected, trees, greedy = model.run(case, 8)
-            # No choice may hang on rounding, and greedy decoding shall not stand still.
+            # No choice may depend on rounding, and greedy decoding should not repeat one token.
             if model.smallest_margin > 0.01 and len(set(greedy)) > 3:
                 break
         else:
-            raise SystemExit(f"{name}: no weights with certain choices")
+            raise SystemExit(f"{name}: no weights found whose choices are clear")
         case.update(greedy=greedy, trees=trees)
         directory = f"{output}/{name}"
         os.makedirs(directory, exist_ok=True)
