@@ -88,7 +88,7 @@ let package = Package(
 
     .testTarget(name: "CanonicalJSONTests", dependencies: ["CanonicalJSON"], swiftSettings: strict),
     .testTarget(name: "CKernelsTests", dependencies: ["CKernels"], swiftSettings: strict),
-    .testTarget(name: "FileAccessTests", dependencies: ["FileAccess"], swiftSettings: strict),
+    .testTarget(name: "FileAccessTests", dependencies: ["FileAccess", "FaultInjection"], swiftSettings: strict),
     .testTarget(name: "PackedTilesTests", dependencies: ["PackedTiles"], swiftSettings: strict),
     .testTarget(name: "TokenizationTests", dependencies: ["Tokenization"], swiftSettings: strict),
     .testTarget(name: "ContextTreesTests", dependencies: ["ContextTrees"], swiftSettings: strict),
@@ -98,7 +98,7 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "ConversionTests",
-      dependencies: ["Conversion", "ModelPacks", "FileAccess", "CanonicalJSON", "PackedTiles"],
+      dependencies: ["Conversion", "ModelPacks", "FileAccess", "FaultInjection", "CanonicalJSON", "PackedTiles"],
       swiftSettings: strict),
     .testTarget(
       name: "LlamaRuntimeTests",
@@ -107,7 +107,8 @@ let package = Package(
       ],
       resources: [.copy("Fixtures")], swiftSettings: strict),
     .testTarget(
-      name: "TreeStoreTests", dependencies: ["TreeStore", "FileAccess", "CanonicalJSON", "ContextTrees", "NodeBlocks"],
+      name: "TreeStoreTests",
+      dependencies: ["TreeStore", "FileAccess", "CanonicalJSON", "ContextTrees", "FaultInjection", "NodeBlocks"],
       swiftSettings: strict),
     .testTarget(
       name: "EvaluationTasksTests", dependencies: ["EvaluationTasks", "CanonicalJSON", "Tokenization"],
@@ -122,7 +123,7 @@ let package = Package(
       name: "SharedPackTests",
       dependencies: [
         "SharedPack", "Conversion", "CanonicalJSON", "ContextTrees", "FileAccess", "LlamaRuntime", "ModelPacks",
-        "NodeBlocks", "TinyCheckpoint", "Tokenization", "TreeStore",
+        "NodeBlocks", "TinyCheckpoint", "Tokenization", "FaultInjection", "TreeStore",
       ], swiftSettings: strict),
     // Runs the built program.
     .testTarget(
@@ -133,5 +134,7 @@ let package = Package(
     .target(
       name: "TinyCheckpoint", dependencies: ["Conversion", "ModelPacks", "FileAccess", "CanonicalJSON"],
       path: "Tests/TinyCheckpoint", swiftSettings: strict),
+    // Calls to the file system that fail, and power cuts, for the tests of those who write files.
+    .target(name: "FaultInjection", dependencies: ["FileAccess"], path: "Tests/FaultInjection", swiftSettings: strict),
   ]
 )

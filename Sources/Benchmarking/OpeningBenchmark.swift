@@ -59,7 +59,7 @@ public struct OpeningReport: Sendable {
       _ = session.read(CollectionOfOne(0))
       firstToken.append((ContinuousClock.now - opened).seconds)
       opening.append((opened - start).seconds)
-      report = (AvailableMemory.privateByteCount(), session.cacheByteCount)
+      report = (ProcessMemory.privateByteCount(), session.cacheByteCount)
     }
     return withExtendedLifetime(earlier) {
       OpeningReport(

@@ -1,12 +1,10 @@
-import Glibc
-
 /// The memory that this process can still fill, with pages of its own or of files.
 ///
 /// What the system has available, or less where a control group of the process leaves less. Pages of files that are
 /// cached count as available: the kernel drops them for others.
 public enum AvailableMemory {
   /// - Returns: bytes; nil where the system does not say.
-  public static func byteCount() -> Int? { byteCount(reading: systemText) }
+  public static func byteCount() -> Int? { byteCount(reading: SystemText.contents) }
 
   /// - Parameter text: the text of a file, nil for one that cannot be read.
   static func byteCount(reading text: (String) -> String?) -> Int? {
@@ -22,43 +20,9 @@ public enum AvailableMemory {
 
   /// The figure of `MemAvailable`, in bytes, from the text of `/proc/meminfo` (proc_meminfo(5)).
   static func available(memoryInformation text: String) -> Int? {
-    guard let kibibytes = number(of: "MemAvailable:", in: text) else { return nil }
+    guard let kibibytes = SystemText.number(of: "MemAvailable:", in: text) else { return nil }
     let (bytes, overflow) = kibibytes.multipliedReportingOverflow(by: 1024)
     return overflow ? nil : bytes
-  }
-
-  /// Bytes that this process alone takes of memory, files apart (`RssAnon` of proc_pid_status(5)).
-  /// - Returns: nil where the system does not say.
-  public static func privateByteCount() -> Int? {
-    systemText("/proc/self/status").flatMap { number(of: "RssAnon:", in: $0) }.map { $0 * 1024 }
-  }
-
-  /// The number behind a key that starts a line.
-  fileprivate static func number(of key: String, in text: String) -> Int? {
-    for line in text.split(separator: "\n") {
-      let words = line.split { $0 == " " || $0 == "\t" }
-      if words.count >= 2, words[0] == key { return Int(words[1]) }
-    }
-    return nil
-  }
-
-  /// A file of the kernel's, whose length is not known before it is read.
-  private static func systemText(_ path: String) -> String? {
-    guard (try? FileOperation.open(path: path).announce()) != nil,
-      let descriptor = try? Descriptor(opening: path, flags: O_RDONLY)
-    else { return nil }
-    var bytes: [UInt8] = []
-    var buffer = [UInt8](repeating: 0, count: 1 << 14)
-    while bytes.count < 1 << 20 {
-      guard (try? FileOperation.read(path: path, byteCount: buffer.count).announce()) != nil else { return nil }
-      let count = retrying {
-        unsafe buffer.withUnsafeMutableBytes { unsafe read(descriptor.number, $0.baseAddress, $0.count) }
-      }
-      guard count >= 0 else { return nil }
-      if count == 0 { return String(decoding: bytes, as: UTF8.self) }
-      bytes += buffer[..<count]
-    }
-    return nil
   }
 }
 
@@ -126,7 +90,7 @@ struct ControlGroup: Hashable {
     else { return nil }
     let prefix = version == 2 ? "" : "total_"
     let cached = ["inactive_file", "active_file"].reduce(0) {
-      $0 + max(0, AvailableMemory.number(of: prefix + $1, in: statistics) ?? 0)
+      $0 + max(0, SystemText.number(of: prefix + $1, in: statistics) ?? 0)
     }
     return max(0, limit - max(0, usage - cached))
   }

@@ -2,17 +2,18 @@ import Glibc
 
 /// Operations on directories and on the names in them.
 public enum Directory {
-  /// The directory part of a path (`.` when it has none) and the last component.
+  /// The directory part of a path (`.` when it has none) and the last component. A slash at the end does not count.
   public static func split(_ path: String) -> (directory: String, name: String) {
-    guard let slash = path.lastIndex(of: "/") else { return (".", path) }
+    var path = path[...]
+    while path.count > 1, path.hasSuffix("/") { path.removeLast() }
+    guard let slash = path.lastIndex(of: "/") else { return (".", String(path)) }
     let directory = String(path[..<slash])
     return (directory.isEmpty ? "/" : directory, String(path[path.index(after: slash)...]))
   }
 
   /// Creates a directory unless it exists. Its parent must exist.
   public static func create(_ path: String, mode: UInt32 = 0o755) throws(Refusal) {
-    try FileOperation.createDirectory(path: path).announce()
-    if unsafe mkdir(path, mode_t(mode)) != 0 {
+    if make(path, mode: mode) != 0 {
       guard errno == EEXIST else {
         let refusal = SystemError.refusal("mkdir", path: path)
         throw Refusal(refusal.name == .noSpace ? .noSpace : .cannotCreate, file: path, refusal.fault)
@@ -23,11 +24,19 @@ public enum Directory {
     }
   }
 
+  private static func make(_ path: String, mode: UInt32) -> Int {
+    FileOperation.perform(.createDirectory(path: path)) { unsafe Int(mkdir(path, mode_t(mode))) }
+  }
+
   /// The names in a directory, sorted by their bytes, without `.` and `..`.
   public static func names(in path: String) throws(Refusal) -> [String] {
-    try FileOperation.open(path: path).announce()
-    guard let stream = unsafe opendir(path) else { throw SystemError.refusal("opendir", path: path) }
-    defer { unsafe _ = closedir(stream) }
+    var opened: OpaquePointer?
+    let result = FileOperation.perform(.list(path: path)) {
+      unsafe opened = opendir(path)
+      return unsafe opened == nil ? -1 : 0
+    }
+    defer { if let stream = unsafe opened { unsafe _ = closedir(stream) } }
+    guard result == 0, let stream = unsafe opened else { throw SystemError.refusal("opendir", path: path) }
     var names: [String] = []
     errno = 0
     while let entry = unsafe readdir(stream) {
@@ -56,28 +65,27 @@ public enum Directory {
 
   /// Makes the names in a directory durable.
   public static func synchronize(_ path: String) throws(Refusal) {
-    try FileOperation.synchronizeDirectory(path: path).announce()
     let descriptor = try Descriptor(opening: path, flags: O_RDONLY | O_DIRECTORY)
-    guard fsync(descriptor.number) == 0 else { throw SystemError.refusal("fsync", path: path) }
+    try descriptor.synchronize(.synchronizeDirectory(path: path), path: path)
   }
 
   /// Removes a file.
   public static func removeFile(_ path: String) throws(Refusal) {
-    try FileOperation.remove(path: path).announce()
-    guard unsafe unlink(path) == 0 else { throw SystemError.refusal("unlink", path: path) }
+    let result = FileOperation.perform(.remove(path: path)) { unsafe Int(unlink(path)) }
+    guard result == 0 else { throw SystemError.refusal("unlink", path: path) }
   }
 
   /// Removes an empty directory.
   public static func remove(_ path: String) throws(Refusal) {
-    try FileOperation.remove(path: path).announce()
-    guard unsafe rmdir(path) == 0 else { throw SystemError.refusal("rmdir", path: path) }
+    let result = FileOperation.perform(.removeDirectory(path: path)) { unsafe Int(rmdir(path)) }
+    guard result == 0 else { throw SystemError.refusal("rmdir", path: path) }
   }
 
   /// Creates an empty directory with a fresh name in the system's temporary directory.
   public static func temporary(_ prefix: String = "sharedpack") throws(Refusal) -> String {
     let parent = unsafe getenv("TMPDIR").map { unsafe String(cString: $0) } ?? "/tmp"
     let path = "\(parent)/\(prefix)-\(String(UInt64.random(in: .min ... .max), radix: 16))"
-    guard unsafe mkdir(path, 0o700) == 0 else { throw SystemError.refusal("mkdir", path: path) }
+    guard make(path, mode: 0o700) == 0 else { throw SystemError.refusal("mkdir", path: path) }
     return path
   }
 
@@ -100,9 +108,9 @@ public struct FileLock: ~Copyable, Sendable {
   /// Takes the lock on a file, which is created when it is missing and never deleted.
   /// - Throws: `Refusal` `busy` when another holder has it.
   public init(exclusive path: String) throws(Refusal) {
-    try FileOperation.lock(path: path).announce()
     let descriptor = try Descriptor(opening: path, flags: O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o600)
-    guard flock(descriptor.number, LOCK_EX | LOCK_NB) == 0 else {
+    let result = FileOperation.perform(.lock(path: path)) { Int(flock(descriptor.number, LOCK_EX | LOCK_NB)) }
+    guard result == 0 else {
       guard errno == EWOULDBLOCK else { throw SystemError.refusal("flock", path: path) }
       throw Refusal(.busy, file: path, "another process is writing; try again when it has finished")
     }

@@ -15,7 +15,6 @@ import Glibc
   /// - Parameter keepsOpen: whether the file stays open as well, as `Advice.drop` needs it to.
   /// - Throws: `Refusal` `missing-file`, `not-a-regular-file`, `permission-denied` or `input-output`.
   public init(_ path: String, keepsOpen: Bool = false) throws(Refusal) {
-    try FileOperation.open(path: path).announce()
     // Non-blocking, so that a FIFO in place of the file is refused, not waited for.
     let descriptor = try Descriptor(opening: path, flags: O_RDONLY | O_NONBLOCK)
     let byteCount = try descriptor.regularFileByteCount(path: path)
@@ -26,10 +25,13 @@ import Glibc
       self.descriptor = nil
       return
     }
-    try FileOperation.map(path: path).announce()
-    address = UInt(bitPattern: unsafe mmap(nil, byteCount, PROT_READ, MAP_SHARED, descriptor.number, 0))
-    // MAP_FAILED is the address of all ones.
-    guard address != .max else { throw SystemError.refusal("mmap", path: path) }
+    // MAP_FAILED is the address of all ones, which is -1; no other one is negative.
+    func unmap(_ address: Int) { unsafe _ = munmap(UnsafeMutableRawPointer(bitPattern: address), byteCount) }
+    let mapping = FileOperation.perform(.map(path: path), undo: unmap) {
+      unsafe Int(bitPattern: mmap(nil, byteCount, PROT_READ, MAP_SHARED, descriptor.number, 0))
+    }
+    address = UInt(bitPattern: mapping)
+    guard mapping != -1 else { throw SystemError.refusal("mmap", path: path) }
     self.descriptor = keepsOpen ? consume descriptor : nil
   }
 

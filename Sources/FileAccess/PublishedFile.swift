@@ -20,11 +20,12 @@ public struct PublishedFile: ~Copyable {
     let (directory, name) = Directory.split(path)
     let unique = String(UInt64.random(in: .min ... .max), radix: 16)
     let temporaryPath = "\(directory)/.\(name).\(unique).partial"
-    try FileOperation.create(path: temporaryPath).announce()
     do {
       descriptor = try Descriptor(
         opening: temporaryPath, flags: O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: mode_t(mode))
     } catch {
+      // A call may have failed behind its work.
+      Self.removeTemporary(temporaryPath)
       throw Refusal(error.name == .noSpace ? .noSpace : .cannotCreate, file: path, error.fault)
     }
     self.path = path
@@ -32,7 +33,11 @@ public struct PublishedFile: ~Copyable {
   }
 
   deinit {
-    if !isPublished { unsafe _ = unlink(temporaryPath) }
+    if !isPublished { Self.removeTemporary(temporaryPath) }
+  }
+
+  private static func removeTemporary(_ path: String) {
+    _ = FileOperation.perform(.remove(path: path)) { unsafe Int(unlink(path)) }
   }
 
   /// Appends bytes at the end of what was appended.
@@ -50,14 +55,18 @@ public struct PublishedFile: ~Copyable {
   /// Writes bytes at an offset, for writers that know their layout beforehand. Safe to call from several threads on
   /// disjoint ranges. Does not move the end of `append`.
   public func write(_ bytes: RawSpan, at byteOffset: Int) throws(Refusal) {
-    try FileOperation.write(path: temporaryPath, byteOffset: byteOffset, byteCount: bytes.byteCount).announce()
     let code: Int32 = unsafe bytes.withUnsafeBytes { buffer in
       var done = 0
       while done < buffer.count {
-        let count = retrying {
-          unsafe pwrite(descriptor.number, buffer.baseAddress! + done, buffer.count - done, off_t(byteOffset + done))
-        }
+        let rest = unsafe UnsafeRawBufferPointer(rebasing: buffer[done...])
+        let offset = byteOffset + done
+        let count = unsafe FileOperation.transfer(
+          .write(path: temporaryPath, byteOffset: offset, byteCount: rest.count), byteCount: rest.count,
+          from: rest.baseAddress
+        ) { unsafe pwrite(descriptor.number, rest.baseAddress, $0, off_t(offset)) }
         if count < 0 { return errno }
+        // Or this would go on for ever.
+        if count == 0 { return ENOSPC }
         done += count
       }
       return 0
@@ -67,7 +76,10 @@ public struct PublishedFile: ~Copyable {
 
   /// Sets the length: the file grows with zeros.
   public func resize(to byteCount: Int) throws(Refusal) {
-    guard ftruncate(descriptor.number, off_t(byteCount)) == 0 else { throw failure("ftruncate", code: errno) }
+    let result = FileOperation.perform(.truncate(path: temporaryPath, byteCount: byteCount)) {
+      Int(ftruncate(descriptor.number, off_t(byteCount)))
+    }
+    guard result == 0 else { throw failure("ftruncate", code: errno) }
   }
 
   /// Makes the file durable and visible under its name. An existing file of that name is replaced.
@@ -75,10 +87,7 @@ public struct PublishedFile: ~Copyable {
   ///   synchronization, failed.
   public mutating func publish() throws(Refusal) {
     try synchronize()
-    try FileOperation.rename(from: temporaryPath, to: path).announce()
-    guard unsafe rename(temporaryPath, path) == 0 else { throw failure("rename", code: errno) }
-    isPublished = true
-    try Directory.synchronize(Directory.split(path).directory)
+    try rename(to: path)
   }
 
   /// Makes the file durable and visible in its directory under a name that is known only now, such as the digest of
@@ -89,20 +98,25 @@ public struct PublishedFile: ~Copyable {
     let directory = Directory.split(path).directory
     let target = "\(directory)/\(name)"
     try synchronize()
-    try FileOperation.rename(from: temporaryPath, to: target).announce()
     guard Directory.exists(target) == nil else { throw SystemError.refusal("rename", path: target, code: EEXIST) }
-    guard unsafe rename(temporaryPath, target) == 0 else { throw failure("rename", code: errno) }
-    isPublished = true
-    try Directory.synchronize(directory)
+    try rename(to: target)
   }
 
   private func synchronize() throws(Refusal) {
-    try FileOperation.synchronize(path: temporaryPath).announce()
-    guard fsync(descriptor.number) == 0 else { throw failure("fsync", code: errno) }
+    try descriptor.synchronize(.synchronize(path: temporaryPath), path: path)
+  }
+
+  private mutating func rename(to target: String) throws(Refusal) {
+    let temporaryPath = temporaryPath
+    let result = FileOperation.perform(.rename(from: temporaryPath, to: target)) {
+      unsafe Int(Glibc.rename(temporaryPath, target))
+    }
+    guard result == 0 else { throw failure("rename", code: errno) }
+    isPublished = true
+    try Directory.synchronize(Directory.split(target).directory)
   }
 
   private func failure(_ call: String, code: Int32) -> Refusal {
-    let refusal = SystemError.refusal(call, path: path, code: code)
-    return Refusal(refusal.name, file: path, refusal.fault)
+    SystemError.refusal(call, path: path, code: code)
   }
 }

@@ -9,7 +9,6 @@ public struct SequentialFile: ~Copyable, Sendable {
   /// - Parameter followingLinks: false refuses a symbolic link as the last component.
   /// - Throws: `Refusal` `missing-file`, `not-a-regular-file`, `permission-denied` or `input-output`.
   public init(_ path: String, followingLinks: Bool = true) throws(Refusal) {
-    try FileOperation.open(path: path).announce()
     let descriptor = try Descriptor(
       opening: path, flags: O_RDONLY | O_NONBLOCK | (followingLinks ? 0 : O_NOFOLLOW))
     byteCount = try descriptor.regularFileByteCount(path: path)
@@ -22,13 +21,11 @@ public struct SequentialFile: ~Copyable, Sendable {
   /// - Throws: `Refusal` `truncated` when the file ends before the buffer is full.
   public func read(at byteOffset: Int, into buffer: inout MutableRawSpan) throws(Refusal) {
     let wanted = buffer.byteCount
-    try FileOperation.read(path: path, byteCount: wanted).announce()
     let code: Int32? = unsafe buffer.withUnsafeMutableBytes { target in
       var done = 0
       while done < target.count {
-        let count = retrying {
-          unsafe pread(descriptor.number, target.baseAddress! + done, target.count - done, off_t(byteOffset + done))
-        }
+        let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: target[done...])
+        let count = unsafe descriptor.read(into: rest, at: byteOffset + done, path: path)
         if count < 0 { return errno }
         if count == 0 { return nil }
         done += count

@@ -21,25 +21,35 @@ enum SystemError {
   }
 }
 
-/// Repeats a call that a signal interrupted.
-func retrying(_ call: () -> Int) -> Int {
-  while true {
-    let result = call()
-    if result >= 0 || errno != EINTR { return result }
-  }
-}
-
 /// A file descriptor that closes itself.
 struct Descriptor: ~Copyable, Sendable {
   let number: Int32
 
   /// - Throws: `Refusal` named after errno.
   init(opening path: String, flags: Int32, mode: mode_t = 0) throws(Refusal) {
-    number = Int32(retrying { unsafe Int(Glibc.open(path, flags | O_CLOEXEC, mode)) })
+    let operation: FileOperation = flags & O_CREAT == 0 ? .open(path: path) : .create(path: path)
+    func close(_ number: Int) { _ = Glibc.close(Int32(number)) }
+    number = Int32(
+      FileOperation.perform(operation, undo: close) { unsafe Int(Glibc.open(path, flags | O_CLOEXEC, mode)) })
     guard number >= 0 else { throw SystemError.refusal("open", path: path) }
   }
 
   deinit { _ = close(number) }
+
+  /// Reads up to as many bytes as the buffer has.
+  /// - Returns: their number, 0 at the end of the file, or -1, with errno set.
+  @unsafe func read(into buffer: UnsafeMutableRawBufferPointer, at byteOffset: Int, path: String) -> Int {
+    unsafe FileOperation.transfer(
+      .read(path: path, byteOffset: byteOffset, byteCount: buffer.count), byteCount: buffer.count
+    ) { unsafe pread(number, buffer.baseAddress, $0, off_t(byteOffset)) }
+  }
+
+  /// Makes the file or directory durable.
+  func synchronize(_ operation: FileOperation, path: String) throws(Refusal) {
+    guard FileOperation.perform(operation, { Int(fsync(number)) }) == 0 else {
+      throw SystemError.refusal("fsync", path: path)
+    }
+  }
 
   /// The length of a regular file, in bytes.
   /// - Throws: `Refusal` `not-a-regular-file`.

@@ -1,6 +1,8 @@
 import CanonicalJSON
 import Conversion
+import FaultInjection
 import FileAccess
+import Glibc
 import ModelPacks
 import Testing
 
@@ -191,8 +193,9 @@ import Testing
     }
   }
 
-  /// Each system call of a conversion fails once: an error, and nothing at the destination.
-  @Test func failingSystemCallsLeaveNothing() throws {
+  /// Each call of a conversion to the file system fails once, before or after its work: an error, and nothing at the
+  /// destination.
+  @Test(arguments: [FileFault.before(ENOSPC), .after(EIO)]) func failingCallsLeaveNothing(fault: FileFault) throws {
     let scratch = try Scratch()
     let directory = try scratch.directory("in")
     var checkpoint = TestCheckpoint()
@@ -201,17 +204,15 @@ import Testing
     let converter = try Converter(directory: directory)
     let output = "\(scratch.path)/out.spk"
     for failing in 0... {
-      let counter = Counter()
-      let probe: @Sendable (FileOperation) throws(Refusal) -> Void = { operation throws(Refusal) in
-        if counter.next() == failing { throw Refusal(.noSpace, file: "\(operation)", "the probe") }
-      }
+      let faults = FaultSchedule(fault, at: failing)
       do {
-        try FileOperation.withProbe(probe) { _ = try converter.run(output: output) }
-        #expect(counter.count <= failing && failing > 20)
+        try FileOperation.withProbe(faults) { _ = try converter.run(output: output) }
+        #expect(faults.faultCount == 0 && failing > 20)
         break
       } catch {
+        #expect(faults.faultCount == 1)
         let names = try Directory.names(in: scratch.path)
-        // Only the last call, the directory's synchronization, fails behind the rename.
+        // Only a call behind the rename, or the rename itself, leaves a pack.
         if names != ["in"] {
           #expect(names == ["in", "out.spk"])
           try ModelPack(opening: output).verify()
@@ -219,5 +220,40 @@ import Testing
         }
       }
     }
+  }
+
+  /// A pack is there whole or not at all, and replaced whole or not at all, wherever the power goes; and there when the
+  /// conversion has returned.
+  @Test func powerCuts() throws {
+    let scratch = try Scratch()
+    let directory = try scratch.directory("in")
+    let place = try scratch.directory("out")
+    try TestCheckpoint().write(to: directory)
+    let journal = FileJournal()
+    var returned: [Int] = []
+    try FileOperation.withProbe(journal) {
+      for encoding in [TensorEncoding.float32, .float16] {
+        var options = Converter.Options()
+        options.encoding = encoding
+        _ = try Converter(directory: directory, options: options).run(output: "\(place)/a.spk")
+        returned.append(journal.count)
+      }
+    }
+    let model = CrashModel(journal, root: place)
+    var packs: Set<[UInt8]> = []
+    for point in 0...journal.count {
+      for seed in 0..<8 {
+        let contents = model.contents(at: point) { seed == 0 || (seed > 1 && ($0 + point) % seed == 1) }
+        guard let pack = contents["a.spk"], let pack else {
+          #expect(point < returned[0])
+          continue
+        }
+        guard packs.insert(pack).inserted else { continue }
+        let left = try scratch.directory("left-\(packs.count)")
+        try CrashModel.write(["a.spk": pack], into: left)
+        try ModelPack(opening: "\(left)/a.spk").verify()
+      }
+    }
+    #expect(packs.count == 2)
   }
 }

@@ -1,3 +1,4 @@
+import FaultInjection
 import FileAccess
 import Glibc
 import Testing
@@ -76,22 +77,69 @@ import Testing
   /// The order that makes it durable: data before name, name before its directory.
   @Test(arguments: [nil, "b"]) func order(name: String?) throws {
     let place = try Workplace()
-    let recorder = Recorder()
-    let path = "\(place.path)/a"
-    recorder.probing { #expect(refusal { () throws(Refusal) in try publish(path, [1], as: name) } == nil) }
-    let kinds = recorder.all.map { String("\($0)".prefix { $0 != "(" }) }
-    #expect(kinds == ["create", "write", "synchronize", "rename", "synchronizeDirectory"])
+    let calls = FaultSchedule()
+    try FileOperation.withProbe(calls) { try publish("\(place.path)/a", [1], as: name) }
+    let kinds = calls.operations.map { String("\($0)".prefix { $0 != "(" }) }
+    #expect(kinds == ["create", "write", "synchronize", "rename", "open", "synchronizeDirectory"])
   }
 
-  /// Whichever call fails, nothing is left but the file itself once it has its name.
-  @Test(arguments: 0..<5, [nil, "b"]) func failure(number: Int, name: String?) throws {
-    let place = try Workplace()
-    let recorder = Recorder(failing: number)
-    let path = "\(place.path)/a"
-    recorder.probing {
-      #expect(refusal { () throws(Refusal) in try publish(path, [1], as: name) } == "input-output")
+  /// Whichever call fails, before or after its work, nothing is left but the file itself once it has its name.
+  @Test(arguments: [FileFault.before(EIO), .after(EIO), .before(ENOSPC), .after(EDQUOT)], [nil, "b"])
+  func failure(fault: FileFault, name: String?) throws {
+    let isAfter = fault == .after(EIO) || fault == .after(EDQUOT)
+    let isFailing = fault == .before(EIO) || fault == .after(EIO)
+    for number in 0..<6 {
+      let place = try Workplace()
+      let faults = FaultSchedule(fault, at: number)
+      let error = FileOperation.withProbe(faults) {
+        refusal { () throws(Refusal) in try publish("\(place.path)/a", [1], as: name) }
+      }
+      #expect(faults.faultCount == 1)
+      #expect(error == (!isFailing ? "no-space" : number == 0 ? "cannot-create" : "input-output"))
+      let isRenamed = number > (isAfter ? 2 : 3)
+      #expect(try Directory.names(in: place.path) == (isRenamed ? [name ?? "a"] : []), "\(number)")
     }
-    #expect(try Directory.names(in: place.path) == (number < 4 ? [] : [name ?? "a"]))
+  }
+
+  /// What cannot be removed is what a killed process leaves.
+  @Test func failingRemoval() throws {
+    let place = try Workplace()
+    let faults = FaultSchedule(.before(EIO), at: 2, persistently: true)
+    let error = FileOperation.withProbe(faults) {
+      refusal { () throws(Refusal) in try publish("\(place.path)/a", [1]) }
+    }
+    #expect(error == "input-output")
+    #expect(faults.operations.count == 4)
+    #expect(try Directory.names(in: place.path).map { $0.hasSuffix(".partial") } == [true])
+  }
+
+  /// Calls that end early or are interrupted are continued.
+  @Test(arguments: [FileFault.short(1), .short(3)]) func shortCalls(fault: FileFault) throws {
+    let place = try Workplace()
+    let path = "\(place.path)/a"
+    let bytes = (0..<100).map { UInt8($0) }
+    let faults = FaultSchedule(fault, persistently: true)
+    let read = try FileOperation.withProbe(faults) { () throws(Refusal) -> [UInt8] in
+      try publish(path, bytes)
+      return try SequentialFile.contents(path, limit: 100)
+    }
+    #expect(read == bytes)
+    #expect(faults.operations.count > 60)
+    for number in 0..<9 {
+      try FileOperation.withProbe(FaultSchedule(.before(EINTR), at: number)) { () throws(Refusal) in
+        try publish(path, [1, 2])
+        #expect(try SequentialFile.contents(path, limit: 2) == [1, 2])
+      }
+    }
+    // A file that shrinks while it is read, and a disk that takes nothing.
+    let ends = FaultSchedule(.short(0), at: 1)
+    #expect(
+      FileOperation.withProbe(ends) {
+        refusal { () throws(Refusal) in _ = try SequentialFile.contents(path, limit: 2) }
+      }
+        == "truncated")
+    let full = FaultSchedule(.short(0), at: 1)
+    #expect(FileOperation.withProbe(full) { refusal { () throws(Refusal) in try publish(path, [1]) } } == "no-space")
   }
 
   @Test func abandoned() throws {
@@ -190,6 +238,9 @@ import Testing
     #expect(Directory.split("a") == (".", "a"))
     #expect(Directory.split("/a") == ("/", "a"))
     #expect(Directory.split("b/c/a") == ("b/c", "a"))
+    #expect(Directory.split("b/c//") == ("b", "c"))
+    #expect(Directory.split("c/") == (".", "c"))
+    #expect(Directory.split("/") == ("/", ""))
   }
 
   /// One holder at a time; the kernel frees the lock of a holder that ends.

@@ -1,6 +1,5 @@
 import FileAccess
 import Glibc
-import Synchronization
 import Testing
 
 /// A directory that is removed when the test ends.
@@ -29,26 +28,5 @@ func refusal(_ body: () throws(Refusal) -> Void) -> String? {
     return nil
   } catch {
     return error.name.text
-  }
-}
-
-/// Notes system calls and lets one fail.
-final class Recorder: Sendable {
-  private let operations = Mutex<[FileOperation]>([])
-  private let failing: Int?
-
-  init(failing: Int? = nil) { self.failing = failing }
-
-  var all: [FileOperation] { operations.withLock { $0 } }
-
-  func probing(_ body: () -> Void) {
-    let probe: @Sendable (FileOperation) throws(Refusal) -> Void = { (operation) throws(Refusal) in
-      let number = self.operations.withLock { operations in
-        operations.append(operation)
-        return operations.count - 1
-      }
-      if number == self.failing { throw Refusal(.inputOutput, file: "injected", "") }
-    }
-    FileOperation.withProbe(probe, body)
   }
 }

@@ -1,8 +1,9 @@
 import ContextTrees
+import FaultInjection
 import FileAccess
+import Glibc
 import LlamaRuntime
 import ModelPacks
-import Synchronization
 import Testing
 import TreeStore
 
@@ -94,18 +95,20 @@ import TreeStore
   @Test func interruptedBuildsGoOn() throws {
     let source = try source(Texts.first)
     let all = try tokens(Texts.first)
-    let undisturbed = Fault()
-    undisturbed.probing { _ = try? add(source, commitInterval: .zero, to: "\(scratch.path)/undisturbed") }
-    #expect(undisturbed.callCount > 20)
+    let undisturbed = FaultSchedule()
+    _ = try FileOperation.withProbe(undisturbed) { () throws(Refusal) in
+      try add(source, commitInterval: .zero, to: "\(scratch.path)/undisturbed")
+    }
+    #expect(undisturbed.operations.count > 20)
     var resumed = 0
-    for failing in stride(from: 2, to: undisturbed.callCount, by: 3) {
+    for failing in stride(from: 1, to: undisturbed.operations.count, by: 3) {
       let path = "\(scratch.path)/interrupted-\(failing)"
       var failure: Refusal?
-      Fault(at: failing).probing {
+      FileOperation.withProbe(FaultSchedule(.before(EIO), at: failing)) {
         do throws(Refusal) { _ = try add(source, commitInterval: .zero, to: path) } catch { failure = error }
       }
       // The removal of an old manifest may fail without harm.
-      if let failure { #expect(["injected", path].contains(failure.file), "\(failure)") }
+      if let failure { #expect([.inputOutput, .cannotCreate, .writerFailed].contains(failure.name), "\(failure)") }
       let committed = try? TreeStore(opening: path)
       let isNamed = committed?.document(named: "text") != nil
       var missing = 0
@@ -180,26 +183,5 @@ import TreeStore
     let twice = refusal { _ = try DocumentSource.find(["\(scratch.path)/a", "\(scratch.path)/a/x.txt"]) }
     #expect(twice?.name.text == "duplicate-name")
     #expect(refusal { _ = try DocumentSource.find(["\(scratch.path)/no"]) }?.name.text == "missing-file")
-  }
-}
-
-/// Lets one system call of a piece of work fail.
-private final class Fault: Sendable {
-  private let calls = Mutex(0)
-  private let failing: Int?
-
-  init(at failing: Int? = nil) { self.failing = failing }
-
-  var callCount: Int { calls.withLock(\.self) }
-
-  func probing(_ body: () -> Void) {
-    let probe: @Sendable (FileOperation) throws(Refusal) -> Void = { (operation) throws(Refusal) in
-      let number = self.calls.withLock { calls in
-        calls += 1
-        return calls
-      }
-      if number == self.failing { throw Refusal(.inputOutput, file: "injected", "\(operation)") }
-    }
-    FileOperation.withProbe(probe, body)
   }
 }

@@ -11,6 +11,18 @@ final class Workplace: Sendable {
 
   init() throws(Refusal) { path = try Directory.temporary("tree-store-tests") }
 
+  private init(_ path: String) { self.path = path }
+
+  /// In memory where the system has a file system for it: for tests that synchronize thousands of times and look at
+  /// what was asked of the disk, not at the disk.
+  static func inMemory() throws(Refusal) -> Workplace {
+    let path = "/dev/shm/tree-store-tests-\(String(UInt64.random(in: .min ... .max), radix: 16))"
+    guard Directory.exists("/dev/shm") == .directory, (try? Directory.create(path, mode: 0o700)) != nil else {
+      return try Workplace()
+    }
+    return Workplace(path)
+  }
+
   deinit { try? Directory.removeTree(path) }
 
   var store: String { "\(path)/store" }

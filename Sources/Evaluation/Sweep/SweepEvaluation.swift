@@ -166,7 +166,7 @@ public struct SweepEvaluation {
   private func outcome(
     _ ways: [Way], _ documents: [EvaluationDocument], _ haystack: Haystack?
   ) async throws -> Outcome {
-    let isReset = PeakMemory.reset()
+    let isReset = ProcessMemory.resetPeak()
     var runs: [[PerplexityScore]] = []
     for way in ways { runs += try way.perplexity.scores(documents) { _, _ in }.scores.values }
     let count = Double(runs.count)
@@ -177,7 +177,7 @@ public struct SweepEvaluation {
       score.readSeconds = runs.reduce(0) { $0 + $1[document].readSeconds } / count
       return score
     }
-    var outcome = Outcome(scores: mean, peakBytes: isReset ? PeakMemory.byteCount : nil)
+    var outcome = Outcome(scores: mean, peakBytes: isReset ? ProcessMemory.peakByteCount() : nil)
     if let haystack {
       for way in ways { outcome.samples += try await way.retrieval.rows(way.model, haystack) { _, _ in } }
     }

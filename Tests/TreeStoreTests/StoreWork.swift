@@ -1,0 +1,97 @@
+import ContextTrees
+import FaultInjection
+import FileAccess
+import Testing
+
+@testable import TreeStore
+
+/// A piece of work on a store, and what is to be seen of it whenever it ends.
+enum StoreWork {
+  /// The chunks of a document; nil when it is not there.
+  typealias Version = [[Int32]]?
+  /// The versions of each document that may be seen: one, or before and after while a commit has not returned.
+  typealias Expectation = [String: [Version]]
+
+  static let chunks = (1...4).map { Fixture.tokens($0) }
+  static let nothing: Expectation = ["a": [nil], "b": [nil]]
+  static let first: Version = [chunks[0], chunks[1]]
+  static let second: Version = [chunks[3]]
+
+  /// Creates a store, adds a document over several segments, replaces it beside another one, and collects garbage.
+  /// - Parameters:
+  ///   - start: what may be in the store before.
+  ///   - note: is told what may be seen from now on.
+  static func run(
+    _ path: String, from start: Expectation = nothing, note: (Expectation) -> Void = { _ in }
+  ) throws(Refusal) {
+    var expected = start
+    func expect(_ versions: Expectation) {
+      expected.merge(versions) { $1 }
+      note(expected)
+    }
+    var writer = try TreeStoreWriter(opening: path, creating: configuration(), segmentByteLimit: 2_500)
+    try writer.add(document: "a", [chunks[0], chunks[1]], replacing: true)
+    expect(["a": (start["a"] ?? []) + [first]])
+    try writer.commit()
+    expect(["a": [first]])
+    try writer.add(document: "b", chunks, compression: .lz4, compressible: true, replacing: true)
+    try writer.add(document: "a", [chunks[3]], replacing: true)
+    expect(["a": [first, second], "b": (start["b"] ?? []) + [chunks]])
+    try writer.commit()
+    expect(["a": [second], "b": [chunks]])
+    try writer.removeDocument(named: "b")
+    expect(["b": [chunks, nil]])
+    _ = try writer.collectGarbage()
+    expect(["b": [nil]])
+  }
+
+  static func configuration() throws(Refusal) -> TreeStoreConfiguration {
+    do {
+      return try Fixture.configuration()
+    } catch {
+      throw Refusal(.inputOutput, file: "fixture", "\(error)")
+    }
+  }
+
+  /// Whether a store is whole and has what is expected.
+  /// - Returns: the fault; nil when it is good.
+  static func fault(_ path: String, _ expected: Expectation) -> String? {
+    let seen: [String: [[Int32]]]
+    do throws(Refusal) {
+      seen = try documents(path)
+    } catch {
+      // A store that nothing was committed to need not be there; one that is there is whole.
+      let isMissing = error.name == .missingFile || error.name.text == "not-a-store"
+      guard isMissing, expected.values.allSatisfy({ $0.contains(nil) }) else { return "\(error)" }
+      seen = [:]
+    }
+    for (name, versions) in expected where !versions.contains(seen[name]) {
+      return "\(name) is \(seen[name].map { "\($0)" } ?? "not there")"
+    }
+    return seen.keys.first { expected[$0] == nil }.map { "\($0) was never added" }
+  }
+
+  /// The chunks of each document, all of whose bytes have been checked and read.
+  static func documents(_ path: String) throws(Refusal) -> [String: [[Int32]]] {
+    let store = try TreeStore(opening: path)
+    try store.verify { _, _ in }
+    var result: [String: [[Int32]]] = [:]
+    for document in store.documents {
+      var tokens: [[Int32]] = []
+      for key in document.chunks {
+        guard let chunk = try store.chunk(key) else { throw Refusal(.missingChunk, file: path, "\(key)") }
+        for node in chunk.tree.nodes { _ = try chunk.block(of: node) }
+        tokens.append(chunk.tokens)
+      }
+      result[document.name] = tokens
+    }
+    return result
+  }
+
+  /// Names of files that were to be renamed or removed.
+  static func partialFiles(_ path: String) throws -> [String] {
+    guard Directory.exists("\(path)/segments") != nil else { return [] }
+    return try (Directory.names(in: path) + Directory.names(in: "\(path)/segments"))
+      .filter { $0.hasSuffix(".partial") }
+  }
+}
