@@ -17,7 +17,6 @@ enum StoreCreation {
     case nil:
       guard configuration != nil else { throw Refusal(.missingFile, file: path, "there is no store here") }
       try Directory.create(path, mode: 0o700)
-      try Directory.synchronize(Directory.split(path).directory)
     default:
       throw Refusal(.notADirectory, file: path, "a store is a directory")
     }
@@ -41,8 +40,17 @@ enum StoreCreation {
       throw Refusal(.missingManifest, file: path, "has segment \(name.prefix(12)) and no manifest")
     }
     try Directory.synchronize(path)
+    // Even if the directory was there: who made it may have been killed.
+    try Directory.synchronize(Directory.split(path).directory)
     let manifest = Manifest(generation: 1, previous: nil, configuration: configuration, segments: [], documents: [])
     _ = try manifest.publish(in: path)
+  }
+
+  /// Makes durable what a writer builds on: one that was killed between renaming a file and synchronizing its directory
+  /// leaves a generation that everybody sees and a power cut takes back. The caller has the lock.
+  static func synchronize(_ path: String) throws(Refusal) {
+    try Directory.synchronize("\(path)/\(StoreFormat.segmentsName)")
+    try Directory.synchronize(path)
   }
 
   // Removal frees space and changes no content, so one that fails is left to the next writer.

@@ -52,6 +52,7 @@ public struct TreeStoreWriter: ~Copyable {
     }
     let store = try TreeStore(opening: path)
     if let configuration { try store.require(configuration) }
+    try StoreCreation.synchronize(path)
     self.lock = lock
     current = nil
     self.path = path

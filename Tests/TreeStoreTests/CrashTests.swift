@@ -1,0 +1,119 @@
+import FaultInjection
+import FileAccess
+import Glibc
+import Testing
+
+@testable import TreeStore
+
+/// Power cuts at every point of a store's life, and after a process that was killed: what is left opens, is whole, has
+/// what was acknowledged and can be written to, whatever of the unsynchronized is lost.
+@Suite struct CrashTests {
+  /// What may be seen from a point of a journal on.
+  private typealias Milestones = [(point: Int, expected: StoreWork.Expectation)]
+
+  private static func expected(_ milestones: Milestones, at point: Int) -> StoreWork.Expectation {
+    milestones.last { $0.point <= point }?.expected ?? StoreWork.nothing
+  }
+
+  /// Which changes that are not durable are there all the same: none, all, and some.
+  private static func survivors(seeds: Int) -> [(Int) -> Bool] {
+    [{ _ in false }, { _ in true }]
+      + (0..<seeds).map { seed in
+        { number in
+          let mixed = UInt64(seed + 1) &* 0x9E37_79B9_7F4A_7C15 ^ UInt64(number) &* 0xD6E8_FEB8_6659_FD93
+          return (mixed ^ mixed >> 31) &* 0xBF58_476D_1CE4_E5B9 >> 62 > UInt64(seed % 3)
+        }
+      }
+  }
+
+  private struct State: Hashable {
+    let contents: CrashModel.Contents
+    let expected: StoreWork.Expectation
+  }
+
+  /// Cuts the power after each of the points.
+  /// - Parameter goesOn: whether the work is done over what is left.
+  /// - Returns: the number of different states that were looked at.
+  private static func cut(
+    _ journal: FileJournal, root: String, points: some Sequence<Int>, seeds: Int, milestones: Milestones, goesOn: Bool
+  ) throws -> Int {
+    let model = CrashModel(journal, root: root)
+    var seen: Set<State> = []
+    for point in points {
+      let expected = expected(milestones, at: point)
+      for (number, survives) in survivors(seeds: seeds).enumerated() {
+        let state = State(contents: model.contents(at: point, keeping: survives), expected: expected)
+        guard seen.insert(state).inserted else { continue }
+        let place = try Workplace.inMemory()
+        try CrashModel.write(state.contents, into: place.path)
+        let fault = StoreWork.fault(place.store, expected)
+        #expect(fault == nil, "point \(point), survivors \(number): \(state.contents.keys.sorted())")
+        if fault != nil { return seen.count }
+        guard goesOn else { continue }
+        var next = expected
+        try StoreWork.run(place.store, from: expected) { next = $0 }
+        #expect(StoreWork.fault(place.store, next) == nil, "point \(point), survivors \(number)")
+      }
+    }
+    return seen.count
+  }
+
+  @Test func everyPoint() throws {
+    let place = try Workplace.inMemory()
+    let journal = FileJournal()
+    var milestones: Milestones = []
+    try FileOperation.withProbe(journal) { () throws(Refusal) in
+      try StoreWork.run(place.store) { milestones.append((journal.count, $0)) }
+    }
+    #expect(journal.count > 80)
+    let count = try Self.cut(
+      journal, root: place.path, points: 0...journal.count, seeds: 16, milestones: milestones, goesOn: true)
+    #expect(count > 100)
+  }
+
+  /// A process is killed at any call, another one does the work, and the power goes when that has been acknowledged:
+  /// what the second one found and built on must be durable as well.
+  @Test func killedBefore() throws {
+    try killed { (path, expected, note) throws(Refusal) in
+      try StoreWork.run(path, from: expected, note: note)
+    }
+  }
+
+  /// The same with a second process that finds everything done, and collects garbage.
+  @Test func killedBeforeCollection() throws {
+    try killed { (path, expected, note) throws(Refusal) in
+      var writer = try TreeStoreWriter(opening: path, creating: StoreWork.configuration())
+      _ = try writer.collectGarbage()
+      // What it found stays.
+      let found = try StoreWork.documents(path)
+      note(Dictionary(uniqueKeysWithValues: expected.keys.map { ($0, [found[$0]]) }))
+    }
+  }
+
+  private func killed(
+    _ recover: (String, StoreWork.Expectation, (StoreWork.Expectation) -> Void) throws(Refusal) -> Void
+  ) throws {
+    var number = 0
+    var count = 0
+    while true {
+      let place = try Workplace.inMemory()
+      // From then on no call is made, as in a process that is gone.
+      let faults = FaultSchedule(.before(EIO), at: number, persistently: true)
+      let first = FileJournal(faults: faults)
+      var expected = StoreWork.nothing
+      _ = FileOperation.withProbe(first) {
+        refusal { () throws(Refusal) in try StoreWork.run(place.store) { expected = $0 } }
+      }
+      if faults.faultCount == 0 { break }
+      let second = FileJournal(after: first)
+      var milestones: Milestones = [(0, expected)]
+      try FileOperation.withProbe(second) { () throws(Refusal) in
+        try recover(place.store, expected) { milestones.append((second.count, $0)) }
+      }
+      count += try Self.cut(
+        second, root: place.path, points: first.count...second.count, seeds: 1, milestones: milestones, goesOn: false)
+      number += 1
+    }
+    #expect(number > 80 && count > 300)
+  }
+}
