@@ -7,10 +7,10 @@ public import FileAccess
 /// from any thread. Processes that open the same pack share its pages.
 /// Format: `Formats/model-pack.md`.
 @safe public final class ModelPack: Sendable {
-  /// As the caller named it.
   /// The first bytes of every pack.
   public static var magic: [UInt8] { PackHeader.magic }
 
+  /// As the caller named it.
   public let path: String
   public let byteCount: Int
   public let configuration: LlamaConfiguration
@@ -29,6 +29,8 @@ public import FileAccess
   public let chatTemplate: String?
   private let tokenizerRange: Range<Int>?
   private let numbers: [String: Int]
+  /// Of kinds that are unknown here.
+  let skippedSections: [PackSection]
   let file: MappedFile
 
   /// Maps a pack and checks it: header, metadata, index, tokenizer, layout and padding, but no tensor.
@@ -40,13 +42,8 @@ public import FileAccess
     file.advise(.hugePages, 0..<file.byteCount)
     let header = try PackHeader(parsing: file.bytes, file: path)
     try Self.checkPadding(file, between: [0..<header.byteCount] + header.sections.map(\.byteRange))
-    for section in header.sections where section.kind != .tensorData {
-      var hasher = Hasher256()
-      hasher.update(file.bytes.extracting(section.byteRange))
-      guard hasher.finalize() == section.digest else {
-        throw Refusal(
-          .digestMismatch, file: path, structure: section.kind.name, "its SHA-256 is not the one in the header")
-      }
+    for section in header.sections where section.kind != nil && section.kind != .tensorData {
+      try Self.checkDigest(of: section, in: file)
     }
     guard let metadataSection = header.section(.metadata), let indexSection = header.section(.tensorIndex),
       let dataSection = header.section(.tensorData)
@@ -70,6 +67,7 @@ public import FileAccess
     }
     self.path = path
     self.file = file
+    skippedSections = header.sections.filter { $0.kind == nil }
     byteCount = file.byteCount
     configuration = metadata.configuration
     sharedLLM = metadata.sharedLLM
@@ -80,6 +78,16 @@ public import FileAccess
     self.tensors = tensors
     tokenizerRange = header.section(.tokenizer)?.byteRange
     numbers = Dictionary(uniqueKeysWithValues: tensors.enumerated().map { ($1.name, $0) })
+  }
+
+  static func checkDigest(of section: PackSection, in file: MappedFile) throws(Refusal) {
+    var hasher = Hasher256()
+    hasher.update(file.bytes.extracting(section.byteRange))
+    guard hasher.finalize() == section.digest else {
+      throw Refusal(
+        .digestMismatch, file: file.path, structure: "section \(section.name)",
+        "its SHA-256 is not the one in the header")
+    }
   }
 
   private static func checkPadding(_ file: MappedFile, between ranges: [Range<Int>]) throws(Refusal) {

@@ -88,12 +88,13 @@ struct PackLayout {
       end = start + part.bytes.count
       sections.append(
         PackSection(
-          kind: part.kind, byteOffset: start, byteCount: part.bytes.count, digest: Digest256(of: part.bytes)))
+          code: part.kind.rawValue, byteOffset: start, byteCount: part.bytes.count, digest: Digest256(of: part.bytes)))
     }
     let start = end + CheckedSize.padding(after: end, to: PackHeader.sectionAlignment)
     sections.append(
       PackSection(
-        kind: .tensorData, byteOffset: start, byteCount: header.fileByteCount - start, digest: PackHeader.zeroDigest))
+        code: SectionKind.tensorData.rawValue, byteOffset: start, byteCount: header.fileByteCount - start,
+        digest: PackHeader.zeroDigest))
     header = PackHeader(fileByteCount: header.fileByteCount, sections: sections)
   }
 

@@ -32,11 +32,18 @@ enum SectionKind: UInt32, CaseIterable {
 }
 
 struct PackSection: Hashable {
-  var kind: SectionKind
+  /// The number of a kind, which may be one that is unknown here.
+  var code: UInt32
   var byteOffset: Int
   var byteCount: Int
   /// Zeros for the tensor data, whose digests are in the index.
   var digest: Digest256
+
+  /// nil for a section that is skipped.
+  var kind: SectionKind? { SectionKind(rawValue: code) }
+
+  /// For messages.
+  var name: String { kind?.name ?? String(code) }
 
   var byteRange: Range<Int> { byteOffset..<byteOffset + byteCount }
 }
@@ -49,6 +56,9 @@ struct PackHeader {
   static let minorVersion: UInt16 = 0
   static let fixedByteCount = 96
   static let sectionByteCount = 64
+  static let sectionCountLimit = 16
+  /// A flag of a section: who does not know its kind can do without it.
+  static let optionalFlag: UInt32 = 1
   static let identityRange = 64..<96
   static let sectionAlignment = 4096
   static let zeroDigest = Digest256(bytes: [UInt8](repeating: 0, count: 32)).unsafelyPresent
@@ -83,7 +93,7 @@ struct PackHeader {
     writer.pad(toByteCount: Self.identityRange.lowerBound)
     writer.append(identity.bytes)
     for section in sections {
-      writer.integer(section.kind.rawValue)
+      writer.integer(section.code)
       writer.integer(UInt32(0))
       writer.integer(UInt64(section.byteOffset))
       writer.integer(UInt64(section.byteCount))
@@ -128,24 +138,23 @@ extension PackHeader {
     _ = try reader.integer(UInt64.self)
     let sectionCount = Int(try reader.integer(UInt32.self))
     let reserved = try reader.bytes(Self.identityRange.lowerBound - reader.offset)
-    guard majorVersion > 0, sectionCount <= SectionKind.allCases.count,
+    guard majorVersion > 0, sectionCount <= Self.sectionCountLimit,
       byteCount == Self.byteCount(sectionCount: sectionCount), reserved.allSatisfy({ $0 == 0 })
     else { throw refusal(.malformedHeader, "its version, byte count, section count or reserved bytes are wrong") }
     let stored = try reader.bytes(Self.identityRange.count)
-    var sections: [(kind: UInt32, section: PackSection)] = []
+    var sections: [(section: PackSection, flags: UInt32)] = []
     for _ in 0..<sectionCount {
-      let kind = try reader.integer(UInt32.self)
-      let zero = try reader.integer(UInt32.self)
+      let code = try reader.integer(UInt32.self)
+      let flags = try reader.integer(UInt32.self)
       let byteOffset = try reader.size()
       let byteCount = try reader.size()
       let digest = Digest256(bytes: try reader.bytes(32)).unsafelyPresent
-      guard try reader.integer(UInt64.self) == 0, zero == 0 else {
+      guard try reader.integer(UInt64.self) == 0 else {
         throw refusal(.malformedHeader, "the reserved bytes of a section are not zero")
       }
-      // The kind is judged behind the identity, so that rot is called rot.
-      let known = SectionKind(rawValue: kind)
+      // Kind and flags are judged behind the identity, so that rot is called rot.
       sections.append(
-        (kind, PackSection(kind: known ?? .metadata, byteOffset: byteOffset, byteCount: byteCount, digest: digest)))
+        (PackSection(code: code, byteOffset: byteOffset, byteCount: byteCount, digest: digest), flags))
     }
 
     var hasher = Hasher256()
@@ -163,7 +172,7 @@ extension PackHeader {
     }
     self.sections = sections.map(\.section)
     self.fileByteCount = 0
-    try checkSections(kinds: sections.map(\.kind), file: file)
+    try checkSections(flags: sections.map(\.flags), file: file)
     guard fileByteCount == UInt64(bytes.byteCount), self.fileByteCount == bytes.byteCount else {
       throw refusal(
         .wrongLength,
@@ -173,17 +182,19 @@ extension PackHeader {
   }
 
   /// Checks order, alignment and gaps, and sets the length of the file that follows from them.
-  private mutating func checkSections(kinds: [UInt32], file: String) throws(Refusal) {
+  private mutating func checkSections(flags: [UInt32], file: String) throws(Refusal) {
     var end = byteCount
-    var lastKind: UInt32 = 0
-    for (kind, section) in zip(kinds, sections) {
-      let name = SectionKind(rawValue: kind)?.name
+    var lastCode: UInt32 = 0
+    for (section, flags) in zip(sections, flags) {
       func refusal(_ refusalName: Refusal.Name, _ fault: String) -> Refusal {
-        Refusal(refusalName, file: file, structure: "header, section \(name ?? String(kind))", fault)
+        Refusal(refusalName, file: file, structure: "header, section \(section.name)", fault)
       }
-      guard name != nil else { throw refusal(.unknownSection, "is of a kind that is unknown here") }
-      guard kind > lastKind else { throw refusal(.misplacedSection, "is not in ascending order of kinds") }
-      lastKind = kind
+      guard section.kind != nil || (section.code > 0 && flags == Self.optionalFlag) else {
+        throw refusal(.unknownSection, "is of a kind that is unknown here, and needed")
+      }
+      guard section.kind == nil || flags == 0 else { throw refusal(.malformedHeader, "has flags") }
+      guard section.code > lastCode else { throw refusal(.misplacedSection, "is not in ascending order of kinds") }
+      lastCode = section.code
       guard let start = CheckedSize.aligned(end, to: Self.sectionAlignment), section.byteOffset == start else {
         throw refusal(
           .misplacedSection,
@@ -192,8 +203,8 @@ extension PackHeader {
       guard section.byteCount > 0, let sectionEnd = CheckedSize.sum(section.byteOffset, section.byteCount) else {
         throw refusal(.misplacedSection, "has \(section.byteCount) bytes")
       }
-      guard section.byteCount <= section.kind.byteCountLimit else {
-        throw refusal(.tooLarge, "has \(section.byteCount) bytes; at most \(section.kind.byteCountLimit) are read")
+      if let limit = section.kind?.byteCountLimit, section.byteCount > limit {
+        throw refusal(.tooLarge, "has \(section.byteCount) bytes; at most \(limit) are read")
       }
       guard section.kind != .tensorData || section.digest == Self.zeroDigest else {
         throw refusal(.malformedHeader, "has a digest; the index holds those of the tensors")

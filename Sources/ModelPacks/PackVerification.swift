@@ -3,12 +3,13 @@ public import FileAccess
 import Synchronization
 
 extension ModelPack {
-  /// Checks the digest of every tensor, on all cores, reading the whole file once.
+  /// Checks the digest of every tensor, on all cores, and of sections that opening skipped, reading the whole file once.
   ///
   /// What opening checked is not checked again.
   /// - Parameter progress: is told, from any thread but one at a time, how many bytes of `byteCount` are checked.
-  /// - Throws: `Refusal` `digest-mismatch`, naming the first tensor in the file that is not as it was written.
+  /// - Throws: `Refusal` `digest-mismatch`, naming the first tensor in the file, or the section, that is not as it was written.
   public func verify(progress: @Sendable (_ checkedByteCount: Int) -> Void = { _ in }) throws(Refusal) {
+    for section in skippedSections { try Self.checkDigest(of: section, in: file) }
     struct State {
       var next = 0
       var checkedByteCount = 0

@@ -18,6 +18,7 @@ struct RawPack {
   }
   struct Section {
     var kind: UInt32
+    var flags: UInt32 = 0
     var bytes: [UInt8]
     var byteOffset: UInt64?
     var byteCount: UInt64?
@@ -137,7 +138,7 @@ struct RawPack {
     header.pad(toByteCount: 96)
     for (section, start) in zip(sections, starts) {
       header.integer(section.kind)
-      header.integer(UInt32(0))
+      header.integer(section.flags)
       header.integer(section.byteOffset ?? UInt64(start))
       header.integer(section.byteCount ?? UInt64(section.bytes.count))
       header.append(section.digest ?? Digest256(of: section.bytes).bytes)

@@ -26,13 +26,24 @@ import Testing
     Surgery(.malformedHeader, "reserved byte") { $0.reserved = 1 },
     Surgery(.malformedHeader, "reserved bytes of a section") { $0.sectionReserved = 1 },
     Surgery(.malformedHeader, "too many sections") {
-      $0.editSections = { $0 += $0 }
+      $0.editSections = { for kind in UInt32(6)...17 { $0.append(.init(kind: kind, flags: 1, bytes: [1])) } }
     },
+    Surgery(.malformedHeader, "a known section that may be skipped") { $0.editSections = { $0[2].flags = 1 } },
     Surgery(.malformedHeader, "a digest of the tensor data") {
       $0.editSections = { $0[4].digest = nil }
     },
     Surgery(.unknownFeature, "a required feature") { $0.requiredFeatures = 1 << 63 },
-    Surgery(.unknownSection, "kind 6") { $0.editSections = { $0[3].kind = 6 } },
+    Surgery(.unknownSection, "kind 6, needed") { $0.editSections = { $0.append(.init(kind: 6, bytes: [1])) } },
+    Surgery(.unknownSection, "kind 6 with another flag") {
+      $0.editSections = { $0.append(.init(kind: 6, flags: 3, bytes: [1])) }
+    },
+    Surgery(.unknownSection, "kind 0") { $0.editSections = { $0.insert(.init(kind: 0, flags: 1, bytes: [1]), at: 0) } },
+    Surgery(.misplacedSection, "a skipped section twice") {
+      $0.editSections = { for _ in 0..<2 { $0.append(.init(kind: 6, flags: 1, bytes: [1])) } }
+    },
+    Surgery(.digestMismatch, "a skipped section's digest") {
+      $0.editSections = { $0.append(.init(kind: 6, flags: 1, bytes: [1], digest: [UInt8](repeating: 7, count: 32))) }
+    },
     Surgery(.missingSection, "no metadata") { $0.editSections = { $0.remove(at: 0) } },
     Surgery(.missingSection, "no data") { $0.editSections = { $0.removeLast() } },
     Surgery(.misplacedSection, "kinds in descending order") { $0.editSections = { $0.swapAt(2, 3) } },
@@ -184,6 +195,42 @@ import Testing
     raw.optionalFeatures = .max
     raw.replaceInMetadata(#""provenance""#, #""novelty":[true],"provenance""#)
     #expect(try refusal(of: raw.assembled(), in: Scratch()) == nil)
+  }
+
+  /// Sections of later versions, up to the most that there may be: the pack is read without them, and every bit of them
+  /// is under a digest all the same.
+  @Test(arguments: [1, 11]) func optionalSectionsAreSkipped(count: Int) throws {
+    let scratch = try Scratch()
+    var raw = RawPack.example()
+    let extra = (0..<count).map {
+      RawPack.Section(kind: UInt32(6 + $0 * $0), flags: 1, bytes: [UInt8](repeating: 7, count: 1 + $0 * 500))
+    }
+    raw.editSections = { $0 += extra }
+    var bytes = raw.assembled()
+    let path = try scratch.write(bytes)
+    let pack = try ModelPack(opening: path)
+    try pack.verify()
+    let plain = try ModelPack(opening: scratch.write(RawPack.example().assembled(), to: "plain.spk"))
+    #expect(pack.tensors.map(\.digest) == plain.tensors.map(\.digest) && pack.metadata == plain.metadata)
+    #expect(pack.tokenizer == plain.tokenizer && pack.chatTemplate == plain.chatTemplate)
+    #expect(pack.identity != plain.identity)
+    let first = raw.assembled().count - extra.reduce(0) { max($0, $1.bytes.count) }
+    for bit in 0..<8 {
+      bytes[first] ^= 1 << bit
+      let found = try refusal(of: bytes, in: scratch)
+      #expect(found?.name == .digestMismatch && found?.structure.hasPrefix("section ") == true)
+      bytes[first] ^= 1 << bit
+    }
+    let cut = try refusal(of: Array(bytes.dropLast()), in: scratch)
+    #expect(cut?.name == .wrongLength)
+  }
+
+  /// A section that is needed and unknown is named.
+  @Test func neededSectionsAreNamed() throws {
+    var raw = RawPack.example()
+    raw.editSections = { $0.append(.init(kind: 4711, bytes: [1])) }
+    let found = try #require(try refusal(of: raw.assembled(), in: Scratch()))
+    #expect(found.name == .unknownSection && found.description.contains("section 4711"))
   }
 
   /// Truncation and extension at every length.
