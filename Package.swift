@@ -98,7 +98,10 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "ConversionTests",
-      dependencies: ["Conversion", "ModelPacks", "FileAccess", "FaultInjection", "CanonicalJSON", "PackedTiles"],
+      dependencies: [
+        "Conversion", "ModelPacks", "FileAccess", "FaultInjection", "CanonicalJSON", "PackedTiles", "TinyCheckpoint",
+        "Tokenization",
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "LlamaRuntimeTests",
@@ -130,11 +133,10 @@ let package = Package(
       name: "SharedPackCommandTests",
       dependencies: ["SharedPackCommand", "CanonicalJSON", "FileAccess", "ModelPacks", "TinyCheckpoint"],
       swiftSettings: strict),
-    // For both.
+    // What several of them share.
     .target(
       name: "TinyCheckpoint", dependencies: ["Conversion", "ModelPacks", "FileAccess", "CanonicalJSON"],
       path: "Tests/TinyCheckpoint", swiftSettings: strict),
-    // Calls to the file system that fail, and power cuts, for the tests of those who write files.
     .target(name: "FaultInjection", dependencies: ["FileAccess"], path: "Tests/FaultInjection", swiftSettings: strict),
   ]
 )

@@ -1,124 +1,67 @@
-import CanonicalJSON
-import FileAccess
+public import FileAccess
+public import ModelPacks
+public import Tokenization
 
-/// A directory in Hugging Face's layout: `config.json` and one safetensors file, or several under an index.
+/// A trained model as it is published: what a conversion reads.
 ///
-/// Links are followed, as a directory of the Hugging Face cache consists of them; names with a separator are refused.
-struct Checkpoint: Sendable {
-  struct Shard: Sendable {
-    /// Without directory.
-    let name: String
-    let path: String
-    let byteCount: Int
-    let header: SafetensorsHeader
+/// Each of the three sources has a protocol, so that another layout of files adds conformers and changes nothing else.
+public struct Checkpoint: Sendable {
+  /// Of the checkpoint as a whole, for messages.
+  public let path: String
+  public let configuration: any ConfigurationSource
+  public let tokenizer: any TokenizerSource
+  public let weights: any WeightSource
+
+  public init(
+    path: String, configuration: any ConfigurationSource, tokenizer: any TokenizerSource, weights: any WeightSource
+  ) {
+    self.path = path
+    self.configuration = configuration
+    self.tokenizer = tokenizer
+    self.weights = weights
   }
+}
 
-  let directory: String
-  let configurationPath: String
-  let configuration: JSONValue
-  let configurationText: [UInt8]
-  /// Sorted by name.
-  let shards: [Shard]
-  /// Where each tensor is: shard and place in its header.
-  let places: [String: (shard: Int, tensor: Int)]
+/// Where the shape of a model is told.
+public protocol ConfigurationSource: Sendable {
+  /// The file, for messages.
+  var path: String { get }
+  /// What was read besides the weights, for the provenance.
+  var provenance: [PackProvenance.Source] { get }
 
-  static let indexName = "model.safetensors.index.json"
-  static let singleName = "model.safetensors"
+  /// - Parameter isSharedLLM: whether the checkpoint has what only SharedLLM has; then its class may have any name.
+  /// - Throws: `Refusal` `unsupported-architecture`, `unsupported-configuration` or `invalid-configuration`.
+  func llama(isSharedLLM: Bool) throws(Refusal) -> LlamaConfiguration
 
-  /// Reads `config.json` and the headers of all shards.
-  /// - Throws: `Refusal` `missing-file`, `malformed-json`, `malformed-shard-index` or those of `SafetensorsHeader`.
-  init(directory: String) throws(Refusal) {
-    self.directory = directory
-    guard Directory.exists(directory) == .directory else {
-      throw Refusal(
-        Directory.exists(directory) == nil ? .missingFile : .notADirectory, file: directory,
-        "is not a directory with config.json and model.safetensors")
-    }
-    configurationPath = "\(directory)/config.json"
-    configurationText = try SequentialFile.contents(configurationPath, limit: 1 << 20)
-    configuration = try Self.json(configurationText, file: configurationPath)
-    guard configuration.object != nil else {
-      throw Refusal(.invalidConfiguration, file: configurationPath, "is not a JSON object")
-    }
+  /// - Throws: `Refusal` `unsupported-configuration` or `invalid-configuration`.
+  func sharedLLM() throws(Refusal) -> SharedLLMDeclaration
+}
 
-    let indexPath = "\(directory)/\(Self.indexName)"
-    var homes: [String: String]?
-    var names = [Self.singleName]
-    if Directory.exists("\(directory)/\(Self.singleName)") == nil, Directory.exists(indexPath) != nil {
-      let index = try Self.shardIndex(indexPath)
-      homes = index
-      names = Set(index.values).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
-    }
-    var shards: [Shard] = []
-    for name in names { shards.append(try Self.shard(name, directory: directory)) }
-    var places: [String: (shard: Int, tensor: Int)] = [:]
-    for (shardNumber, shard) in shards.enumerated() {
-      for (number, tensor) in shard.header.tensors.enumerated() {
-        if let homes, homes[tensor.name] != shard.name {
-          throw Refusal(
-            .malformedShardIndex, file: indexPath, structure: tensor.name,
-            "is in \(shard.name), and the index \(homes[tensor.name].map { "says \($0)" } ?? "does not list it")")
-        }
-        places[tensor.name] = (shardNumber, number)
-      }
-    }
-    if let homes, let missing = homes.keys.sorted().first(where: { places[$0] == nil }) {
-      throw Refusal(
-        .malformedShardIndex, file: indexPath, structure: missing,
-        "the index says \(homes[missing] ?? ""), which does not hold it")
-    }
-    self.shards = shards
-    self.places = places
-  }
+/// What a configuration says of SharedLLM; nil for what it leaves open.
+public struct SharedLLMDeclaration: Sendable, Hashable {
+  /// Whether it says that the checkpoint is one of SharedLLM, whatever tensors there are.
+  public var isSharedLLM = false
+  /// M.
+  public var injectedLayerCount: Int?
+  public var place: SharedLLMConfiguration.Place?
+  /// L, in tokens.
+  public var chunkSize: Int?
+  /// h.
+  public var treeDepth: Int?
+  public var leafRatio: Int?
+  /// Rows that are kept of each node, which imply the leaf ratio L / (2^h · rows).
+  public var nodeRows: Int?
+  public var positionMode: PositionMode?
 
-  func tensor(_ name: String) -> SafetensorsHeader.Tensor? {
-    places[name].map { shards[$0.shard].header.tensors[$0.tensor] }
-  }
+  public init() {}
+}
 
-  private static func shard(_ name: String, directory: String) throws(Refusal) -> Shard {
-    let path = "\(directory)/\(name)"
-    let file: SequentialFile
-    do {
-      file = try SequentialFile(path)
-    } catch {
-      guard error.name == .missingFile else { throw error }
-      throw Refusal(
-        .missingFile, file: path,
-        name == singleName
-          ? "is missing, and so is \(indexName); only safetensors checkpoints can be converted"
-          : "is listed in \(indexName) and missing")
-    }
-    return Shard(name: name, path: path, byteCount: file.byteCount, header: try SafetensorsHeader(reading: file))
-  }
-
-  /// The file of each tensor.
-  private static func shardIndex(_ path: String) throws(Refusal) -> [String: String] {
-    func malformed(_ fault: String) -> Refusal {
-      Refusal(.malformedShardIndex, file: path, structure: "weight_map", fault)
-    }
-    let text = try SequentialFile.contents(path, limit: SafetensorsHeader.headerByteLimit)
-    guard let members = try json(text, file: path)["weight_map"]?.object, !members.isEmpty else {
-      throw malformed("is missing or empty")
-    }
-    guard members.count <= SafetensorsHeader.tensorLimit else { throw malformed("has too many tensors") }
-    var homes: [String: String] = [:]
-    for member in members {
-      guard let name = member.value.string else { throw malformed("\(member.key) is not in a file") }
-      // A name that is only a name cannot lead out of the directory.
-      guard name.hasSuffix(".safetensors"), !name.hasPrefix("."), !name.utf8.contains(UInt8(ascii: "/")),
-        !name.utf8.contains(0), name.utf8.count <= 255
-      else { throw malformed("\"\(name)\" is not the name of a safetensors file in this directory") }
-      homes[member.key] = name
-    }
-    guard Set(homes.values).count <= 4096 else { throw malformed("names more than 4096 files") }
-    return homes
-  }
-
-  private static func json(_ text: [UInt8], file: String) throws(Refusal) -> JSONValue {
-    do {
-      return try JSONValue(parsing: text)
-    } catch {
-      throw Refusal(.malformedJSON, file: file, error.description)
-    }
-  }
+/// Where the tokenizer of a model is.
+public protocol TokenizerSource: Sendable {
+  /// What was read, for the provenance.
+  var provenance: [PackProvenance.Source] { get }
+  /// nil for a checkpoint without: its pack takes token ids.
+  var tokenizer: Tokenizer? { get }
+  /// The Jinja program that the model was trained with, and the file that it is from.
+  var chatTemplate: (text: String, path: String)? { get }
 }

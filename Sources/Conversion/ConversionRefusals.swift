@@ -1,3 +1,4 @@
+import CanonicalJSON
 public import FileAccess
 
 extension Refusal.Name {
@@ -15,4 +16,15 @@ extension Refusal.Name {
   public static let weightOutOfRange = Refusal.Name("weight-out-of-range", .badInput)
   /// Options of the caller that do not go together or with the checkpoint.
   public static let invalidOption = Refusal.Name("invalid-option", .usage)
+}
+
+extension JSONValue {
+  /// - Throws: `Refusal` `malformed-json`.
+  init(parsing text: [UInt8], file: String) throws(Refusal) {
+    do {
+      try self.init(parsing: text)
+    } catch {
+      throw Refusal(.malformedJSON, file: file, error.description)
+    }
+  }
 }

@@ -1,10 +1,9 @@
-import CanonicalJSON
 public import FileAccess
 public import ModelPacks
 public import PackedTiles
 public import Tokenization
 
-/// Turns a checkpoint in Hugging Face's layout into a model pack.
+/// Turns a checkpoint into a model pack.
 ///
 /// Every source file is read once, from its start to its end, through buffers of a fixed size. The same input makes
 /// the same bytes.
@@ -47,7 +46,7 @@ public struct Converter: Sendable {
   }
 
   public let plan: ConversionPlan
-  private let checkpoint: Checkpoint
+  private let weights: any WeightSource
   private let contents: PackContents
   private let files: [SourceFile]
 
@@ -55,45 +54,44 @@ public struct Converter: Sendable {
   /// - Parameter directory: holds `config.json` and `model.safetensors`, or shards and their index.
   /// - Throws: `Refusal`: exit status 66 for what is missing, 65 for what cannot be converted, 64 for options.
   public init(directory: String, options: Options = Options()) throws(Refusal) {
-    let checkpoint = try Checkpoint(directory: directory)
-    let reader = ConfigurationReader(json: checkpoint.configuration, file: checkpoint.configurationPath)
+    try self.init(Checkpoint(huggingFace: directory), options: options)
+  }
+
+  /// Plans the pack of a checkpoint.
+  /// - Throws: `Refusal`: exit status 66 for what is missing, 65 for what cannot be converted, 64 for options.
+  public init(_ checkpoint: Checkpoint, options: Options = Options()) throws(Refusal) {
     if let encoding = options.encoding, encoding.byteCount(rows: 1, columns: 1) == nil {
-      throw reader.fault(
-        .invalidOption,
+      throw Refusal(
+        .invalidOption, file: checkpoint.configuration.path,
         "\(encoding) is no encoding: groups have 4 to 4096 columns, in fours, those of int4 in eights")
     }
-    let shared = try SharedLLMImport(reader, checkpoint: checkpoint)
-    let configuration = try LlamaConfiguration(reader, isSharedLLM: shared.isPresent)
+    let shared = try SharedLLMImport(checkpoint)
+    let configuration = try checkpoint.configuration.llama(isSharedLLM: shared.isPresent)
     let sharedLLM = try shared.configuration(configuration, options: options)
     let quantization = options.encoding ?? .usual(hiddenSize: configuration.hiddenSize)
-    let section = try TokenizerSection(
-      directory: directory, configuration: configuration, chatTemplate: options.chatTemplate)
+    let section = try TokenizerSection(checkpoint, configuration: configuration, chatTemplate: options.chatTemplate)
 
-    var sources = [
-      PackProvenance.Source(
-        name: "config.json", byteCount: checkpoint.configurationText.count,
-        digest: Digest256(of: checkpoint.configurationText))
-    ]
-    sources += section.sources
+    let weights = checkpoint.weights
+    var sources = checkpoint.configuration.provenance + checkpoint.tokenizer.provenance
     if let text = options.calibrationText { sources.append(text) }
     // The digests of the weights are known when they have been read; they have the same length.
     let unknown = Digest256(of: [])
-    sources += checkpoint.shards.map { .init(name: $0.name, byteCount: $0.byteCount, digest: unknown) }
+    sources += weights.files.map { .init(name: $0.name, byteCount: $0.byteCount, digest: unknown) }
     contents = PackContents(
       metadata: PackMetadata(
         configuration: configuration, sharedLLM: sharedLLM, quantization: quantization,
         provenance: PackProvenance(converter: options.converter, licence: options.licence, sources: sources)),
       tokenizer: section.tokenizer, chatTemplate: section.chatTemplate)
-    let (tensors, packByteCount) = try contents.layout(file: directory)
+    let (tensors, packByteCount) = try contents.layout(file: checkpoint.path)
     let needed = configuration.tensors(sharedLLM: sharedLLM)
-    let (files, unused) = try SourceFile.plan(checkpoint, needed: needed, tensors: tensors)
+    let (files, unused) = try SourceFile.plan(weights, needed: needed)
     self.files = files
-    self.checkpoint = checkpoint
+    self.weights = weights
     plan = ConversionPlan(
       configuration: configuration, sharedLLM: sharedLLM, quantization: quantization,
-      sources: checkpoint.shards.map { .init(name: $0.name, byteCount: $0.byteCount) }, tensors: tensors,
+      sources: weights.files.map { .init(name: $0.name, byteCount: $0.byteCount) }, tensors: tensors,
       unusedTensors: unused, hasTokenizer: section.tokenizer != nil,
-      sourceByteCount: checkpoint.shards.reduce(0) { $0 + $1.byteCount }, packByteCount: packByteCount,
+      sourceByteCount: weights.files.reduce(0) { $0 + $1.byteCount }, packByteCount: packByteCount,
       memoryByteCount: PiecePipe.bufferCount * SourceFile.bufferByteCount(files)
         + PieceEncoder.memoryByteCount(files, tensors: tensors))
   }
@@ -113,7 +111,7 @@ public struct Converter: Sendable {
     var writer = try ModelPackWriter(creating: output, contents: contents)
     var encoder = PieceEncoder(files, tensors: plan.tensors, feedback: feedback)
     let pipe = PiecePipe(bufferByteCount: SourceFile.bufferByteCount(files))
-    pipe.read(files)
+    pipe.read(files, of: weights)
     // Whatever happens, the reader has stopped before this returns.
     defer { pipe.stop() }
     var byteCount = 0

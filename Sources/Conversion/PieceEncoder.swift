@@ -85,9 +85,10 @@ struct PieceEncoder {
       let rows = min(blockRows, part.rows - row)
       let count = rows * part.columns
       let block = unsafe UnsafeMutableBufferPointer(rebasing: floats[..<count])
-      let sourceEnd = sourceOffset + count * part.element.byteCount
-      unsafe PackedTiles.widen(
-        UnsafeRawBufferPointer(rebasing: source[sourceOffset..<sourceEnd]), from: part.element, into: block)
+      let sourceEnd = sourceOffset + rows * part.rowByteCount
+      let bytes = unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(rebasing: source[sourceOffset..<sourceEnd]))
+      var numbers = unsafe MutableSpan(_unsafeElements: block)
+      part.blocks.decode(bytes, &numbers)
       sourceOffset = sourceEnd
       let values = UnsafeBufferPointer(block)
       func target(_ byteCount: Int) -> UnsafeMutableRawBufferPointer {

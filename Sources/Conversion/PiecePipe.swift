@@ -8,7 +8,7 @@ final class PieceBuffer: @unchecked Sendable {
 
   init(byteCount: Int) { bytes = [UInt8](repeating: 0, count: byteCount) }
 
-  func fill(from file: borrowing SequentialFile, _ range: Range<Int>, hasher: inout Hasher256) throws(Refusal) {
+  func fill(from file: any WeightReader, _ range: Range<Int>, hasher: inout Hasher256) throws(Refusal) {
     // A span of a class's property cannot leave its access, so the array is taken out for the time.
     var bytes: [UInt8] = []
     swap(&bytes, &self.bytes)
@@ -54,27 +54,26 @@ final class PiecePipe: Sendable {
   var digests: [Digest256] { state.withLock(\.digests) }
 
   /// Starts to read all files, in order, on a thread of its own.
-  func read(_ files: [SourceFile]) {
+  func read(_ files: [SourceFile], of weights: any WeightSource) {
     // The seam of the tests belongs to the task that converts.
     let probe = FileOperation.probe
     // A queue of its own has a thread whatever others do.
     DispatchQueue(label: "sharedpack.conversion.reader").async(group: reader) { [self] in
-      FileOperation.withProbe(probe) { readAll(files) }
+      FileOperation.withProbe(probe) { readAll(files, of: weights) }
       // The end, or the refusal.
       filledCount.signal()
     }
   }
 
-  private func readAll(_ files: [SourceFile]) {
+  private func readAll(_ files: [SourceFile], of weights: any WeightSource) {
     do throws(Refusal) {
-      for file in files { try read(file) }
+      for (number, file) in files.enumerated() { try read(file, from: weights.open(number)) }
     } catch {
       state.withLock { $0.refusal = error }
     }
   }
 
-  private func read(_ file: SourceFile) throws(Refusal) {
-    let source = try SequentialFile(file.path)
+  private func read(_ file: SourceFile, from source: any WeightReader) throws(Refusal) {
     guard source.byteCount == file.byteCount else {
       throw Refusal(.inputOutput, file: file.path, "has changed while it was read")
     }

@@ -17,9 +17,10 @@ struct SourceFile: Sendable {
   struct Part: Sendable {
     /// The tensor's number in the pack.
     let tensor: Int
-    let rows: Int
+    var rows: Int
     let columns: Int
-    let element: FloatElement
+    let blocks: NumberBlocks
+    let rowByteCount: Int
   }
 
   let path: String
@@ -34,53 +35,47 @@ struct SourceFile: Sendable {
     files.reduce(0) { max($0, $1.pieces.reduce(0) { max($0, $1.byteRange.count) }) }
   }
 
-  /// Cuts the shards of a checkpoint.
-  /// - Returns: the files in the order of the shards, and the names of tensors that are not used.
-  /// - Throws: `Refusal` `missing-tensor`, `unexpected-tensor`, `wrong-shape` or `unsupported-element-type`.
+  /// Cuts the files of a checkpoint.
+  /// - Returns: the files in their order, and the names of tensors that are not used.
+  /// - Throws: `Refusal` `missing-tensor`, `duplicate-tensor`, `unexpected-tensor`, `wrong-shape`, `wrong-size`,
+  ///   `misplaced-tensor` or `unsupported-element-type`.
   static func plan(
-    _ checkpoint: Checkpoint, needed: [LlamaTensor], tensors: [PackTensor]
+    _ weights: any WeightSource, needed: [LlamaTensor]
   ) throws(Refusal) -> (files: [SourceFile], unused: [String]) {
-    if let missing = needed.first(where: { checkpoint.places[$0.name] == nil }) {
-      throw Refusal(.missingTensor, file: checkpoint.directory, "\(missing.name) is in none of the weights")
+    var seen: Set<String> = []
+    for file in weights.files {
+      for tensor in file.tensors where !seen.insert(tensor.name).inserted {
+        throw Refusal(.duplicateTensor, file: file.path, structure: tensor.name, "is in the weights twice")
+      }
+    }
+    if let missing = needed.first(where: { !seen.contains($0.name) }) {
+      throw Refusal(.missingTensor, file: weights.path, "\(missing.name) is in none of the weights")
     }
     let numbers = Dictionary(uniqueKeysWithValues: needed.enumerated().map { ($1.name, $0) })
     var unused: [String] = []
     var files: [SourceFile] = []
-    for (fileNumber, shard) in checkpoint.shards.enumerated() {
-      var pieces: [Piece] = []
-      func digestOnly(_ range: Range<Int>) {
-        for start in stride(from: range.lowerBound, to: range.upperBound, by: pieceByteCount) {
-          let end = min(start + pieceByteCount, range.upperBound)
-          pieces.append(Piece(file: fileNumber, byteRange: start..<end, part: nil))
+    for (number, file) in weights.files.enumerated() {
+      var pieces = Pieces(file: number)
+      for tensor in file.tensors {
+        guard tensor.byteRange.lowerBound >= pieces.end, tensor.byteRange.upperBound <= file.byteCount else {
+          throw Refusal(
+            .misplacedTensor, file: file.path, structure: tensor.name, "lies in another tensor or beyond the end")
         }
-      }
-      digestOnly(0..<shard.header.dataOffset)
-      for tensor in shard.header.tensors {
-        guard let number = numbers[tensor.name] else {
+        pieces.digest(upTo: tensor.byteRange.lowerBound)
+        if let number = numbers[tensor.name] {
+          pieces.convert(try part(tensor, number, needed[number], file: file.path))
+        } else {
           guard isIgnored(tensor.name, numbers) else {
             throw Refusal(
-              .unexpectedTensor, file: shard.path, structure: tensor.name,
-              "is nothing that the architecture of config.json has")
+              .unexpectedTensor, file: file.path, structure: tensor.name,
+              "is nothing that the architecture of \(weights.path) has")
           }
           unused.append(tensor.name)
-          digestOnly(tensor.byteRange)
-          continue
-        }
-        let element = try checked(tensor, against: needed[number], file: shard.path)
-        let columns = needed[number].columns
-        let rowByteCount = columns * element.byteCount
-        // Whole row blocks, at least one.
-        let rowsOfPiece = max(pieceByteCount / rowByteCount / PackedTileLayout.tileRows, 1) * PackedTileLayout.tileRows
-        for row in stride(from: 0, to: needed[number].rows, by: rowsOfPiece) {
-          let rows = min(rowsOfPiece, needed[number].rows - row)
-          let start = tensor.byteRange.lowerBound + row * rowByteCount
-          pieces.append(
-            Piece(
-              file: fileNumber, byteRange: start..<start + rows * rowByteCount,
-              part: Part(tensor: number, rows: rows, columns: columns, element: element)))
+          pieces.digest(upTo: tensor.byteRange.upperBound)
         }
       }
-      files.append(SourceFile(path: shard.path, byteCount: shard.byteCount, pieces: pieces))
+      pieces.digest(upTo: file.byteCount)
+      files.append(SourceFile(path: file.path, byteCount: file.byteCount, pieces: pieces.all))
     }
     return (files, unused)
   }
@@ -90,23 +85,58 @@ struct SourceFile: Sendable {
     name.hasSuffix(".rotary_emb.inv_freq") || (name == "lm_head.weight" && needed[name] == nil)
   }
 
-  private static func checked(
-    _ tensor: SafetensorsHeader.Tensor, against need: LlamaTensor, file: String
-  ) throws(Refusal) -> FloatElement {
+  /// All of a tensor.
+  private static func part(
+    _ tensor: SourceTensor, _ number: Int, _ need: LlamaTensor, file: String
+  ) throws(Refusal) -> Part {
     let shape = need.isNorm ? [need.columns] : [need.rows, need.columns]
     guard tensor.shape == shape else {
       throw Refusal(
         .wrongShape, file: file, structure: tensor.name,
         "has the shape \(tensor.shape); the configuration asks for \(shape)")
     }
-    switch tensor.elementType {
-    case "F32": return .float32
-    case "F16": return .float16
-    case "BF16": return .bfloat16
-    default:
+    guard let blocks = tensor.blocks else {
       throw Refusal(
         .unsupportedElementType, file: file, structure: tensor.name,
-        "has elements of the type \(tensor.elementType); F32, F16 and BF16 can be converted")
+        "has elements of the type \(tensor.typeName), which cannot be converted")
+    }
+    guard let rowByteCount = blocks.byteCount(columns: need.columns),
+      CheckedSize.product(need.rows, rowByteCount) == tensor.byteRange.count
+    else {
+      throw Refusal(
+        .wrongSize, file: file, structure: tensor.name,
+        "\(shape) elements of \(tensor.typeName) do not take \(tensor.byteRange.count) bytes")
+    }
+    return Part(
+      tensor: number, rows: need.rows, columns: need.columns, blocks: blocks, rowByteCount: rowByteCount)
+  }
+}
+
+/// The pieces of a file, from its start on.
+private struct Pieces {
+  let file: Int
+  private(set) var all: [SourceFile.Piece] = []
+  private(set) var end = 0
+
+  init(file: Int) { self.file = file }
+
+  private mutating func append(byteCount: Int, _ part: SourceFile.Part?) {
+    all.append(SourceFile.Piece(file: file, byteRange: end..<end + byteCount, part: part))
+    end += byteCount
+  }
+
+  mutating func digest(upTo offset: Int) {
+    while end < offset { append(byteCount: min(SourceFile.pieceByteCount, offset - end), nil) }
+  }
+
+  mutating func convert(_ tensor: SourceFile.Part) {
+    // Whole row blocks, at least one.
+    let blockRows = PackedTileLayout.tileRows
+    let rowsOfPiece = max(SourceFile.pieceByteCount / tensor.rowByteCount / blockRows, 1) * blockRows
+    for row in stride(from: 0, to: tensor.rows, by: rowsOfPiece) {
+      var part = tensor
+      part.rows = min(rowsOfPiece, tensor.rows - row)
+      append(byteCount: part.rows * part.rowByteCount, part)
     }
   }
 }
