@@ -33,13 +33,15 @@ let package = Package(
     .target(name: "CKernels"),
     .target(name: "PackedTiles", dependencies: ["CKernels"], swiftSettings: strict),
     .target(name: "CanonicalJSON", swiftSettings: strict),
+    .target(name: "SeededRandom", swiftSettings: strict),
     .target(
       name: "FileAccess",
       dependencies: ["CXXHash", "CZstd", "CLz4", .product(name: "Crypto", package: "swift-crypto")],
       swiftSettings: strict),
     .target(name: "Tokenization", dependencies: ["CanonicalJSON"], swiftSettings: strict),
-    .target(name: "ContextTrees", swiftSettings: strict),
-    .target(name: "EvaluationTasks", dependencies: ["CanonicalJSON", "Tokenization"], swiftSettings: strict),
+    .target(name: "ContextTrees", dependencies: ["SeededRandom"], swiftSettings: strict),
+    .target(
+      name: "EvaluationTasks", dependencies: ["CanonicalJSON", "SeededRandom", "Tokenization"], swiftSettings: strict),
 
     // The formats and the engine.
     .target(name: "NodeBlocks", dependencies: ["FileAccess", "PackedTiles"], swiftSettings: strict),
@@ -50,7 +52,9 @@ let package = Package(
       swiftSettings: strict),
     .target(
       name: "LlamaRuntime",
-      dependencies: ["ModelPacks", "CKernels", "PackedTiles", "ContextTrees", "NodeBlocks", "FileAccess"],
+      dependencies: [
+        "ModelPacks", "CKernels", "PackedTiles", "ContextTrees", "NodeBlocks", "SeededRandom", "FileAccess",
+      ],
       swiftSettings: strict),
     .target(
       name: "TreeStore", dependencies: ["FileAccess", "CanonicalJSON", "ContextTrees", "NodeBlocks"],
@@ -67,7 +71,7 @@ let package = Package(
       name: "Evaluation",
       dependencies: [
         "SharedPack", "Conversion", "CanonicalJSON", "ContextTrees", "EvaluationTasks", "FileAccess", "LlamaRuntime",
-        "ModelPacks", "NodeBlocks", "Tokenization", "TreeStore",
+        "ModelPacks", "NodeBlocks", "Tokenization", "SeededRandom", "TreeStore",
       ], swiftSettings: strict),
     .target(
       name: "Benchmarking",
@@ -87,10 +91,12 @@ let package = Package(
       swiftSettings: strict),
 
     .testTarget(name: "CanonicalJSONTests", dependencies: ["CanonicalJSON"], swiftSettings: strict),
-    .testTarget(name: "CKernelsTests", dependencies: ["CKernels"], swiftSettings: strict),
-    .testTarget(name: "FileAccessTests", dependencies: ["FileAccess", "FaultInjection"], swiftSettings: strict),
+    .testTarget(name: "CKernelsTests", dependencies: ["CKernels", "SeededRandom"], swiftSettings: strict),
+    .testTarget(
+      name: "FileAccessTests", dependencies: ["FileAccess", "FaultInjection"], swiftSettings: strict),
     .testTarget(name: "PackedTilesTests", dependencies: ["PackedTiles"], swiftSettings: strict),
-    .testTarget(name: "TokenizationTests", dependencies: ["Tokenization"], swiftSettings: strict),
+    .testTarget(name: "TokenizationTests", dependencies: ["Tokenization", "SeededRandom"], swiftSettings: strict),
+    .testTarget(name: "SeededRandomTests", dependencies: ["SeededRandom"], swiftSettings: strict),
     .testTarget(name: "ContextTreesTests", dependencies: ["ContextTrees"], swiftSettings: strict),
     .testTarget(name: "NodeBlocksTests", dependencies: ["NodeBlocks", "PackedTiles"], swiftSettings: strict),
     .testTarget(
@@ -106,7 +112,8 @@ let package = Package(
     .testTarget(
       name: "LlamaRuntimeTests",
       dependencies: [
-        "LlamaRuntime", "ModelPacks", "PackedTiles", "ContextTrees", "NodeBlocks", "FileAccess", "CanonicalJSON",
+        "LlamaRuntime", "ModelPacks", "PackedTiles", "ContextTrees", "NodeBlocks", "FileAccess", "SeededRandom",
+        "CanonicalJSON",
       ],
       resources: [.copy("Fixtures")], swiftSettings: strict),
     .testTarget(
@@ -114,8 +121,8 @@ let package = Package(
       dependencies: ["TreeStore", "FileAccess", "CanonicalJSON", "ContextTrees", "FaultInjection", "NodeBlocks"],
       swiftSettings: strict),
     .testTarget(
-      name: "EvaluationTasksTests", dependencies: ["EvaluationTasks", "CanonicalJSON", "Tokenization"],
-      resources: [.copy("Fixtures")], swiftSettings: strict),
+      name: "EvaluationTasksTests", dependencies: ["EvaluationTasks", "CanonicalJSON", "SeededRandom", "Tokenization"],
+      swiftSettings: strict),
     .testTarget(
       name: "EvaluationTests",
       dependencies: [
@@ -126,7 +133,7 @@ let package = Package(
       name: "SharedPackTests",
       dependencies: [
         "SharedPack", "Conversion", "CanonicalJSON", "ContextTrees", "FileAccess", "LlamaRuntime", "ModelPacks",
-        "NodeBlocks", "TinyCheckpoint", "Tokenization", "FaultInjection", "TreeStore",
+        "NodeBlocks", "TinyCheckpoint", "Tokenization", "FaultInjection", "SeededRandom", "TreeStore",
       ], swiftSettings: strict),
     // Runs the built program.
     .testTarget(

@@ -1,3 +1,5 @@
+import SeededRandom
+
 /// By what a child of a node is preferred to the other on the way from the root to the leaves.
 /// Source of all but the last four: arXiv 2410.19318, section 3.2; those are alternatives to `cosine`.
 public enum SearchPolicy: Sendable, Hashable {
@@ -66,12 +68,9 @@ extension ContextTree {
     }
   }
 
-  /// A fair coin from the finalizer of SplitMix64.
+  /// A fair coin.
   private static func coin(seed: UInt64, chunk: Int, level: Int) -> Bool {
-    var state = seed &+ 0x9E37_79B9_7F4A_7C15 &* (UInt64(chunk) << 8 | UInt64(level) &+ 1)
-    state = (state ^ state >> 30) &* 0xBF58_476D_1CE4_E5B9
-    state = (state ^ state >> 27) &* 0x94D0_49BB_1331_11EB
-    return (state ^ state >> 31) & 1 == 1
+    SplitMix64(state: seed).value(after: UInt64(chunk) << 8 | UInt64(level)) & 1 == 1
   }
 }
 

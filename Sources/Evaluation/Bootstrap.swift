@@ -1,4 +1,4 @@
-import EvaluationTasks
+import SeededRandom
 
 /// Percentile bootstrap intervals of means over documents or samples.
 ///
@@ -36,6 +36,11 @@ public struct Bootstrap: Sendable {
     return Measure(
       mean, low: Self.quantile(tail, ofSorted: means), high: Self.quantile(1 - tail, ofSorted: means),
       count: values.count)
+  }
+
+  /// The mean of scores: that of right and wrong answers, 1 and 0, is a proportion with Wilson's interval.
+  public func mean(of scores: [Double], areYesOrNo: Bool) -> Measure {
+    areYesOrNo ? .proportion(of: scores) : mean(of: scores)
   }
 
   /// The mean of `a[i] - b[i]` and its interval: both values of a pair are drawn together, so what documents have in

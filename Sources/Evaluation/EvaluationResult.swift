@@ -64,21 +64,13 @@ public struct EvaluationResult: Sendable, Equatable {
 
   /// Writes the file, which replaces one of the same name when it is whole.
   public func write(to path: String) throws(Refusal) {
-    var file = try PublishedFile(creating: path)
-    try file.append(json.canonical + [UInt8(ascii: "\n")])
-    try file.publish()
+    try PublishedFile.write(json.canonical + [UInt8(ascii: "\n")], to: path)
   }
 
   /// Reads a file back.
   /// - Throws: `Refusal` `malformed-json`, `malformed-result`, and those of reading a file.
   public init(reading path: String) throws(Refusal) {
-    let bytes = try SequentialFile.contents(path, limit: 1 << 26)
-    let json: JSONValue
-    do throws(JSONError) {
-      json = try JSONValue(parsing: bytes)
-    } catch {
-      throw Refusal(.malformedJSON, file: path, error.description)
-    }
+    let json = try JSONValue(reading: path, limit: 1 << 26)
     do throws(ResultFault) {
       try self.init(json)
     } catch {

@@ -6,19 +6,23 @@ extension EvaluationResult {
     parts(by: "table").map { ($0.name, table($0.rows)) }
   }
 
+  /// The columns that a table of some rows has.
+  func shownColumns(_ rows: [Row]) -> [(name: String, isText: Bool)] {
+    columns.filter { name in
+      name != "table" && rows.contains { $0.labels[name] != nil || $0.measures[name] != nil }
+    }.map { name in (name, rows.contains { if case .text = $0.labels[name] { true } else { false } }) }
+  }
+
   /// A line of column names, then a line a row, columns aligned.
   private func table(_ rows: [Row]) -> String {
-    let columns = columns.filter { name in
-      name != "table" && rows.contains { $0.labels[name] != nil || $0.measures[name] != nil }
-    }
-    let cells = [columns] + rows.map { row in columns.map { row.cell($0) } }
+    let columns = shownColumns(rows)
+    let cells = [columns.map(\.name)] + rows.map { row in columns.map { row.cell($0.name) } }
     let widths = columns.indices.map { column in cells.map { $0[column].count }.max() ?? 0 }
-    // Numbers are read from their right ends.
-    let isNumber = columns.map { name in !rows.contains { if case .text = $0.labels[name] { true } else { false } } }
     let lines = cells.map { line in
-      zip(line, zip(widths, isNumber)).map { cell, form in
+      zip(line, zip(widths, columns)).map { cell, form in
         let space = String(repeating: " ", count: form.0 - cell.count)
-        return form.1 ? space + cell : cell + space
+        // Numbers are read from their right ends.
+        return form.1.isText ? cell + space : space + cell
       }.joined(separator: "  ")
     }
     return lines.map { line in

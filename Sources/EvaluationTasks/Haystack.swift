@@ -1,3 +1,4 @@
+import SeededRandom
 public import Tokenization
 
 /// Texts in which things are hidden, as tokens.

@@ -70,6 +70,6 @@ struct HiddenFact {
   }
 
   var answerRule: AnswerRule {
-    rule ?? (answer.unicodeScalars.allSatisfy(TextRules.isDigit) ? .number(answer) : .word(answer))
+    rule ?? (answer.unicodeScalars.allSatisfy(\.isDigit) ? .number(answer) : .word(answer))
   }
 }

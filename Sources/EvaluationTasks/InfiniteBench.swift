@@ -2,7 +2,7 @@ public import CanonicalJSON
 
 /// InfiniteBench: twelve tasks with contexts of 100 thousand tokens and more, a line of JSON a sample.
 ///
-/// Source: X. Zhang et al., ∞Bench, arXiv 2402.13718; answer lengths and scores are those of its repository.
+/// Source: X. Zhang et al., ∞Bench, arXiv 2402.13718; answer lengths are those of its repository.
 public enum InfiniteBench {
   public enum Task: String, Sendable, CaseIterable {
     case passkey
@@ -36,14 +36,18 @@ public enum InfiniteBench {
   /// - Throws: `SampleFault`.
   public static func sample(
     _ json: JSONValue, task: Task, prompts: PromptTemplates
-  ) throws(SampleFault) -> BenchmarkSample {
+  ) throws(SampleFault) -> SuiteSample {
     let fields = SampleFields(json)
     let input = try fields.text("input")
     var values = ["context": try fields.text("context"), "input": input, "question": input]
-    let labels = try labels(json["answer"], "answer", task, options: json["options"])
+    guard var answer = json["answer"], answer != .null, answer.array?.isEmpty != true else {
+      throw SampleFault("answer", "is missing")
+    }
     switch task {
     case .codeDebug, .bookChoice:
-      for (letter, option) in zip("ABCD", try fields.texts("options")) { values["OPTION_\(letter)"] = option }
+      let options = try fields.texts("options")
+      for (letter, option) in zip("ABCD", options) { values["OPTION_\(letter)"] = option }
+      answer = try withLetter(answer, options)
     case .codeRun:
       guard let call = functionCall(input) else { throw SampleFault("input", "calls no function func_…(…)") }
       values["func_call"] = call
@@ -53,82 +57,22 @@ public enum InfiniteBench {
       values["prefix"] = "What is \(number) in the following list?"
     default: break
     }
-    return BenchmarkSample(
-      identifier: json["id"].flatMap { $0.string ?? $0.integer.map(String.init) } ?? "", task: task.rawValue,
-      prompt: try prompts.prompt(for: task.rawValue, values), answers: labels.map(\.text),
-      maxNewTokens: task.maxNewTokens
-    ) { InfiniteBenchScores.score(task, $0, labels) }
+    return SuiteSample(
+      task: task.rawValue, prompt: try prompts.prompt(for: task.rawValue, values), maxNewTokens: task.maxNewTokens,
+      record: AnswerRecord(
+        path: "results/*/preds_\(task.rawValue).jsonl", key: "prediction",
+        ["id": json["id"], "ground_truth": answer]))
   }
 
-  /// Reads one line of the predictions that the published program writes: `prediction` or `pred`, and `ground_truth` or
-  /// `label`, which hold the right answers as samples do.
-  /// - Throws: `SampleFault`.
-  public static func prediction(_ json: JSONValue, task: Task) throws(SampleFault) -> BenchmarkPrediction {
-    let key = json["ground_truth"] == nil ? "label" : "ground_truth"
-    let labels = try labels(json[key], key, task, options: json["options"])
-    let text = try SampleFields(json).text(json["prediction"] == nil ? "pred" : "prediction")
-    return BenchmarkPrediction(
-      task: task.rawValue, lengthClass: nil, score: InfiniteBenchScores.score(task, text, labels))
-  }
-
-  /// What an answer is compared with.
-  enum LabelValue: Sendable {
-    case text(String)
-    case integer(Int)
-    case number(Double)
-
-    var text: String {
-      switch self {
-      case .text(let text): text
-      case .integer(let integer): String(integer)
-      case .number(let number): number.description
-      }
+  /// The right one of four options and its letter, as the published program writes them down.
+  private static func withLetter(_ answer: JSONValue, _ options: [String]) throws(SampleFault) -> JSONValue {
+    let letters = ["A", "B", "C", "D"]
+    if let both = answer.array, both.count == 2, letters.contains(both[1].string ?? "") { return answer }
+    let text = answer.array?.count == 1 ? answer.array?[0].string : answer.string
+    guard let text, let place = options.prefix(4).firstIndex(of: text) else {
+      throw SampleFault("answer", "is none of the four options")
     }
-
-    init?(_ json: JSONValue) {
-      switch json {
-      case .string(let text): self = .text(text)
-      case .integer(let integer): self = .integer(integer)
-      case .number(let number): self = .number(number)
-      default: return nil
-      }
-    }
-
-    /// The number that a text spells; else itself.
-    var asNumber: LabelValue {
-      guard case .text(let text) = self else { return self }
-      if let integer = Int(text) { return .integer(integer) }
-      return Double(text).flatMap { $0.isFinite ? .number($0) : nil } ?? self
-    }
-  }
-
-  /// An answer is a value, a list of values, or a list of lists. Tasks with options give the right one, with or without
-  /// its letter.
-  private static func labels(
-    _ answer: JSONValue?, _ field: String, _ task: Task, options: JSONValue?
-  ) throws(SampleFault) -> [LabelValue] {
-    guard let answer else { throw SampleFault(field, "is missing") }
-    let values = (answer.array ?? [answer]).flatMap { $0.array ?? [$0] }
-    var labels = values.compactMap(LabelValue.init)
-    guard labels.count == values.count, !labels.isEmpty else {
-      throw SampleFault(field, "is neither a text nor a number nor a list of them")
-    }
-    switch task {
-    case .codeRun, .mathFind, .mathCalculation:
-      labels = labels.map(\.asNumber)
-      guard labels.allSatisfy({ if case .text = $0 { false } else { true } }) else {
-        throw SampleFault(field, "is no number")
-      }
-      return labels
-    case .codeDebug, .bookChoice:
-      if labels.count == 2, ["A", "B", "C", "D"].contains(labels[1].text) { return labels }
-      let options = try SampleFields(.members(["options": options])).texts("options")
-      guard labels.count == 1, let place = options.firstIndex(of: labels[0].text), place < 4 else {
-        throw SampleFault(field, "is none of the four options")
-      }
-      return labels + [.text(["A", "B", "C", "D"][place])]
-    default: return labels
-    }
+    return .array([.string(text), .string(letters[place])])
   }
 
   /// The first call such as `func_12(-3)`.

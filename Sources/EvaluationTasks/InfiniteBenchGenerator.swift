@@ -1,4 +1,5 @@
 public import CanonicalJSON
+import SeededRandom
 
 /// Samples of InfiniteBench's synthetic tasks in the published form, made anew: of any size, for any seed.
 ///

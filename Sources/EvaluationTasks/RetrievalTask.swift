@@ -49,34 +49,3 @@ public struct RetrievalSample: Sendable, Equatable {
   public var context: [Int32]
   public var turns: [Turn]
 }
-
-/// What makes an answer right.
-public enum AnswerRule: Sendable, Equatable {
-  /// Its first number is this one.
-  case number(String)
-  /// Its first word is this one.
-  case word(String)
-  /// It has these words, each of which counts the same.
-  case words([String])
-  /// It goes on with the right answer's tokens; those before the first wrong one count.
-  case tokens
-
-  /// The score of an answer, 0 to 1.
-  /// - Parameters:
-  ///   - tokens: the answer's.
-  ///   - right: the right answer's.
-  public func score(_ text: String, tokens: [Int32], right: [Int32]) -> Double {
-    switch self {
-    case .number(let number):
-      return TextRules.runs(text, of: TextRules.isDigit).first?.elementsEqual(number.unicodeScalars) == true ? 1 : 0
-    case .word(let word):
-      return TextRules.runs(text, of: TextRules.isAlphanumeric).first?.elementsEqual(word.unicodeScalars) == true
-        ? 1 : 0
-    case .words(let words):
-      let lower = text.lowercased()
-      return Double(words.count { TextRules.contains(lower, $0.lowercased()) }) / Double(words.count)
-    case .tokens:
-      return Double(zip(tokens, right).prefix { $0 == $1 }.count) / Double(max(right.count, 1))
-    }
-  }
-}

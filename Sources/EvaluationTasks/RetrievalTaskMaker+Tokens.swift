@@ -1,3 +1,4 @@
+import SeededRandom
 import Tokenization
 
 /// A statement as tokens, and where in them the answer stands.

@@ -1,3 +1,4 @@
+import SeededRandom
 public import Tokenization
 
 /// Makes samples of retrieval tasks. A sample is a function of the seed and of what is asked for.
@@ -29,7 +30,7 @@ public struct RetrievalTaskMaker: Sendable {
   public func sample(
     _ task: RetrievalTask, length: Int, depth: Double?, number: Int
   ) throws(SampleFault) -> RetrievalSample {
-    var random = generator("\(task.rawValue)/\(length)/\(depth ?? -1)/\(number)")
+    var random = SplitMix64(seed: seed, name: "\(task.rawValue)/\(length)/\(depth ?? -1)/\(number)")
     switch task {
     case .passkey:
       return try hiding([passkey(&random)], asking: [0], length: length, depth: depth, &random)
@@ -60,11 +61,6 @@ public struct RetrievalTaskMaker: Sendable {
       return sample
     case .boundary: return try boundary(length: length, &random)
     }
-  }
-
-  private func generator(_ name: String) -> SplitMix64 {
-    // FNV-1a over the name, from the seed.
-    SplitMix64(state: name.utf8.reduce(seed ^ 0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 })
   }
 
   // What is hidden.

@@ -58,11 +58,4 @@ public enum Ruler {
 
   /// The average in percent from which a length counts as mastered: LLaMA-2-7B-chat's at 4 thousand tokens.
   public static let effectiveThreshold = 85.6
-
-  /// The share of references in an answer, or, for `any`, whether one is; upper and lower case are the same.
-  static func score(_ prediction: String, _ references: [String], any: Bool) -> Double {
-    let prediction = prediction.lowercased()
-    let found = references.count { TextRules.contains(prediction, $0.lowercased()) }
-    return any ? (found > 0 ? 1 : 0) : Double(found) / Double(references.count)
-  }
 }

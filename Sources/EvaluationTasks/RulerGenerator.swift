@@ -1,3 +1,6 @@
+import CanonicalJSON
+import SeededRandom
+
 /// Makes RULER's samples to a length in tokens. A sample is a function of the seed and of what is asked for.
 public struct RulerGenerator {
   private let essay: [Substring]
@@ -52,19 +55,22 @@ public struct RulerGenerator {
   ///   - size: of `size(_:length:)`; less is taken where this sample would be longer.
   ///   - number: the sample's.
   /// - Throws: `SampleFault`.
-  public func sample(_ task: Ruler.Task, size: Int, length: Int, number: Int) throws(SampleFault) -> BenchmarkSample {
+  public func sample(_ task: Ruler.Task, size: Int, length: Int, number: Int) throws(SampleFault) -> SuiteSample {
     var size = size
     var built = try build(task, size: size, length: length, number: number)
     while tokenCount(built.prompt) + task.maxNewTokens > length, size > least(task) {
       size = max(least(task), min(size - 1, size * 31 / 32))
       built = try build(task, size: size, length: length, number: number)
     }
-    let references = built.answers
-    let any = task == .squad || task == .hotpot
-    return BenchmarkSample(
-      identifier: String(number), task: task.rawValue, prompt: built.prompt, answers: references,
-      maxNewTokens: task.maxNewTokens
-    ) { Ruler.score($0, references, any: any) }
+    return SuiteSample(
+      task: task.rawValue, prompt: built.prompt, maxNewTokens: task.maxNewTokens,
+      record: AnswerRecord(
+        path: "*/synthetic/\(length)/pred/\(task.rawValue).jsonl", key: "pred",
+        [
+          "index": .integer(number), "input": .string(built.prompt),
+          "outputs": .array(built.answers.map(JSONValue.string)),
+        ]),
+      rule: task == .squad || task == .hotpot ? .anyWord(built.answers) : .words(built.answers))
   }
 
   private func least(_ task: Ruler.Task) -> Int {
@@ -80,10 +86,7 @@ public struct RulerGenerator {
   private typealias Prompt = (prompt: String, answers: [String])
 
   private func build(_ task: Ruler.Task, size: Int, length: Int, number: Int) throws(SampleFault) -> Prompt {
-    var random = SplitMix64(
-      state: "\(task.rawValue)/\(length)/\(number)".utf8.reduce(seed ^ 0xCBF2_9CE4_8422_2325) {
-        ($0 ^ UInt64($1)) &* 0x100_0000_01B3
-      })
+    var random = SplitMix64(seed: seed, name: "\(task.rawValue)/\(length)/\(number)")
     if let needles = task.needles { return needlePrompt(needles, size, &random) }
     switch task {
     case .variableTracking: return variablePrompt(size, &random)

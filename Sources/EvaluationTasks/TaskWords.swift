@@ -1,3 +1,5 @@
+import SeededRandom
+
 /// The words that tasks are made of, and sentences that say nothing.
 ///
 /// Words and templates are those of `Tools/train/tasks.py`, which teaches them: keep them alike.

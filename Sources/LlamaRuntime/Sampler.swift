@@ -1,4 +1,5 @@
 import Glibc
+import SeededRandom
 
 /// How the next token is chosen.
 public struct SamplingOptions: Sendable, Hashable {
@@ -36,12 +37,12 @@ public struct SamplingOptions: Sendable, Hashable {
 /// Chooses tokens. The same options and logits give the same tokens.
 public struct Sampler: Sendable {
   public let options: SamplingOptions
-  private var state: UInt64
+  private var random: SplitMix64
   private var recent: [Int32] = []
 
   public init(_ options: SamplingOptions) {
     self.options = options
-    state = options.seed
+    random = SplitMix64(state: options.seed)
   }
 
   /// Counts tokens as seen, for the repetition penalty.
@@ -75,7 +76,8 @@ public struct Sampler: Sendable {
 
   /// Temperature, then top-k, top-p and min-p, then a draw from what is left.
   private mutating func sample(_ logits: [Float]) -> Int32 {
-    let draw = uniform()
+    // Uniform in 0 ..< 1.
+    let draw = Double(random.next() >> 11) / 9_007_199_254_740_992
     var candidates = logits.indices.filter { !logits[$0].isNaN }
     guard !candidates.isEmpty else { return 0 }
     // Equal logits stay in the order of their tokens, so that the choice does not depend on the sort.
@@ -98,14 +100,5 @@ public struct Sampler: Sendable {
       if rest < 0 { return Int32(candidates[index]) }
     }
     return Int32(candidates[kept - 1])
-  }
-
-  /// Uniform in 0 ..< 1, from SplitMix64.
-  private mutating func uniform() -> Double {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ z >> 30) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ z >> 27) &* 0x94D0_49BB_1331_11EB
-    return Double((z ^ z >> 31) >> 11) / 9_007_199_254_740_992
   }
 }

@@ -14,7 +14,6 @@ struct EvalCommand: ParsableCommand {
       """,
     subcommands: [
       EvalPerplexityCommand.self, EvalTasksCommand.self, EvalRulerCommand.self, EvalLongBenchCommand.self,
-      EvalInfiniteBenchCommand.self, EvalInfiniteBenchDataCommand.self, EvalScoreCommand.self, EvalSweepCommand.self,
-      EvalReportCommand.self,
+      EvalInfiniteBenchCommand.self, EvalInfiniteBenchDataCommand.self, EvalSweepCommand.self, EvalReportCommand.self,
     ])
 }

@@ -42,7 +42,7 @@ struct EvalPerplexityCommand: ParsableCommand {
   var windows = ListArgument([1, 2, 4, 8, 32, 128])
 
   @Option(help: ArgumentHelp("Methods: shared, truncated, streaming.", valueName: "list"))
-  var methods = ListArgument(MethodArgument.allCases)
+  var methods = ListArgument(PerplexityOptions.Method.allCases.map(NameArgument.init))
 
   @Option(help: ArgumentHelp("How trees are searched: right, cosine, bm25, left, random.", valueName: "list"))
   var policy = ListArgument([PolicyArgument.right])
@@ -85,14 +85,16 @@ struct EvalPerplexityCommand: ParsableCommand {
     if store != nil {
       guard kv == nil else { throw ValidationError("--store has its rows in one form: leave out --kv.") }
       guard !documents.join else { throw ValidationError("--store has chunks of single texts: leave out --join.") }
-      guard methods.values.contains(.shared) else { throw ValidationError("Only the method shared reads a --store.") }
+      guard methods.values.contains(NameArgument(.shared)) else {
+        throw ValidationError("Only the method shared reads a --store.")
+      }
     }
   }
 
   func run() throws {
     var options = documents.options
     options.windows = windows.values
-    options.methods = methods.values.map(\.method)
+    options.methods = methods.values.map(\.value)
     options.searches = TreeSearch.all(policy.values, seed: 0, expansion.values)
     if let kv { options.encodings = kv.values.map(\.encoding) }
     options.sinks = sinks
@@ -105,19 +107,6 @@ struct EvalPerplexityCommand: ParsableCommand {
     let found = try evaluation.run(sources) { bar.update($0, of: $1) }
     bar.finish()
     try result.finish(found)
-  }
-}
-
-/// What is put beside each other, as an argument.
-enum MethodArgument: String, ExpressibleByArgument, CaseIterable {
-  case shared, truncated, streaming
-
-  var method: PerplexityOptions.Method {
-    switch self {
-    case .shared: .shared
-    case .truncated: .truncated
-    case .streaming: .streaming
-    }
   }
 }
 

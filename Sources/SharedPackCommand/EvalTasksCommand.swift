@@ -26,7 +26,7 @@ struct NameArgument<Value: RawRepresentable<String> & CaseIterable & Hashable & 
 /// The options of evaluations that ask questions.
 struct AskingArguments: ParsableArguments {
   @Option(help: ArgumentHelp("How the context is seen: shared, truncated, streaming.", valueName: "list"))
-  var methods = ListArgument([MethodArgument.shared, .truncated])
+  var methods = ListArgument([PerplexityOptions.Method.shared, .truncated].map(NameArgument.init))
 
   @Option(help: ArgumentHelp("How trees are searched: cosine, bm25, right, left, random.", valueName: "list"))
   var policy = ListArgument([PolicyArgument.cosine])
@@ -48,7 +48,7 @@ struct AskingArguments: ParsableArguments {
 
   var contextMethods: [ContextMethod] {
     methods.values.flatMap { method -> [ContextMethod] in
-      switch method {
+      switch method.value {
       case .shared: TreeSearch.all(policy.values, seed: seed, expansion.values).map { .shared($0) }
       case .truncated: [.truncated]
       case .streaming: [.streaming(sinks: 4)]

@@ -1,4 +1,5 @@
 import CKernels
+import SeededRandom
 
 /// Attention of some queries, not yet divided by the sums of the weights.
 struct AttentionResult: Equatable {
@@ -74,7 +75,7 @@ struct AttentionRows {
 
   init(_ shape: AttentionKernelTests.Shape) {
     self.shape = shape
-    var random = Random(seed: UInt64(shape.rows))
+    var random = SplitMix64(state: UInt64(shape.rows))
     // Scores of a few units.
     let factor = 6 / Float(shape.headDim).squareRoot()
     queries = random.floats(shape.queries * shape.headDim).map { $0 * factor }

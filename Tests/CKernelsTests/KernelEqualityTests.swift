@@ -1,4 +1,5 @@
 import CKernels
+import SeededRandom
 import Testing
 
 /// Every instruction set must compute what the portable one computes, to the last bit: a pack or a store that one
@@ -28,7 +29,7 @@ import Testing
 
   @Test(arguments: PackedForm.allCases, shapes)
   func packedProducts(form: PackedForm, shape: Shape) {
-    var random = Random(seed: 1)
+    var random = SplitMix64(state: 1)
     let weights = random.floats(shape.rows * shape.columns)
     let input = random.floats(shape.tokens * shape.columns)
     let expected = packedProduct(form, Self.portable, weights, input, shape)
@@ -54,7 +55,7 @@ import Testing
   /// With feedback: the same tiles everywhere, and without anything to make up for those of plain rounding.
   @Test(arguments: PackedForm.allCases, [(17, 172, 8), (33, 300, 32), (16, 520, 64), (5, 1000, 256), (1, 8, 72)])
   func quantizationWithFeedback(form: PackedForm, shape: (rows: Int, columns: Int, groupSize: Int)) {
-    var random = Random(seed: 3)
+    var random = SplitMix64(state: 3)
     let weights = random.floats(shape.rows * shape.columns)
     let block = 256 / shape.groupSize * shape.groupSize
     let feedback = random.floats(shape.columns * block).map { $0 / 8 }
@@ -95,7 +96,7 @@ import Testing
 
   @Test(arguments: accelerated, PackedForm.allCases)
   func oneTokenEqualsManyTokens(kernels: Kernels, form: PackedForm) {
-    var random = Random(seed: 2)
+    var random = SplitMix64(state: 2)
     let shape = Shape(tokens: 31, rows: 50, columns: 300, groupSize: 128)
     let weights = random.floats(shape.rows * shape.columns)
     let input = random.floats(shape.tokens * shape.columns)
@@ -112,7 +113,7 @@ import Testing
 
   @Test(arguments: accelerated, shapes)
   func floatProducts(kernels: Kernels, shape: Shape) {
-    var random = Random(seed: 3)
+    var random = SplitMix64(state: 3)
     let weights = random.floats(shape.rows * shape.columns)
     let input = random.floats(shape.tokens * shape.columns)
     #expect(

@@ -1,20 +1,8 @@
 import CKernels
+import SeededRandom
 import Testing
 
-/// SplitMix64, so that a failure can be repeated.
-struct Random {
-  var state: UInt64
-
-  init(seed: UInt64) { state = seed }
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ z >> 30) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ z >> 27) &* 0x94D0_49BB_1331_11EB
-    return z ^ z >> 31
-  }
-
+extension SplitMix64 {
   /// Uniform in -1 ..< 1.
   mutating func floats(_ count: Int) -> [Float] {
     (0..<count).map { _ in Float(Int32(truncatingIfNeeded: next() >> 32)) / 2_147_483_648 }
@@ -125,7 +113,7 @@ func floatProduct<Element: BitwiseCopyable>(
 
 /// The results of all operations on vectors, one after another.
 func vectorResults(_ kernels: Kernels, count: Int) -> [UInt32] {
-  var random = Random(seed: UInt64(count))
+  var random = SplitMix64(state: UInt64(count))
   let x = random.floats(count)
   let y = random.floats(count)
   var results: [Float] = []

@@ -1,3 +1,4 @@
+import SeededRandom
 import Testing
 import Tokenization
 
@@ -126,12 +127,19 @@ import Tokenization
   }
 
   @Test func rules() {
-    #expect(AnswerRule.number("123").score(" 123.", tokens: [], right: []) == 1)
-    #expect(AnswerRule.number("123").score("1234", tokens: [], right: []) == 0)
-    #expect(AnswerRule.word("ring").score(" ring. A", tokens: [], right: []) == 1)
-    #expect(AnswerRule.word("ring").score("rings", tokens: [], right: []) == 0)
-    #expect(AnswerRule.words(["figs", "goat cheese"]).score("Figs!", tokens: [], right: []) == 0.5)
+    #expect(AnswerRule.number("123").score(" 123.") == 1)
+    #expect(AnswerRule.number("123").score("1234") == 0)
+    #expect(AnswerRule.word("ring").score(" ring. A") == 1)
+    #expect(AnswerRule.word("ring").score("rings") == 0)
+    #expect(AnswerRule.words(["figs", "goat cheese"]).score("Figs!") == 0.5)
+    #expect(AnswerRule.words(["a", "B", "c", "d"]).score("A or b") == 0.5)
+    #expect(AnswerRule.anyWord(["a", "b"]).score("A") == 1)
+    #expect(AnswerRule.anyWord(["a", "b"]).score("") == 0)
     #expect(AnswerRule.tokens.score("", tokens: [1, 2, 9], right: [1, 2, 3, 4]) == 0.5)
+    // What is right or wrong is a proportion; what is right in part is not.
+    let rules: [AnswerRule] = [.number("1"), .word("a"), .anyWord(["a", "b"]), .words(["a"])]
+    #expect(rules.allSatisfy { $0.isYesOrNo })
+    #expect(!AnswerRule.words(["a", "b"]).isYesOrNo && !AnswerRule.tokens.isYesOrNo)
   }
 
   @Test func tooShort() {

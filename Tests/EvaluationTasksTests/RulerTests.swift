@@ -24,6 +24,10 @@ import Testing
     ) { $0.split(whereSeparator: \.isWhitespace).count }
   }
 
+  private static func answers(_ sample: SuiteSample) throws -> [String] {
+    try #require(sample.record.line("")["outputs"]?.array).compactMap(\.string)
+  }
+
   /// Prompts are as long as was asked for, hold what they ask for, and the right answer is right.
   @Test(arguments: Ruler.Task.allCases)
   func samples(_ task: Ruler.Task) throws {
@@ -44,10 +48,17 @@ import Testing
         case .squad: 2
         default: 1
         }
-      #expect(sample.answers.count == answerCount)
-      for answer in sample.answers.prefix(1) { #expect(sample.prompt.contains(answer)) }
-      #expect(sample.score(sample.answers.joined(separator: " ").uppercased()) == 1)
-      #expect(sample.score("?") == 0)
+      let answers = try Self.answers(sample)
+      #expect(answers.count == answerCount)
+      #expect(sample.prompt.contains(answers[0]))
+      let rule = try #require(sample.rule)
+      #expect(rule.score(answers.joined(separator: " ").uppercased()) == 1)
+      #expect(rule.score("?") == 0)
+      // The line of RULER's own program.
+      let line = sample.record.line("no")
+      #expect(sample.record.path == "*/synthetic/1500/pred/\(task.rawValue).jsonl")
+      #expect(
+        line["pred"]?.string == "no" && line["index"]?.integer == number && line["input"]?.string == sample.prompt)
       #expect(try sample.prompt == self.generator().sample(task, size: size, length: length, number: number).prompt)
     }
     #expect(
@@ -56,26 +67,20 @@ import Testing
     #expect(throws: SampleFault.self) { try generator.size(task, length: 40) }
   }
 
-  /// All of several references count the same; one of a question's suffices.
-  @Test func scores() {
-    #expect(Ruler.score("a or B", ["A", "b", "c", "d"], any: false) == 0.5)
-    #expect(Ruler.score("a", ["A", "b"], any: true) == 1)
-    #expect(Ruler.score("", ["A", "b"], any: true) == 0)
-  }
-
   /// The words that are asked for are the frequent ones.
   @Test func frequencies() throws {
     for task in [Ruler.Task.commonWords, .frequentWords] {
       let sample = try generator().sample(task, size: 600, length: 3000, number: 1)
+      let answers = try Self.answers(sample)
       let asked = sample.prompt[
         (sample.prompt.ranges(of: "\n").dropLast().last?.upperBound ?? sample.prompt.startIndex)...]
       let text = task == .commonWords ? String(asked) : sample.prompt
       var counts: [Substring: Int] = [:]
       for word in text.split(whereSeparator: \.isWhitespace) { counts[word, default: 0] += 1 }
-      let least = sample.answers.map { counts[Substring($0), default: 0] }.min() ?? 0
+      let least = answers.map { counts[Substring($0), default: 0] }.min() ?? 0
       let others =
         counts.filter { word, _ in
-          !sample.answers.contains(String(word)) && word != "..." && word.allSatisfy(\.isLetter) && word.count > 5
+          !answers.contains(String(word)) && word != "..." && word.allSatisfy(\.isLetter) && word.count > 5
         }.map(\.value).max() ?? 0
       #expect(least > others, "\(task)")
     }

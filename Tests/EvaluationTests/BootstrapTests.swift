@@ -1,20 +1,9 @@
-import EvaluationTasks
 import Testing
 
 @testable import Evaluation
 
 /// Intervals are claims in a paper's table: they must be those of the definition, the same on every machine.
 @Suite struct BootstrapTests {
-  /// The first numbers of the published generator for the state 1234567.
-  @Test func generator() {
-    var generator = SplitMix64(state: 1_234_567)
-    #expect(
-      [generator.next(), generator.next(), generator.next()] == [
-        6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423,
-      ])
-    #expect((0..<1000).allSatisfy { _ in (0..<7).contains(generator.next(below: 7)) })
-  }
-
   /// Quantiles of 1, 2, 4, 8 as NumPy interpolates them.
   @Test func quantiles() {
     let values = [1.0, 2, 4, 8]
@@ -40,6 +29,17 @@ import Testing
     let a = [10.0, 200, 3000, 40000]
     let difference = Bootstrap().difference(a.map { $0 + 0.5 }, a)
     #expect(difference == Measure(0.5, low: 0.5, high: 0.5, count: 4))
+  }
+
+  /// Intervals as R's `prop.test` without its correction finds them: four right answers of four claim little.
+  @Test(arguments: [(4, 4, 0.5101092, 1.0), (3, 10, 0.1077913, 0.6032219), (0, 4, 0, 0.4898908)])
+  func proportions(right: Int, count: Int, low: Double, high: Double) throws {
+    let samples = (0..<count).map { $0 < right ? 1.0 : 0 }
+    let share = Measure.proportion(of: samples)
+    #expect(share.value == Double(right) / Double(count) && share.count == count)
+    #expect(try abs(#require(share.low) - low) < 1e-7 && abs(#require(share.high) - high) < 1e-7)
+    #expect(Bootstrap().mean(of: samples, areYesOrNo: true) == share)
+    #expect(Bootstrap().mean(of: samples, areYesOrNo: false) == Bootstrap().mean(of: samples))
   }
 
   /// The interval of a perplexity is that of its logarithm, mapped.

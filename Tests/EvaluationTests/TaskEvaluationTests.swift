@@ -87,43 +87,41 @@ import TinyCheckpoint
       to: "samples.jsonl")
     try place.write(#"{"hotpotqa": "{context}: {input}", "lcc": "{context}"}"#, to: "prompts.json")
     try place.write(#"{"hotpotqa": 5}"#, to: "lengths.json")
-    var run = BenchmarkRun()
-    run.evaluation.methods = [.shared(.standard), .truncated]
-    run.predictionsPath = "\(place.path)/predictions.jsonl"
+    var run = SuiteRun()
+    run.predictionsPath = "\(place.path)/answers"
     let result = try await run.longBench(
-      place.model(),
-      LongBenchFiles(
-        samples: ["\(place.path)/samples.jsonl"], prompts: "\(place.path)/prompts.json",
-        maxNewTokens: "\(place.path)/lengths.json"))
-    let rows = result.rows.filter { $0.labels["task"] == .text("hotpotqa") && $0.labels["length"] == nil }
-    #expect(rows.compactMap { $0.measures["score"]?.count } == [2, 2])
-    #expect(result.rows.count { $0.labels["length"] == .text("0-4k") } == 4)
-    #expect(result.rows.count { $0.labels["task"] == .text("average, code") } == 2)
-    var predictions = try LineReader("\(place.path)/predictions.jsonl")
-    var contexts: [Int] = []
-    while let line = try predictions.next() {
-      let json = try JSONValue(parsing: line)
-      #expect(json["prediction"]?.string != nil)
-      contexts.append(try #require(json["context_chunks"]?.integer))
+      place.model(), files: ["\(place.path)/samples.jsonl"], promptsPath: "\(place.path)/prompts.json",
+      lengthsPath: "\(place.path)/lengths.json")
+    #expect(result.rows.map { $0.labels["task"] } == ["hotpotqa", "hotpotqa", "lcc", "lcc"])
+    #expect(result.rows.map { $0.measures["samples"]?.value } == [2, 2, 1, 1])
+    // The first prompt fits the window.
+    #expect(result.notes.contains("1 prompts fitted the window and had no context"))
+    let files = "\(place.path)/answers/pred/*/*.jsonl \(place.path)/answers/pred_e/*/*.jsonl"
+    #expect(
+      result.notes[0] == "score the predictions with .build/score/bin/python Tools/score/score.py longbench \(files)")
+    for method in ["shared-cosine-best-first", "truncated"] {
+      for file in ["pred/\(method)/hotpotqa", "pred/\(method)/lcc", "pred_e/\(method)/hotpotqa"] {
+        var lines = try LineReader("\(place.path)/answers/\(file).jsonl")
+        let json = try JSONValue(parsing: try #require(try lines.next()))
+        #expect(json["pred"]?.string != nil && json["answers"]?.array?.count == 1)
+        #expect(try lines.next() == nil)
+      }
     }
-    // The first prompt fits the window; the others have contexts, of which the truncated method sees none.
-    #expect(contexts.count == 6)
-    #expect(contexts.map { $0 > 0 } == [false, false, true, false, true, false])
   }
 
   @Test func infiniteBench() async throws {
     let place = try Place()
     for task in [InfiniteBench.Task.passkey, .mathFind] {
       let generator = try #require(InfiniteBenchGenerator(task, size: 10, seed: 1))
-      try BenchmarkRun.writeInfiniteBench(generator, count: 3, to: "\(place.path)/\(task.rawValue).jsonl")
+      try SuiteRun.writeInfiniteBench(generator, count: 3, to: "\(place.path)/\(task.rawValue).jsonl")
     }
-    var run = BenchmarkRun()
+    var run = SuiteRun()
     run.sampleLimit = 2
-    run.evaluation.promptLimit = 200
+    run.promptLimit = 200
     let result = try await run.infiniteBench(
-      place.model(), files: ["passkey", "math_find"].map { "\(place.path)/\($0).jsonl" }, task: nil, promptsPath: nil)
+      place.model(), files: ["passkey", "math_find"].map { "\(place.path)/\($0).jsonl" })
     #expect(result.rows.count == 4)
-    #expect(result.rows.allSatisfy { $0.measures["score"]?.count == 2 })
+    #expect(result.rows.allSatisfy { $0.measures["samples"]?.value == 2 })
     #expect(result.rows[0].measures["prompt"]?.value == 200)
   }
 
@@ -133,15 +131,17 @@ import TinyCheckpoint
     options.tasks = [.single1, .commonWords, .squad]
     options.windows = [4]
     options.sampleCount = 2
-    var run = BenchmarkRun()
+    var run = SuiteRun()
     let result = try await run.ruler(place.model(), options)
+    // Every answer holds the one reference or does not.
+    #expect(try #require(result.rows[0].measures["score"]?.high) > 60)
     let tasks = result.rows.compactMap { $0.labels["task"]?.description }
     #expect(tasks == ["niah_single_1", "niah_single_1", "average", "average"])
     #expect(result.notes.contains { $0.hasPrefix("cwe is skipped at 4 windows") })
     #expect(result.notes.contains { $0.hasPrefix("qa_1 is skipped") })
     #expect(result.notes.contains("truncated has no effective length: no average reaches 85.6"))
     options.windows = [1]
-    var short = BenchmarkRun()
+    var short = SuiteRun()
     await #expect(throws: Refusal.self) { try await short.ruler(place.model(), options) }
   }
 
@@ -154,19 +154,19 @@ import TinyCheckpoint
       (#"{"dataset": "hotpotqa", "answers": ["a"], "input": 3, "context": ""}"#, "malformed-sample", "line 1, input"),
     ] {
       try place.write(text, to: "x.jsonl")
-      var run = BenchmarkRun()
-      run.evaluation.methods = [.truncated]
+      var run = SuiteRun()
+      run.methods = [.truncated]
       do {
-        _ = try await run.longBench(place.model(), LongBenchFiles(samples: ["\(place.path)/x.jsonl"]))
+        _ = try await run.longBench(place.model(), files: ["\(place.path)/x.jsonl"])
         Issue.record("accepted: \(text)")
       } catch let refusal as Refusal {
         #expect(refusal.name.text == name)
         #expect(refusal.structure == structure)
       }
     }
-    var run = BenchmarkRun()
+    var run = SuiteRun()
     await #expect(throws: Refusal.self) {
-      try await run.infiniteBench(place.model(), files: ["\(place.path)/x.jsonl"], task: nil, promptsPath: nil)
+      try await run.infiniteBench(place.model(), files: ["\(place.path)/x.jsonl"])
     }
   }
 }

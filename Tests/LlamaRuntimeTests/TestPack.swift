@@ -2,6 +2,7 @@ import FileAccess
 import LlamaRuntime
 import ModelPacks
 import PackedTiles
+import SeededRandom
 
 /// A model of reproducible random weights, in a pack of its own that goes with it.
 final class TestPack {
@@ -38,16 +39,8 @@ final class TestPack {
 
   /// Floats in -1 ..< 1 from SplitMix64, seeded with FNV-1a of the name; the same in Tools/verify/reference/plain_llama.py.
   static func uniform(_ name: String, _ count: Int) -> [Float] {
-    var state: UInt64 = 0xCBF2_9CE4_8422_2325
-    for byte in name.utf8 { state = (state ^ UInt64(byte)) &* 0x100_0000_01B3 }
-    return (0..<count).map { _ in
-      state &+= 0x9E37_79B9_7F4A_7C15
-      var z = state
-      z = (z ^ z >> 30) &* 0xBF58_476D_1CE4_E5B9
-      z = (z ^ z >> 27) &* 0x94D0_49BB_1331_11EB
-      z ^= z >> 31
-      return Float(z >> 40) / Float(1 << 23) - 1
-    }
+    var random = SplitMix64(name: name)
+    return (0..<count).map { _ in Float(random.next() >> 40) / Float(1 << 23) - 1 }
   }
 
   private static func encode(_ values: [Float], _ tensor: PackTensor) -> [UInt8] {

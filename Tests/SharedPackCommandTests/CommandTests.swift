@@ -157,7 +157,7 @@ import Testing
       [], ["convert"], ["inspect"], ["verify"], ["tokenize"], ["generate"], ["ask"], ["golden"], ["bench"], ["eval"],
       ["eval", "perplexity"], ["eval", "sweep"], ["eval", "report"],
       ["eval", "tasks"], ["eval", "ruler"], ["eval", "longbench"], ["eval", "infinitebench"],
-      ["eval", "infinitebench-data"], ["eval", "score"], ["store"], ["store", "build"], ["store", "ls"],
+      ["eval", "infinitebench-data"], ["store"], ["store", "build"], ["store", "ls"],
       ["store", "show"],
       ["store", "rm"], ["store", "stats"], ["store", "gc"],
     ] {

@@ -26,7 +26,7 @@ import Testing
     #expect(try place.run("eval", "report", "result.json").output == table.output)
   }
 
-  @Test func benchmarks() throws {
+  @Test func suites() throws {
     let place = try Workplace()
     for task in ["passkey", "kv_retrieval"] {
       let made = try place.run("eval", "infinitebench-data", task, "\(task).jsonl", "--size", "10", "--samples", "2")
@@ -34,46 +34,21 @@ import Testing
       #expect(made.output == "" && made.error == "")
     }
     let infinite = try place.run(
-      "eval", "infinitebench", "model.spk", "passkey.jsonl", "kv_retrieval.jsonl", "--predictions", "answers.jsonl",
-      "--json")
+      "eval", "infinitebench", "model.spk", "passkey.jsonl", "kv_retrieval.jsonl", "--predictions", "answers", "--json")
     #expect(infinite.status == 0)
     #expect(try JSONValue(parsing: Array(infinite.output.utf8))["rows"]?.array?.count == 4)
-    let answers = try SequentialFile.contents("\(place.path)/answers.jsonl", limit: 1 << 20)
-    #expect(answers.count { $0 == 10 } == 8)
+    for method in ["shared-cosine-best-first", "truncated"] {
+      let file = "\(place.path)/answers/results/\(method)/preds_passkey.jsonl"
+      #expect(try SequentialFile.contents(file, limit: 1 << 20).count { $0 == 10 } == 2)
+    }
     let sample = #"{"dataset": "trec", "input": "", "context": "a", "answers": ["b"], "all_classes": ["b"]}"#
     try place.write(Array(sample.utf8), to: "trec.jsonl")
-    #expect(try place.run("eval", "longbench", "model.spk", "trec.jsonl").output.contains("average, few-shot"))
     #expect(
-      try place.run("eval", "ruler", "model.spk", "--task", "niah_single_1", "--windows", "10", "--samples", "1")
-        .output.contains("niah_single_1"))
-  }
-
-  /// Answers of others, scored without a model.
-  @Test func scores() throws {
-    let place = try Workplace()
-    let right = #"{"pred": "Paris", "answers": ["paris"], "all_classes": null, "length": 10}"#
-    let wrong = #"{"pred": "London", "answers": ["paris"], "all_classes": null, "length": 5000}"#
-    try Directory.create("\(place.path)/other")
-    try place.write(Array("\(right)\n\(wrong)\n".utf8), to: "other/hotpotqa.jsonl")
-    let outcome = try place.run("eval", "score", "longbench", "other/hotpotqa.jsonl", "--json", "--output", "s.json")
-    #expect(outcome.status == 0)
-    let json = try JSONValue(parsing: Array(outcome.output.utf8))
-    #expect(json["model"] == nil)
-    let rows = try #require(json["rows"]?.array)
-    #expect(rows.map { $0["measures"]?["score"]?["value"]?.number } == [50, 100, 0, 50])
-    #expect(rows[0]["labels"]?["source"]?.string == "other")
-    let report = try place.run("eval", "report", "s.json", "--html", "s.html")
-    #expect(report.status == 0 && report.output.contains("hotpotqa"))
-    try place.write(Array(#"{"prediction": "7", "ground_truth": "7"}"#.utf8), to: "preds_passkey.jsonl")
-    #expect(try place.run("eval", "score", "infinitebench", "preds_passkey.jsonl").output.contains("100"))
-    for arguments in [
-      ["longbench"], ["other", "x"], ["infinitebench", "x", "--jieba", "."], ["longbench", "x", "--task", "y"],
-    ] {
-      #expect(try place.run(["eval", "score"] + arguments).status == 64, "\(arguments)")
-    }
-    let bad = try place.run("eval", "score", "longbench", "other/hotpotqa.jsonl", "--task", "trec")
-    #expect(bad.status == 65)
-    #expect(bad.error.hasPrefix("sharedpack: other/hotpotqa.jsonl: line 1, all_classes: is missing"), "\(bad.error)")
+      try place.run("eval", "longbench", "model.spk", "trec.jsonl", "--predictions", "answers").output
+        .contains("Tools/score/score.py longbench answers/pred/*/*.jsonl"))
+    let ruler = try place.run(
+      "eval", "ruler", "model.spk", "--task", "niah_single_1", "--windows", "10", "--samples", "1")
+    #expect(ruler.output.contains("niah_single_1"))
   }
 
   /// One line that names file, part and fault, and the exit status of the kind of fault.
@@ -82,13 +57,22 @@ import Testing
     try place.write(Array("{}\n".utf8), to: "bad.jsonl")
     for (arguments, status, message) in [
       (
-        ["eval", "longbench", "model.spk", "bad.jsonl"], 65,
+        ["eval", "longbench", "model.spk", "bad.jsonl", "--predictions", "p"], 65,
         "bad.jsonl: line 1, dataset: \"bad\" is no task of LongBench"
       ),
-      (["eval", "longbench", "model.spk", "none.jsonl"], 66, "none.jsonl: "),
-      (["eval", "infinitebench", "model.spk", "bad.jsonl"], 65, "bad.jsonl: its name is no task of InfiniteBench"),
-      (["eval", "infinitebench", "model.spk", "bad.jsonl", "--task", "passkey"], 65, "bad.jsonl: line 1, input"),
-      (["eval", "longbench", "model.spk", "bad.jsonl", "--prompts", "notes.txt"], 65, "notes.txt: byte 1"),
+      (["eval", "longbench", "model.spk", "none.jsonl", "--predictions", "p"], 66, "none.jsonl: "),
+      (
+        ["eval", "infinitebench", "model.spk", "bad.jsonl", "--predictions", "p"], 65,
+        "bad.jsonl: its name is no task of InfiniteBench"
+      ),
+      (
+        ["eval", "infinitebench", "model.spk", "bad.jsonl", "--predictions", "p", "--task", "passkey"], 65,
+        "bad.jsonl: line 1, input"
+      ),
+      (
+        ["eval", "longbench", "model.spk", "bad.jsonl", "--predictions", "p", "--prompts", "notes.txt"], 65,
+        "notes.txt: byte 1"
+      ),
       (["eval", "tasks", "plain.spk", "--samples", "1"], 65, "plain.spk: "),
       (["eval", "tasks", "model.spk", "--haystack", "none"], 66, "none: "),
       (["eval", "infinitebench-data", "passkey", "none/x.jsonl"], 73, "none/x.jsonl: "),
@@ -101,6 +85,7 @@ import Testing
     for arguments in [
       ["eval", "tasks", "model.spk", "--task", "nothing"], ["eval", "tasks", "model.spk", "--depths", "101"],
       ["eval", "ruler", "model.spk", "--windows", "0"], ["eval", "longbench", "model.spk"],
+      ["eval", "longbench", "model.spk", "bad.jsonl"],
       ["eval", "infinitebench-data", "longbook_qa_eng", "x.jsonl"],
     ] {
       #expect(try place.run(arguments).status == 64, "\(arguments)")

@@ -3,6 +3,7 @@ import Conversion
 import FileAccess
 import LlamaRuntime
 import ModelPacks
+import SeededRandom
 import SharedPack
 import Testing
 import Tokenization
@@ -136,16 +137,8 @@ struct TinyModel {
 
   /// Floats in -1 ..< 1 from SplitMix64, seeded with FNV-1a of the name.
   private static func uniform(_ name: String, _ count: Int) -> [Float] {
-    var state: UInt64 = 0xCBF2_9CE4_8422_2325
-    for byte in name.utf8 { state = (state ^ UInt64(byte)) &* 0x100_0000_01B3 }
-    return (0..<count).map { _ in
-      state &+= 0x9E37_79B9_7F4A_7C15
-      var z = state
-      z = (z ^ z >> 30) &* 0xBF58_476D_1CE4_E5B9
-      z = (z ^ z >> 27) &* 0x94D0_49BB_1331_11EB
-      z ^= z >> 31
-      return Float(z >> 40) / Float(1 << 23) - 1
-    }
+    var random = SplitMix64(name: name)
+    return (0..<count).map { _ in Float(random.next() >> 40) / Float(1 << 23) - 1 }
   }
 }
 

@@ -1,3 +1,4 @@
+import SeededRandom
 import Testing
 import Tokenization
 
@@ -144,7 +145,7 @@ import Tokenization
   }
 
   @Test func flippedBytes() {
-    var random = SeededGenerator(state: 7)
+    var random = SplitMix64(state: 7)
     let files: [([UInt8], ([UInt8]) throws -> Tokenizer)] = [
       (TinyTokenizers.llama2, { try Tokenizer(sentencePiece: $0) }),
       (TinyTokenizers.llama3, { try Tokenizer(tiktoken: $0) }),

@@ -1,4 +1,5 @@
 import Foundation
+import SeededRandom
 import Testing
 import Tokenization
 
@@ -85,7 +86,7 @@ import Tokenization
   }
 
   @Test func flippedBytes() throws {
-    var random = SeededGenerator(state: 11)
+    var random = SplitMix64(state: 11)
     for tokenizer in try Self.tokenizers {
       let bytes = tokenizer.serialized()
       for _ in 0..<1000 {

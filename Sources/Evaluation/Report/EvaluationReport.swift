@@ -16,9 +16,7 @@ public struct EvaluationReport {
 
   /// Writes the page, which replaces a file of the same name when it is whole.
   public func write(to path: String) throws(Refusal) {
-    var file = try PublishedFile(creating: path)
-    try file.append(Array(html.utf8))
-    try file.publish()
+    try PublishedFile.write(Array(html.utf8), to: path)
   }
 
   var html: String {
@@ -102,15 +100,10 @@ public struct EvaluationReport {
   /// One table, or one for each value of the label `table`.
   private func tables(_ result: EvaluationResult) -> String {
     result.parts(by: "table").map { name, rows in
-      let columns = result.columns.filter { column in
-        column != "table" && rows.contains { $0.labels[column] != nil || $0.measures[column] != nil }
-      }
-      let texts = columns.filter { column in rows.contains { if case .text = $0.labels[column] { true } else { false } }
-      }
-      func kind(_ column: String) -> String { texts.contains(column) ? " class=\"text\"" : "" }
-      let heads = columns.map { "<th\(kind($0))>\(escapedHTML($0))</th>" }.joined()
+      let columns = result.shownColumns(rows).map { (name: $0.name, kind: $0.isText ? " class=\"text\"" : "") }
+      let heads = columns.map { "<th\($0.kind)>\(escapedHTML($0.name))</th>" }.joined()
       let lines = rows.map { row in
-        let cells = columns.map { "<td\(kind($0))>\(cell(row, $0))</td>" }
+        let cells = columns.map { "<td\($0.kind)>\(cell(row, $0.name))</td>" }
         return "<tr>\(cells.joined())</tr>"
       }
       return """

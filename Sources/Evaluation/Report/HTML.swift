@@ -17,9 +17,10 @@ func escapedHTML(_ text: String) -> String {
 func coordinate(_ value: Double) -> String { ((value * 10).rounded() / 10).description }
 
 /// What a plot starts with: the picture's element, which is still open, and its title.
-func plotStart(width: Double, height: Double, title: String) -> [String] {
+/// - Parameter attributes: of the element, beside its own.
+func plotStart(width: Double, height: Double, title: String, attributes: String = "") -> [String] {
   [
-    "<svg viewBox=\"0 0 \(coordinate(width)) \(coordinate(height))\" role=\"img\" "
+    "<svg \(attributes)viewBox=\"0 0 \(coordinate(width)) \(coordinate(height))\" role=\"img\" "
       + "aria-label=\"\(escapedHTML(title))\">",
     "<text class=\"title\" x=\"0\" y=\"14\">\(escapedHTML(title))</text>",
   ]

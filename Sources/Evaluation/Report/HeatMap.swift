@@ -35,11 +35,9 @@ struct HeatMap {
     let (cell, left, top) = ((width: 62.0, height: 26.0), 52.0, 30.0)
     let width = left + cell.width * Double(lengths.count)
     let bottom = top + cell.height * Double(depths.count)
-    var parts = [
-      "<svg style=\"max-width: \(coordinate(max(width, 320)))px\" viewBox=\"0 0 \(coordinate(max(width, 320))) "
-        + "\(coordinate(bottom + 40))\" role=\"img\" aria-label=\"\(escapedHTML(title))\">",
-      "<text class=\"title\" x=\"0\" y=\"14\">\(escapedHTML(title))</text>",
-    ]
+    var parts = plotStart(
+      width: max(width, 320), height: bottom + 40, title: title,
+      attributes: "style=\"max-width: \(coordinate(max(width, 320)))px\" ")
     for (row, depth) in depths.enumerated() {
       let y = top + cell.height * (Double(row) + 0.5)
       parts.append(

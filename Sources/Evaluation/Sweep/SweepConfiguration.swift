@@ -46,14 +46,7 @@ public struct SweepConfiguration: Sendable {
   /// Reads a configuration.
   /// - Throws: `Refusal` `malformed-json`, `malformed-sweep`, and those of reading a file.
   public init(reading path: String) throws(Refusal) {
-    let bytes = try SequentialFile.contents(path, limit: 1 << 20)
-    let json: JSONValue
-    do throws(JSONError) {
-      json = try JSONValue(parsing: bytes)
-    } catch {
-      throw Refusal(.malformedJSON, file: path, error.description)
-    }
-    self = try Self(json, file: path)
+    self = try Self(JSONValue(reading: path, limit: 1 << 20), file: path)
   }
 
   init(_ json: JSONValue, file: String) throws(Refusal) {

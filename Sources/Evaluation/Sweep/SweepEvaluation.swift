@@ -136,7 +136,8 @@ public struct SweepEvaluation {
           + "\(configuration.sampleCount) samples each, in contexts of \(configuration.options.windows[0]) windows; leaf: "
           + "share of samples whose answer lies in leaves of the searched trees; own_rows: share of the answer's tokens "
           + "that have rows of their own. Where the search is not what is changed, questions are searched for best first "
-          + "by cosine, as `ask` does. right, left and random do not look at the question.")
+          + "by cosine, as `ask` does. right, left and random do not look at the question. Their intervals are Wilson's "
+          + "where a sample is right or wrong, else bootstraps over samples.")
     }
     if model.injectionIsUntrained { result.notes.append("The context is injected untrained.") }
     result.rows = rows(outcomes, trained, standard)
@@ -287,11 +288,11 @@ extension SweepEvaluation {
       "encode_seconds": scores.mean(\.encodeSeconds),
       "read_seconds": scores.mean(\.readSeconds),
     ]
-    for (name, values) in [
-      ("accuracy", outcome.samples.flatMap(\.scores)), ("leaf", outcome.samples.flatMap(\.leaves)),
-      ("own_rows", outcome.samples.flatMap(\.rows)),
-    ] where !values.isEmpty {
-      measures[name] = bootstrap.mean(of: values)
+    if !outcome.samples.isEmpty {
+      measures["accuracy"] = bootstrap.mean(
+        of: outcome.samples.flatMap(\.scores), areYesOrNo: outcome.samples.allSatisfy(\.isYesOrNo))
+      measures["leaf"] = .proportion(of: outcome.samples.flatMap(\.leaves))
+      measures["own_rows"] = bootstrap.mean(of: outcome.samples.flatMap(\.rows))
     }
     measures["peak_bytes"] = outcome.peakBytes.map { Measure(Double($0)) }
     measures["seed_deviation"] = outcome.seedDeviation.map { Measure($0) }

@@ -40,6 +40,9 @@ public enum ContextMethod: Sendable, Hashable {
     return search.expansion.description
   }
 
+  /// What a file of its answers is called by.
+  var fileName: String { [name, policyName, expansionName].compactMap(\.self).joined(separator: "-") }
+
   /// What tells the method's rows from others.
   var labels: [String: Label] {
     var labels: [String: Label] = ["method": .text(name)]

@@ -10,7 +10,7 @@ import Tokenization
 
 /// How often a model finds what is hidden in contexts of many windows.
 ///
-/// Every method sees the same samples. Answers are greedy. Accuracies are means over samples with bootstrap intervals.
+/// Every method sees the same samples. Answers are greedy. Accuracies are means over samples.
 /// Source: arXiv 2305.16300 (passkey), the needle test of G. Kamradt, and the failure cases that reviewers of
 /// arXiv 2410.19318 named: a second question, repeated contexts, an answer across a boundary of chunks.
 public struct RetrievalEvaluation: Sendable {
@@ -38,6 +38,8 @@ public struct RetrievalEvaluation: Sendable {
   struct Row {
     var labels: [String: Label]
     var scores: [Double] = []
+    /// Whether every score is 0 or 1.
+    var isYesOrNo = true
     var leaves: [Double] = []
     var rows: [Double] = []
   }
@@ -138,6 +140,7 @@ public struct RetrievalEvaluation: Sendable {
             rows[place].rows.append(hits.rowShare)
           }
           rows[place].scores.append(turn.rule.score(answer.text, tokens: answer.tokens, right: turn.answer))
+          rows[place].isYesOrNo = rows[place].isYesOrNo && turn.rule.isYesOrNo
           place += 1
         }
       }
@@ -199,6 +202,7 @@ public struct RetrievalEvaluation: Sendable {
         + "of tokens before the first wrong one)",
       "leaf: share of samples whose answer lies in leaves of the searched trees; rows: share of the answer's tokens "
         + "that have rows of their own",
+      "intervals are 95 %: Wilson's where a sample is right or wrong, else bootstraps over samples",
     ]
     if methods.contains(where: { if case .streaming = $0 { true } else { false } }),
       windows.contains(where: { $0 > streamingWindows })
@@ -223,9 +227,9 @@ public struct RetrievalEvaluation: Sendable {
         "task", "windows", "depth", "question", "method", "policy", "expansion", "accuracy", "leaf", "rows",
       ],
       rows: rows.map { row in
-        var measures = ["accuracy": bootstrap.mean(of: row.scores)]
+        var measures = ["accuracy": bootstrap.mean(of: row.scores, areYesOrNo: row.isYesOrNo)]
         if !row.leaves.isEmpty {
-          measures["leaf"] = bootstrap.mean(of: row.leaves)
+          measures["leaf"] = .proportion(of: row.leaves)
           measures["rows"] = bootstrap.mean(of: row.rows)
         }
         return EvaluationResult.Row(labels: row.labels, measures: measures)

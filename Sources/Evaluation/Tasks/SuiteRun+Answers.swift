@@ -1,41 +1,29 @@
 import ContextTrees
-public import EvaluationTasks
+import EvaluationTasks
 import FileAccess
 import LlamaRuntime
 import ModelPacks
-public import NodeBlocks
-public import SharedPack
+import SharedPack
 
-/// How a model answers the prompts of a benchmark.
-///
-/// With trees a prompt is divided as `PromptDivision` says and searched with its whole running text; the truncated
-/// method reads both ends of the prompt, as much as the window holds; the streaming one reads it whole. Answers are
-/// greedy.
-public struct BenchmarkEvaluation {
-  public var methods: [ContextMethod] = [.shared(.standard), .truncated]
-  public var encoding = RowEncoding.int8
-  /// Tokens of a prompt; of a longer one both ends are kept. Nil takes it whole.
-  public var promptLimit: Int?
-  /// Whether prompts go into the model's chat template, where the task says so and the model has one.
-  public var usesChatTemplate = true
-
-  public init() {}
-
+extension SuiteRun {
   /// What one method made of one sample.
-  public struct Answer: Sendable {
-    public var method: ContextMethod
-    public var prediction: String
-    public var score: Double
-    public var promptTokens: Int
+  struct Answer {
+    var method: ContextMethod
+    var text: String
+    var promptTokens: Int
     /// Chunks of the context; 0 for a prompt that fits the window.
-    public var contextChunks: Int
+    var contextChunks: Int
     /// Tokens that the window left for the answer, where that is fewer than the task allows.
-    public var answerLimit: Int?
+    var limit: Int?
   }
 
+  /// Greedy answers to a sample's prompt.
+  ///
+  /// With trees a prompt is divided as `PromptDivision` says and searched with its whole running text; the truncated
+  /// method reads both ends of the prompt, as much as the window holds; the streaming one reads it whole.
   /// - Throws: `Refusal` `no-tokenizer`, `no-injection`, `prompt-too-long` when the window does not hold a chunk and
   ///   the beginning of an answer, and those of asking.
-  public func answers(_ model: LanguageModel, _ sample: BenchmarkSample) async throws -> [Answer] {
+  func answers(_ model: LanguageModel, _ sample: SuiteSample) async throws -> [Answer] {
     let isChat = usesChatTemplate && sample.usesChatTemplate && model.chatTemplate != nil
     var prompt = try isChat ? model.chatPrompt(sample.prompt, system: nil) : model.textPrompt(sample.prompt)
     let start = try model.textStart()
@@ -60,7 +48,7 @@ public struct BenchmarkEvaluation {
       var sinks: Int?
       switch method {
       case .truncated: break
-      case .oracle: preconditionFailure("the places of a benchmark's answers are not known")
+      case .oracle: preconditionFailure("the places of a suite's answers are not known")
       case .streaming(let count):
         input = start + prompt
         sinks = count
@@ -80,8 +68,8 @@ public struct BenchmarkEvaluation {
         input, context: selection, maxTokens: maxTokens, stopStrings: sample.stopStrings, sinks: sinks)
       answers.append(
         Answer(
-          method: method, prediction: answer.text, score: sample.score(answer.text), promptTokens: prompt.count,
-          contextChunks: selection?.nodes.count ?? 0, answerLimit: maxTokens < sample.maxNewTokens ? maxTokens : nil))
+          method: method, text: answer.text, promptTokens: prompt.count, contextChunks: selection?.nodes.count ?? 0,
+          limit: maxTokens < sample.maxNewTokens ? maxTokens : nil))
     }
     return answers
   }

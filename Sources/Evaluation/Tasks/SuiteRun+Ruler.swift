@@ -22,7 +22,7 @@ public struct RulerOptions: Sendable {
   public init() {}
 }
 
-extension BenchmarkRun {
+extension SuiteRun {
   /// RULER: scores by task and length, the average of the tasks, and the effective length.
   /// - Throws: `Refusal` `task-does-not-fit`, `malformed-sample` and others.
   public mutating func ruler(_ model: LanguageModel, _ options: RulerOptions) async throws -> EvaluationResult {
@@ -33,17 +33,20 @@ extension BenchmarkRun {
     }
     let generator = RulerGenerator(
       essay: essay,
-      squad: try Self.questions(options.squadPath) { json throws(SampleFault) in
-        try QuestionSet(squad: json)
+      squad: try options.squadPath.map { (path) throws(Refusal) in
+        try Self.read(path, .malformedSample) { json throws(SampleFault) in try QuestionSet(squad: json) }
       },
-      hotpot: try Self.questions(options.hotpotPath) { json throws(SampleFault) in try QuestionSet(hotpot: json) },
+      hotpot: try options.hotpotPath.map { (path) throws(Refusal) in
+        try Self.read(path, .malformedSample) { json throws(SampleFault) in try QuestionSet(hotpot: json) }
+      },
       seed: options.seed
     ) { tokenizer.encode($0, addingBeginOfText: true).count }
     var notes = ["scores are percents of references found; words, prompts and haystacks are our own"]
+    try createDirectory()
     for windows in options.windows {
       let length = windows * model.configuration.maxPositionCount
       for task in options.tasks where generator.canMake(task) {
-        var samples: [BenchmarkSample] = []
+        var samples: [SuiteSample] = []
         do throws(SampleFault) {
           let size = try generator.size(task, length: length)
           for number in 0..<options.sampleCount {
@@ -55,10 +58,10 @@ extension BenchmarkRun {
         for sample in samples { try await ask(model, sample, labels: ["windows": Label(windows)]) }
       }
     }
-    guard !currentScores.isEmpty else {
+    let averages = Self.averages(resultRows())
+    guard !averages.isEmpty else {
       throw Refusal(.taskDoesNotFit, file: model.pack.path, structure: "ruler", notes.last ?? "")
     }
-    let averages = currentScores.averages(over: "task") { _ in "average" }
     for task in options.tasks where !generator.canMake(task) {
       notes.append("\(task.rawValue) is skipped: its questions were not given")
     }
@@ -75,6 +78,25 @@ extension BenchmarkRun {
     )
   }
 
+  /// The means over tasks of what differs in nothing else.
+  private static func averages(_ rows: [EvaluationResult.Row]) -> [EvaluationResult.Row] {
+    var groups: [(labels: [String: Label], scores: [Double])] = []
+    for row in rows {
+      guard let score = row.measures["score"]?.value else { continue }
+      let labels = row.labels.merging(["task": "average"]) { $1 }
+      if let place = groups.firstIndex(where: { $0.labels == labels }) {
+        groups[place].scores.append(score)
+      } else {
+        groups.append((labels, [score]))
+      }
+    }
+    return groups.map {
+      EvaluationResult.Row(
+        labels: $0.labels,
+        measures: ["score": Measure($0.scores.reduce(0, +) / Double($0.scores.count), count: $0.scores.count)])
+    }
+  }
+
   /// The longest length of every method whose average reaches the threshold.
   private static func effectiveLengths(_ averages: [EvaluationResult.Row]) -> [String] {
     var lengths: [String: Double] = [:]
@@ -89,18 +111,6 @@ extension BenchmarkRun {
       windows > 0
         ? "effective length of \(method): \(Label.number(windows)) windows (average of \(Ruler.effectiveThreshold) or more)"
         : "\(method) has no effective length: no average reaches \(Ruler.effectiveThreshold)"
-    }
-  }
-
-  private static func questions(
-    _ path: String?, _ read: (JSONValue) throws(SampleFault) -> QuestionSet
-  ) throws(Refusal) -> QuestionSet? {
-    guard let path else { return nil }
-    let json = try BenchmarkFile.json(path, limit: 1 << 28)
-    do throws(SampleFault) {
-      return try read(json)
-    } catch {
-      throw Refusal(.malformedSample, file: path, structure: error.field, error.fault)
     }
   }
 }
