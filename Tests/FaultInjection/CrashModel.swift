@@ -33,8 +33,10 @@ public struct CrashModel {
   private var steps: [Step?] = []
   private var directories: Set<Object> = [root]
 
-  /// - Parameter root: an empty directory when the journal began. What happened elsewhere does not count.
-  public init(_ journal: FileJournal, root: String) {
+  /// - Parameters:
+  ///   - root: an empty directory when the journal began. What happened elsewhere does not count.
+  ///   - isIgnored: synchronizations that this disk does not do: what is lost then shows that they are needed.
+  public init(_ journal: FileJournal, root: String, ignoring isIgnored: (FileOperation) -> Bool = { _ in false }) {
     var live: [String: Object] = ["": Self.root]
     func inside(_ path: String) -> String? {
       path == root ? "" : path.hasPrefix(root + "/") ? String(path.dropFirst(root.count + 1)) : nil
@@ -75,7 +77,7 @@ public struct CrashModel {
         step = named(path) { .unlink(name: $0) }
         live[path] = nil
       case .synchronize(let path), .synchronizeDirectory(let path):
-        guard let object = inside(path).flatMap({ live[$0] }) else { break }
+        guard let object = inside(path).flatMap({ live[$0] }), !isIgnored(entry.operation) else { break }
         for earlier in steps.indices {
           guard let step = steps[earlier], step.object == object, step.durablePoint == .max else { continue }
           steps[earlier]?.durablePoint = number + 1

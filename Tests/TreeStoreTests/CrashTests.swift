@@ -71,6 +71,31 @@ import Testing
     #expect(count > 100)
   }
 
+  /// Every synchronization is needed: on a disk that leaves out those of one directory, or those of files, a cut does
+  /// harm.
+  @Test(arguments: ["", "/store", "/store/segments", nil]) func synchronizationsAreNeeded(of directory: String?) throws
+  {
+    let place = try Workplace.inMemory()
+    let journal = FileJournal()
+    var milestones: Milestones = []
+    try FileOperation.withProbe(journal) { () throws(Refusal) in
+      try StoreWork.run(place.store) { milestones.append((journal.count, $0)) }
+    }
+    let model = CrashModel(journal, root: place.path) { operation in
+      switch operation {
+      case .synchronize: directory == nil
+      case .synchronizeDirectory(let path): directory.map { path == place.path + $0 } ?? false
+      default: false
+      }
+    }
+    let harm = try (0...journal.count).contains { point in
+      let left = try Workplace.inMemory()
+      try CrashModel.write(model.contents(at: point) { _ in false }, into: left.path)
+      return StoreWork.fault(left.store, Self.expected(milestones, at: point)) != nil
+    }
+    #expect(harm)
+  }
+
   /// A process is killed at any call, another one does the work, and the power goes when that has been acknowledged:
   /// what the second one found and built on must be durable as well.
   @Test func killedBefore() throws {
