@@ -24,8 +24,8 @@ public struct PublishedFile: ~Copyable {
       descriptor = try Descriptor(
         opening: temporaryPath, flags: O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: mode_t(mode))
     } catch {
-      // A call may have failed behind its work.
-      Self.removeTemporary(temporaryPath)
+      // The call may have failed after it made the file, but not when the name was somebody else's.
+      if error.name != .alreadyExists { Self.removeTemporary(temporaryPath) }
       throw Refusal(error.name == .noSpace ? .noSpace : .cannotCreate, file: path, error.fault)
     }
     self.path = path
@@ -83,8 +83,8 @@ public struct PublishedFile: ~Copyable {
   }
 
   /// Makes the file durable and visible under its name. An existing file of that name is replaced.
-  /// - Throws: `Refusal`; then nothing has changed under the name, unless only the last step, the directory's
-  ///   synchronization, failed.
+  /// - Throws: `Refusal`; then nothing has changed under the name, unless it was only the rename that reported a failure
+  ///   after it was done, or the last step, the directory's synchronization.
   public mutating func publish() throws(Refusal) {
     try synchronize()
     try rename(to: path)
@@ -92,8 +92,7 @@ public struct PublishedFile: ~Copyable {
 
   /// Makes the file durable and visible in its directory under a name that is known only now, such as the digest of
   /// its content. Never replaces a file, if the caller is the directory's only writer.
-  /// - Throws: `Refusal` `already-exists` and others; then nothing has changed, unless only the last step, the
-  ///   directory's synchronization, failed.
+  /// - Throws: `Refusal` `already-exists` and others; then nothing has changed, with the exceptions of `publish()`.
   public mutating func publish(as name: String) throws(Refusal) {
     let directory = Directory.split(path).directory
     let target = "\(directory)/\(name)"
