@@ -44,6 +44,33 @@ struct SuiteArguments: ParsableArguments {
   }
 }
 
+/// The options of suites that are read from files and scored by their own programs.
+struct SuiteFileArguments: ParsableArguments {
+  @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))
+  var model: String
+
+  @Argument(help: "Files of samples, a line of JSON each.", completion: .file(extensions: ["jsonl"]))
+  var files: [String]
+
+  @Option(
+    help: ArgumentHelp(
+      "Templates by task: an object with fields in braces, as LongBench's dataset2prompt.json.", valueName: "file"),
+    completion: .file())
+  var prompts: String?
+
+  @Option(
+    help: ArgumentHelp("Write answers below this directory.", valueName: "directory"), completion: .directory)
+  var predictions: String
+
+  @OptionGroup var suite: SuiteArguments
+
+  func validate() throws {
+    guard !files.isEmpty else { throw ValidationError("Name a file of samples.") }
+  }
+
+  var run: SuiteRun { suite.run(predictions: predictions) }
+}
+
 struct EvalLongBenchCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "longbench",
@@ -59,39 +86,26 @@ struct EvalLongBenchCommand: AsyncParsableCommand {
       its scorer or for Tools/score.
       """)
 
-  @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))
-  var model: String
-
-  @Argument(help: "Files of samples, a line of JSON each.", completion: .file(extensions: ["jsonl"]))
-  var files: [String]
+  @OptionGroup var input: SuiteFileArguments
 
   @Option(help: ArgumentHelp("The task of samples that do not name theirs.", valueName: "name"))
   var task: String?
 
-  @Option(help: ArgumentHelp("Templates by task, as dataset2prompt.json.", valueName: "file"), completion: .file())
-  var prompts: String?
-
   @Option(help: ArgumentHelp("Answer lengths by task, as dataset2maxlen.json.", valueName: "file"), completion: .file())
   var answerLengths: String?
 
-  @Option(
-    help: ArgumentHelp("Write answers below this directory.", valueName: "directory"), completion: .directory)
-  var predictions: String
-
-  @OptionGroup var suite: SuiteArguments
-
   func validate() throws {
-    guard !files.isEmpty else { throw ValidationError("Name a file of samples.") }
     guard task.map({ LongBench.task(named: $0) != nil }) ?? true else {
       throw ValidationError("--task is one of \(LongBench.tasks.map(\.name).joined(separator: ", ")).")
     }
   }
 
   func run() async throws {
-    var run = suite.run(predictions: predictions)
-    try suite.output.finish(
+    var run = input.run
+    try input.suite.output.finish(
       try await run.longBench(
-        suite.open(model), files: files, task: task, promptsPath: prompts, lengthsPath: answerLengths))
+        input.suite.open(input.model), files: input.files, task: task, promptsPath: input.prompts,
+        lengthsPath: answerLengths))
   }
 }
 
@@ -110,33 +124,16 @@ struct EvalInfiniteBenchCommand: AsyncParsableCommand {
       for its scorer or for Tools/score.
       """)
 
-  @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))
-  var model: String
-
-  @Argument(help: "Files of samples, a line of JSON each.", completion: .file(extensions: ["jsonl"]))
-  var files: [String]
+  @OptionGroup var input: SuiteFileArguments
 
   @Option(help: ArgumentHelp("The task of all files.", valueName: "name"))
   var task: NameArgument<InfiniteBench.Task>?
 
-  @Option(
-    help: ArgumentHelp("Templates by task: an object with fields in braces.", valueName: "file"), completion: .file())
-  var prompts: String?
-
-  @Option(
-    help: ArgumentHelp("Write answers below this directory.", valueName: "directory"), completion: .directory)
-  var predictions: String
-
-  @OptionGroup var suite: SuiteArguments
-
-  func validate() throws {
-    guard !files.isEmpty else { throw ValidationError("Name a file of samples.") }
-  }
-
   func run() async throws {
-    var run = suite.run(predictions: predictions)
-    try suite.output.finish(
-      try await run.infiniteBench(suite.open(model), files: files, task: task?.value, promptsPath: prompts))
+    var run = input.run
+    try input.suite.output.finish(
+      try await run.infiniteBench(
+        input.suite.open(input.model), files: input.files, task: task?.value, promptsPath: input.prompts))
   }
 }
 

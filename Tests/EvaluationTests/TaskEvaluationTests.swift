@@ -54,20 +54,27 @@ import TinyCheckpoint
     evaluation.depths = [0, 100]
     evaluation.sampleCount = 2
     evaluation.methods = [.shared(.standard), .shared(TreeSearch(.right)), .oracle, .truncated, .streaming(sinks: 2)]
-    evaluation.tasks = [.passkey, .secondQuestion]
+    evaluation.tasks = [.passkey, .secondQuestion, .repeatContext]
     var done = 0
     let result = try await evaluation.run(model, haystack: []) { _, _ in done += 1 }
-    // Passkey by depth and method; the second question three times with trees, else twice.
-    let rowCount = 2 * 5 + 3 * 3 + 2 * 2
+    // Passkey by depth and method; the second question three times with trees, else twice; the passage by method.
+    let rowCount = 2 * 5 + 3 * 3 + 2 * 2 + 5
     #expect(result.rows.count == rowCount)
-    #expect(done == 6)
+    #expect(done == 8)
     for row in result.rows {
-      #expect(row.measures["accuracy"]?.count == 2)
+      let accuracy = try #require(row.measures["accuracy"])
+      #expect(accuracy.count == 2)
+      // Right or wrong, but for the tokens of a passage, of which the model knows none: a bootstrap of nothing.
+      if row.labels["task"] == "repeat-context" {
+        #expect(accuracy.value == 0 && accuracy.high == 0)
+      } else {
+        #expect(accuracy == .proportion(of: [accuracy.value > 0.4 ? 1 : 0, accuracy.value > 0.6 ? 1 : 0]))
+      }
       let isShared = row.labels["method"] == .text("shared")
       #expect((row.measures["leaf"] != nil) == isShared)
     }
     // One who knows where the answer is finds it, but for answers across a boundary of leaves.
-    let oracle = result.rows.filter { $0.labels["policy"] == .text("oracle") && $0.labels["question"] == nil }
+    let oracle = result.rows.filter { $0.labels["policy"] == "oracle" && $0.labels["task"] == "passkey" }
     #expect(oracle.count == 2)
     #expect(oracle.allSatisfy { ($0.measures["leaf"]?.value ?? 0) >= 0.5 })
     let again = try await evaluation.run(model, haystack: []) { _, _ in }
@@ -95,7 +102,7 @@ import TinyCheckpoint
     #expect(result.rows.map { $0.labels["task"] } == ["hotpotqa", "hotpotqa", "lcc", "lcc"])
     #expect(result.rows.map { $0.measures["samples"]?.value } == [2, 2, 1, 1])
     // The first prompt fits the window.
-    #expect(result.notes.contains("1 prompts fitted the window and had no context"))
+    #expect(result.notes.contains("prompts that fitted the window and had no context: 1"))
     let files = "\(place.path)/answers/pred/*/*.jsonl \(place.path)/answers/pred_e/*/*.jsonl"
     #expect(
       result.notes[0] == "score the predictions with .build/score/bin/python Tools/score/score.py longbench \(files)")

@@ -137,7 +137,7 @@ public struct SuiteRun {
         "the window leaves fewer tokens for answers than the suite allows: "
           + answerLimits.sorted().joined(separator: ", "))
     }
-    if contextless > 0 { notes.append("\(contextless) prompts fitted the window and had no context") }
+    if contextless > 0 { notes.append("prompts that fitted the window and had no context: \(contextless)") }
     if model.injectionIsUntrained { notes.append("the injection of this model is untrained (merged softmax)") }
     return EvaluationResult(
       protocolName: name, model: EvaluationResult.Model(model),
