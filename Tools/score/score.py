@@ -89,8 +89,8 @@ def result(name, paths, task=None):
                 raise Fault(f"{path}: line {number}, {error}") from error
             except (AttributeError, TypeError) as error:
                 raise Fault(f"{path}: line {number}: has a field of another type: {error}") from error
-            for length in dict.fromkeys([None, length]):
-                rows.setdefault((known, length, path.absolute().parent.name), []).append(score)
+            for counted in dict.fromkeys([None, length]):
+                rows.setdefault((known, counted, path.absolute().parent.name), []).append(score)
     averages = {}
     for (known, length, source), values in rows.items():
         if length is None and suite.group(known):
