@@ -1,6 +1,6 @@
-/// Why a text is not the JSON that is accepted here.
+/// The reason for which a text is not accepted as JSON.
 public struct JSONError: Error, Sendable, CustomStringConvertible {
-  /// Where, in bytes from the start.
+  /// Where the fault is, in bytes from the start of the text.
   public let byteOffset: Int
   public let reason: String
 
@@ -73,7 +73,8 @@ struct JSONParser {
   private mutating func object(depth: Int) throws(JSONError) -> JSONValue {
     offset += 1
     var members: [JSONValue.Member] = []
-    // By their bytes: equal strings in Swift may differ in bytes, such as é composed and decomposed.
+    // Keys are compared by their bytes: strings that are equal in Swift may differ in them, such as é composed and
+    // decomposed.
     var keys: Set<[UInt8]> = []
     skipSpace()
     if accept(UInt8(ascii: "}")) { return .object([]) }

@@ -1,4 +1,4 @@
-/// A JSON value whose objects keep the order of their members and have no member twice.
+/// A JSON value. Objects keep the order of their members and have no key twice.
 public enum JSONValue: Sendable, Hashable {
   case null
   case boolean(Bool)

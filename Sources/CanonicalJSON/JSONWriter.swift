@@ -8,7 +8,7 @@ extension JSONValue {
     return output
   }
 
-  /// A text for people: members in their order, two spaces a level.
+  /// A text for people: members in their order, and two spaces of indentation for each level.
   public var indented: String {
     var output: [UInt8] = []
     write(into: &output, indentation: 0, sortingKeys: false)

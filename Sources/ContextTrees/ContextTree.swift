@@ -9,7 +9,7 @@ public struct TreeNode: Sendable, Hashable {
   /// Tokens for each kept row.
   public let ratio: Int
 
-  /// Rows kept of the node: its tokens divided by its ratio, rounded up, one at least.
+  /// The number of rows that are kept of the node: its tokens divided by its ratio, rounded up, and at least one.
   public var rowCount: Int { max(1, (range.count + ratio - 1) / ratio) }
 
   /// The in-node position of a kept row: rows are spread evenly from the node's first token on.
@@ -22,7 +22,7 @@ public struct TreeNode: Sendable, Hashable {
     return TreeNode(number: number, level: level, range: range, ratio: ratio)
   }
 
-  /// The way from the root, such as `RL`.
+  /// The path from the root, such as `RL`.
   public var path: String {
     let index = number + 2 - (1 << level)
     return String((0..<level).reversed().map { index >> $0 & 1 == 0 ? "L" : "R" })

@@ -14,7 +14,7 @@ public enum SearchPolicy: Sendable, Hashable {
   case dot
   /// The child whose embedding is nearer to the query's.
   case distance
-  /// Cosine after the mean of the chunk's nodes is taken from both: hidden states have a direction in common.
+  /// Cosine after the mean of the chunk's nodes is subtracted from both, as hidden states have a direction in common.
   case centred
   /// The child that has more of the query's rare tokens (`WordStatistics`); the left one of equals. No training has to have
   /// taught the model to search.

@@ -1,7 +1,7 @@
 /// How many nodes of one tree a search opens, where scores decide.
 ///
-/// What is opened gives way to its children; what is not is kept, so that the kept nodes partition the chunk whatever the
-/// scores. Source of `path`: arXiv 2410.19318, section 3.2; the others are alternatives to it.
+/// A node that is opened is replaced by its children, and any other node is kept, so the kept nodes partition the chunk
+/// whatever the scores. Source of `path`: arXiv 2410.19318, section 3.2; the others are alternatives to it.
 public enum TreeOpening: Sendable, Hashable {
   /// One child of every level, the one with the higher score; the left one of equals.
   case path
@@ -13,8 +13,8 @@ public enum TreeOpening: Sendable, Hashable {
 
 extension ContextTree {
   /// The nodes that are kept of a chunk.
-  /// - Parameter score: how well a node fits the query; of a node of the deepest level it is not asked.
-  /// - Returns: coarse nodes first; of two of a level the left one first.
+  /// - Parameter score: how well a node fits the query; not called for nodes of the deepest level.
+  /// - Returns: coarse nodes first; of two nodes of one level, the left one first.
   public func preservedNodes<Failure: Error>(
     opening: TreeOpening, score: (TreeNode) throws(Failure) -> Float
   ) throws(Failure) -> [TreeNode] {
@@ -24,7 +24,7 @@ extension ContextTree {
       let (left, right) = children(of: node)
       guard let left, let right, left.level < shape.depth else {
         for child in [left, right].compactMap({ $0 }) {
-          // A lone child is its parent again, and opened as that was.
+          // A lone child has the same tokens as its parent, and is opened as the parent was.
           if child.level < shape.depth { open.append(child) } else { preserved.append(child) }
         }
         continue
@@ -44,8 +44,8 @@ extension ContextTree {
     return preserved.sorted { $0.number < $1.number }
   }
 
-  /// The nodes that are kept of several chunks when the nodes with the highest scores of all of them are opened, as long
-  /// as the rows that are kept are not more than a budget.
+  /// The nodes that are kept of several chunks when the nodes with the highest scores among all chunks are opened, as
+  /// long as the number of kept rows stays within a budget.
   /// - Parameters:
   ///   - rowBudget: rows of all chunks. The root's children are kept at least.
   ///   - score: given a tree's place and a node of it.
@@ -64,7 +64,7 @@ extension ContextTree {
         open.append((place, node, try score(place, node)))
       }
     }
-    /// Ascending: the best is the last; of equals the one that comes first in the text is better.
+    /// In ascending order, so the best is the last; of equals, the one that comes first in the text is better.
     func isWorse(
       _ one: (place: Int, node: TreeNode, score: Float), _ other: (place: Int, node: TreeNode, score: Float)
     ) -> Bool {

@@ -9,15 +9,15 @@ public struct TreeSearch: Sendable, Hashable {
     self.expansion = policy.looksAtQuery ? expansion : .path
   }
 
-  /// What questions are answered with where nothing else is asked for: at as many rows as paths have, more is found.
+  /// The default for questions: with as many rows as paths give, it finds more.
   public static let standard = TreeSearch(.cosine, expansion: .bestFirst)
 
   /// Whether what is kept of a chunk depends on the other chunks, too.
   public var isJoint: Bool { expansion != .path || policy == .words }
 }
 
-/// How many nodes of a context's trees are opened. A share is of the nodes that could be opened: it becomes a threshold of
-/// scores, anew for every search, by a quantile. Source of `path`: arXiv 2410.19318, section 3.2; the others are
+/// How many nodes of a context's trees are opened. A share is one of all nodes that could be opened; each search turns
+/// it into a threshold for scores, by a quantile. Source of `path`: arXiv 2410.19318, section 3.2; the others are
 /// alternatives to it.
 public enum TreeExpansion: Sendable, Hashable {
   /// One child of every level of every tree.
@@ -27,7 +27,7 @@ public enum TreeExpansion: Sendable, Hashable {
   /// No child of the share of nodes whose better child scores least.
   case none(share: Double)
   /// The best nodes of all trees together, until the rows are this many times those of one path for each tree. Where an
-  /// answer is likely all is read finely, elsewhere little.
+  /// answer is likely, everything is read finely; elsewhere, coarsely.
   case bestNodes(rows: Double)
 
   /// The best nodes, with the rows of paths.
@@ -106,7 +106,7 @@ extension TreeSearch {
       }
       return nodes
     }
-    /// The value that a share of all is below.
+    /// The value below which a share of all values lies.
     func threshold(
       _ share: Double, _ value: (_ left: Float, _ right: Float) -> Float
     ) throws(Chunk.SearchFailure) -> Float {
@@ -138,7 +138,7 @@ extension TreeSearch {
   }
 }
 
-/// A chunk beside a query.
+/// A chunk that is compared with a query.
 private struct ScoredChunk<Chunk: SearchableChunk> {
   let chunk: Chunk
   private let policy: SearchPolicy

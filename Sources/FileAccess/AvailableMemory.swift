@@ -81,7 +81,7 @@ struct ControlGroup: Hashable {
     func number(_ name: String) -> Int? {
       text("\(directory)/\(name)").flatMap { Int($0.split(separator: "\n").first ?? "") }
     }
-    // Above `memory.high` a group is slowed down, above the others it is not let.
+    // A group above `memory.high` is slowed down; it cannot exceed the other limits.
     let limits = (version == 2 ? ["memory.max", "memory.high"] : ["memory.limit_in_bytes"]).compactMap(number)
     // Version 1 has a huge number for no limit.
     guard let limit = limits.min(), limit < 1 << 60,

@@ -70,7 +70,7 @@ public struct Hasher256: Sendable {
   }
 }
 
-/// XXH3-128: tells rot and misplaced blocks, never identity.
+/// XXH3-128: it detects bit rot and misplaced blocks, and never serves as an identity.
 public struct BlockChecksum: Hashable, Sendable {
   public let high: UInt64
   public let low: UInt64

@@ -49,7 +49,7 @@ public enum Compression: UInt8, Sendable, CaseIterable {
     return decompress(bytes, into: &output) ? result : nil
   }
 
-  /// Decompresses a whole `.zst` file, of one frame or several, whose length nobody has stated.
+  /// Decompresses a whole `.zst` file, of one frame or several, whose length is not known beforehand.
   /// - Returns: nil when it is no such file, or longer than `limit` bytes.
   public static func decompressZstdFile(_ bytes: RawSpan, limit: Int) -> [UInt8]? {
     guard let stream = unsafe ZSTD_createDStream() else { return nil }

@@ -3,8 +3,8 @@ import Synchronization
 
 /// Reads ranges of a mapped file before they are used, and drops them afterwards: for a file that is larger than memory.
 ///
-/// Nothing waits for it, and nothing depends on it but time: a page that is not there when it is touched is read then.
-/// Ranges are worked on in the order of the calls. Safe to use from any thread.
+/// Nothing waits for it, and only time depends on it: a page that is not in memory when it is touched is read then.
+/// Ranges are processed in the order of the calls. Safe to use from any thread.
 public final class ReadAhead: Sendable {
   private let file: MappedFile
   private let queues: [DispatchQueue]
@@ -23,7 +23,7 @@ public final class ReadAhead: Sendable {
 
   public init(_ file: MappedFile) {
     self.file = file
-    // A queue of its own has a thread whatever others do.
+    // A queue of its own gets a thread, whatever other queues are doing.
     queues = (0..<Self.threadCount).map { DispatchQueue(label: "sharedpack.read-ahead.\($0)") }
   }
 
@@ -35,14 +35,14 @@ public final class ReadAhead: Sendable {
     advise(.populate, range.lowerBound / piece..<(range.upperBound + piece - 1) / piece)
   }
 
-  /// Starts to drop a range of bytes from memory, but for the piece in which the bytes behind it start.
+  /// Starts to drop a range of bytes from memory, except for the piece in which the bytes after the range start.
   public func drop(_ range: Range<Int>) {
     let piece = Self.pieceByteCount
     let first = range.lowerBound / piece
     advise(.drop, first..<max(first, range.upperBound / piece))
   }
 
-  /// A piece is always the same thread's, so that it is not dropped after it was read again.
+  /// A piece always goes to the same thread, so that it is not dropped after it has been read again.
   private func advise(_ advice: MappedFile.Advice, _ pieces: Range<Int>) {
     for (index, queue) in queues.enumerated() {
       queue.async { [file, isStopped] in

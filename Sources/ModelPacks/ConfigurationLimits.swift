@@ -1,4 +1,4 @@
-/// The numbers with which a model is believed. They bound every product of sizes far below overflow.
+/// The numbers that are accepted for a model. They bound every product of sizes far below overflow.
 /// Format: `Formats/model-pack.md` §Metadata.
 extension LlamaConfiguration {
   /// What is wrong with the configuration, in words; nil when nothing is.

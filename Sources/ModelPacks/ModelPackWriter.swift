@@ -69,7 +69,7 @@ struct PackLayout {
     seal(metadata: metadata)
   }
 
-  /// Brings index, metadata and header up to the digests that are known now.
+  /// Updates index, metadata and header with the digests that are known by now.
   mutating func seal(metadata: PackMetadata) {
     for number in parts.indices {
       let bytes =

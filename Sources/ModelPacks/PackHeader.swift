@@ -20,7 +20,7 @@ enum SectionKind: UInt32, CaseIterable {
 
   var isRequired: Bool { self != .tokenizer && self != .chatTemplate }
 
-  /// The most bytes that are read: what an opened pack may take of memory is bounded by these.
+  /// The largest size that is accepted, which bounds the memory that an opened pack can take.
   var byteCountLimit: Int {
     switch self {
     case .metadata, .chatTemplate: 1 << 20

@@ -1,7 +1,7 @@
 /// How a model reads context trees.
 /// Source: arXiv 2410.19318, section 3.
 public struct SharedLLMConfiguration: Sendable, Hashable {
-  /// M: layers of the lower model, and of the upper model those that read injected rows.
+  /// M: the number of layers of the lower model, and of those layers of the upper model that read injected rows.
   public var injectedLayerCount: Int
   public var place: Place
   /// L: tokens of a chunk.
@@ -29,7 +29,7 @@ public struct SharedLLMConfiguration: Sendable, Hashable {
     self.lowerModel = lowerModel
   }
 
-  /// Which layers of the upper model read injected rows: the i-th of them those of the lower model's layer i.
+  /// Which layers of the upper model read injected rows; the i-th of them reads those of the lower model's layer i.
   public enum Place: String, Sendable, Hashable, CaseIterable {
     /// The first M; the paper's choice.
     case bottom

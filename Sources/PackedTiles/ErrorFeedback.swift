@@ -1,10 +1,10 @@
-/// What a quantized matrix's columns make up for of the errors of those before them.
+/// How the columns of a quantized matrix make up for the rounding errors of the columns before them.
 ///
 /// Rounding a row of weights by errors e changes its products with inputs x by Σ (e · x)² = eᵀ H e in all, with the
 /// second moments H = Σ x xᵀ. With H = F D Fᵀ, F unit upper triangular, that is Σ_m D_m (e_m + Σ_{i<m} e_i F_im)²:
 /// a column m that is rounded from its weight plus Σ_{i<m} e_i F_im leaves no more than its own rounding in its term.
-/// Columns are cut into blocks, and the moments between blocks are taken for zero, as those of all columns of a large
-/// matrix would take more memory than the matrix.
+/// Columns are cut into blocks, and the moments between blocks are taken to be zero, because those of all columns of a
+/// large matrix would take more memory than the matrix.
 ///
 /// Source: Frantar et al., GPTQ, arXiv 2210.17323, in the form that Chee et al., arXiv 2307.13304, call LDLQ.
 public struct ErrorFeedback: Sendable {
@@ -14,8 +14,8 @@ public struct ErrorFeedback: Sendable {
   /// (columns, blockColumns): row j, column k of a block hold F_jk for k > j.
   let coefficients: [Float]
 
-  /// Columns of a block, for matrices with groups of so many columns: as many whole groups as 256 columns hold.
-  /// - Returns: nil for groups that are wider.
+  /// The number of columns of a block: as many whole groups as fit into 256 columns.
+  /// - Returns: nil for wider groups.
   public static func blockColumns(groupSize: Int) -> Int? {
     (1...256).contains(groupSize) ? 256 / groupSize * groupSize : nil
   }
@@ -43,7 +43,7 @@ public struct ErrorFeedback: Sendable {
   ) {
     let mean = (0..<width).reduce(0) { $0 + Double(moments[first + $1 * stride + $1]) } / Double(width)
     guard mean > 0, mean.isFinite else { return }
-    // What is left of H, its lower triangle; a column after the other goes, from the last on.
+    // The lower triangle of what is left of H. Columns are removed one by one, starting with the last.
     var rest = [Double](repeating: 0, count: width * width)
     for j in 0..<width {
       for k in 0...j { rest[j * width + k] = Double(moments[first + j * stride + k]) }

@@ -22,10 +22,10 @@ public enum PackedTiles {
   /// Format: `Formats/packed-tile.md`, quantization.
   /// - Parameters:
   ///   - source: (rows, columns) float32, at most 16 rows.
-  ///   - feedback: what columns make up for of each other's errors; nil rounds each to the nearest.
+  ///   - feedback: how columns make up for each other's errors; nil rounds each weight to the nearest.
   ///   - output: `layout.rowBlockByteCount` bytes.
   /// - Returns: false when a value is not finite; the output is then not to be used.
-  /// - Precondition: `feedback` is of so many columns, and its blocks are of whole groups, of 256 columns at most.
+  /// - Precondition: `feedback` has as many columns, and its blocks are whole groups of at most 256 columns together.
   @unsafe public static func quantize(
     _ source: UnsafeBufferPointer<Float>, layout: PackedTileLayout, feedback: ErrorFeedback? = nil,
     into output: UnsafeMutableRawBufferPointer
@@ -99,7 +99,7 @@ public enum PackedTiles {
     unsafe sp_kernels().pointee.widen(source.baseAddress, element.kernelElement, output.count, output.baseAddress)
   }
 
-  /// Converts float32 to float16, rounding to nearest even; too large values become infinite.
+  /// Converts float32 to float16, rounding to nearest even; values that are too large become infinite.
   @unsafe public static func narrowToFloat16(
     _ source: UnsafeBufferPointer<Float>, into output: UnsafeMutableRawBufferPointer
   ) {

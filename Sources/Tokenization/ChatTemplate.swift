@@ -106,8 +106,8 @@ public enum ChatTemplate: String, Sendable, Hashable, CaseIterable {
     return tokens
   }
 
-  /// Without the white space at both ends, of which Python, whose `strip` the templates use, has four characters more
-  /// than Unicode.
+  /// The text without white space at both ends. The templates use Python's `strip`, which knows four more such
+  /// characters than Unicode.
   private static func trimmed(_ text: String) -> String {
     func isSpace(_ scalar: Unicode.Scalar) -> Bool {
       (0x1C...0x1F).contains(scalar.value) || scalar.properties.isWhitespace

@@ -113,7 +113,7 @@ private struct JinjaLexer {
       while offset < text.count, !isTag(at: offset) { offset += 1 }
       let between = text[start..<offset]
       let isEnd = offset == text.count
-      // Of the end of a template one line break is dropped.
+      // One line break at the end of a template is dropped.
       let stripsBefore = isEnd ? between.count == 1 && between.first?.isNewline == true : next(2) == "-"
       // Templates are rendered with trim_blocks and lstrip_blocks: a line break after a block and the indentation of
       // a block are not put out.

@@ -11,7 +11,7 @@ extension Tokenizer {
       decodeBytes(tokens, includingSpecialTokens: includingSpecialTokens), vocabulary.invalidByteRule)
   }
 
-  /// As `decode(_:includingSpecialTokens:)`, without a look at whether the bytes are UTF-8.
+  /// As `decode(_:includingSpecialTokens:)`, without checking that the bytes are UTF-8.
   public func decodeBytes(_ tokens: some Sequence<Int32>, includingSpecialTokens: Bool = false) -> [UInt8] {
     var state = DecodingState(includesSpecialTokens: includingSpecialTokens)
     var output: [UInt8] = []

@@ -41,7 +41,7 @@ extension TokenizerDefinition {
 
   private func isMergeable(_ piece: Int) -> Bool { kinds[piece] == .normal || kinds[piece] == .unused }
 
-  /// The symbol of a part of a piece: a piece that merging makes, or a single character, also one that is no such
+  /// The symbol of a part of a piece: a piece that merging makes, or a single character, whether or not that is such a
   /// piece. A user-defined piece never merges.
   private func symbol(_ range: Range<Int>, _ hash: UInt64, _ index: PieceIndex) -> UInt32? {
     let bytes = pieces.bytes.span

@@ -2,14 +2,14 @@
 ///
 /// A slot is one word: left symbol (20 bits), right symbol (20), index of the merge (24); all ones is empty.
 struct MergeTable: Sendable {
-  /// Where no merge is.
+  /// Stands for no merge.
   static let none = UInt32.max
   private static let emptySlot = UInt64.max
   private static let indexMask: UInt64 = 1 << 24 - 1
 
   private var slots: [UInt64]
   private let shift: Int
-  /// Random, so that no file can be made whose merges crowd one place of the table.
+  /// Random, so that nobody can make a file whose merges collide in the table.
   private let multiplier: UInt64
   /// The rank of each merge: lower goes first.
   let ranks: [UInt32]

@@ -4,7 +4,7 @@ struct PieceIndex: Sendable {
   private var slots: [UInt64]
   private static let indexMask: UInt64 = 0xFFFF_FFFF
   private let shift: Int
-  /// Random, so that no file can be made whose pieces crowd one place of the table.
+  /// Random, so that nobody can make a file whose pieces collide in the table.
   private let multiplier = UInt64.random(in: .min ... .max) | 1
   /// The longest piece that is in the table.
   private(set) var longestByteCount = 0

@@ -6,7 +6,7 @@ public struct TokenizerConfiguration: Sendable {
     var id: Int
     var content: String
     var isSpecial: Bool
-    /// In texts that a normalizer has been over.
+    /// Whether the token is matched in normalized text.
     var isNormalized: Bool
   }
 

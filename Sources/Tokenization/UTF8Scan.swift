@@ -9,7 +9,7 @@ enum InvalidByteRule {
 enum UTF8Scan {
   enum Unit {
     case valid(byteCount: Int)
-    /// No character starts so; the longest start of one has so many bytes.
+    /// No character starts with these bytes. They are the longest start of one, or a single byte.
     case invalid(byteCount: Int)
     /// The bytes end within a character.
     case incomplete

@@ -1,6 +1,6 @@
 public import FileAccess
 
-/// What a chunk's tree is found by: the SHA-256 of all that decides it.
+/// The key under which a chunk's tree is found: the SHA-256 of everything that decides the tree.
 /// Format: `Formats/tree-store.md`, chunk keys.
 public struct ChunkKey: Hashable, Comparable, Sendable, CustomStringConvertible {
   // The digest's bytes as big-endian words: millions of keys are kept and compared without an allocation each.

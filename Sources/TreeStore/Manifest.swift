@@ -1,10 +1,10 @@
 public import FileAccess
 
-/// What a manifest says of a segment.
+/// What a manifest says about a segment.
 struct SegmentReference: Equatable {
   /// The SHA-256 of the file, which names it.
   let digest: Digest256
-  /// The one that the segment ends with: over header, index and footer.
+  /// The digest with which the segment ends, over header, index and footer.
   let closingDigest: Digest256
   let byteCount: Int
   let chunkCount: Int

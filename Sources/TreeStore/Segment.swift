@@ -28,7 +28,7 @@ public final class Segment: Sendable {
 
   var path: String { file.path }
 
-  /// Opens a segment by what it says of itself.
+  /// Opens a segment by what it says about itself.
   /// - Throws: `Refusal`, see `Formats/tree-store.md`, refusals.
   init(opening path: String) throws(Refusal) {
     let file = try MappedFile(path)
@@ -42,7 +42,7 @@ public final class Segment: Sendable {
     configuration = try TreeStoreConfiguration(from: &reader, file: path)
     let header = Self.header(configuration, salt: salt)
     try reader.seek(to: 0)
-    // Whatever is not spelled as a writer spells it, padding included, is refused.
+    // A header that is not, byte for byte, what a writer would write is refused, padding included.
     guard try reader.bytes(header.count) == header else {
       throw Refusal(.malformedSegment, file: path, structure: "header", "is not in its canonical form")
     }

@@ -1,12 +1,12 @@
 internal import FileAccess
 
-/// What a segment's index knows of a chunk.
+/// What a segment's index knows about a chunk.
 struct SegmentEntry: Equatable {
   let key: ChunkKey
-  /// Of the record; a multiple of 64.
+  /// The record's offset in the file; a multiple of 64.
   let byteOffset: Int
   let tokenCount: Int
-  /// Of the record with its padding; a multiple of 64.
+  /// The length of the record with its padding; a multiple of 64.
   let byteCount: Int
   let headChecksum: BlockChecksum
 
@@ -20,13 +20,13 @@ struct SegmentEntry: Equatable {
   }
 }
 
-/// The sorted index of a mapped segment. A million entries are searched where they lie; none is parsed beforehand.
+/// The sorted index of a mapped segment. A million entries are searched in place; none is parsed beforehand.
 /// Format: `Formats/tree-store.md`, segment index.
 struct SegmentIndex: Sendable {
   static let entryByteCount = 64
 
   let file: MappedFile
-  /// Of the first entry.
+  /// The offset of the first entry.
   let byteOffset: Int
   let count: Int
 

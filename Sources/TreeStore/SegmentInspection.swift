@@ -3,16 +3,16 @@ internal import ContextTrees
 public import FileAccess
 internal import NodeBlocks
 
-/// What a segment says of itself, without its store. Its blocks are not checked.
+/// What a segment says about itself, without its store. Its blocks are not checked.
 public struct SegmentInspection: Sendable {
   public struct Chunk: Sendable {
     public let key: ChunkKey
     public let tokenCount: Int
     public let nodeCount: Int
-    /// Of the record in the file.
+    /// The record's offset in the file.
     public let byteOffset: Int
     public let byteCount: Int
-    /// Of the node blocks, by what they are compressed with.
+    /// How many node blocks there are with each compression.
     public let blockCounts: [Compression: Int]
   }
 

@@ -88,11 +88,11 @@ public final class TreeStore: Sendable {
 /// What a store holds and how much of the disk it takes.
 public struct StoreStatistics: Sendable, Hashable {
   public var documents = 0
-  /// In documents, counted as often as they are named.
+  /// Chunks of documents, counted as often as a document names them.
   public var chunks = 0
-  /// In segments, whether a document names them or not.
+  /// Different chunks in segments, whether a document names them or not.
   public var uniqueChunks = 0
-  /// Of documents.
+  /// Tokens of documents.
   public var tokens = 0
   public var segments = 0
   /// Records that documents need.

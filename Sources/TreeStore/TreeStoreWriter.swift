@@ -80,7 +80,7 @@ public struct TreeStoreWriter: ~Copyable {
 
   private func tokenCount(of key: ChunkKey) -> Int? { currentChunks[key] ?? segments.tokenCount(of: key) }
 
-  /// Runs a step after which, if it fails, nothing is known of the files: the writer ends with it.
+  /// Runs a step that leaves the state of the files unknown if it fails; the writer then refuses further work.
   private mutating func step<Result>(
     _ body: (inout TreeStoreWriter) throws(Refusal) -> Result
   ) throws(Refusal) -> Result {
@@ -202,7 +202,7 @@ public struct TreeStoreWriter: ~Copyable {
     hasChanges = true
   }
 
-  /// Makes everything since the last commit visible, at once, and durable. Nothing when there is nothing new.
+  /// Makes everything since the last commit visible, at once, and durable. Does nothing if there is nothing new.
   /// - Throws: `Refusal`; then readers see the generation before, unless only the last step, the directory's
   ///   synchronization, failed.
   public mutating func commit() throws(Refusal) {
@@ -210,7 +210,7 @@ public struct TreeStoreWriter: ~Copyable {
       try writer.finishSegment()
       guard writer.hasChanges else { return }
       try writer.publishManifest()
-      // The one before stays, for those who are opening it and for people.
+      // The generation before stays, for readers that are just opening it and for people.
       StoreCreation.removeManifests(writer.path, before: writer.manifest.generation - 1)
     }
   }
@@ -280,11 +280,11 @@ public struct GarbageReport: Sendable, Hashable {
   public var droppedSegments = 0
   public var rewrittenSegments = 0
   public var removedChunks = 0
-  /// Of removed segment files.
+  /// The length of the segment files that were removed.
   public var freedByteCount = 0
 }
 
 extension Segment {
-  /// Ascending.
+  /// In ascending order.
   var keys: [ChunkKey] { (0..<index.count).map { index.key(at: $0) } }
 }
