@@ -49,8 +49,9 @@ struct AskCommand: AsyncParsableCommand {
       sharedpack ask model.spk --store library --document emma.txt "Who is she?"
       sharedpack ask model.spk --document notes.txt "What was decided?"
 
-      Documents are read in the order in which they are named. What is in the store
-      is read from there; another name is that of a text file, which is encoded now.
+      Documents are read in the order in which they are named. A name that the store
+      has stands for the stored document; any other is a text file, which is encoded
+      for this question.
       """)
 
   @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))

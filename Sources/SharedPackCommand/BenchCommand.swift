@@ -6,16 +6,16 @@ import SharedPack
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench",
-    abstract: "Measure a model on this machine, beside what the machine can do.",
+    abstract: "Measure a model on this machine, and compare with what the machine can do.",
     discussion: """
       sharedpack bench model.spk
       sharedpack bench model.spk --prompt 512 --prompt 4096 --depth 0 --depth 4096
       sharedpack bench model.spk --opening
 
-      Shares are of limits measured in the same run: int8 products in registers, and
-      reading memory. In turns means beside a read of 1 GiB before every token. A
-      hand-off is what it costs to share work among the threads. The document that
-      is asked about is stored in the temporary directory (TMPDIR).
+      Shares are shares of limits that are measured in the same run: int8 products in
+      registers, and reading from memory. "In turns" means that 1 GiB is read before
+      every token. A hand-off is the cost of sharing work among the threads. The
+      document that is asked about is stored in the temporary directory (TMPDIR).
       """)
 
   @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))
@@ -30,17 +30,17 @@ struct BenchCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Tokens to decode at each depth.", valueName: "count"))
   var decode = 32
 
-  @Option(help: ArgumentHelp("Chunks to encode; 0 leaves that out.", valueName: "count"))
+  @Option(help: ArgumentHelp("Chunks to encode; 0 skips this.", valueName: "count"))
   var chunks = 2
 
   @Option(
-    help: ArgumentHelp("Chunks of a stored document to ask about; 0 leaves that out.", valueName: "count"))
+    help: ArgumentHelp("Chunks of a stored document to ask about; 0 skips this.", valueName: "count"))
   var document = 16
 
-  @Option(help: ArgumentHelp("Runs of everything; medians are told.", valueName: "count"))
+  @Option(help: ArgumentHelp("How often everything is measured; medians are shown.", valueName: "count"))
   var runs = 5
 
-  @Option(help: ArgumentHelp("Threads that share the work, 1 to 1024.", valueName: "count"))
+  @Option(help: ArgumentHelp("Number of threads, 1 to 1024.", valueName: "count"))
   var threads: ThreadCountArgument?
 
   @Flag(help: "Measure only opening the pack, the first token, and the memory that this takes.")

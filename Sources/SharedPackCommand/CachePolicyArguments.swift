@@ -9,13 +9,14 @@ struct CachePolicyArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "full keeps all tokens; streaming keeps sinks and recent ones, for texts beyond the window.", valueName: "name"))
+      "full keeps all tokens; streaming keeps the first and the most recent ones, for texts beyond the window.",
+      valueName: "name"))
   var cachePolicy = Name.full
 
-  @Option(help: ArgumentHelp("First tokens that stay, for streaming.", valueName: "count"))
+  @Option(help: ArgumentHelp("With streaming: how many of the first tokens are kept.", valueName: "count"))
   var sinks = 4
 
-  @Option(help: ArgumentHelp("Recent tokens that stay, for streaming.", valueName: "count"))
+  @Option(help: ArgumentHelp("With streaming: how many of the most recent tokens are kept.", valueName: "count"))
   var recent = 508
 
   func validate() throws {

@@ -38,13 +38,14 @@ struct ConvertCommand: ParsableCommand {
       sharedpack convert my-sharedllm model.spk --quantize f16
       sharedpack convert Llama-2-7b-hf model.spk --injected-layers 4
 
-      A SharedLLM checkpoint has layers that were trained to read documents. Other
-      ones read them with --injected-layers too, untrained: expect little of it.
+      A SharedLLM checkpoint has layers that were trained to read documents. Others
+      can read them with --injected-layers, untrained: do not expect good answers.
 
-      With --calibrate the model reads parts of a text first, and weights are rounded
-      so that its answers change least, not each to the nearest: int4 comes several
-      times closer to the checkpoint. Take text of the kind that it will read. It
-      takes the disk of an int8 pack beside the result until it is made.
+      With --calibrate the model first reads parts of a text, and weights are then
+      rounded so that its answers change least, instead of each to its nearest
+      value: int4 comes several times closer to the checkpoint. Use text of the kind
+      that the model will read. Until the pack is written, this takes the disk space
+      of an int8 pack as well.
       """)
 
   @Argument(help: "The directory with config.json, safetensors and the tokenizer.", completion: .directory)
@@ -53,7 +54,7 @@ struct ConvertCommand: ParsableCommand {
   @Argument(help: "The pack to write.", completion: .file(extensions: ["spk"]))
   var output: String
 
-  @Option(help: ArgumentHelp("How weights are kept: int8, int4, f16 or f32.", valueName: "form"))
+  @Option(help: ArgumentHelp("How weights are stored: int8, int4, f16 or f32.", valueName: "form"))
   var quantize = QuantizationArgument.int8
 
   @Option(
@@ -75,10 +76,10 @@ struct ConvertCommand: ParsableCommand {
       "For a plain checkpoint: bottom layers that read documents, by merged softmax, untrained.", valueName: "count"))
   var injectedLayers: Int?
 
-  @Option(help: ArgumentHelp("With --injected-layers: tokens of a chunk.", valueName: "tokens"))
+  @Option(help: ArgumentHelp("With --injected-layers: tokens in a chunk.", valueName: "tokens"))
   var chunkSize: Int?
 
-  @Option(help: ArgumentHelp("With --injected-layers: levels of a chunk's tree.", valueName: "levels"))
+  @Option(help: ArgumentHelp("With --injected-layers: levels in a chunk's tree.", valueName: "levels"))
   var treeDepth: Int?
 
   @Option(
@@ -86,13 +87,13 @@ struct ConvertCommand: ParsableCommand {
   var leafRatio: Int?
 
   @Option(
-    help: ArgumentHelp("llama-2, llama-3 or none, in place of the checkpoint's own.", valueName: "name"))
+    help: ArgumentHelp("llama-2, llama-3 or none, instead of the checkpoint's own.", valueName: "name"))
   var chatTemplate: ChatTemplateArgument?
 
-  @Option(help: ArgumentHelp("The licence of the weights, to be kept in the pack.", valueName: "name"))
+  @Option(help: ArgumentHelp("The licence of the weights, to be recorded in the pack.", valueName: "name"))
   var licence: String?
 
-  @Flag(help: "Say how large the pack and the memory would be, and write nothing.")
+  @Flag(help: "Report the size of the pack and the memory that conversion needs, and write nothing.")
   var dryRun = false
 
   @OptionGroup var outputOptions: OutputOptions

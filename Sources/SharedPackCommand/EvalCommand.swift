@@ -3,7 +3,7 @@ import ArgumentParser
 struct EvalCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "eval",
-    abstract: "Measure what a model makes of long contexts.",
+    abstract: "Measure how well a model uses long contexts.",
     discussion: """
       sharedpack eval perplexity model.spk books --output perplexity.json
       sharedpack eval sweep sweep.json --output tables.json

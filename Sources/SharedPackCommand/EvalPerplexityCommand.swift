@@ -8,7 +8,7 @@ import SharedPack
 struct EvalPerplexityCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "perplexity",
-    abstract: "Measure how much of a long context a model makes use of.",
+    abstract: "Measure how much of a long context a model uses.",
     discussion: """
       sharedpack eval perplexity model.spk books --output books.json
       sharedpack eval perplexity model.spk books code.txt.zst --windows 1,8,32
@@ -16,24 +16,25 @@ struct EvalPerplexityCommand: ParsableCommand {
       sharedpack eval perplexity model.spk books --store library
 
       A text is a file, a .zst file of texts with a NUL byte between them, or a
-      directory of either; each argument is a domain of the table. Documents are as
-      long as the longest length: of texts that are shorter, --join makes longer
-      ones. --overlap takes more documents of a text than fit it side by side. Trees
-      can come from a store that was built of the same texts with --chunk-borders
-      fixed (--store): nothing is encoded, and the numbers are the same. The same last tokens of each document
-      are scored for every method and length:
+      directory of either; each argument is one domain of the table. Documents have
+      the longest of the given lengths; --join makes one long text of texts that are
+      shorter, and --overlap takes more documents from a text than fit side by side.
+      With --store, trees come from a store that was built from the same texts by
+      store build --chunk-borders fixed: nothing is encoded, and the numbers are the
+      same. The same last tokens of each document are scored for every method and
+      length:
         shared     trees of the context before a running text, which has the size
                    of --running-text, at most half of the document
         truncated  the last window alone
         streaming  sinks and recent tokens, a window in all (StreamingLLM)
-      Perplexity is exp of the mean over documents; intervals are 95 % bootstraps
-      over documents, comparisons are paired by document.
+      Perplexity is the exponential of the mean over documents. Intervals are 95 %
+      bootstraps over documents; comparisons are paired by document.
       """)
 
   @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))
   var model: String
 
-  @Argument(help: "Texts, one argument a domain.", completion: .file())
+  @Argument(help: "Texts, one argument for each domain.", completion: .file())
   var texts: [String]
 
   @OptionGroup var documents: EvalDocumentArguments
@@ -55,27 +56,27 @@ struct EvalPerplexityCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "How rows are stored: int8, f16, f32; int8 without it, or as a store has them.", valueName: "list")
+      "How rows are stored: int8, f16, f32. Without it: int8, or as the store has them.", valueName: "list")
   )
   var kv: ListArgument<RowEncodingArgument>?
 
   @Option(
-    help: ArgumentHelp("Take trees from this store in place of encoding them.", valueName: "directory"),
+    help: ArgumentHelp("Take trees from this store instead of encoding them.", valueName: "directory"),
     completion: .directory)
   var store: String?
 
-  @Option(help: ArgumentHelp("First tokens that streaming keeps.", valueName: "count"))
+  @Option(help: ArgumentHelp("How many of the first tokens streaming keeps.", valueName: "count"))
   var sinks = 4
 
   @Option(
     help: ArgumentHelp(
-      "Windows that streaming reads, at most: its figure for longer documents is that of their ends.",
+      "The most windows that streaming reads: of longer documents it reads the ends.",
       valueName: "count"))
   var streamingWindows = 8
 
   @OptionGroup var result: EvalOutputOptions
 
-  @Option(help: ArgumentHelp("Threads that share the work, 1 to 1024.", valueName: "count"))
+  @Option(help: ArgumentHelp("Number of threads, 1 to 1024.", valueName: "count"))
   var threads: ThreadCountArgument?
 
   func validate() throws {

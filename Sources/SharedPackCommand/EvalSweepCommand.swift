@@ -10,18 +10,20 @@ struct EvalSweepCommand: AsyncParsableCommand {
     discussion: """
       sharedpack eval sweep sweep.json --output tables.json --html tables.html
 
-      sweep.json names the model and the texts, and may say how much and what:
+      sweep.json names the model and the texts, and may say what to measure on how
+      much text:
         {"model": "model.spk", "texts": ["books"], "windows": 8,
          "documents": 20, "factors": {"depth": [1, 2, 3, 4], "kv": []}}
       Factors: depth, leaf_ratio, levels, injected_layers, policy, similarity,
-      expansion, positions, chunk_size, kv, running_text. One that is left out takes
-      the values that fit the model, an empty list leaves it out. Also: scored,
-      running_text, policy, seeds, kv, join, overlap, tasks (hidden in the texts and
-      asked for, with the search of ask unless another is on trial) and samples of
-      each. What only training can change, other packs show:
+      expansion, positions, chunk_size, kv, running_text. A factor that is
+      not named takes the values that fit the model; one with an empty list is
+      skipped. Further members: scored, running_text, policy, seeds, kv, join,
+      overlap, tasks (hidden in the texts and asked for, with the search of ask unless
+      another one is being tried) and samples of each. Other packs show what only
+      training can change:
         "checkpoints": {"injection": {"top": "top.spk"}}
-      Prints the tables that the paper has as 5 and 9 to 12, and those of the other
-      factors, for this model on this machine.
+      Prints the paper's tables 5 and 9 to 12, and those of the other factors, for
+      this model on this machine.
       """)
 
   @Argument(help: "The configuration.", completion: .file(extensions: ["json"]))
@@ -29,7 +31,7 @@ struct EvalSweepCommand: AsyncParsableCommand {
 
   @OptionGroup var result: EvalOutputOptions
 
-  @Option(help: ArgumentHelp("Threads that share the work, 1 to 1024.", valueName: "count"))
+  @Option(help: ArgumentHelp("Number of threads, 1 to 1024.", valueName: "count"))
   var threads: ThreadCountArgument?
 
   func run() async throws {

@@ -81,13 +81,13 @@ struct EvalTasksCommand: AsyncParsableCommand {
 
       Tasks: passkey, needle, multi-needle, key-value, repeat-context,
       second-question, repeated-context, boundary.
-      passkey and needle are made for every length and depth, the others for every
-      length. All methods and policies see the same samples:
+      Samples of passkey and needle are made for every length and depth, those of the
+      others for every length. All methods and policies see the same samples:
         shared     trees of the context, searched with the question
         truncated  the plain model with the end of the context
         streaming  the plain model with sinks and recent tokens (StreamingLLM)
-      The style trainer has the wording that Tools/train teaches; for other models
-      take published.
+      The style trainer has the wording that Tools/train teaches; use published for
+      other models.
       """)
 
   @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))

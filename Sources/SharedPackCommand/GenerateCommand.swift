@@ -11,8 +11,8 @@ struct GenerateCommand: AsyncParsableCommand {
       sharedpack generate chat.spk "Why is the sky blue?" --chat
       sharedpack generate model.spk - --cache-policy streaming < long.txt
 
-      With --cache-policy streaming, texts are as long as you like: the model
-      sees their first tokens (sinks) and the most recent ones.
+      With --cache-policy streaming, texts can have any length: the model sees their
+      first tokens (sinks) and the most recent ones.
       """)
 
   @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))

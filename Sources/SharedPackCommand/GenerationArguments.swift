@@ -6,10 +6,10 @@ import SharedPack
 
 /// The options of commands that write an answer.
 struct GenerationArguments: ParsableArguments {
-  @Option(help: ArgumentHelp("Tokens of the answer, at most.", valueName: "count"))
+  @Option(help: ArgumentHelp("The largest number of tokens to write.", valueName: "count"))
   var maxTokens = 256
 
-  @Option(help: ArgumentHelp("0 takes the most likely token; higher values spread the choice.", valueName: "number"))
+  @Option(help: ArgumentHelp("0 takes the most likely token; higher values choose more freely.", valueName: "number"))
   var temperature: Float = 0
 
   @Option(help: ArgumentHelp("Choose among the k most likely tokens only.", valueName: "k"))
@@ -22,7 +22,7 @@ struct GenerationArguments: ParsableArguments {
   @Option(help: ArgumentHelp("Choose among tokens at least this likely, relative to the most likely.", valueName: "p"))
   var minP: Float = 0
 
-  @Option(help: ArgumentHelp("Make tokens that were seen less likely; 1 does nothing.", valueName: "factor"))
+  @Option(help: ArgumentHelp("Make tokens that have occurred less likely; 1 does nothing.", valueName: "factor"))
   var repetitionPenalty: Float = 1
 
   @Option(help: ArgumentHelp("The same seed gives the same answer.", valueName: "number"))
@@ -32,13 +32,13 @@ struct GenerationArguments: ParsableArguments {
     name: .customLong("stop"), help: ArgumentHelp("End the answer before this text. Repeatable.", valueName: "text"))
   var stopStrings: [String] = []
 
-  @Flag(help: "Go on beyond the end of the text.")
+  @Flag(help: "Continue when the model ends its text.")
   var ignoreEnd = false
 
   @OptionGroup var cache: CachePolicyArguments
 
   @Option(
-    help: ArgumentHelp("Threads that share the work, 1 to 1024; answers do not depend on it.", valueName: "count"))
+    help: ArgumentHelp("Number of threads, 1 to 1024; answers do not depend on it.", valueName: "count"))
   var threads: ThreadCountArgument?
 
   func validate() throws {

@@ -24,7 +24,7 @@ struct GoldenCommand: ParsableCommand {
       Exits with 1 when a case is out of tolerance.
       """)
 
-  @Argument(help: "Folders of cases.", completion: .directory)
+  @Argument(help: "The folders of the cases.", completion: .directory)
   var directories: [String]
 
   @Option(help: ArgumentHelp("Compute with weights in float or int8.", valueName: "numeric"))
@@ -34,11 +34,11 @@ struct GoldenCommand: ParsableCommand {
   var groupSize = 128
 
   @Option(
-    help: ArgumentHelp("Write our own tensors under the same names, for one case.", valueName: "file"),
+    help: ArgumentHelp("Write the tensors computed here, under the same names; for one case.", valueName: "file"),
     completion: .file())
   var write: String?
 
-  @Option(help: ArgumentHelp("Threads that share the work, 1 to 1024.", valueName: "count"))
+  @Option(help: ArgumentHelp("Number of threads, 1 to 1024.", valueName: "count"))
   var threads: ThreadCountArgument?
 
   @Flag(help: "Print JSON for programs.")

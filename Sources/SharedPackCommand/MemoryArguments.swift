@@ -27,8 +27,8 @@ struct ByteCountArgument: ExpressibleByArgument {
 struct MemoryArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "Memory to take, such as 800M or 2G. Without it: what the system, or the control group, has available.",
-      discussion: "A pack that does not fit is read again for every pass; answers do not depend on it.",
+      "Memory to use, such as 800M or 2G. Without it: what the system or the control group has available.",
+      discussion: "A pack that does not fit is read from disk again in every pass; answers stay the same.",
       valueName: "size"))
   var memoryLimit: ByteCountArgument?
 

@@ -14,8 +14,8 @@ struct SharedPackCommand: AsyncParsableCommand {
         sharedpack store build model.spk book.txt --store library
         sharedpack ask model.spk --store library --document book.txt "Who is it?"
 
-      Data goes to standard output, progress and messages to standard error.
-      A text that starts with a hyphen follows two: generate model.spk -- "-1 is"
+      Data goes to standard output; progress and messages go to standard error.
+      A text that starts with a hyphen goes after two: generate model.spk -- "-1 is"
 
       Exit status: 0 done, 1 a check failed, 64 usage, 65 bad input, 66 missing
       input, 73 cannot create, 74 input or output failed, 75 busy: try again.

@@ -10,7 +10,7 @@ import TreeStore
 struct StoreCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "store",
-    abstract: "Build and keep stores of encoded documents.",
+    abstract: "Build and maintain stores of encoded documents.",
     subcommands: [Build.self, List.self, Show.self, Remove.self, Statistics.self, Collect.self])
 }
 
@@ -34,8 +34,8 @@ extension StoreCommand {
       discussion: """
         sharedpack store build model.spk book.txt letters/ --store library
 
-        What is stored already is not encoded again: a build that was interrupted goes
-        on where it was. Hidden files in directories are left out.
+        Chunks that are stored already are not encoded again, so an interrupted build
+        resumes where it stopped. Hidden files in directories are skipped.
         """)
 
     @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))
@@ -45,10 +45,10 @@ extension StoreCommand {
     var paths: [String]
 
     @Option(
-      help: ArgumentHelp("The store; created if it is not there.", valueName: "directory"), completion: .directory)
+      help: ArgumentHelp("The store; created if it does not exist.", valueName: "directory"), completion: .directory)
     var store: String
 
-    @Option(help: ArgumentHelp("How keys and values are kept: int8, f16 or f32.", valueName: "form"))
+    @Option(help: ArgumentHelp("How keys and values are stored: int8, f16 or f32.", valueName: "form"))
     var kv = RowEncodingArgument.int8
 
     @Option(
@@ -58,13 +58,13 @@ extension StoreCommand {
 
     @OptionGroup var borders: ChunkBordersArguments
 
-    @Flag(help: "Put a text in the place of another one of the same name.")
+    @Flag(help: "Replace a stored document that has the name of a text.")
     var replace = false
 
-    @Option(help: ArgumentHelp("Threads that share the work, 1 to 1024.", valueName: "count"))
+    @Option(help: ArgumentHelp("Number of threads, 1 to 1024.", valueName: "count"))
     var threads: ThreadCountArgument?
 
-    @Flag(help: "Say what would be encoded, and write nothing.")
+    @Flag(help: "Report what would be encoded, and write nothing.")
     var dryRun = false
 
     @OptionGroup var memory: MemoryArguments
@@ -252,7 +252,7 @@ extension StoreCommand {
 
   struct Statistics: ParsableCommand {
     static let configuration = CommandConfiguration(
-      commandName: "stats", abstract: "Count what is in a store.", discussion: "sharedpack store stats library")
+      commandName: "stats", abstract: "Show how much a store holds.", discussion: "sharedpack store stats library")
 
     @Argument(help: "The store.", completion: .directory)
     var store: String
