@@ -41,11 +41,11 @@ struct ConvertCommand: ParsableCommand {
       A SharedLLM checkpoint has layers that were trained to read documents. Others
       can read them with --injected-layers, untrained: do not expect good answers.
 
-      With --calibrate the model first reads parts of a text, and weights are then
-      rounded so that its answers change least, instead of each to its nearest
-      value: int4 comes several times closer to the checkpoint. Use text of the kind
-      that the model will read. Until the pack is written, this takes the disk space
-      of an int8 pack as well.
+      With --calibrate the model first reads parts of a text, 16,384 tokens at most,
+      and weights are then rounded so that its answers change least, instead of each
+      to its nearest value: int4 comes several times closer to the checkpoint. Use
+      text of the kind that the model will read. Until the pack is written, this
+      takes the disk space of an int8 pack as well.
       """)
 
   @Argument(help: "The directory with config.json, safetensors and the tokenizer.", completion: .directory)
