@@ -15,12 +15,11 @@ struct EvalSweepCommand: AsyncParsableCommand {
         {"model": "model.spk", "texts": ["books"], "windows": 8,
          "documents": 20, "factors": {"depth": [1, 2, 3, 4], "kv": []}}
       Factors: depth, leaf_ratio, levels, injected_layers, policy, similarity,
-      expansion, positions, chunk_size, kv, running_text. A factor that is
-      not named takes the values that fit the model; one with an empty list is
-      skipped. Further members: scored, running_text, policy, seeds, kv, join,
-      overlap, tasks (hidden in the texts and asked for, with the search of ask unless
-      another one is being tried) and samples of each. Other packs show what only
-      training can change:
+      expansion, positions, chunk_size, kv, running_text. A factor that is not named
+      takes the values that fit the model; one with an empty list is skipped. Further
+      members: scored, running_text, policy, seeds, kv, join, overlap, tasks (hidden
+      in the texts and asked for, with the search of ask unless another one is being
+      tried) and samples of each. Other packs show what only training can change:
         "checkpoints": {"injection": {"top": "top.spk"}}
       Prints the paper's tables 5 and 9 to 12, and those of the other factors, for
       this model on this machine.
