@@ -79,7 +79,7 @@ struct EvalLongBenchCommand: AsyncParsableCommand {
       sharedpack eval longbench model.spk data/*.jsonl --predictions answers
       sharedpack eval longbench model.spk hotpotqa.jsonl --predictions answers \\
         --prompts dataset2prompt.json --prompt-limit 3500
-      .build/score/bin/python Tools/score/score.py longbench answers/pred/*/*.jsonl
+      .build/python/bin/python Tools/score/score.py longbench answers/pred/*/*.jsonl
 
       Prompts are the published ones where dataset2prompt.json is given. Answers are
       written as the published program writes them, a directory for each method, for
@@ -116,7 +116,7 @@ struct EvalInfiniteBenchCommand: AsyncParsableCommand {
     discussion: """
       sharedpack eval infinitebench model.spk passkey.jsonl kv_retrieval.jsonl \\
         --predictions answers --prompt-limit 128000
-      .build/score/bin/python Tools/score/score.py infinitebench \\
+      .build/python/bin/python Tools/score/score.py infinitebench \\
         answers/results/*/*.jsonl
 
       Files are named by their task, as published, unless --task tells it. Answers

@@ -105,7 +105,7 @@ import TinyCheckpoint
     #expect(result.notes.contains("prompts that fitted the window and had no context: 1"))
     let files = "\(place.path)/answers/pred/*/*.jsonl \(place.path)/answers/pred_e/*/*.jsonl"
     #expect(
-      result.notes[0] == "score the predictions with .build/score/bin/python Tools/score/score.py longbench \(files)")
+      result.notes[0] == "score the predictions with .build/python/bin/python Tools/score/score.py longbench \(files)")
     for method in ["shared-cosine-best-first", "truncated"] {
       for file in ["pred/\(method)/hotpotqa", "pred/\(method)/lcc", "pred_e/\(method)/hotpotqa"] {
         var lines = try LineReader("\(place.path)/answers/\(file).jsonl")

@@ -4,9 +4,8 @@ Source: X. Zhang et al., ∞Bench, arXiv 2402.13718, appendix, and what its prog
 """
 import re
 
-from rouge_score import rouge_scorer
-
 import words
+from rouge_score import rouge_scorer
 
 LINES = rouge_scorer.RougeScorer(["rougeLsum"], use_stemmer=False)
 
@@ -57,8 +56,8 @@ def chinese_question(prediction, labels):
 
 
 def choice(prediction, labels):
-    """A first letter of A to D decides; else an answer that is the right text or letter; else what follows a phrase such
-    as "answer is"; else the first word that is a part of "ABCD" (so "AB" decides, wrongly)."""
+    """A first letter of A to D decides; else an answer that is the right text or letter; else what follows a phrase
+    such as "answer is"; else the first word that is a part of "ABCD" (so "AB" decides, wrongly)."""
     prediction = prediction.strip()
     if prediction[:1] in tuple("ABCD"):
         return prediction[0] in labels
@@ -101,7 +100,7 @@ def find(prediction, labels):
 def calculation(prediction, labels):
     """The share of the right values before the first wrong one. Signs are not read."""
     right = 0
-    for spelled, label in zip(re.findall("[0-9]+", prediction), labels):
+    for spelled, label in zip(re.findall("[0-9]+", prediction), labels, strict=False):
         if (spelled.lstrip("0") or "0") != str(number(label)):
             break
         right += 1

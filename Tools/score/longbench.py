@@ -9,7 +9,6 @@ import warnings
 
 import jieba
 import rouge
-
 import words
 
 with warnings.catch_warnings():

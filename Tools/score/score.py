@@ -2,12 +2,12 @@
 """Scores predictions of LongBench, LongBench-E and InfiniteBench with the packages that their own programs call.
 
     Tools/setup --score
-    .build/score/bin/python Tools/score/score.py longbench predictions/pred/*/*.jsonl
-    .build/score/bin/python Tools/score/score.py infinitebench predictions/results/*/*.jsonl --json
+    .build/python/bin/python Tools/score/score.py longbench predictions/pred/*/*.jsonl
+    .build/python/bin/python Tools/score/score.py infinitebench predictions/results/*/*.jsonl --json
 
-Takes what `sharedpack eval longbench` and `eval infinitebench` write with --predictions, and what the published programs
-write, of any model. Files are named by their task, unless --task tells it, and stand in a directory that is named by
-what answered. Scores are percents. Intervals are 95 %: Wilson's where every answer is right or wrong, else percentile
+Takes what `sharedpack eval longbench` and `eval infinitebench` write with --predictions, and what the published
+programs write, of any model. Files are named after their task, unless --task is given, and are in a directory named after
+the model. Scores are percents. Intervals are 95 %: Wilson's where every answer is right or wrong, else percentile
 bootstraps over samples. `sharedpack eval report` shows what --json prints.
 
 Exit statuses: 0 done, 64 usage, 65 bad input, 66 missing input.
@@ -20,10 +20,9 @@ import pathlib
 import sys
 import time
 
-import numpy
-
 import infinitebench
 import longbench
+import numpy
 
 SUITES = {"longbench": longbench, "infinitebench": infinitebench}
 Z = 1.959963984540054
@@ -118,8 +117,8 @@ def table(found):
         return f"{score['value']:.2f}{interval}"
 
     cells = [found["columns"]] + [[cell(row, column) for column in found["columns"]] for row in found["rows"]]
-    widths = [max(map(len, column)) for column in zip(*cells)]
-    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in cells]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
     return "\n".join(text + [f"- {note}" for note in found["notes"]])
 
 

@@ -1,6 +1,6 @@
 """The rules of the published programs, quirks and all, and what is said of a bad file.
 
-    .build/score/bin/python -m unittest discover -s Tools/score
+    .build/python/bin/python -m unittest discover -s Tools/score
 """
 import collections
 import contextlib

@@ -55,7 +55,7 @@ public struct SuiteRun {
     guard let predictionsPath else { return [] }
     let files = Set(predictions.keys.map { "\(predictionsPath)/\($0.prefix { $0 != "/" })/*/*.jsonl" })
     return [
-      "score the predictions with .build/score/bin/python Tools/score/score.py \(suite) "
+      "score the predictions with .build/python/bin/python Tools/score/score.py \(suite) "
         + files.sorted().joined(separator: " ")
     ]
   }
