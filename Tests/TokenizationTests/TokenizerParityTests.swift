@@ -6,7 +6,8 @@ import Tokenization
 /// Compares ids with those of other packages, which `Tools/verify/tokenizer-parity` has written into a directory.
 @Test(
   "TokenizerParity",
-  .enabled(if: ProcessInfo.processInfo.environment["SHAREDPACK_PARITY_DIR"] != nil, "Tools/verify/tokenizer-parity sets it up")
+  .enabled(
+    if: ProcessInfo.processInfo.environment["SHAREDPACK_PARITY_DIR"] != nil, "Tools/verify/tokenizer-parity sets it up")
 )
 func tokenizerParity() throws {
   let directory = try #require(ProcessInfo.processInfo.environment["SHAREDPACK_PARITY_DIR"])

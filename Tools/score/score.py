@@ -6,8 +6,8 @@
     .build/python/bin/python Tools/score/score.py infinitebench predictions/results/*/*.jsonl --json
 
 Takes what `sharedpack eval longbench` and `eval infinitebench` write with --predictions, and what the published
-programs write, of any model. Files are named after their task, unless --task is given, and are in a directory named after
-the model. Scores are percents. Intervals are 95 %: Wilson's where every answer is right or wrong, else percentile
+programs write, of any model. Files are named after their task, unless --task is given, and are in a directory named
+after the model. Scores are percents. Intervals are 95 %: Wilson's where every answer is right or wrong, else percentile
 bootstraps over samples. `sharedpack eval report` shows what --json prints.
 
 Exit statuses: 0 done, 64 usage, 65 bad input, 66 missing input.
