@@ -74,7 +74,7 @@ public struct NumberBlocks: Sendable {
   public static let float16 = NumberBlocks(.float16)
   public static let bfloat16 = NumberBlocks(.bfloat16)
 
-  private init(_ element: FloatElement) {
+  private init(_ element: ElementType) {
     self.init(length: 1, byteCount: element.byteCount) { source, numbers in
       unsafe source.withUnsafeBytes { source in
         unsafe numbers.withUnsafeMutableBufferPointer { unsafe PackedTiles.widen(source, from: element, into: $0) }

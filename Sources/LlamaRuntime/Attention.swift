@@ -241,9 +241,9 @@ internal import PackedTiles
         let packed = unsafe span.packed(
           head: head, first..<min(end, rows.upperBound), tiles, queriesPerRow: group)
         if let weights = unsafe weights {
-          unsafe kernels.weigh_packed(packed, quantized, count, headDim, sums, weights + first)
+          unsafe kernels.weigh_packed(packed, quantized, sums, weights + first)
         } else {
-          unsafe kernels.attend_packed(packed, quantized, count, headDim, sums)
+          unsafe kernels.attend_packed(packed, quantized, sums)
         }
         first = end
       }
@@ -345,8 +345,7 @@ private final class Desk {
     if !isQuantized {
       let groupSize = (headDim + 3) / 4 * 4
       quantized.prepare(tokens: count, columns: headDim, groupSize: groupSize)
-      unsafe kernels.quantize_activations(
-        queries.base, headDim, 0, count, headDim, groupSize, quantized.activations)
+      unsafe kernels.quantize_activations(queries.base, 0, count, quantized.activations)
       isQuantized = true
     }
     return unsafe quantized.activations

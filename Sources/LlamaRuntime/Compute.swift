@@ -98,9 +98,9 @@ internal import PackedTiles
         compute.multiply(x, tokens: tokens, by: gate, blocks: blocks, false)
         compute.multiply(x, tokens: tokens, by: up, blocks: blocks, false)
         let first = start * PackedTileLayout.tileRows
-        let last = min(blocks.upperBound * PackedTileLayout.tileRows, gate.matrix.rows)
+        let end = min(blocks.upperBound * PackedTileLayout.tileRows, gate.matrix.rows)
         for t in 0..<tokens {
-          unsafe kernels.swiglu(gate.output.row(t) + first, up.output.row(t) + first, last - first)
+          unsafe kernels.swiglu(gate.output.row(t) + first, up.output.row(t) + first, end - first)
         }
       }
     }
@@ -125,29 +125,22 @@ internal import PackedTiles
     _ x: FloatBuffer, tokens: Int, by product: Product, blocks: Range<Int>, _ adding: Bool
   ) {
     let (matrix, output) = product
-    if let tiles = matrix.tiles {
-      let multiply = unsafe tiles.element == .int8 ? kernels.pointee.product_int8 : kernels.pointee.product_int4
-      unsafe multiply!(
-        matrix.base.assumingMemoryBound(to: UInt8.self), tiles.rowBlockByteCount, blocks.lowerBound,
-        blocks.upperBound, matrix.rows, matrix.columns, tiles.groupSize, quantized.activations, tokens, output.base,
-        output.columns, adding)
+    let target = unsafe sp_output(values: output.base, stride: output.columns, accumulate: adding)
+    if matrix.tiles != nil {
+      unsafe kernels.pointee.product_packed(
+        matrix.kernelMatrix, blocks.lowerBound, blocks.upperBound, quantized.activations, target)
     } else {
-      let rows = PackedTileLayout.tileRows
-      unsafe kernels.pointee.product_float(
-        matrix.base, matrix.floatElement.kernelElement, blocks.lowerBound * rows,
-        min(blocks.upperBound * rows, matrix.rows), matrix.columns, x.base, tokens, output.base, output.columns,
-        adding)
+      unsafe kernels.pointee.product_floats(
+        matrix.kernelMatrix, blocks.lowerBound, blocks.upperBound, x.base, tokens, target)
     }
   }
 
   private func quantize(_ x: FloatBuffer, tokens: Int, groupSize: Int) {
     quantized.prepare(tokens: tokens, columns: x.columns, groupSize: groupSize)
-    threads.run(
-      count: tokens, minimum: Self.minimumShare(cost: 4 * x.columns), with: (self, x, groupSize)
-    ) { work, _, range in
-      let (compute, x, groupSize) = work
+    threads.run(count: tokens, minimum: Self.minimumShare(cost: 4 * x.columns), with: (self, x)) { work, _, range in
+      let (compute, x) = work
       unsafe compute.kernels.pointee.quantize_activations(
-        x.base, x.columns, range.lowerBound, range.upperBound, x.columns, groupSize, compute.quantized.activations)
+        x.base, range.lowerBound, range.upperBound, compute.quantized.activations)
     }
   }
 
@@ -191,7 +184,7 @@ internal import PackedTiles
           row: row, of: UnsafeRawBufferPointer(start: embedding.base, count: tiles.byteCount), layout: tiles,
           into: UnsafeMutableBufferPointer(start: output.row(t), count: output.columns))
       } else {
-        let element = embedding.floatElement
+        let element = embedding.element
         unsafe kernels.pointee.widen(
           embedding.base + row * embedding.columns * element.byteCount, element.kernelElement, embedding.columns,
           output.row(t))
@@ -205,22 +198,27 @@ internal import PackedTiles
   /// Values, scales and offsets, one behind the other.
   private var memory = AlignedMemory(byteCount: 0)
   private var tokens = 0
-  private var stride = 0
-  private var groups = 0
+  private var columns = 0
+  private var groupSize = 1
 
   mutating func prepare(tokens: Int, columns: Int, groupSize: Int) {
     self.tokens = tokens
-    stride = (columns + 63) / 64 * 64
-    groups = (columns + groupSize - 1) / groupSize
-    let byteCount = tokens * (stride + groups * (MemoryLayout<Float>.size + MemoryLayout<Int32>.size))
+    self.columns = columns
+    self.groupSize = groupSize
+    let byteCount = valueByteCount + tokens * groupCount * (MemoryLayout<Float>.size + MemoryLayout<Int32>.size)
     if byteCount > memory.byteCount { memory = AlignedMemory(byteCount: byteCount) }
   }
 
+  private var stride: Int { (columns + 63) / 64 * 64 }
+  private var groupCount: Int { (columns + groupSize - 1) / groupSize }
+  private var valueByteCount: Int { tokens * stride }
+
   @unsafe var activations: sp_activations {
-    let scales = unsafe memory.base + tokens * stride
-    let offsets = unsafe scales + tokens * groups * MemoryLayout<Float>.size
+    let scales = unsafe memory.base + valueByteCount
+    let offsets = unsafe scales + tokens * groupCount * MemoryLayout<Float>.size
     return unsafe sp_activations(
       values: memory.base.assumingMemoryBound(to: Int8.self), scales: scales.assumingMemoryBound(to: Float.self),
-      offsets: offsets.assumingMemoryBound(to: Int32.self), stride: stride)
+      offsets: offsets.assumingMemoryBound(to: Int32.self), tokens: tokens, columns: columns, group_size: groupSize,
+      stride: stride)
   }
 }

@@ -78,9 +78,12 @@ public final class InputMoments {
           let row = unsafe x.row(t) + start
           for column in 0..<width { unsafe turned[column * tokens + t] = row[column] }
         }
-        unsafe compute.kernels.pointee.product_float(
-          turned, SP_FLOAT32, 0, width, tokens, turned, width, sums.moments[number].row(start), sums.blockColumns,
-          !sums.isEmpty[number])
+        let matrix = unsafe sp_matrix(
+          values: turned, element: SP_FLOAT32, rows: width, columns: tokens, group_size: 0, row_block_bytes: 0)
+        let output = unsafe sp_output(
+          values: sums.moments[number].row(start), stride: sums.blockColumns, accumulate: !sums.isEmpty[number])
+        let rowBlocks = (width + PackedTileLayout.tileRows - 1) / PackedTileLayout.tileRows
+        unsafe compute.kernels.pointee.product_floats(matrix, 0, rowBlocks, turned, width, output)
       }
     }
     isEmpty[number] = false

@@ -15,7 +15,7 @@ internal import PackedTiles
 /// one at its slot from a sink.
 @safe final class KeyValueCache {
   enum Form: Hashable {
-    case floats(FloatElement)
+    case floats(ElementType)
     case int8
   }
 
@@ -264,13 +264,13 @@ struct TextSpans {
   private let kvHeadCount: Int
   private let headDim: Int
   private let capacity: Int
-  private let element: FloatElement
+  private let element: ElementType
   private let keyMemory: AlignedMemory
   private let valueMemory: AlignedMemory
   @unsafe private let keys: UnsafeMutableRawPointer
   @unsafe private let values: UnsafeMutableRawPointer
 
-  init(layerCount: Int, kvHeadCount: Int, headDim: Int, capacity: Int, element: FloatElement) {
+  init(layerCount: Int, kvHeadCount: Int, headDim: Int, capacity: Int, element: ElementType) {
     self.layerCount = layerCount
     self.kvHeadCount = kvHeadCount
     self.headDim = headDim

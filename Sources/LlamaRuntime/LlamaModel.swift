@@ -73,7 +73,7 @@ public final class LlamaModel: Sendable {
   /// bears that.
   var cacheForm: KeyValueCache.Form {
     if case .dynamic = configuration.ropeScaling { return .floats(.float32) }
-    switch weights.layers.first?.query.encoding {
+    switch weights.layers.first?.query.element {
     case .float16: return .floats(.float16)
     case .int8, .int4: return .int8
     default: return .floats(.float32)

@@ -133,7 +133,7 @@ internal import PackedTiles
     for rowBlock in 0..<keyTiles.rowBlockCount {
       let target = unsafe block + rowBlock * keyTiles.rowBlockByteCount
       if unsafe !kernels.quantize_row_block(
-        keyRows + rowBlock * 16 * headDim, 16, headDim, keyTiles.groupSize, target)
+        keyTiles.kernelLayout, keyRows + rowBlock * 16 * headDim, 16, target)
       {
         unsafe target.update(repeating: 0, count: keyTiles.rowBlockByteCount)
       }
@@ -145,7 +145,7 @@ internal import PackedTiles
     for rowBlock in 0..<valueTiles.rowBlockCount {
       let target = unsafe block + keyTiles.byteCount + rowBlock * valueTiles.rowBlockByteCount
       if unsafe !kernels.quantize_row_block(
-        columns + rowBlock * 16 * together, min(16, headDim - rowBlock * 16), together, together, target)
+        valueTiles.kernelLayout, columns + rowBlock * 16 * together, min(16, headDim - rowBlock * 16), target)
       {
         unsafe target.update(repeating: 0, count: valueTiles.rowBlockByteCount)
       }

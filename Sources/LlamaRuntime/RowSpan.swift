@@ -5,7 +5,7 @@ internal import PackedTiles
 /// Consecutive rows of keys and values that some queries of a layer attend to, in the form that they are stored in.
 @safe struct RowSpan: @unchecked Sendable {
   enum Form: Sendable {
-    case floats(FloatElement)
+    case floats(ElementType)
     case tiles(Tiles)
   }
 
@@ -49,11 +49,11 @@ internal import PackedTiles
     /// - Parameter queriesPerRow: queries of one token.
     func rows(from start: Int, queriesPerRow: Int) -> sp_visible_rows {
       switch self {
-      case .all: sp_visible_rows(first: 0, last: Int.max / 4, queries_per_row: 0)
-      case .before(let row): sp_visible_rows(first: 0, last: row - start, queries_per_row: 0)
+      case .all: sp_visible_rows(first: 0, end: Int.max / 4, queries_per_row: 0)
+      case .before(let row): sp_visible_rows(first: 0, end: row - start, queries_per_row: 0)
       case .moving(let rows):
         sp_visible_rows(
-          first: rows.lowerBound - start, last: rows.upperBound - start, queries_per_row: queriesPerRow)
+          first: rows.lowerBound - start, end: rows.upperBound - start, queries_per_row: queriesPerRow)
       }
     }
   }
@@ -88,7 +88,7 @@ internal import PackedTiles
 
   /// Some rows of a head.
   @unsafe func floats(
-    head: Int, _ range: Range<Int>, _ element: FloatElement, headDim: Int, queriesPerRow: Int
+    head: Int, _ range: Range<Int>, _ element: ElementType, headDim: Int, queriesPerRow: Int
   ) -> sp_float_rows {
     let offset = (range.lowerBound - rows.lowerBound) * headDim * element.byteCount
     return unsafe sp_float_rows(

@@ -1,3 +1,4 @@
+internal import CKernels
 internal import ModelPacks
 internal import PackedTiles
 
@@ -5,7 +6,7 @@ internal import PackedTiles
 @safe struct WeightMatrix: @unchecked Sendable {
   let rows: Int
   let columns: Int
-  let encoding: TensorEncoding
+  let element: ElementType
   /// Where it lies in the pack.
   let byteRange: Range<Int>
   @unsafe let base: UnsafeRawPointer
@@ -13,7 +14,7 @@ internal import PackedTiles
   init(_ tensor: PackTensor, in pack: ModelPack) {
     rows = tensor.rows
     columns = tensor.columns
-    encoding = tensor.encoding
+    element = tensor.encoding.element
     byteRange = tensor.byteOffset..<tensor.byteOffset + tensor.byteCount
     tiles = tensor.encoding.packedTiles(rows: tensor.rows, columns: tensor.columns)
     guard let address = unsafe pack.unsafeBytes(of: tensor).baseAddress else {
@@ -28,11 +29,11 @@ internal import PackedTiles
   /// Blocks of 16 rows, the last one possibly of fewer.
   var blockCount: Int { (rows + PackedTileLayout.tileRows - 1) / PackedTileLayout.tileRows }
 
-  var floatElement: FloatElement {
-    switch encoding {
-    case .float16: .float16
-    default: .float32
-    }
+  /// The kernels' view of it.
+  @unsafe var kernelMatrix: sp_matrix {
+    unsafe sp_matrix(
+      values: base, element: element.kernelElement, rows: rows, columns: columns, group_size: tiles?.groupSize ?? 0,
+      row_block_bytes: tiles?.rowBlockByteCount ?? 0)
   }
 }
 

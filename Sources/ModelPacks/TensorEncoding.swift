@@ -25,8 +25,7 @@ public enum TensorEncoding: Sendable, Hashable {
   public func byteCount(rows: Int, columns: Int) -> Int? {
     guard rows > 0, columns > 0 else { return nil }
     switch self {
-    case .float32: return CheckedSize.product(rows, columns, 4)
-    case .float16: return CheckedSize.product(rows, columns, 2)
+    case .float32, .float16: return CheckedSize.product(rows, columns, element.byteCount)
     case .int8, .int4: return packedTiles(rows: rows, columns: columns)?.byteCount
     }
   }
@@ -34,11 +33,7 @@ public enum TensorEncoding: Sendable, Hashable {
   /// Where the parts of a matrix lie.
   /// - Returns: nil for floats, and what `byteCount(rows:columns:)` returns nil for.
   public func packedTiles(rows: Int, columns: Int) -> PackedTileLayout? {
-    switch self {
-    case .float32, .float16: nil
-    case .int8(let groupSize): PackedTileLayout(.int8, rows: rows, columns: columns, groupSize: groupSize)
-    case .int4(let groupSize): PackedTileLayout(.int4, rows: rows, columns: columns, groupSize: groupSize)
-    }
+    PackedTileLayout(element, rows: rows, columns: columns, groupSize: groupSize)
   }
 
   /// The encoding of a tensor in a pack that is converted to this one: the weights of norms are float32, and what has
@@ -52,15 +47,17 @@ public enum TensorEncoding: Sendable, Hashable {
     }
   }
 
-  /// `float32`, `float16`, `int8` or `int4`.
-  public var name: String {
+  public var element: ElementType {
     switch self {
-    case .float32: "float32"
-    case .float16: "float16"
-    case .int8: "int8"
-    case .int4: "int4"
+    case .float32: .float32
+    case .float16: .float16
+    case .int8: .int8
+    case .int4: .int4
     }
   }
+
+  /// `float32`, `float16`, `int8` or `int4`.
+  public var name: String { element.rawValue }
 
   var code: UInt32 {
     switch self {

@@ -1,20 +1,4 @@
-public import CKernels
-
-/// Element type of a row-major array of floats.
-public enum FloatElement: Sendable, Hashable {
-  case float32, float16, bfloat16
-
-  public var byteCount: Int { self == .float32 ? 4 : 2 }
-
-  /// The kernels' name for it.
-  public var kernelElement: sp_element {
-    switch self {
-    case .float32: SP_FLOAT32
-    case .float16: SP_FLOAT16
-    case .bfloat16: SP_BFLOAT16
-    }
-  }
-}
+internal import CKernels
 
 /// Turning floats into tiles and other floats, and back.
 public enum PackedTiles {
@@ -37,19 +21,16 @@ public enum PackedTiles {
     let kernels = unsafe sp_kernels().pointee
     let bytes = unsafe output.baseAddress?.assumingMemoryBound(to: UInt8.self)
     guard let feedback else {
-      let quantize = unsafe layout.element == .int8 ? kernels.quantize_row_block : kernels.quantize_row_block_int4
-      return unsafe quantize!(source.baseAddress, rows, layout.columns, layout.groupSize, bytes)
+      return unsafe kernels.quantize_row_block(layout.kernelLayout, source.baseAddress, rows, bytes)
     }
     precondition(
       feedback.columns == layout.columns && feedback.blockColumns <= 256
         && feedback.blockColumns % layout.groupSize == 0)
-    let quantize =
-      unsafe layout.element == .int8
-      ? kernels.quantize_row_block_with_feedback : kernels.quantize_row_block_int4_with_feedback
     return unsafe feedback.coefficients.withUnsafeBufferPointer { coefficients in
-      unsafe quantize!(
-        source.baseAddress, rows, layout.columns, layout.groupSize, coefficients.baseAddress, feedback.blockColumns,
-        bytes)
+      let feedback = unsafe sp_feedback(
+        coefficients: coefficients.baseAddress, block_columns: feedback.blockColumns)
+      return unsafe kernels.quantize_row_block_with_feedback(
+        layout.kernelLayout, source.baseAddress, rows, feedback, bytes)
     }
   }
 
@@ -85,15 +66,13 @@ public enum PackedTiles {
     precondition(
       (0..<layout.rows).contains(row) && tiles.count == layout.byteCount && output.count == layout.columns)
     let block = unsafe tiles.baseAddress! + row / 16 * layout.rowBlockByteCount
-    let kernels = unsafe sp_kernels().pointee
-    let dequantize = unsafe layout.element == .int8 ? kernels.dequantize_row : kernels.dequantize_row_int4
-    unsafe dequantize!(
-      block.assumingMemoryBound(to: UInt8.self), row % 16, layout.columns, layout.groupSize, output.baseAddress)
+    unsafe sp_kernels().pointee.dequantize_row(
+      layout.kernelLayout, block.assumingMemoryBound(to: UInt8.self), row % 16, output.baseAddress)
   }
 
   /// Converts floats to float32; both buffers have the same number of elements.
   @unsafe public static func widen(
-    _ source: UnsafeRawBufferPointer, from element: FloatElement, into output: UnsafeMutableBufferPointer<Float>
+    _ source: UnsafeRawBufferPointer, from element: ElementType, into output: UnsafeMutableBufferPointer<Float>
   ) {
     precondition(source.count == output.count * element.byteCount)
     unsafe sp_kernels().pointee.widen(source.baseAddress, element.kernelElement, output.count, output.baseAddress)

@@ -46,23 +46,23 @@ struct AttentionResult: Equatable {
   }
 }
 
-/// The rows that queries see: each one sees from `first` on and before `last`, or so many rows later.
+/// The rows that queries see: each one sees from `first` on and before `end`, or so many rows later.
 struct Window: Sendable {
   var first = -1_000_000
-  var last = 1_000_000
+  var end = 1_000_000
   var moves = true
 
   static let all = Window(moves: false)
 
   func rows(query: Int, of rows: Int) -> Range<Int> {
     let moved = moves ? query : 0
-    return (first + moved..<last + moved).clamped(to: 0..<rows)
+    return (first + moved..<end + moved).clamped(to: 0..<rows)
   }
 
   /// As it is for queries from `query` on.
   func kernelRows(from query: Int) -> sp_visible_rows {
     let moved = moves ? query : 0
-    return sp_visible_rows(first: first + moved, last: last + moved, queries_per_row: moves ? 1 : 0)
+    return sp_visible_rows(first: first + moved, end: end + moved, queries_per_row: moves ? 1 : 0)
   }
 }
 
@@ -127,39 +127,24 @@ struct AttentionRows {
     let range = range ?? 0..<shape.queries
     let headDim = shape.headDim
     let padded = (headDim + 3) / 4 * 4
-    let keyRowBlock = padded * 16 + 64
-    let quantize = unsafe kernels.pointee.quantize_row_block!
-    let keyTiles = unsafe tiles(
-      quantize, keys, rows: shape.rows, columns: headDim, groupSize: padded, blockBytes: keyRowBlock)
+    let keyLayout = sp_tile_layout(element: SP_INT8, columns: headDim, group_size: padded)
+    let keyTiles = tiles(kernels, keyLayout, keys, rows: shape.rows)
     var transposed: [Float] = []
     for d in 0..<headDim { for row in 0..<shape.rows { transposed.append(values[row * headDim + d]) } }
-    let valueGroups = (shape.rows + shape.blockRows - 1) / shape.blockRows
-    let valueTiles = unsafe tiles(
-      quantize, transposed, rows: headDim, columns: shape.rows, groupSize: shape.blockRows,
-      blockBytes: (shape.rows + 3) / 4 * 64 + valueGroups * 64)
+    let valueLayout = sp_tile_layout(element: SP_INT8, columns: shape.rows, group_size: shape.blockRows)
+    let valueTiles = tiles(kernels, valueLayout, transposed, rows: headDim)
     var result = AttentionResult(queries: range.count, headDim: headDim)
-    var quantized = [Int8](repeating: 0, count: range.count * padded)
-    var scales = [Float](repeating: 0, count: range.count)
-    var offsets = [Int32](repeating: 0, count: range.count)
-    unsafe quantized.withUnsafeMutableBufferPointer { quantized in
-      unsafe scales.withUnsafeMutableBufferPointer { scales in
-        unsafe offsets.withUnsafeMutableBufferPointer { offsets in
-          let activations = unsafe sp_activations(
-            values: quantized.baseAddress, scales: scales.baseAddress, offsets: offsets.baseAddress, stride: padded)
-          unsafe kernels.pointee.quantize_activations(
-            Array(queries[range.lowerBound * headDim..<range.upperBound * headDim]), headDim, 0, range.count, headDim,
-            padded, activations)
-          unsafe result.update { soFar in
-            unsafe keyTiles.withUnsafeBufferPointer { keys in
-              unsafe valueTiles.withUnsafeBufferPointer { values in
-                let rows = unsafe sp_packed_rows(
-                  keys: keys.baseAddress, values: values.baseAddress, rows: shape.rows, block_rows: shape.blockRows,
-                  key_block_bytes: shape.blockRows / 16 * keyRowBlock, value_block_bytes: shape.blockRows * 16 + 64,
-                  value_channel_bytes: values.count / ((headDim + 15) / 16),
-                  visible: window.kernelRows(from: range.lowerBound))
-                unsafe kernels.pointee.attend_packed(rows, activations, range.count, headDim, soFar)
-              }
-            }
+    let some = Array(queries[range.lowerBound * headDim..<range.upperBound * headDim])
+    _ = unsafe withActivations(kernels, some, tokens: range.count, columns: headDim, groupSize: padded) { activations in
+      unsafe result.update { soFar in
+        unsafe keyTiles.withUnsafeBufferPointer { keys in
+          unsafe valueTiles.withUnsafeBufferPointer { values in
+            let rows = unsafe sp_packed_rows(
+              keys: keys.baseAddress, values: values.baseAddress, rows: shape.rows, block_rows: shape.blockRows,
+              key_block_bytes: shape.blockRows / 16 * keyLayout.rowBlockByteCount,
+              value_block_bytes: shape.blockRows * 16 + 64, value_channel_bytes: valueLayout.rowBlockByteCount,
+              visible: window.kernelRows(from: range.lowerBound))
+            unsafe kernels.pointee.attend_packed(rows, activations, soFar)
           }
         }
       }

@@ -18,8 +18,8 @@ import Testing
 
   /// All rows, running text, and a window that moves over it.
   static func windows(_ shape: Shape) -> [Window] {
-    let last = max(1, shape.rows - shape.queries / 2)
-    return [.all, Window(last: last), Window(first: shape.rows / 3, last: last)]
+    let end = max(1, shape.rows - shape.queries / 2)
+    return [.all, Window(end: end), Window(first: shape.rows / 3, end: end)]
   }
 
   @Test(arguments: Kernels.available, shapes)

@@ -7,6 +7,7 @@ import Testing
 @Suite struct KernelEqualityTests {
   static let portable = Kernels.available[0]
   static let accelerated = Array(Kernels.available.dropFirst())
+  static let packed = [SP_INT8, SP_INT4]
 
   struct Shape: Sendable {
     let tokens, rows, columns, groupSize: Int
@@ -27,14 +28,14 @@ import Testing
     Shape(tokens: 18, rows: 270, columns: 2060, groupSize: 1000),
   ]
 
-  @Test(arguments: PackedForm.allCases, shapes)
-  func packedProducts(form: PackedForm, shape: Shape) {
+  @Test(arguments: packed, shapes)
+  func packedProducts(element: sp_element, shape: Shape) {
     var random = SplitMix64(state: 1)
     let weights = random.floats(shape.rows * shape.columns)
     let input = random.floats(shape.tokens * shape.columns)
-    let expected = packedProduct(form, Self.portable, weights, input, shape)
+    let expected = packedProduct(element, Self.portable, weights, input, shape)
     for kernels in Self.accelerated {
-      let actual = packedProduct(form, kernels, weights, input, shape)
+      let actual = packedProduct(element, kernels, weights, input, shape)
       #expect(actual.tiles == expected.tiles)
       #expect(actual.restored == expected.restored)
       #expect(actual.activations == expected.activations)
@@ -49,31 +50,19 @@ import Testing
       }
     }
     let farthest = zip(weights, expected.restored).reduce(0) { max($0, abs($1.0 - $1.1)) }
-    #expect(farthest < (form == .int8 ? 0.5001 / 127 : 0.2))
+    #expect(farthest < (element == SP_INT8 ? 0.5001 / 127 : 0.2))
   }
 
   /// With feedback: the same tiles everywhere, and without anything to make up for those of plain rounding.
-  @Test(arguments: PackedForm.allCases, [(17, 172, 8), (33, 300, 32), (16, 520, 64), (5, 1000, 256), (1, 8, 72)])
-  func quantizationWithFeedback(form: PackedForm, shape: (rows: Int, columns: Int, groupSize: Int)) {
+  @Test(arguments: packed, [(17, 172, 8), (33, 300, 32), (16, 520, 64), (5, 1000, 256), (1, 8, 72)])
+  func quantizationWithFeedback(element: sp_element, shape: (rows: Int, columns: Int, groupSize: Int)) {
     var random = SplitMix64(state: 3)
     let weights = random.floats(shape.rows * shape.columns)
     let block = 256 / shape.groupSize * shape.groupSize
     let feedback = random.floats(shape.columns * block).map { $0 / 8 }
+    let layout = sp_tile_layout(element: element, columns: shape.columns, group_size: shape.groupSize)
     func made(_ kernels: Kernels, _ feedback: [Float]?) -> [UInt8] {
-      let table = unsafe kernels.pointee
-      let padded = (shape.columns + 7) / 8 * 8
-      let groups = (shape.columns + shape.groupSize - 1) / shape.groupSize
-      let bytes = form == .int8 ? (shape.columns + 3) / 4 * 64 + groups * 64 : padded * 8 + (groups + 1) / 2 * 64
-      return unsafe tiles(
-        { source, rows, columns, groupSize, output in
-          guard let feedback else {
-            let plain = unsafe form == .int8 ? table.quantize_row_block : table.quantize_row_block_int4
-            return unsafe plain!(source, rows, columns, groupSize, output)
-          }
-          let quantize =
-            unsafe form == .int8 ? table.quantize_row_block_with_feedback : table.quantize_row_block_int4_with_feedback
-          return unsafe quantize!(source, rows, columns, groupSize, feedback, block, output)
-        }, weights, rows: shape.rows, columns: shape.columns, groupSize: shape.groupSize, blockBytes: bytes)
+      tiles(kernels, layout, weights, rows: shape.rows, feedback: feedback, blockColumns: block)
     }
     let plain = made(Self.portable, nil)
     let expected = made(Self.portable, feedback)
@@ -84,29 +73,29 @@ import Testing
     }
   }
 
-  @Test(arguments: accelerated, PackedForm.allCases)
-  func extremeBytesDoNotOverflow(kernels: Kernels, form: PackedForm) {
+  @Test(arguments: accelerated, packed)
+  func extremeBytesDoNotOverflow(kernels: Kernels, element: sp_element) {
     // All weights 127, all activations -127, the widest group: the largest sums there are.
     let shape = Shape(tokens: 13, rows: 32, columns: 4096, groupSize: 4096)
     let weights = [Float](repeating: 127, count: shape.rows * shape.columns)
     let input = [Float](repeating: -127, count: shape.tokens * shape.columns)
-    let actual = packedProduct(form, kernels, weights, input, shape)
+    let actual = packedProduct(element, kernels, weights, input, shape)
     #expect(actual.output.allSatisfy { $0 == -127 * 127 * 4096 })
   }
 
-  @Test(arguments: accelerated, PackedForm.allCases)
-  func oneTokenEqualsManyTokens(kernels: Kernels, form: PackedForm) {
+  @Test(arguments: accelerated, packed)
+  func oneTokenEqualsManyTokens(kernels: Kernels, element: sp_element) {
     var random = SplitMix64(state: 2)
     let shape = Shape(tokens: 31, rows: 50, columns: 300, groupSize: 128)
     let weights = random.floats(shape.rows * shape.columns)
     let input = random.floats(shape.tokens * shape.columns)
-    let together = packedProduct(form, kernels, weights, input, shape).output
+    let together = packedProduct(element, kernels, weights, input, shape).output
     let togetherFloat = floatProduct(kernels, weights, SP_FLOAT32, input, shape)
     for t in 0..<shape.tokens {
       let one = Shape(tokens: 1, rows: shape.rows, columns: shape.columns, groupSize: shape.groupSize)
       let token = Array(input[t * shape.columns..<(t + 1) * shape.columns])
       let range = t * shape.rows..<(t + 1) * shape.rows
-      #expect(packedProduct(form, kernels, weights, token, one).output == Array(together[range]))
+      #expect(packedProduct(element, kernels, weights, token, one).output == Array(together[range]))
       #expect(floatProduct(kernels, weights, SP_FLOAT32, token, one) == Array(togetherFloat[range]))
     }
   }
@@ -163,10 +152,12 @@ import Testing
     var weights = [Float](repeating: 1, count: 31)
     weights[place] = value
     for kernels in Kernels.available {
-      var tiles = [UInt8](repeating: 0, count: 32 * 16 + 64)
-      let isFinite = unsafe kernels.pointee.quantize_row_block(weights, 1, 31, 32, &tiles)
-      let isFiniteInt4 = unsafe kernels.pointee.quantize_row_block_int4(weights, 1, 31, 32, &tiles)
-      #expect(!isFinite && !isFiniteInt4)
+      for element in Self.packed {
+        let layout = sp_tile_layout(element: element, columns: 31, group_size: 32)
+        var tiles = [UInt8](repeating: 0, count: layout.rowBlockByteCount)
+        let isFinite = unsafe kernels.pointee.quantize_row_block(layout, weights, 1, &tiles)
+        #expect(!isFinite)
+      }
     }
   }
 }

@@ -23,11 +23,6 @@ extension SplitMix64 {
   }()
 }
 
-/// A packed form of a matrix.
-enum PackedForm: CaseIterable {
-  case int8, int4
-}
-
 struct PackedResult {
   let tiles: [UInt8]
   /// The weights that the tiles stand for.
@@ -36,55 +31,84 @@ struct PackedResult {
   let output: [Float]
 }
 
+extension sp_tile_layout {
+  var groupCount: Int { (columns + group_size - 1) / group_size }
+  var rowBlockByteCount: Int {
+    element == SP_INT8 ? (columns + 3) / 4 * 64 + groupCount * 64 : (columns + 7) / 8 * 64 + (groupCount + 1) / 2 * 64
+  }
+}
+
 /// A matrix (rows, columns) in packed tiles.
-/// - Parameters:
-///   - quantize: makes a row block.
-///   - blockBytes: of a row block.
+/// - Parameter feedback: (columns, blockColumns), if columns are to make up for errors.
 func tiles(
-  _ quantize: (UnsafePointer<Float>?, Int, Int, Int, UnsafeMutablePointer<UInt8>?) -> Bool, _ weights: [Float],
-  rows: Int, columns: Int, groupSize: Int, blockBytes: Int
+  _ kernels: Kernels, _ layout: sp_tile_layout, _ weights: [Float], rows: Int, feedback: [Float]? = nil,
+  blockColumns: Int = 0
 ) -> [UInt8] {
-  let blocks = (rows + 15) / 16
-  var tiles = [UInt8](repeating: 0, count: blocks * blockBytes)
-  for block in 0..<blocks {
+  let table = unsafe kernels.pointee
+  var tiles = [UInt8](repeating: 0, count: (rows + 15) / 16 * layout.rowBlockByteCount)
+  for block in 0..<(rows + 15) / 16 {
     unsafe tiles.withUnsafeMutableBufferPointer { tiles in
       unsafe weights.withUnsafeBufferPointer { weights in
-        _ = unsafe quantize(
-          weights.baseAddress! + block * 16 * columns, min(16, rows - block * 16), columns, groupSize,
-          tiles.baseAddress! + block * blockBytes)
+        let source = unsafe weights.baseAddress! + block * 16 * layout.columns
+        let output = unsafe tiles.baseAddress! + block * layout.rowBlockByteCount
+        let count = min(16, rows - block * 16)
+        guard let feedback else {
+          _ = unsafe table.quantize_row_block(layout, source, count, output)
+          return
+        }
+        unsafe feedback.withUnsafeBufferPointer { feedback in
+          let feedback = unsafe sp_feedback(coefficients: feedback.baseAddress, block_columns: blockColumns)
+          _ = unsafe table.quantize_row_block_with_feedback(layout, source, count, feedback, output)
+        }
       }
     }
   }
   return tiles
 }
 
-func packedProduct(
-  _ form: PackedForm, _ kernels: Kernels, _ weights: [Float], _ input: [Float], _ shape: KernelEqualityTests.Shape
-) -> PackedResult {
-  let padded = (shape.columns + 7) / 8 * 8
-  let groups = (shape.columns + shape.groupSize - 1) / shape.groupSize
-  let blocks = (shape.rows + 15) / 16
-  let blockBytes = form == .int8 ? (shape.columns + 3) / 4 * 64 + groups * 64 : padded * 8 + (groups + 1) / 2 * 64
-  let table = unsafe kernels.pointee
-  let quantize = unsafe form == .int8 ? table.quantize_row_block : table.quantize_row_block_int4
-  let dequantize = unsafe form == .int8 ? table.dequantize_row : table.dequantize_row_int4
-  let product = unsafe form == .int8 ? table.product_int8 : table.product_int4
-  let tiles = unsafe tiles(
-    quantize!, weights, rows: shape.rows, columns: shape.columns, groupSize: shape.groupSize, blockBytes: blockBytes)
-  var values = [Int8](repeating: 1, count: shape.tokens * padded)
-  var scales = [Float](repeating: 0, count: shape.tokens * groups)
-  var offsets = [Int32](repeating: 0, count: shape.tokens * groups)
-  var output = [Float](repeating: 0, count: shape.tokens * shape.rows)
+/// Quantizes activations (tokens, columns), and hands them on.
+/// - Returns: the quantized values, (tokens, columns padded to a multiple of 8).
+@unsafe func withActivations(
+  _ kernels: Kernels, _ input: [Float], tokens: Int, columns: Int, groupSize: Int, _ body: (sp_activations) -> Void
+) -> [Int8] {
+  let stride = (columns + 7) / 8 * 8
+  let groups = (columns + groupSize - 1) / groupSize
+  var values = [Int8](repeating: 1, count: tokens * stride)
+  var scales = [Float](repeating: 0, count: tokens * groups)
+  var offsets = [Int32](repeating: 0, count: tokens * groups)
   unsafe values.withUnsafeMutableBufferPointer { values in
     unsafe scales.withUnsafeMutableBufferPointer { scales in
       unsafe offsets.withUnsafeMutableBufferPointer { offsets in
         let activations = unsafe sp_activations(
-          values: values.baseAddress, scales: scales.baseAddress, offsets: offsets.baseAddress, stride: padded)
-        unsafe kernels.pointee.quantize_activations(
-          input, shape.columns, 0, shape.tokens, shape.columns, shape.groupSize, activations)
-        unsafe product!(
-          tiles, blockBytes, 0, blocks, shape.rows, shape.columns, shape.groupSize, activations, shape.tokens, &output,
-          shape.rows, false)
+          values: values.baseAddress, scales: scales.baseAddress, offsets: offsets.baseAddress, tokens: tokens,
+          columns: columns, group_size: groupSize, stride: stride)
+        unsafe kernels.pointee.quantize_activations(input, 0, tokens, activations)
+        unsafe body(activations)
+      }
+    }
+  }
+  return values
+}
+
+/// - Parameter start: what the product is added to, if to anything.
+func packedProduct(
+  _ element: sp_element, _ kernels: Kernels, _ weights: [Float], _ input: [Float], _ shape: KernelEqualityTests.Shape,
+  onto start: Float? = nil
+) -> PackedResult {
+  let layout = sp_tile_layout(element: element, columns: shape.columns, group_size: shape.groupSize)
+  let tiles = tiles(kernels, layout, weights, rows: shape.rows)
+  var output = [Float](repeating: start ?? 0, count: shape.tokens * shape.rows)
+  let activations = unsafe withActivations(
+    kernels, input, tokens: shape.tokens, columns: shape.columns, groupSize: shape.groupSize
+  ) { activations in
+    unsafe tiles.withUnsafeBufferPointer { tiles in
+      unsafe output.withUnsafeMutableBufferPointer { output in
+        let matrix = unsafe sp_matrix(
+          values: tiles.baseAddress, element: element, rows: shape.rows, columns: shape.columns,
+          group_size: shape.groupSize, row_block_bytes: layout.rowBlockByteCount)
+        unsafe kernels.pointee.product_packed(
+          matrix, 0, (shape.rows + 15) / 16, activations,
+          sp_output(values: output.baseAddress, stride: shape.rows, accumulate: start != nil))
       }
     }
   }
@@ -92,22 +116,31 @@ func packedProduct(
   for row in 0..<shape.rows {
     unsafe tiles.withUnsafeBufferPointer { tiles in
       unsafe restored.withUnsafeMutableBufferPointer { restored in
-        unsafe dequantize!(
-          tiles.baseAddress! + row / 16 * blockBytes, row % 16, shape.columns, shape.groupSize,
+        unsafe kernels.pointee.dequantize_row(
+          layout, tiles.baseAddress! + row / 16 * layout.rowBlockByteCount, row % 16,
           restored.baseAddress! + row * shape.columns)
       }
     }
   }
-  return PackedResult(tiles: tiles, restored: restored, activations: values, output: output)
+  return PackedResult(tiles: tiles, restored: restored, activations: activations, output: output)
 }
 
+/// - Parameter start: what the product is added to, if to anything.
 func floatProduct<Element: BitwiseCopyable>(
   _ kernels: Kernels, _ weights: [Element], _ element: sp_element, _ input: [Float],
-  _ shape: KernelEqualityTests.Shape
+  _ shape: KernelEqualityTests.Shape, onto start: Float? = nil
 ) -> [Float] {
-  var output = [Float](repeating: 0, count: shape.tokens * shape.rows)
-  unsafe kernels.pointee.product_float(
-    weights, element, 0, shape.rows, shape.columns, input, shape.tokens, &output, shape.rows, false)
+  var output = [Float](repeating: start ?? 0, count: shape.tokens * shape.rows)
+  unsafe weights.withUnsafeBytes { weights in
+    unsafe output.withUnsafeMutableBufferPointer { output in
+      let matrix = unsafe sp_matrix(
+        values: weights.baseAddress, element: element, rows: shape.rows, columns: shape.columns, group_size: 0,
+        row_block_bytes: 0)
+      unsafe kernels.pointee.product_floats(
+        matrix, 0, (shape.rows + 15) / 16, input, shape.tokens,
+        sp_output(values: output.baseAddress, stride: shape.rows, accumulate: start != nil))
+    }
+  }
   return output
 }
 
@@ -123,10 +156,8 @@ func vectorResults(_ kernels: Kernels, count: Int) -> [UInt32] {
   output = x.map { $0 * 30 }
   unsafe kernels.pointee.swiglu(&output, y, count)
   results += output
-  unsafe kernels.pointee.add(&output, y, count)
   unsafe kernels.pointee.scale(&output, 0.3, count)
   results += output
-  results.append(unsafe kernels.pointee.dot(x, y, count))
   var heads = random.floats(4 * count)
   unsafe kernels.pointee.rotate(&heads, 2, 2 * count, x, y)
   results += heads

@@ -96,8 +96,8 @@ import Testing
 
   /// What products with the inputs lose, whose moments are known, is far less than with every weight at its nearest; also
   /// where the columns are more than a block, and the inputs of some are always zero.
-  @Test(arguments: [PackedTileLayout.Element.int8, .int4], [40, 256, 300])
-  func feedbackKeepsProducts(element: PackedTileLayout.Element, columns: Int) throws {
+  @Test(arguments: [ElementType.int8, .int4], [40, 256, 300])
+  func feedbackKeepsProducts(element: ElementType, columns: Int) throws {
     let groupSize = 32
     let block = try #require(ErrorFeedback.blockColumns(groupSize: groupSize))
     #expect(block == 256 && ErrorFeedback.blockColumns(groupSize: 72) == 216)

@@ -10,29 +10,65 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/// Element type of a row-major array.
+/// Element type of a matrix or an array.
 typedef enum sp_element {
   SP_FLOAT32 = 1,
   SP_FLOAT16 = 2,
   SP_BFLOAT16 = 3,
+  SP_INT8 = 4,  // in packed tiles
+  SP_INT4 = 5,  // in packed tiles
 } sp_element;
+
+/// A matrix (rows, columns): packed tiles of int8 or int4, or row-major floats.
+typedef struct sp_matrix {
+  const void *values;
+  sp_element element;
+  size_t rows;
+  size_t columns;
+  size_t group_size;       // of packed tiles: columns that share a scale
+  size_t row_block_bytes;  // of packed tiles: from one row block to the next, which may be more than a row block has
+} sp_matrix;
+
+/// How the rows of a matrix are packed into tiles.
+typedef struct sp_tile_layout {
+  sp_element element;  // int8 or int4
+  size_t columns;
+  size_t group_size;
+} sp_tile_layout;
+
+/// What the columns of a matrix make up for of the rounding errors of columns before them in their block.
+typedef struct sp_feedback {
+  const float *coefficients;  // (columns, block_columns): in row j, column k of a block what of the error of the block's
+                              // column j is added to column k > j before that is rounded
+  size_t block_columns;       // at most 256, a multiple of the group size
+} sp_feedback;
 
 /// Activations of some tokens, quantized to int8 per token and group of columns.
 typedef struct sp_activations {
-  int8_t *values;      // (tokens, stride), zero behind the last column
-  float *scales;       // (tokens, groups)
-  int32_t *offsets;    // (tokens, groups): -128 times the sum of the group's values, for the tiles' offset of 128
-  size_t stride;       // columns rounded up to a multiple of 4 at least, of 8 for products with int4
+  int8_t *values;     // (tokens, stride), zero behind the last column
+  float *scales;      // (tokens, groups)
+  int32_t *offsets;   // (tokens, groups): -128 times the sum of the group's values, for the tiles' offset of 128
+  size_t tokens;
+  size_t columns;
+  size_t group_size;
+  size_t stride;      // columns rounded up to a multiple of 4 at least, of 8 for products with int4
 } sp_activations;
+
+/// Where a product goes.
+typedef struct sp_output {
+  float *values;    // (tokens, stride)
+  size_t stride;
+  bool accumulate;  // whether the product is added to what is there
+} sp_output;
 
 /// Rows of a block of packed rows, at most.
 #define SP_ATTENTION_BLOCK_ROWS 128
 
-/// The rows that queries see: query i those from `first + i / queries_per_row` on and before `last + i /
+/// The rows that queries see: query i those from `first + i / queries_per_row` on and before `end + i /
 /// queries_per_row`, as far as they are there; with 0 queries per row all queries see the same.
 typedef struct sp_visible_rows {
   ptrdiff_t first;
-  ptrdiff_t last;
+  ptrdiff_t end;
   size_t queries_per_row;
 } sp_visible_rows;
 
@@ -69,24 +105,16 @@ typedef struct sp_attention {
 typedef struct sp_kernels_table {
   const char *name;
 
-  /// Quantizes 16 or fewer rows of float32 to one row block.
-  /// source: (rows, columns); output: one row block of the layout. Returns false when a value is not finite.
-  bool (*quantize_row_block)(const float *source, size_t rows, size_t columns, size_t group_size, uint8_t *output);
+  /// Quantizes 16 or fewer rows of float32 to one row block. Scales of int4 are searched for the least squared error of
+  /// each group. source: (rows, columns); output: one row block. Returns false when a value is not finite.
+  bool (*quantize_row_block)(sp_tile_layout layout, const float *source, size_t rows, uint8_t *output);
 
-  /// Restores one row (0…15) of a row block.
-  void (*dequantize_row)(const uint8_t *row_block, size_t row, size_t columns, size_t group_size, float *output);
+  /// The same, with columns that make up for the errors of those before them.
+  bool (*quantize_row_block_with_feedback)(sp_tile_layout layout, const float *source, size_t rows,
+                                           sp_feedback feedback, uint8_t *output);
 
-  /// The same for 4-bit weights. Scales are searched for the least squared error of each group.
-  bool (*quantize_row_block_int4)(const float *source, size_t rows, size_t columns, size_t group_size, uint8_t *output);
-  void (*dequantize_row_int4)(const uint8_t *row_block, size_t row, size_t columns, size_t group_size, float *output);
-
-  /// The same as both, but a column's error is made up for by the columns behind it in its block of block_columns, at most
-  /// 256 and a multiple of group_size. feedback: (columns, block_columns): in row j and column k of a block what of the
-  /// error of the block's column j is added to column k > j before that is rounded.
-  bool (*quantize_row_block_with_feedback)(const float *source, size_t rows, size_t columns, size_t group_size,
-                                           const float *feedback, size_t block_columns, uint8_t *output);
-  bool (*quantize_row_block_int4_with_feedback)(const float *source, size_t rows, size_t columns, size_t group_size,
-                                                const float *feedback, size_t block_columns, uint8_t *output);
+  /// Restores one row (0…15) of a row block. output: (columns).
+  void (*dequantize_row)(sp_tile_layout layout, const uint8_t *row_block, size_t row, float *output);
 
   /// Widens count elements to float32.
   void (*widen)(const void *source, sp_element element, size_t count, float *output);
@@ -97,30 +125,19 @@ typedef struct sp_kernels_table {
   /// True when all values are finite.
   bool (*all_finite)(const float *values, size_t count);
 
-  /// Quantizes tokens first ..< last. source: (tokens, columns), its rows source_stride apart.
-  void (*quantize_activations)(const float *source, size_t source_stride, size_t first, size_t last, size_t columns,
-                               size_t group_size, sp_activations output);
+  /// Quantizes tokens first ..< end. source: (tokens, columns).
+  void (*quantize_activations)(const float *source, size_t first, size_t end, sp_activations output);
 
-  /// output[t][r] = Σ_c matrix[r][c] · activation[t][c] for the row blocks first ..< last and all tokens.
-  /// matrix: the packed tiles of the whole matrix, its row blocks row_block_bytes apart (more than their own bytes where
-  /// columns are still to come); output: (tokens, output_stride). With accumulate it adds.
-  void (*product_int8)(const uint8_t *matrix, size_t row_block_bytes, size_t first_block, size_t last_block, size_t rows,
-                       size_t columns, size_t group_size, sp_activations activations, size_t tokens, float *output,
-                       size_t output_stride, bool accumulate);
+  /// output[t][r] = Σ_c matrix[r][c] · activations[t][c] for all tokens and the rows of the row blocks first ..< end of
+  /// a packed matrix, whose columns and groups are those of the activations.
+  void (*product_packed)(sp_matrix matrix, size_t first, size_t end, sp_activations activations, sp_output output);
 
-  /// The same for a matrix of 4-bit weights.
-  void (*product_int4)(const uint8_t *matrix, size_t row_block_bytes, size_t first_block, size_t last_block, size_t rows,
-                       size_t columns, size_t group_size, sp_activations activations, size_t tokens, float *output,
-                       size_t output_stride, bool accumulate);
+  /// The same for a matrix of floats, whose row blocks are 16 rows each, too. input: (tokens, columns).
+  void (*product_floats)(sp_matrix matrix, size_t first, size_t end, const float *input, size_t tokens,
+                         sp_output output);
 
-  /// The same for a row-major matrix of floats (rows, columns) and rows first ..< last; input: (tokens, columns).
-  void (*product_float)(const void *matrix, sp_element element, size_t first_row, size_t last_row, size_t columns,
-                        const float *input, size_t tokens, float *output, size_t output_stride, bool accumulate);
-
-  /// Attends to packed rows. queries: (count, head_dim) in one group, times what scores are
-  /// multiplied by.
-  void (*attend_packed)(sp_packed_rows rows, sp_activations queries, size_t count, size_t head_dim,
-                        sp_attention so_far);
+  /// Attends to packed rows. queries: as many columns as a head has, in one group, times what scores are multiplied by.
+  void (*attend_packed)(sp_packed_rows rows, sp_activations queries, sp_attention so_far);
 
   /// Attends to rows of floats. queries: (count, head_dim), times what scores are multiplied by.
   void (*attend_floats)(sp_float_rows rows, const float *queries, size_t count, size_t head_dim, sp_attention so_far);
@@ -130,8 +147,7 @@ typedef struct sp_kernels_table {
 
   /// weights[i] += Σ over the queries of what the softmax gives row i: exp(score - maximum) / sum. whole: the attention of
   /// the same queries to all rows that they see, these among them; its outputs are not looked at.
-  void (*weigh_packed)(sp_packed_rows rows, sp_activations queries, size_t count, size_t head_dim, sp_attention whole,
-                       float *weights);
+  void (*weigh_packed)(sp_packed_rows rows, sp_activations queries, sp_attention whole, float *weights);
 
   /// The same for rows of floats.
   void (*weigh_floats)(sp_float_rows rows, const float *queries, size_t count, size_t head_dim, sp_attention whole,
@@ -143,17 +159,11 @@ typedef struct sp_kernels_table {
   /// gate[i] = gate[i] / (1 + exp(-gate[i])) · up[i].
   void (*swiglu)(float *gate, const float *up, size_t count);
 
-  /// x[i] += y[i].
-  void (*add)(float *x, const float *y, size_t count);
-
   /// x[i] *= factor.
   void (*scale)(float *x, float factor, size_t count);
 
   /// Rotates pairs (i, i + half) of each head: cosines, sines: (half). heads are head_dim apart.
   void (*rotate)(float *x, size_t heads, size_t head_dim, const float *cosines, const float *sines);
-
-  /// The dot product of two vectors of float32.
-  float (*dot)(const float *x, const float *y, size_t count);
 
   /// Does nothing but int8 products of registers, for measuring what the processor can do: returns the number of
   /// multiplications and additions.

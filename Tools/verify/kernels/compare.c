@@ -48,7 +48,8 @@ static void expect(const char *what, const void *x, const void *y, size_t bytes)
 
 static sp_activations activations(size_t tokens, size_t columns, size_t group) {
   size_t groups = (columns + group - 1) / group, stride = (columns + 7) / 8 * 8;
-  return (sp_activations){zeroed(tokens * stride), zeroed(tokens * groups * 4), zeroed(tokens * groups * 4), stride};
+  return (sp_activations){zeroed(tokens * stride), zeroed(tokens * groups * 4), zeroed(tokens * groups * 4),
+                          tokens, columns, group, stride};
 }
 
 static void compare_products(void) {
@@ -58,45 +59,45 @@ static void compare_products(void) {
   if (below(2)) matrix[below(rows * columns)] = 0x1p100f;
   if (below(2)) memset(input, 0, columns * sizeof(float));
   sp_activations a = activations(tokens, columns, group), b = activations(tokens, columns, group);
-  one->quantize_activations(input, columns, 0, tokens, columns, group, a);
-  other->quantize_activations(input, columns, 0, tokens, columns, group, b);
+  one->quantize_activations(input, 0, tokens, a);
+  other->quantize_activations(input, 0, tokens, b);
   expect("activations", a.values, b.values, tokens * a.stride);
   expect("scales of activations", a.scales, b.scales, tokens * groups * 4);
   expect("offsets of activations", a.offsets, b.offsets, tokens * groups * 4);
-  for (int form = 0; form < 2; form++) {
-    // Enough for either form.
+  for (int int4 = 0; int4 < 2; int4++) {
+    sp_tile_layout layout = {int4 ? SP_INT4 : SP_INT8, columns, group};
+    // Enough for either element.
     size_t bytes = (groups + 1) * (group * 16 + 64);
     uint8_t *x = zeroed(blocks * bytes), *y = zeroed(blocks * bytes);
     float *restored = zeroed(columns * 4), *again = zeroed(columns * 4);
     for (size_t block = 0; block < blocks; block++) {
       size_t some = rows - block * 16 < 16 ? rows - block * 16 : 16;
       const float *source = matrix + block * 16 * columns;
-      (form ? one->quantize_row_block_int4 : one->quantize_row_block)(source, some, columns, group, x + block * bytes);
-      (form ? other->quantize_row_block_int4 : other->quantize_row_block)(source, some, columns, group, y + block * bytes);
-      (form ? one->dequantize_row_int4 : one->dequantize_row)(x + block * bytes, some - 1, columns, group, restored);
-      (form ? other->dequantize_row_int4 : other->dequantize_row)(x + block * bytes, some - 1, columns, group, again);
+      one->quantize_row_block(layout, source, some, x + block * bytes);
+      other->quantize_row_block(layout, source, some, y + block * bytes);
+      one->dequantize_row(layout, x + block * bytes, some - 1, restored);
+      other->dequantize_row(layout, x + block * bytes, some - 1, again);
       expect("restored row", restored, again, columns * 4);
     }
-    expect(form ? "int4 tiles" : "int8 tiles", x, y, blocks * bytes);
+    expect(int4 ? "int4 tiles" : "int8 tiles", x, y, blocks * bytes);
     if (group <= 256) {
       size_t block_columns = 256 / group * group, some = rows < 16 ? rows : 16;
-      float *feedback = numbers(columns * block_columns);
+      float *coefficients = numbers(columns * block_columns);
       // As small as errors of roundings are, so that they do not grow from column to column.
-      for (size_t i = 0; i < columns * block_columns; i++) feedback[i] /= 16;
+      for (size_t i = 0; i < columns * block_columns; i++) coefficients[i] /= 16;
+      sp_feedback feedback = {coefficients, block_columns};
       uint8_t *u = zeroed(bytes), *v = zeroed(bytes);
-      (form ? one->quantize_row_block_int4_with_feedback : one->quantize_row_block_with_feedback)(
-          matrix, some, columns, group, feedback, block_columns, u);
-      (form ? other->quantize_row_block_int4_with_feedback : other->quantize_row_block_with_feedback)(
-          matrix, some, columns, group, feedback, block_columns, v);
-      expect(form ? "int4 tiles with feedback" : "int8 tiles with feedback", u, v, bytes);
+      one->quantize_row_block_with_feedback(layout, matrix, some, feedback, u);
+      other->quantize_row_block_with_feedback(layout, matrix, some, feedback, v);
+      expect(int4 ? "int4 tiles with feedback" : "int8 tiles with feedback", u, v, bytes);
     }
     for (int adds = 0; adds < 2; adds++) {
       float *p = numbers(tokens * stride), *q = zeroed(tokens * stride * 4);
       memcpy(q, p, tokens * stride * 4);
-      (form ? one->product_int4 : one->product_int8)(x, bytes, 0, blocks, rows, columns, group, a, tokens, p, stride, adds);
-      (form ? other->product_int4 : other->product_int8)(x, bytes, 0, blocks, rows, columns, group, a, tokens, q, stride,
-                                                         adds);
-      expect(form ? "int4 product" : "int8 product", p, q, tokens * stride * 4);
+      sp_matrix tiles = {x, layout.element, rows, columns, group, bytes};
+      one->product_packed(tiles, 0, blocks, a, (sp_output){p, stride, adds});
+      other->product_packed(tiles, 0, blocks, a, (sp_output){q, stride, adds});
+      expect(int4 ? "int4 product" : "int8 product", p, q, tokens * stride * 4);
       free(p), free(q);
     }
     free(x), free(y), free(restored), free(again);
@@ -106,9 +107,10 @@ static void compare_products(void) {
   const sp_element elements[] = {SP_FLOAT32, SP_FLOAT16, SP_BFLOAT16};
   for (int e = 0; e < 3; e++) {
     const void *source = elements[e] == SP_FLOAT32 ? (void *)matrix : halves;
+    sp_matrix floats = {source, elements[e], rows, columns, 0, 0};
     float *p = zeroed(tokens * rows * 4), *q = zeroed(tokens * rows * 4);
-    one->product_float(source, elements[e], 0, rows, columns, input, tokens, p, rows, false);
-    other->product_float(source, elements[e], 0, rows, columns, input, tokens, q, rows, false);
+    one->product_floats(floats, 0, blocks, input, tokens, (sp_output){p, rows, false});
+    other->product_floats(floats, 0, blocks, input, tokens, (sp_output){q, rows, false});
     expect("product of floats", p, q, tokens * rows * 4);
     free(p), free(q);
   }
@@ -123,22 +125,24 @@ static void compare_attention(void) {
   size_t value_bytes = (dim + 15) / 16 * channel_bytes;
   uint8_t *keys = zeroed(blocks * key_bytes), *values = zeroed(blocks * value_bytes);
   float *source = numbers(2 * rows * dim), *channels = zeroed(16 * block_rows * 4);
+  sp_tile_layout key_layout = {SP_INT8, dim, columns};
   for (size_t block = 0; block < blocks; block++) {
     size_t first = block * block_rows, some = rows - first < block_rows ? rows - first : block_rows;
     for (size_t r = 0; r < some; r += 16)
-      one->quantize_row_block(source + (first + r) * dim, some - r < 16 ? some - r : 16, dim, columns,
+      one->quantize_row_block(key_layout, source + (first + r) * dim, some - r < 16 ? some - r : 16,
                               keys + block * key_bytes + r / 16 * (columns * 16 + 64));
     for (size_t d = 0; d < dim; d += 16) {
       size_t part = dim - d < 16 ? dim - d : 16;
       for (size_t c = 0; c < part; c++)
         for (size_t r = 0; r < some; r++) channels[c * some + r] = source[rows * dim + (first + r) * dim + d + c];
-      one->quantize_row_block(channels, part, some, block_rows, values + block * value_bytes + d / 16 * channel_bytes);
+      one->quantize_row_block((sp_tile_layout){SP_INT8, some, block_rows}, channels, part,
+                              values + block * value_bytes + d / 16 * channel_bytes);
     }
   }
   float *queries = numbers(count * dim);
   for (size_t i = 0; i < count * dim; i++) queries[i] *= 4;
   sp_activations q = activations(count, dim, columns);
-  one->quantize_activations(queries, dim, 0, count, dim, columns, q);
+  one->quantize_activations(queries, 0, count, q);
   sp_visible_rows visible = {below(2) ? 0 : -(ptrdiff_t)below(20), (ptrdiff_t)(1 + below(rows)), below(3)};
   if (visible.queries_per_row == 0) visible.first = 0;
   sp_packed_rows packed = {keys, values, rows, block_rows, key_bytes, value_bytes, channel_bytes, visible};
@@ -150,7 +154,7 @@ static void compare_attention(void) {
       sp_attention *x = &a[kind][set];
       *x = (sp_attention){zeroed(count * 4), zeroed(count * 4), zeroed(count * dim * 4)};
       for (size_t i = 0; i < count; i++) x->maxima[i] = -INFINITY;
-      if (kind == 0) sets[set]->attend_packed(packed, q, count, dim, *x);
+      if (kind == 0) sets[set]->attend_packed(packed, q, *x);
       if (kind == 1) sets[set]->attend_floats(floats, queries, count, dim, *x);
       if (kind == 2) {
         sets[set]->merge_attention(a[0][0], count, dim, *x);
@@ -177,10 +181,8 @@ static void compare_layer(void) {
   expect(what, p, q, count * 4)
   BOTH("rms_norm", k->rms_norm(x, y, count, 1e-5f, v));
   BOTH("swiglu", k->swiglu(v, y, count));
-  BOTH("add", k->add(v, y, count));
   BOTH("scale", k->scale(v, 0.37f, count));
   BOTH("rotate", k->rotate(v, 1, count, y, y + count / 2));
-  BOTH("dot", v[0] = k->dot(x, y, count));
   BOTH("all_finite", v[0] = k->all_finite(x, count));
   free(x), free(y), free(p), free(q);
 }
