@@ -1,3 +1,4 @@
+internal import CKernels
 public import ContextTrees
 public import ModelPacks
 public import NodeBlocks
@@ -98,7 +99,7 @@ public final class LlamaModel: Sendable {
   /// What, besides the weights and the layout, decides the bytes of a stored row.
   public var rowNumerics: String {
     guard sharedLLM != nil else { return "" }
-    return "keys=\(storedKeysCarryPosition ? "in-node-position" : "unrotated");kernels=2"
+    return "keys=\(storedKeysCarryPosition ? "in-node-position" : "unrotated");kernels=\(SP_NUMERICS_VERSION)"
   }
 
   /// Keys of a node as they were before any rotation: (rows, kv heads, head dim).

@@ -10,6 +10,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/// The version of the numbers that the operations compute. Stores keep rows that they made: raise it with every change
+/// of a result's bits, together with the sum in NumericsTests.swift, and stores of other versions are refused.
+#define SP_NUMERICS_VERSION 2
+
 /// Element type of a matrix or an array.
 typedef enum sp_element {
   SP_FLOAT32 = 1,
