@@ -28,6 +28,15 @@ import Testing
     Shape(tokens: 18, rows: 270, columns: 2060, groupSize: 1000),
   ]
 
+  /// Says which instruction sets have no cases in this run, of those that the kernels are built for.
+  @Test func setsOfOtherProcessors() {
+    let available = Set(Kernels.available.map(\.testDescription))
+    #expect(available.isSubset(of: Kernels.built), "a set is missing in the list of those that are built")
+    for name in Kernels.built.subtracting(available).sorted() {
+      print("skipped: kernel tests on \(name): this processor lacks the instructions, 0 cases ran")
+    }
+  }
+
   @Test(arguments: packed, shapes)
   func packedProducts(element: sp_element, shape: Shape) {
     var random = SplitMix64(state: 1)

@@ -21,6 +21,17 @@ extension SplitMix64 {
     let count = unsafe sp_available_kernels(&tables, 8)
     return unsafe tables.prefix(count).compactMap { unsafe $0.map { unsafe Kernels(pointee: $0.pointee) } }
   }()
+
+  /// The sets that are built for this family of processors, whether or not this one can run them.
+  static let built: Set<String> = {
+    #if arch(x86_64)
+      ["portable", "avx2", "avx-vnni", "avx512-vnni"]
+    #elseif arch(arm64)
+      ["portable", "neon-dotprod"]
+    #else
+      ["portable"]
+    #endif
+  }()
 }
 
 struct PackedResult {
