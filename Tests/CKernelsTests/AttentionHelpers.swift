@@ -87,15 +87,44 @@ struct AttentionRows {
     let headDim = shape.headDim
     var result: [Float] = []
     for query in 0..<shape.queries {
-      let rows = window.rows(query: query, of: shape.rows)
-      let scores = rows.map { row in
-        (0..<headDim).reduce(0) { $0 + Double(queries[query * headDim + $1]) * Double(keys[row * headDim + $1]) }
-      }
-      let largest = scores.max() ?? 0
-      let weights = scores.map { reference(exp: $0 - largest) }
-      let sum = weights.reduce(0, +)
+      let (rows, weights) = softmax(query, window)
       for d in 0..<headDim {
-        result.append(Float(zip(rows, weights).reduce(0) { $0 + $1.1 * Double(values[$1.0 * headDim + d]) } / sum))
+        result.append(Float(zip(rows, weights).reduce(0) { $0 + $1.1 * Double(values[$1.0 * headDim + d]) }))
+      }
+    }
+    return result
+  }
+
+  private func softmax(_ query: Int, _ window: Window) -> (rows: Range<Int>, weights: [Double]) {
+    let headDim = shape.headDim
+    let rows = window.rows(query: query, of: shape.rows)
+    let scores = rows.map { row in
+      (0..<headDim).reduce(0) { $0 + Double(queries[query * headDim + $1]) * Double(keys[row * headDim + $1]) }
+    }
+    let largest = scores.max() ?? 0
+    let weights = scores.map { reference(exp: $0 - largest) }
+    let sum = weights.reduce(0, +)
+    return (rows, weights.map { $0 / sum })
+  }
+
+  /// What the softmax gives each row, all queries together.
+  func exactWeights(_ window: Window) -> [Float] {
+    var result = [Double](repeating: 0, count: shape.rows)
+    for query in 0..<shape.queries {
+      let (rows, weights) = softmax(query, window)
+      for (row, weight) in zip(rows, weights) { result[row] += weight }
+    }
+    return result.map { Float($0) }
+  }
+
+  /// What the kernels say that it gives.
+  func weights(_ kernels: Kernels, _ window: Window, packed: Bool) -> [Float] {
+    var result = [Float](repeating: 0, count: shape.rows)
+    unsafe result.withUnsafeMutableBufferPointer { weights in
+      if packed {
+        unsafe _ = visitPacked(kernels, window, adding: weights.baseAddress)
+      } else {
+        unsafe _ = visitFloats(kernels, window, adding: weights.baseAddress)
       }
     }
     return result
@@ -103,7 +132,19 @@ struct AttentionRows {
 
   /// - Parameter rows: the rows that there are.
   func attendFloats(
-    _ kernels: Kernels, _ window: Window, rows: Range<Int>? = nil, queries range: Range<Int>? = nil
+    _ kernels: Kernels, _ window: Window, rows: Range<Int>? = nil, queries: Range<Int>? = nil
+  ) -> AttentionResult {
+    unsafe visitFloats(kernels, window, rows: rows, queries: queries, adding: nil)
+  }
+
+  func attendPacked(_ kernels: Kernels, _ window: Window, queries: Range<Int>? = nil) -> AttentionResult {
+    unsafe visitPacked(kernels, window, queries: queries, adding: nil)
+  }
+
+  /// - Parameter weights: where what the rows are given is added; nil for nowhere.
+  @unsafe private func visitFloats(
+    _ kernels: Kernels, _ window: Window, rows: Range<Int>? = nil, queries range: Range<Int>? = nil,
+    adding weights: UnsafeMutablePointer<Float>?
   ) -> AttentionResult {
     let rows = rows ?? 0..<shape.rows
     let range = range ?? 0..<shape.queries
@@ -117,13 +158,20 @@ struct AttentionRows {
             keys: keys.baseAddress! + offset, values: values.baseAddress! + offset, element: SP_FLOAT32,
             rows: rows.count, visible: window.kernelRows(from: range.lowerBound))
           unsafe kernels.pointee.attend_floats(floats, queries, range.count, shape.headDim, soFar)
+          if let weights = unsafe weights {
+            unsafe kernels.pointee.weigh_floats(floats, queries, range.count, shape.headDim, soFar, weights)
+          }
         }
       }
     }
     return result
   }
 
-  func attendPacked(_ kernels: Kernels, _ window: Window, queries range: Range<Int>? = nil) -> AttentionResult {
+  /// - Parameter weights: where what the rows are given is added; nil for nowhere.
+  @unsafe private func visitPacked(
+    _ kernels: Kernels, _ window: Window, queries range: Range<Int>? = nil,
+    adding weights: UnsafeMutablePointer<Float>?
+  ) -> AttentionResult {
     let range = range ?? 0..<shape.queries
     let headDim = shape.headDim
     let padded = (headDim + 3) / 4 * 4
@@ -145,6 +193,7 @@ struct AttentionRows {
               value_block_bytes: shape.blockRows * 16 + 64, value_channel_bytes: valueLayout.rowBlockByteCount,
               visible: window.kernelRows(from: range.lowerBound))
             unsafe kernels.pointee.attend_packed(rows, activations, soFar)
+            if let weights = unsafe weights { unsafe kernels.pointee.weigh_packed(rows, activations, soFar, weights) }
           }
         }
       }

@@ -49,6 +49,21 @@ import Testing
     }
   }
 
+  /// What rows are given is what the softmax gives them, and the same on every instruction set.
+  @Test(arguments: Kernels.available, shapes)
+  func weights(kernels: Kernels, shape: Shape) {
+    let rows = AttentionRows(shape)
+    for window in Self.windows(shape) {
+      for packed in [false, true] {
+        let weights = rows.weights(kernels, window, packed: packed)
+        #expect(weights == rows.weights(Kernels.available[0], window, packed: packed))
+        let tolerance: Float = packed ? 0.05 : 1e-5
+        #expect(largestDifference(weights, rows.exactWeights(window)) < tolerance * Float(shape.queries))
+        #expect(abs(weights.reduce(0, +) - Float(shape.queries)) < 1e-2 * Float(shape.queries))
+      }
+    }
+  }
+
   @Test(arguments: Kernels.available)
   func partsMergeToTheWhole(kernels: Kernels) {
     let shape = Shape(queries: 5, rows: 192, headDim: 40, blockRows: 64)

@@ -166,6 +166,16 @@ static void compare_attention(void) {
     expect(names[kind], a[kind][0].sums, a[kind][1].sums, count * 4);
     expect(names[kind], a[kind][0].outputs, a[kind][1].outputs, count * dim * 4);
   }
+  for (int packs = 0; packs < 2; packs++) {
+    float *given[2];
+    for (int set = 0; set < 2; set++) {
+      given[set] = zeroed(rows * 4);
+      if (packs) sets[set]->weigh_packed(packed, q, a[0][0], given[set]);
+      else sets[set]->weigh_floats(floats, queries, count, dim, a[1][0], given[set]);
+    }
+    expect(packs ? "weights of packed rows" : "weights of floats", given[0], given[1], rows * 4);
+    free(given[0]), free(given[1]);
+  }
   for (int i = 0; i < 6; i++) free(a[i / 2][i % 2].maxima), free(a[i / 2][i % 2].sums), free(a[i / 2][i % 2].outputs);
   free(keys), free(values), free(source), free(channels), free(queries), free(q.values), free(q.scales), free(q.offsets);
 }
