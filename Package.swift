@@ -64,7 +64,8 @@ let package = Package(
     .target(
       name: "SharedPack",
       dependencies: [
-        "FileAccess", "ModelPacks", "Tokenization", "LlamaRuntime", "ContextTrees", "NodeBlocks", "TreeStore",
+        "FileAccess", "ModelPacks", "Tokenization", "LlamaRuntime", "ContextTrees", "NodeBlocks", "Conversion",
+        "PackedTiles", "TreeStore",
       ],
       swiftSettings: strict),
     .target(
@@ -138,7 +139,7 @@ let package = Package(
     // Runs the built program.
     .testTarget(
       name: "SharedPackCommandTests",
-      dependencies: ["SharedPackCommand", "CanonicalJSON", "FileAccess", "ModelPacks", "TinyCheckpoint"],
+      dependencies: ["SharedPackCommand", "SharedPack", "CanonicalJSON", "FileAccess", "ModelPacks", "TinyCheckpoint"],
       swiftSettings: strict),
     // What several of them share.
     .target(

@@ -17,7 +17,7 @@ public struct TreeNode: Sendable, Hashable {
 
   /// The same tokens with another number of them for each kept row.
   /// - Precondition: `ratio` is positive.
-  public func keeping(ratio: Int) -> TreeNode {
+  package func keeping(ratio: Int) -> TreeNode {
     precondition(ratio > 0, "a row is kept of some tokens")
     return TreeNode(number: number, level: level, range: range, ratio: ratio)
   }
@@ -91,15 +91,15 @@ extension ContextTree {
   ///
   /// A node is encoded alone, causally, from position 0. A left child is a prefix of its parent, so a pass over the
   /// longest node of a left spine has the states of every node on it.
-  public struct SpinePass: Sendable, Hashable {
+  package struct SpinePass: Sendable, Hashable {
     /// The pass's tokens in the chunk.
-    public let range: Range<Int>
+    package let range: Range<Int>
     /// The nodes of the spine, longest first. All start where the pass starts.
-    public let nodes: [TreeNode]
+    package let nodes: [TreeNode]
   }
 
   /// The passes that encode the whole tree: 2^h of them for a chunk that is long enough.
-  public var spinePasses: [SpinePass] {
+  package var spinePasses: [SpinePass] {
     nodes.filter { $0.level == 1 || $0.number % 2 == 1 }.map { head in
       var spine = [head]
       while let last = spine.last, last.level < shape.depth, let left = children(of: last).left { spine.append(left) }

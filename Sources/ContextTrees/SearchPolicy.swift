@@ -16,20 +16,20 @@ public enum SearchPolicy: Sendable, Hashable {
   case distance
   /// Cosine after the mean of the chunk's nodes is subtracted from both, as hidden states have a direction in common.
   case centred
-  /// The child that has more of the query's rare tokens (`WordStatistics`); the left one of equals. No training has to have
-  /// taught the model to search.
-  case words
+  /// The child that scores higher by Okapi BM25 over tokens (`BM25Scorer`): it has more of the query's rare ones; the left
+  /// one of equals. No training has to have taught the model to search.
+  case bm25
 
   /// Whether what is kept depends on a query.
   public var looksAtQuery: Bool {
     switch self {
     case .right, .left, .random: false
-    case .cosine, .dot, .distance, .centred, .words: true
+    case .cosine, .dot, .distance, .centred, .bm25: true
     }
   }
 
   /// Whether nodes are compared by their embeddings.
-  public var looksAtEmbeddings: Bool { looksAtQuery && self != .words }
+  public var looksAtEmbeddings: Bool { looksAtQuery && self != .bm25 }
 
   /// As programs call it: `right`, `left`, `random`, `cosine`, `dot`, `distance`, `centred` or `bm25`.
   public var name: String {
@@ -41,7 +41,7 @@ public enum SearchPolicy: Sendable, Hashable {
     case .dot: "dot"
     case .distance: "distance"
     case .centred: "centred"
-    case .words: "bm25"
+    case .bm25: "bm25"
     }
   }
 }
@@ -54,7 +54,7 @@ extension ContextTree {
   ///   - chunk: the chunk's number, which only the random policy uses.
   ///   - score: how well a node fits the query; asked only by policies that look at the query.
   /// - Returns: coarse nodes first; of the deepest two, the left one first.
-  public func preservedNodes<Failure: Error>(
+  package func preservedNodes<Failure: Error>(
     policy: SearchPolicy, chunk: Int, score: (TreeNode) throws(Failure) -> Float
   ) throws(Failure) -> [TreeNode] {
     // A right child has an odd number. Of equal children the left one is opened.
@@ -63,7 +63,7 @@ extension ContextTree {
       case .right: node.number % 2 == 1 ? 1 : 0
       case .left: 0
       case .random(let seed): node.number % 2 == 1 && Self.coin(seed: seed, chunk: chunk, level: node.level) ? 1 : 0
-      case .cosine, .dot, .distance, .centred, .words: try score(node)
+      case .cosine, .dot, .distance, .centred, .bm25: try score(node)
       }
     }
   }
@@ -76,7 +76,7 @@ extension ContextTree {
 
 /// The cosine of the angle between two vectors; 0 for one that is shorter than 1e-6.
 /// Source: arXiv 2410.19318, section 3.2; the floor is the authors' code's.
-public func cosineSimilarity(_ x: [Float], _ y: [Float]) -> Float {
+package func cosineSimilarity(_ x: [Float], _ y: [Float]) -> Float {
   var product: Double = 0
   var xx: Double = 0
   var yy: Double = 0

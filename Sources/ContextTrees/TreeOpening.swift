@@ -2,7 +2,7 @@
 ///
 /// A node that is opened is replaced by its children, and any other node is kept, so the kept nodes partition the chunk
 /// whatever the scores. Source of `path`: arXiv 2410.19318, section 3.2; the others are alternatives to it.
-public enum TreeOpening: Sendable, Hashable {
+package enum TreeOpening: Sendable, Hashable {
   /// One child of every level, the one with the higher score; the left one of equals.
   case path
   /// Both children where their scores differ by less than this.
@@ -15,7 +15,7 @@ extension ContextTree {
   /// The nodes that are kept of a chunk.
   /// - Parameter score: how well a node fits the query; not called for nodes of the deepest level.
   /// - Returns: coarse nodes first; of two nodes of one level, the left one first.
-  public func preservedNodes<Failure: Error>(
+  package func preservedNodes<Failure: Error>(
     opening: TreeOpening, score: (TreeNode) throws(Failure) -> Float
   ) throws(Failure) -> [TreeNode] {
     var preserved: [TreeNode] = []
@@ -50,7 +50,7 @@ extension ContextTree {
   ///   - rowBudget: rows of all chunks. The root's children are kept at least.
   ///   - score: given a tree's place and a node of it.
   /// - Returns: for each chunk, in the order of `preservedNodes(opening:score:)`.
-  public static func preservedNodes<Failure: Error>(
+  package static func preservedNodes<Failure: Error>(
     of trees: [ContextTree], rowBudget: Int, score: (Int, TreeNode) throws(Failure) -> Float
   ) throws(Failure) -> [[TreeNode]] {
     var preserved: [Set<TreeNode>] = trees.map { tree in

@@ -13,7 +13,7 @@ public struct TreeSearch: Sendable, Hashable {
   public static let standard = TreeSearch(.cosine, expansion: .bestFirst)
 
   /// Whether what is kept of a chunk depends on the other chunks, too.
-  public var isJoint: Bool { expansion != .path || policy == .words }
+  public var isJoint: Bool { expansion != .path || policy == .bm25 }
 }
 
 /// How many nodes of a context's trees are opened. A share is one of all nodes that could be opened; each search turns
@@ -64,19 +64,19 @@ extension TreeExpansion: CustomStringConvertible {
 }
 
 /// What trees are searched for.
-public struct SearchQuery: Sendable {
-  public var tokens: [Int32]
+package struct SearchQuery: Sendable {
+  package var tokens: [Int32]
   /// (hidden); empty for a policy that does not look at embeddings.
-  public var embedding: [Float]
+  package var embedding: [Float]
 
-  public init(tokens: [Int32], embedding: [Float] = []) {
+  package init(tokens: [Int32], embedding: [Float] = []) {
     self.tokens = tokens
     self.embedding = embedding
   }
 }
 
 /// A chunk of a context with what a search looks at.
-public protocol SearchableChunk {
+package protocol SearchableChunk {
   associatedtype SearchFailure: Error
   var tokens: [Int32] { get }
   var tree: ContextTree { get }
@@ -89,12 +89,12 @@ extension TreeSearch {
   /// - Parameter firstNumber: the first chunk's, which only the random policy uses.
   /// - Returns: for each chunk, coarse nodes first; of two of a level the left one first.
   /// - Throws: what an embedding throws.
-  public func preservedNodes<Chunk: SearchableChunk>(
+  package func preservedNodes<Chunk: SearchableChunk>(
     of chunks: [Chunk], query: SearchQuery, firstNumber: Int = 0
   ) throws(Chunk.SearchFailure) -> [[TreeNode]] {
-    let words = policy == .words ? WordStatistics(chunks.flatMap { $0.tree.leaves(of: $0.tokens) }) : nil
+    let bm25 = policy == .bm25 ? BM25Scorer(parts: chunks.flatMap { $0.tree.leaves(of: $0.tokens) }) : nil
     var scored: [ScoredChunk<Chunk>] = []
-    for chunk in chunks { scored.append(try ScoredChunk(chunk, policy, query: query, words: words)) }
+    for chunk in chunks { scored.append(try ScoredChunk(chunk, policy, query: query, bm25: bm25)) }
 
     func each(_ opening: TreeOpening) throws(Chunk.SearchFailure) -> [[TreeNode]] {
       var nodes: [[TreeNode]] = []
@@ -143,18 +143,18 @@ private struct ScoredChunk<Chunk: SearchableChunk> {
   let chunk: Chunk
   private let policy: SearchPolicy
   private let query: SearchQuery
-  /// Of all chunks, where words are compared.
-  private let words: WordStatistics?
+  /// Of all chunks, where tokens are compared.
+  private let bm25: BM25Scorer?
   /// Of the embeddings of all nodes, where the policy needs it.
   private let mean: [Float]
 
   init(
-    _ chunk: Chunk, _ policy: SearchPolicy, query: SearchQuery, words: WordStatistics?
+    _ chunk: Chunk, _ policy: SearchPolicy, query: SearchQuery, bm25: BM25Scorer?
   ) throws(Chunk.SearchFailure) {
     self.chunk = chunk
     self.policy = policy
     self.query = query
-    self.words = words
+    self.bm25 = bm25
     var mean = [Float](repeating: 0, count: policy == .centred ? query.embedding.count : 0)
     if policy == .centred {
       for node in chunk.tree.nodes {
@@ -167,7 +167,7 @@ private struct ScoredChunk<Chunk: SearchableChunk> {
   }
 
   func score(_ node: TreeNode) throws(Chunk.SearchFailure) -> Float {
-    if let words { return words.score(query.tokens, chunk.tokens[node.range]) }
+    if let bm25 { return bm25.score(of: chunk.tokens[node.range], for: query.tokens) }
     return policy.similarity(query.embedding, try chunk.embedding(of: node), mean: mean)
   }
 
@@ -195,7 +195,7 @@ extension SearchPolicy {
     case .dot: Float(zip(query, node).reduce(0.0) { $0 + Double($1.0) * Double($1.1) })
     case .distance: -Float(zip(query, node).reduce(0.0) { $0 + Double($1.0 - $1.1) * Double($1.0 - $1.1) })
     case .centred: cosineSimilarity(zip(query, mean).map { $0 - $1 }, zip(node, mean).map { $0 - $1 })
-    case .right, .left, .random, .words: preconditionFailure("has no vectors to compare")
+    case .right, .left, .random, .bm25: preconditionFailure("has no vectors to compare")
     }
   }
 }

@@ -27,13 +27,13 @@ public struct TreeShape: Sendable, Hashable {
   public func ratio(level: Int) -> Int { leafRatio << (depth - level) }
 
   /// The chunks of a text, in order: whole ones, then what is left.
-  public func chunks(tokenCount: Int) -> [Range<Int>] {
+  package func chunks(tokenCount: Int) -> [Range<Int>] {
     stride(from: 0, to: tokenCount, by: chunkSize).map { $0..<min($0 + chunkSize, tokenCount) }
   }
 
   /// The chunks of a text, in order, each cut at the best border in the last quarter of a whole one, the last of equals.
   /// - Parameter border: how well the text can be cut before a token; greater is better.
-  public func chunks<Border: Comparable>(tokenCount: Int, border: (_ token: Int) -> Border) -> [Range<Int>] {
+  package func chunks<Border: Comparable>(tokenCount: Int, border: (_ token: Int) -> Border) -> [Range<Int>] {
     var chunks: [Range<Int>] = []
     var start = 0
     while tokenCount - start > chunkSize {

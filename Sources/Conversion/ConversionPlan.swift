@@ -23,7 +23,7 @@ public struct ConversionPlan: Sendable {
   public let sourceByteCount: Int
   public let packByteCount: Int
   /// Bytes of all buffers: what the conversion takes of memory besides the program itself.
-  public let memoryByteCount: Int
+  public package(set) var memoryByteCount: Int
 }
 
 /// How far a conversion is.

@@ -1,6 +1,6 @@
 public import FileAccess
 public import ModelPacks
-public import PackedTiles
+package import PackedTiles
 public import Tokenization
 
 /// Turns a checkpoint into a model pack.
@@ -59,7 +59,7 @@ public struct Converter: Sendable {
 
   /// Plans the pack of a checkpoint.
   /// - Throws: `Refusal`: exit status 66 for what is missing, 65 for what cannot be converted, 64 for options.
-  public init(_ checkpoint: Checkpoint, options: Options = Options()) throws(Refusal) {
+  package init(_ checkpoint: Checkpoint, options: Options = Options()) throws(Refusal) {
     if let encoding = options.encoding, encoding.byteCount(rows: 1, columns: 1) == nil {
       throw Refusal(
         .invalidOption, file: checkpoint.configuration.path,
@@ -104,7 +104,7 @@ public struct Converter: Sendable {
   ///     every weight is rounded to the nearest. Its blocks must fit the groups.
   /// - Throws: `Refusal` `non-finite-weight`, `weight-out-of-range`, `cannot-create`, `no-space` or `input-output`;
   ///   then nothing has changed under the name.
-  public func run(
+  package func run(
     output: String, progress: (ConversionProgress) -> Void = { _ in },
     feedback: ((_ tensor: String) -> ErrorFeedback?)? = nil
   ) throws(Refusal) -> ConversionSummary {

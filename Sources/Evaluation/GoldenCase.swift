@@ -122,7 +122,7 @@ extension GoldenCase {
     let model = try LanguageModel(opening: pack, threadCount: threadCount)
     try model.requireTokens(context + runningText + greedy, file: "\(directory)/case.json")
     let document = try model.encode(
-      name: "context", tokens: context, encoding: numeric == .float ? .float32 : .int8, borders: .fixed)
+      context, named: "context", encoding: numeric == .float ? .float32 : .int8, borders: .fixed)
     let selection = try model.select(from: [document], search: TreeSearch(policy), query: runningText)
 
     let plain = Session(model.runtime, capacity: runningText.count)
@@ -156,7 +156,7 @@ extension GoldenCase {
   private func rows(
     _ document: ContextDocument, _ selection: ContextSelection, _ model: LanguageModel
   ) throws(Refusal) -> [String: SafetensorsFile.Tensor] {
-    let layout = document.layout
+    let layout = document.configuration.layout
     var chunks: [Int32] = []
     var positions: [Int32] = []
     var floats: [String: [Float]] = [:]

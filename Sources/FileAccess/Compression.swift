@@ -8,13 +8,13 @@ public enum Compression: UInt8, Sendable, CaseIterable {
   case zstd = 2
 
   /// - Returns: the compressed bytes, which are at most a few bytes longer than the input.
-  public func compress(_ bytes: [UInt8]) -> [UInt8] {
+  package func compress(_ bytes: [UInt8]) -> [UInt8] {
     unsafe compress(bytes.span.bytes)
   }
 
   /// - Precondition: at most 2^31 - 2^25 bytes for LZ4.
   /// - Returns: the compressed bytes, which are at most a few bytes longer than the input.
-  public func compress(_ bytes: RawSpan) -> [UInt8] {
+  package func compress(_ bytes: RawSpan) -> [UInt8] {
     switch self {
     case .none: return bytes.array
     case .lz4:
@@ -42,7 +42,7 @@ public enum Compression: UInt8, Sendable, CaseIterable {
 
   /// Decompresses one block whose length is known beforehand: a frame's own claim is never believed.
   /// - Returns: exactly `byteCount` bytes, or nil when the block is not a frame of that length.
-  public func decompress(_ bytes: RawSpan, byteCount: Int) -> [UInt8]? {
+  package func decompress(_ bytes: RawSpan, byteCount: Int) -> [UInt8]? {
     var result = [UInt8](repeating: 0, count: byteCount)
     var span = result.mutableSpan
     var output = unsafe span.mutableBytes
@@ -51,7 +51,7 @@ public enum Compression: UInt8, Sendable, CaseIterable {
 
   /// Decompresses a whole `.zst` file, of one frame or several, whose length is not known beforehand.
   /// - Returns: nil when it is no such file, or longer than `limit` bytes.
-  public static func decompressZstdFile(_ bytes: RawSpan, limit: Int) -> [UInt8]? {
+  package static func decompressZstdFile(_ bytes: RawSpan, limit: Int) -> [UInt8]? {
     guard let stream = unsafe ZSTD_createDStream() else { return nil }
     defer { unsafe _ = ZSTD_freeDStream(stream) }
     var result: [UInt8] = []
@@ -78,7 +78,7 @@ public enum Compression: UInt8, Sendable, CaseIterable {
 
   /// Decompresses one block into memory of its length: a frame's own claim is never believed.
   /// - Returns: false when the block is not a frame of that length; the memory's content is then of no use.
-  public func decompress(_ bytes: RawSpan, into output: inout MutableRawSpan) -> Bool {
+  package func decompress(_ bytes: RawSpan, into output: inout MutableRawSpan) -> Bool {
     unsafe output.withUnsafeMutableBytes { output in
       unsafe bytes.withUnsafeBytes { input in
         switch self {

@@ -56,4 +56,9 @@ extension Refusal.Name {
   public static let busy = Refusal.Name("busy", .tryAgain)
   public static let truncated = Refusal.Name("truncated", .badInput)
   public static let malformedJSON = Refusal.Name("malformed-json", .badInput)
+  // What model packs and tree stores are refused with alike.
+  public static let newerVersion = Refusal.Name("newer-version", .badInput)
+  public static let unknownFeature = Refusal.Name("unknown-feature", .badInput)
+  public static let wrongLength = Refusal.Name("wrong-length", .badInput)
+  public static let digestMismatch = Refusal.Name("digest-mismatch", .badInput)
 }

@@ -24,7 +24,7 @@ extension LlamaConfiguration {
   ///
   /// The configuration must have passed `fault(sharedLLM:)`.
   /// Format: `Formats/model-pack.md` §Tensors.
-  public func tensors(sharedLLM: SharedLLMConfiguration?) -> [LlamaTensor] {
+  package func tensors(sharedLLM: SharedLLMConfiguration?) -> [LlamaTensor] {
     var list = TensorList(configuration: self)
     list.vocabulary("model.embed_tokens")
     if let sharedLLM, sharedLLM.lowerModel == .own {

@@ -1,4 +1,4 @@
-public import CanonicalJSON
+package import CanonicalJSON
 public import FileAccess
 
 /// An opened model pack: a mapped file whose structure has been checked.
@@ -8,7 +8,7 @@ public import FileAccess
 /// Format: `Formats/model-pack.md`.
 @safe public final class ModelPack: Sendable {
   /// The first bytes of every pack.
-  public static var magic: [UInt8] { PackHeader.magic }
+  package static var magic: [UInt8] { PackHeader.magic }
 
   /// As the caller named it.
   public let path: String
@@ -20,7 +20,7 @@ public import FileAccess
   public let quantization: TensorEncoding
   public let provenance: PackProvenance
   /// All of the metadata, with members that this version does not know.
-  public let metadata: JSONValue
+  package let metadata: JSONValue
   /// SHA-256 that stands for every byte of the pack.
   public let identity: Digest256
   /// In the order of use in one pass.
@@ -125,10 +125,10 @@ public import FileAccess
   }
 
   /// The bytes of a tensor, in the mapping. Valid as long as this object lives. Aligned to 64 bytes.
-  @unsafe public func unsafeBytes(of tensor: PackTensor) -> UnsafeRawBufferPointer {
+  @unsafe package func unsafeBytes(of tensor: PackTensor) -> UnsafeRawBufferPointer {
     unsafe UnsafeRawBufferPointer(rebasing: file.unsafeBytes[tensor.byteOffset..<tensor.byteOffset + tensor.byteCount])
   }
 
   /// For a pass through a pack that is larger than memory.
-  public func makeReadAhead() -> ReadAhead { ReadAhead(file) }
+  package func makeReadAhead() -> ReadAhead { ReadAhead(file) }
 }

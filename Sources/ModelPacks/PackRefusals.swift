@@ -3,11 +3,7 @@ public import FileAccess
 // Format: `Formats/model-pack.md` §Refusals.
 extension Refusal.Name {
   public static let notAPack = Refusal.Name("not-a-pack", .badInput)
-  public static let newerVersion = Refusal.Name("newer-version", .badInput)
   public static let malformedHeader = Refusal.Name("malformed-header", .badInput)
-  public static let digestMismatch = Refusal.Name("digest-mismatch", .badInput)
-  public static let unknownFeature = Refusal.Name("unknown-feature", .badInput)
-  public static let wrongLength = Refusal.Name("wrong-length", .badInput)
   public static let unknownSection = Refusal.Name("unknown-section", .badInput)
   public static let missingSection = Refusal.Name("missing-section", .badInput)
   public static let misplacedSection = Refusal.Name("misplaced-section", .badInput)

@@ -1,5 +1,5 @@
 public import FileAccess
-public import PackedTiles
+package import PackedTiles
 
 /// How the numbers of a tensor are written.
 /// Format: `Formats/model-pack.md` §Tensor index.
@@ -32,14 +32,14 @@ public enum TensorEncoding: Sendable, Hashable {
 
   /// Where the parts of a matrix lie.
   /// - Returns: nil for floats, and what `byteCount(rows:columns:)` returns nil for.
-  public func packedTiles(rows: Int, columns: Int) -> PackedTileLayout? {
+  package func packedTiles(rows: Int, columns: Int) -> PackedTileLayout? {
     PackedTileLayout(element, rows: rows, columns: columns, groupSize: groupSize)
   }
 
   /// The encoding of a tensor in a pack that is converted to this one: the weights of norms are float32, and what has
   /// a row for each token stays int8 in packs of int4.
   /// Format: `Formats/model-pack.md` §Tensors.
-  public func encoding(of tensor: LlamaTensor) -> TensorEncoding {
+  package func encoding(of tensor: LlamaTensor) -> TensorEncoding {
     switch (tensor.kind, self) {
     case (.norm, _): .float32
     case (.vocabulary, .int4): .int8(groupSize: 128)
@@ -47,7 +47,7 @@ public enum TensorEncoding: Sendable, Hashable {
     }
   }
 
-  public var element: ElementType {
+  package var element: ElementType {
     switch self {
     case .float32: .float32
     case .float16: .float16

@@ -1,4 +1,4 @@
-public import PackedTiles
+package import PackedTiles
 
 /// How the keys and values of a node are stored.
 public enum RowEncoding: UInt8, Sendable, Hashable, CaseIterable {
@@ -35,12 +35,12 @@ public struct NodeBlockLayout: Sendable, Hashable {
   }
 
   /// The tiles of one head's keys: (rows, head dim), one group.
-  public func keyTiles(rows: Int) -> PackedTileLayout {
+  package func keyTiles(rows: Int) -> PackedTileLayout {
     tiles(rows: rows, columns: headDim, groupSize: headDim)
   }
 
   /// The tiles of one head's values, transposed: (head dim, rows).
-  public func valueTiles(rows: Int) -> PackedTileLayout {
+  package func valueTiles(rows: Int) -> PackedTileLayout {
     tiles(rows: headDim, columns: rows, groupSize: min(rows, Self.valueGroupSize))
   }
 

@@ -1,14 +1,17 @@
 import ContextTrees
 public import FileAccess
-public import LlamaRuntime
+import LlamaRuntime
 import ModelPacks
 
-extension LanguageModel {
-  /// Tokens of running text that are read for calibration; more changes little.
-  public static let calibrationTokenLimit = 16_384
+/// What weights are rounded for: the inputs of a model's matrices while it reads a text.
+enum Calibration {
+  /// Tokens of a text that are read; more changes little.
+  static let tokenLimit = 16_384
   /// Fewer would say more about themselves than about the model.
-  public static let leastCalibrationTokens = 512
+  static let leastTokenCount = 512
+}
 
+extension LanguageModel {
   /// Reads parts of a text, from its beginning to its end, as the model is used, and collects the second moments of
   /// what its matrices are multiplied with. A model with trained cross-attention reads every other part beside trees of
   /// the text before it.
@@ -18,15 +21,15 @@ extension LanguageModel {
   ///   - blockColumns: `ErrorFeedback.blockColumns(groupSize:)`.
   ///   - file: the text's name for messages.
   ///   - progress: called with the tokens read and those that will be.
-  /// - Throws: `Refusal` `text-too-short`, or `not-finite` when the weights make keys or values overflow.
-  public func inputMoments(
+  /// - Throws: `Refusal` `text-too-short`, `cancelled`, or `not-finite` when the weights make keys or values overflow.
+  func secondMoments(
     reading tokens: [Int32], blockColumns: Int, file: String,
-    progress: (_ done: Int, _ total: Int) throws(Refusal) -> Void = { (_, _) in }
+    progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) throws(Refusal) -> InputMoments {
-    guard tokens.count >= Self.leastCalibrationTokens else {
+    guard tokens.count >= Calibration.leastTokenCount else {
       throw Refusal(
         .textTooShort, file: file,
-        "has \(tokens.count) tokens; calibration takes \(Self.leastCalibrationTokens) or more, a book at best")
+        "has \(tokens.count) tokens; calibration takes \(Calibration.leastTokenCount) or more, a book at best")
     }
     let moments = InputMoments(runtime, blockColumns: blockColumns)
     let readsTrees = runtime.sharedLLM?.injection == .crossAttention
@@ -34,19 +37,18 @@ extension LanguageModel {
     let length = min(min(runtime.window, 1024), tokens.count / (readsTrees ? 2 : 1))
     // What is in the trees before a part: a few chunks, or one that is all there is.
     let contextLength = readsTrees ? min(4 * chunkSize, tokens.count - length) : 0
-    let count = max(min(Self.calibrationTokenLimit, tokens.count - contextLength) / length, readsTrees ? 2 : 1)
+    let count = max(min(Calibration.tokenLimit, tokens.count - contextLength) / length, readsTrees ? 2 : 1)
     let total = count * length + (count / 2) * contextLength
     var done = 0
     for part in 0..<count {
+      try Refusal.checkCancellation(file)
       let places = tokens.count - contextLength - length
       let start = contextLength + (count > 1 ? places * part / (count - 1) : 0)
       var context: InjectedContext?
       if readsTrees, part % 2 == 1 {
         let document = try encode(
-          name: file, tokens: Array(tokens[start - contextLength..<start]), borders: .fixed, moments: moments
-        ) { (chunkEnd) throws(Refusal) in
-          try progress(done + chunkEnd, total)
-        }
+          Array(tokens[start - contextLength..<start]), named: file, borders: .fixed, moments: moments
+        ) { encoded, _ in progress(done + encoded, total) }
         context = try select(from: [document], search: TreeSearch(.right), query: []).context
         done += contextLength
       }
@@ -56,12 +58,13 @@ extension LanguageModel {
         runtime, capacity: length, context: context, moments: moments)
       _ = session.read(text)
       done += length
-      try progress(done, total)
+      progress(done, total)
     }
     return moments
   }
 }
 
 extension Refusal.Name {
+  /// A text has too few tokens to round weights for.
   public static let textTooShort = Refusal.Name("text-too-short", .badInput)
 }

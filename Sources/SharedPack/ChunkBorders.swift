@@ -1,4 +1,4 @@
-public import ContextTrees
+package import ContextTrees
 import Tokenization
 
 /// Where a text is cut into the chunks whose trees are made.
@@ -13,7 +13,7 @@ public enum ChunkBorders: String, Sendable, CaseIterable {
 
 extension LanguageModel {
   /// The chunks of a document, in order. Without a tokenizer they are fixed.
-  public func chunks(of tokens: [Int32], shape: TreeShape, borders: ChunkBorders) -> [Range<Int>] {
+  package func chunks(of tokens: [Int32], shape: TreeShape, borders: ChunkBorders) -> [Range<Int>] {
     guard borders == .sentences, let tokenizer else { return shape.chunks(tokenCount: tokens.count) }
     return shape.chunks(tokenCount: tokens.count) { tokenizer.border(between: tokens[$0 - 1], and: tokens[$0]) }
   }

@@ -1,8 +1,8 @@
 public import ContextTrees
 public import FileAccess
 import LlamaRuntime
-public import NodeBlocks
-public import TreeStore
+package import NodeBlocks
+package import TreeStore
 
 /// A chunk of a document with its tree: from a store, or encoded a moment ago. Both answer alike, to the last bit.
 public struct ContextChunk: SearchableChunk, Sendable {
@@ -11,18 +11,20 @@ public struct ContextChunk: SearchableChunk, Sendable {
     case fresh(EncodedChunk)
   }
 
+  /// In the order of the text.
   public let tokens: [Int32]
+  /// The form of the chunk's tree.
   public let tree: ContextTree
   private let source: Source
 
-  public init(_ stored: StoredChunk) {
+  package init(_ stored: StoredChunk) {
     tokens = stored.tokens
     tree = stored.tree
     source = .stored(stored)
   }
 
   /// - Precondition: the chunk was encoded with trees of this shape.
-  public init(_ encoded: EncodedChunk, shape: TreeShape) {
+  package init(_ encoded: EncodedChunk, shape: TreeShape) {
     tokens = encoded.tokens
     tree = ContextTree(shape: shape, tokenCount: encoded.tokens.count)
     precondition(encoded.blocks.count == tree.nodes.count, "a tree has a block for every node")
@@ -42,7 +44,7 @@ public struct ContextChunk: SearchableChunk, Sendable {
 
   /// A node's keys and values.
   /// - Throws: `Refusal` when a stored block is damaged.
-  public func block(of node: TreeNode) throws(Refusal) -> NodeBlock {
+  package func block(of node: TreeNode) throws(Refusal) -> NodeBlock {
     switch source {
     case .stored(let chunk): return try chunk.block(of: node)
     case .fresh(let chunk): return chunk.blocks[tree.index(of: node)]

@@ -1,43 +1,85 @@
 import ContextTrees
 public import FileAccess
-public import LlamaRuntime
+import LlamaRuntime
 public import NodeBlocks
+package import TreeStore
 
 /// A text that can be asked about.
+///
+/// Out of a store it keeps the part of the store that it lies in: what is removed from the store afterwards, by this or
+/// another process, stays readable here and keeps its space on the disk until the last document of it is gone. Immutable
+/// and safe to use from any number of tasks.
 public struct ContextDocument: Sendable {
+  /// The name in the store, or the one that it was encoded under.
   public let name: String
+  /// In the order of the text.
   public let chunks: [ContextChunk]
-  public let layout: NodeBlockLayout
+  /// The model and all else that decides the rows.
+  package let configuration: TreeStoreConfiguration
 
+  /// The identity of the pack that encoded the document; no other model can be asked about it.
+  public var modelIdentity: Digest256 { configuration.modelIdentity }
+
+  /// Tokens of all chunks.
   public var tokenCount: Int { chunks.reduce(0) { $0 + $1.tokens.count } }
 
-  public init(name: String, chunks: [ContextChunk], layout: NodeBlockLayout) {
+  package init(name: String, chunks: [ContextChunk], configuration: TreeStoreConfiguration) {
     self.name = name
     self.chunks = chunks
-    self.layout = layout
+    self.configuration = configuration
   }
 }
 
 extension LanguageModel {
-  /// Encodes tokens into the chunks of a document, in memory.
+  /// Encodes a text file into a document in memory.
+  ///
+  /// Work of minutes for a book, on the caller's thread. When its task is cancelled it ends with the chunk that it is at.
   /// - Parameters:
-  ///   - borders: where it is cut; a store's chunks are the same if it was built alike.
-  ///   - moments: takes in what the lower model's matrices are multiplied with.
-  ///   - progress: called with the number of tokens done; throws to stop.
-  /// - Throws: `Refusal` `no-injection`, `not-finite`, and what `progress` throws.
+  ///   - source: the text's file.
+  ///   - encoding: how keys and values are kept.
+  ///   - borders: where the text is cut; a store's chunks are the same if it was built alike.
+  ///   - progress: called with the tokens done and all tokens.
+  /// - Throws: `Refusal` `no-injection`, `no-tokenizer`, `missing-file`, `not-text`, `empty-document`, `not-finite`,
+  ///   `cancelled`.
   public func encode(
-    name: String, tokens: [Int32], encoding: RowEncoding = .int8, borders: ChunkBorders = .sentences,
-    moments: InputMoments? = nil, progress: (_ done: Int) throws(Refusal) -> Void = { _ in }
+    _ source: DocumentSource, encoding: RowEncoding = .int8, borders: ChunkBorders = .sentences,
+    progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) throws(Refusal) -> ContextDocument {
-    let (shape, layout) = try requireTrees(encoding)
+    let tokens = try documentTokens(source.text(), file: source.path)
+    return try encode(tokens, named: source.name, encoding: encoding, borders: borders, progress: progress)
+  }
+
+  /// Encodes tokens into a document in memory, as a text file.
+  /// - Parameters:
+  ///   - tokens: of the text, without begin of text.
+  ///   - name: for messages.
+  ///   - encoding: how keys and values are kept.
+  ///   - borders: where the text is cut; a store's chunks are the same if it was built alike.
+  ///   - progress: called with the tokens done and all tokens.
+  /// - Throws: `Refusal` `no-injection`, `not-finite`, `cancelled`.
+  public func encode(
+    _ tokens: [Int32], named name: String, encoding: RowEncoding = .int8, borders: ChunkBorders = .sentences,
+    progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
+  ) throws(Refusal) -> ContextDocument {
+    try encode(tokens, named: name, encoding: encoding, borders: borders, moments: nil, progress: progress)
+  }
+
+  /// - Parameter moments: takes in what the lower model's matrices are multiplied with.
+  func encode(
+    _ tokens: [Int32], named name: String, encoding: RowEncoding = .int8, borders: ChunkBorders,
+    moments: InputMoments?, progress: (_ done: Int, _ total: Int) -> Void
+  ) throws(Refusal) -> ContextDocument {
+    let configuration = try storeConfiguration(encoding)
     guard let encoder = TreeEncoder(runtime, encoding: encoding, moments: moments) else {
       preconditionFailure("a model with trees has an encoder")
     }
     var chunks: [ContextChunk] = []
+    let shape = configuration.shape
     for range in self.chunks(of: tokens, shape: shape, borders: borders) {
+      try Refusal.checkCancellation(name)
       chunks.append(ContextChunk(try encoder.encode(Array(tokens[range])), shape: shape))
-      try progress(range.upperBound)
+      progress(range.upperBound, tokens.count)
     }
-    return ContextDocument(name: name, chunks: chunks, layout: layout)
+    return ContextDocument(name: name, chunks: chunks, configuration: configuration)
   }
 }

@@ -1,6 +1,6 @@
 public import ContextTrees
 public import FileAccess
-public import LlamaRuntime
+package import LlamaRuntime
 import ModelPacks
 import NodeBlocks
 
@@ -8,10 +8,10 @@ import NodeBlocks
 public struct ContextSelection: Sendable {
   /// The preserved nodes of every chunk, documents and chunks in order.
   public let nodes: [[TreeNode]]
-  public let context: InjectedContext
+  package let context: InjectedContext
 
   /// What a search of the caller's own has picked.
-  public init(nodes: [[TreeNode]], context: InjectedContext) {
+  package init(nodes: [[TreeNode]], context: InjectedContext) {
     self.nodes = nodes
     self.context = context
   }
@@ -24,10 +24,12 @@ extension LanguageModel {
   /// Searches the trees of documents.
   ///
   /// - Parameters:
-  ///   - documents: in the order in which the model is to read them; all with one layout.
+  ///   - documents: in the order in which the model is to read them; all with one row encoding.
+  ///   - search: how nodes are picked.
   ///   - query: the running text, which only some policies look at; not empty.
-  /// - Throws: `Refusal` when a stored node is damaged, `no-injection` for a plain pack, `configuration-differs` when
-  ///   documents differ in layout or are another model's.
+  /// - Throws: `Refusal` `model-mismatch` when another model encoded a document (its identity counts, not its shape),
+  ///   `configuration-mismatch` when documents have rows of different forms, `no-injection` for a plain pack, those of a
+  ///   stored node that is damaged, `empty-document` without documents, and `cancelled`.
   public func select(
     from documents: [ContextDocument], search: TreeSearch = .standard, query: [Int32]
   ) throws(Refusal) -> ContextSelection {
@@ -37,7 +39,7 @@ extension LanguageModel {
   }
 
   /// What trees are searched for, with what a search looks at.
-  public func searchQuery(_ tokens: [Int32], for search: TreeSearch) -> SearchQuery {
+  package func searchQuery(_ tokens: [Int32], for search: TreeSearch) -> SearchQuery {
     SearchQuery(
       tokens: tokens,
       embedding: search.policy.looksAtEmbeddings ? runtime.queryEmbedding(tokens) : [])
@@ -45,8 +47,10 @@ extension LanguageModel {
 
   /// Searches the trees of documents by scores of the caller's own: of two children the one with the higher score is
   /// expanded, the left one of equals.
-  /// - Parameter score: given the number of the chunk, counted through all documents, and a node of it.
-  /// - Throws: `Refusal` as `select(from:search:query:)`.
+  /// - Parameters:
+  ///   - documents: in the order in which the model is to read them; all with one row encoding.
+  ///   - score: given the number of the chunk, counted through all documents, and a node of it.
+  /// - Throws: `Refusal` as ``select(from:search:query:)``.
   public func select(
     from documents: [ContextDocument], score: (_ chunk: Int, _ node: TreeNode) -> Float
   ) throws(Refusal) -> ContextSelection {
@@ -64,26 +68,17 @@ extension LanguageModel {
     guard let first = documents.first else {
       throw Refusal(.emptyDocument, file: pack.path, "no document to ask about")
     }
-    guard first.layout == (try requireTrees(first.layout.encoding).layout) else {
-      throw Refusal(.configurationDiffers, file: first.name, "was encoded by a model of another shape")
-    }
-    for document in documents where document.layout != first.layout {
-      throw Refusal(
-        .configurationDiffers, file: document.name,
-        "its rows are \(document.layout.encoding), those of \(first.name) are \(first.layout.encoding)")
-    }
+    let configuration = try storeConfiguration(first.configuration.layout.encoding)
+    for document in documents { try document.configuration.require(configuration, file: document.name) }
     let chunks = documents.flatMap(\.chunks)
     let selected = try search(chunks)
     var injected: [[NodeBlock]] = []
     for (chunk, nodes) in zip(chunks, selected) {
+      try Refusal.checkCancellation(first.name)
       var blocks: [NodeBlock] = []
       for node in nodes { blocks.append(try chunk.block(of: node)) }
       injected.append(blocks)
     }
-    return ContextSelection(nodes: selected, context: InjectedContext(layout: first.layout, chunks: injected))
+    return ContextSelection(nodes: selected, context: InjectedContext(layout: configuration.layout, chunks: injected))
   }
-}
-
-extension Refusal.Name {
-  public static let configurationDiffers = Refusal.Name("configuration-differs", .badInput)
 }

@@ -7,11 +7,18 @@ public import TreeStore
 
 /// A store of documents, opened for asking with the model that encoded them.
 ///
-/// Pins the generation that was the newest when it was opened; safe to use from any number of tasks.
+/// Pins the generation that was the newest when it was opened: what a writer commits later is seen by those who open the
+/// store later, and what is removed later stays readable here. Safe to use from any number of tasks.
 public final class DocumentStore: Sendable {
+  /// What is in the store.
   public let store: TreeStore
+  /// The model that encoded it.
   public let model: LanguageModel
 
+  /// Opens the newest generation of a store.
+  /// - Parameters:
+  ///   - path: of the store's directory.
+  ///   - model: the one that encoded the store.
   /// - Throws: `Refusal` `model-mismatch` when another model encoded the store (its identity counts, not its name),
   ///   and those of `Formats/tree-store.md`.
   public init(opening path: String, model: LanguageModel) throws(Refusal) {
@@ -24,9 +31,7 @@ public final class DocumentStore: Sendable {
   /// A document with its chunks.
   /// - Throws: `Refusal` `missing-document`; `missing-chunk` or a damaged chunk's.
   public func document(named name: String) throws(Refusal) -> ContextDocument {
-    guard let stored = store.document(named: name) else {
-      throw Refusal(.missingDocument, file: store.path, structure: "document \"\(name)\"", "is not in the store")
-    }
+    let stored = try store.requireDocument(named: name)
     var chunks: [ContextChunk] = []
     for key in stored.chunks {
       guard let chunk = try store.chunk(key) else {
@@ -35,73 +40,14 @@ public final class DocumentStore: Sendable {
       }
       chunks.append(ContextChunk(chunk))
     }
-    return ContextDocument(name: name, chunks: chunks, layout: store.configuration.layout)
-  }
-}
-
-/// A text file that is to be stored.
-public struct DocumentSource: Sendable, Hashable {
-  /// The name in the store.
-  public var name: String
-  public var path: String
-
-  public init(name: String, path: String) {
-    self.name = name
-    self.path = path
-  }
-
-  /// Texts are read whole; a book has a few million bytes.
-  public static let byteLimit = 1 << 30
-
-  /// The file's bytes.
-  /// - Throws: `Refusal` `missing-file`, `not-text` when it is not UTF-8, `too-large`, `empty-document`.
-  public func text() throws(Refusal) -> [UInt8] {
-    let bytes = try SequentialFile.contents(path, limit: Self.byteLimit)
-    guard !bytes.isEmpty else { throw Refusal(.emptyDocument, file: path, "has no text") }
-    guard bytes.span.isValidUTF8, !bytes.contains(0) else {
-      throw Refusal(.notText, file: path, "is not text in UTF-8")
-    }
-    return bytes
-  }
-
-  /// The sources that paths name: files, and all files of directories and what is below them, by ascending name.
-  /// Names are paths relative to the directory that was named, or the last component of a file's path.
-  /// - Throws: `Refusal` `missing-file`, `duplicate-name`.
-  public static func find(_ paths: [String]) throws(Refusal) -> [DocumentSource] {
-    var sources: [DocumentSource] = []
-    for path in paths {
-      let trimmed = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
-      switch Directory.exists(trimmed) {
-      case .directory: try add(directory: trimmed, prefix: "", to: &sources)
-      case .file, .other: sources.append(DocumentSource(name: Directory.split(trimmed).name, path: trimmed))
-      case nil: throw Refusal(.missingFile, file: path, "does not exist")
-      }
-    }
-    var paths: [String: String] = [:]
-    for source in sources {
-      if let other = paths.updateValue(source.path, forKey: source.name) {
-        throw Refusal(
-          .duplicateNaming, file: source.path, "would be stored as \"\(source.name)\", and so would \(other)")
-      }
-    }
-    return sources
-  }
-
-  private static func add(
-    directory: String, prefix: String, to sources: inout [DocumentSource]
-  ) throws(Refusal) {
-    for name in try Directory.names(in: directory) where !name.hasPrefix(".") {
-      let path = "\(directory)/\(name)"
-      switch Directory.exists(path) {
-      case .directory: try add(directory: path, prefix: prefix + name + "/", to: &sources)
-      case .file: sources.append(DocumentSource(name: prefix + name, path: path))
-      default: break
-      }
-    }
+    return ContextDocument(name: name, chunks: chunks, configuration: store.configuration)
   }
 }
 
 /// Encodes texts into a store. One at a time for a store; readers go on undisturbed.
+///
+/// When the task that it works for is cancelled, it ends with the chunk that it is at: no document is added, the chunks that
+/// were committed before stay, so that the next build goes on there, and the store may be built on.
 public struct StoreBuilder: ~Copyable {
   private let model: LanguageModel
   private let shape: TreeShape
@@ -115,9 +61,15 @@ public struct StoreBuilder: ~Copyable {
   var commitInterval = Duration.seconds(60)
 
   /// Opens a store for writing, and creates it if it is not there.
+  /// - Parameters:
+  ///   - path: of the store's directory.
+  ///   - model: encodes the texts; a store has one model.
+  ///   - encoding: how keys and values are kept; a store has one encoding.
+  ///   - compression: of new blocks; what is compressed is not mapped.
+  ///   - borders: where texts are cut.
   /// - Throws: `Refusal` `busy`, `model-mismatch`, `configuration-mismatch`, `no-injection`, `cannot-create`.
   public init(
-    _ path: String, model: LanguageModel, encoding: RowEncoding = .int8, compression: Compression = .none,
+    opening path: String, model: LanguageModel, encoding: RowEncoding = .int8, compression: Compression = .none,
     borders: ChunkBorders = .sentences
   ) throws(Refusal) {
     let configuration = try model.storeConfiguration(encoding)
@@ -134,26 +86,39 @@ public struct StoreBuilder: ~Copyable {
 
   /// What has become of a document.
   public struct Report: Sendable, Hashable {
+    /// Whether the store has changed.
     public enum Outcome: String, Sendable, Hashable {
-      case added, replaced
+      /// The name is new.
+      case added
+      /// Another text had the name.
+      case replaced
       /// The same text is there under this name.
       case unchanged
     }
+    /// The name in the store.
     public var name: String
+    /// Whether the store has changed.
     public var outcome: Outcome
+    /// Tokens of the text.
     public var tokenCount: Int
+    /// Chunks of the text.
     public var chunkCount: Int
     /// Tokens of the chunks that had to be encoded; the others were there.
     public var encodedTokenCount: Int
   }
 
   /// Encodes a text unless it is there, and makes it durable under its name.
+  ///
+  /// Work of minutes for a book, on the caller's thread.
   /// - Parameters:
+  ///   - source: the text's file, and its name in the store.
   ///   - replacing: whether another text may be there under this name.
   ///   - progress: called with the tokens done, those of them that were encoded, and all tokens.
-  /// - Throws: `Refusal` `document-exists`, `not-text`, `no-space` and others; what was committed before stays.
+  /// - Throws: `Refusal` `document-exists`, `not-text`, `cancelled`, `no-space` and others; what was committed before
+  ///   stays.
   public mutating func add(
-    _ source: DocumentSource, replacing: Bool = false, progress: (_ done: Int, _ encoded: Int, _ of: Int) -> Void
+    _ source: DocumentSource, replacing: Bool = false,
+    progress: (_ done: Int, _ encoded: Int, _ total: Int) -> Void = { _, _, _ in }
   ) throws(Refusal) -> Report {
     try writer.requireName(source.name)
     let text = try source.text()
@@ -173,6 +138,7 @@ public struct StoreBuilder: ~Copyable {
     var keys: [ChunkKey] = []
     var encodedTokenCount = 0
     for range in model.chunks(of: tokens, shape: shape, borders: borders) {
+      try Refusal.checkCancellation(source.path)
       let chunk = Array(tokens[range])
       let key = writer.configuration.chunkKey(tokens: chunk)
       if !writer.contains(key) {
@@ -192,32 +158,46 @@ public struct StoreBuilder: ~Copyable {
       chunkCount: keys.count, encodedTokenCount: encodedTokenCount)
   }
 
-  /// Bytes that a text takes in a store, when none of its chunks is there.
-  /// - Throws: `Refusal` `no-injection`.
-  public static func byteCount(
-    _ tokens: [Int32], model: LanguageModel, encoding: RowEncoding = .int8, borders: ChunkBorders = .sentences
-  ) throws(Refusal) -> Int {
+  /// What texts take in a store that has none of their chunks.
+  public struct Plan: Sendable, Hashable {
+    /// Documents that would be stored.
+    public var documentCount = 0
+    /// Tokens of all of them.
+    public var tokenCount = 0
+    /// Bytes of all chunks.
+    public var byteCount = 0
+  }
+
+  /// Reads texts, and works out what they would take in a store. Writes nothing.
+  /// - Parameters:
+  ///   - sources: the texts' files.
+  ///   - model: the one that would encode them.
+  ///   - encoding: how keys and values would be kept.
+  ///   - borders: where texts would be cut.
+  /// - Throws: `Refusal` `no-injection`, `no-tokenizer`, `missing-file`, `not-text`, `empty-document`, `cancelled`.
+  public static func plan(
+    _ sources: [DocumentSource], model: LanguageModel, encoding: RowEncoding = .int8,
+    borders: ChunkBorders = .sentences
+  ) throws(Refusal) -> Plan {
     let (shape, layout) = try model.requireTrees(encoding)
-    return model.chunks(of: tokens, shape: shape, borders: borders).reduce(0) { sum, chunk in
-      ContextTree(shape: shape, tokenCount: chunk.count).nodes.reduce(sum + chunk.count * 4) {
-        $0 + layout.byteCount(rows: $1.rowCount) + model.configuration.hiddenSize * 4
+    var plan = Plan()
+    for source in sources {
+      try Refusal.checkCancellation(source.path)
+      let tokens = try model.documentTokens(source.text(), file: source.path)
+      plan.documentCount += 1
+      plan.tokenCount += tokens.count
+      for chunk in model.chunks(of: tokens, shape: shape, borders: borders) {
+        plan.byteCount += chunk.count * 4
+        for node in ContextTree(shape: shape, tokenCount: chunk.count).nodes {
+          plan.byteCount += layout.byteCount(rows: node.rowCount) + model.configuration.hiddenSize * 4
+        }
       }
     }
+    return plan
   }
 
   private mutating func commit() throws(Refusal) {
     try writer.commit()
     lastCommit = .now
-  }
-}
-
-extension Refusal.Name {
-  public static let duplicateNaming = Refusal.Name("duplicate-name", .badInput)
-}
-
-extension Span<UInt8> {
-  /// Whether the bytes are UTF-8.
-  fileprivate var isValidUTF8: Bool {
-    (try? UTF8Span(validating: self)) != nil
   }
 }

@@ -8,6 +8,7 @@ import Tokenization
 public struct GenerationOptions: Sendable, Hashable {
   /// Tokens of the answer, at most; fewer when the model's window ends before.
   public var maxTokens: Int
+  /// How each token is chosen.
   public var sampling: SamplingOptions
   /// The answer ends before any of these.
   public var stopStrings: [String]
@@ -16,6 +17,7 @@ public struct GenerationOptions: Sendable, Hashable {
   /// A streaming policy reads and writes texts longer than the model's window; what has left its cache is forgotten.
   public var cachePolicy: CachePolicy
 
+  /// Options, those of the most likely answer unless said otherwise.
   public init(
     maxTokens: Int = 256, sampling: SamplingOptions = .greedy, stopStrings: [String] = [],
     ignoresEndOfText: Bool = false, cachePolicy: CachePolicy = .full
@@ -30,8 +32,11 @@ public struct GenerationOptions: Sendable, Hashable {
 
 /// Why an answer ended.
 public enum FinishReason: String, Sendable, Hashable {
+  /// The model ended it.
   case endOfText = "end-of-text"
+  /// The answer would have gone on with a stop string.
   case stopString = "stop-string"
+  /// It has as many tokens as were asked for.
   case maxTokens = "max-tokens"
   /// The model's trained window is full.
   case window
@@ -39,16 +44,21 @@ public enum FinishReason: String, Sendable, Hashable {
 
 /// What an answer was made of.
 public struct ResponseSummary: Sendable, Hashable {
+  /// Tokens of the prompt.
   public var promptTokens: Int
   /// All generated tokens, with the one that ended the answer.
   public var tokens: [Int32]
+  /// Why it ended.
   public var finishReason: FinishReason
-  /// Chunks and rows of the injected context; 0 without one.
+  /// Chunks of the injected context; 0 without one.
   public var contextChunks: Int
+  /// Rows of keys and values that were injected into each layer; 0 without a context.
   public var contextRows: Int
   /// Whether the context was injected without weights that were trained for it.
   public var injectionIsUntrained: Bool
+  /// From the start of the work until the first token was chosen.
   public var secondsToFirstToken: Double
+  /// From the start of the work to its end.
   public var secondsInAll: Double
 }
 
@@ -62,9 +72,23 @@ public enum ResponseEvent: Sendable, Hashable {
   case finished(ResponseSummary)
 }
 
-/// An answer, piece by piece. Leaving the loop, or cancelling its task, ends the work.
+/// A whole answer.
+public struct Response: Sendable, Hashable {
+  /// All that was written.
+  public var text: String
+  /// What it was made of.
+  public var summary: ResponseSummary
+}
+
+/// An answer, piece by piece, read by one loop.
+///
+/// The work starts with the stream, on a thread of its own, and keeps the model and the selection alive until it ends.
+/// Leaving the loop, cancelling its task or letting the stream go ends it: before the next token, while a prompt is read
+/// before its next 1,024 tokens. Nothing is left behind. A loop whose task was cancelled ends without a `finished` event.
 public struct ResponseStream: AsyncSequence, Sendable {
+  /// What comes out of a request while it runs.
   public typealias Element = ResponseEvent
+  /// A reader has gone: `CancellationError`. Whatever can be refused is refused before there is a stream.
   public typealias Failure = any Error
 
   private let events: AsyncThrowingStream<ResponseEvent, any Error>
@@ -84,8 +108,10 @@ public struct ResponseStream: AsyncSequence, Sendable {
     }
   }
 
+  /// Starts the one loop over the answer.
   public func makeAsyncIterator() -> Iterator { Iterator(events.makeAsyncIterator(), isCancelled) }
 
+  /// A loop over an answer.
   public struct Iterator: AsyncIteratorProtocol {
     private var events: AsyncThrowingStream<ResponseEvent, any Error>.AsyncIterator
     private let reader: Reader
@@ -97,8 +123,10 @@ public struct ResponseStream: AsyncSequence, Sendable {
       reader = Reader(isCancelled)
     }
 
+    /// Waits for the next event; nil after the last one.
     public mutating func next() async throws -> ResponseEvent? { try await events.next() }
 
+    /// Waits for the next event; nil after the last one.
     public mutating func next(isolation actor: isolated (any Actor)?) async throws -> ResponseEvent? {
       try await events.next(isolation: actor)
     }
@@ -114,13 +142,14 @@ public struct ResponseStream: AsyncSequence, Sendable {
   }
 
   /// Waits for the whole answer.
-  public func collect() async throws -> (text: String, summary: ResponseSummary) {
+  /// - Throws: `CancellationError` when the task is cancelled meanwhile.
+  public func collect() async throws -> Response {
     var text = ""
     for try await event in self {
       switch event {
       case .promptProgress: break
       case .text(let piece): text += piece
-      case .finished(let summary): return (text, summary)
+      case .finished(let summary): return Response(text: text, summary: summary)
       }
     }
     throw CancellationError()
@@ -153,7 +182,10 @@ private final class CancellationFlag: Sendable {
 
 extension LanguageModel {
   /// Continues a prompt.
-  /// - Parameter prompt: tokens, with the begin-of-text token if the model wants one.
+  /// - Parameters:
+  ///   - prompt: tokens, with the begin-of-text token if the model wants one: ``textPrompt(_:)`` or ``chatPrompt(_:)``.
+  ///   - context: what ``select(from:search:query:)`` picked from documents for the prompt; nil for none.
+  ///   - options: how the answer is written.
   /// - Throws: `Refusal` `empty-prompt`, `prompt-too-long`, `token-out-of-range`, `cache-too-large`, before anything is
   ///   computed.
   public func generate(
@@ -166,7 +198,7 @@ extension LanguageModel {
   }
 
   /// - Throws: `Refusal` `cache-too-large` when a streaming policy keeps more than the model's window.
-  public func requireCachePolicy(_ policy: CachePolicy) throws(Refusal) {
+  package func requireCachePolicy(_ policy: CachePolicy) throws(Refusal) {
     guard let slotCount = policy.slotCount, slotCount > runtime.window else { return }
     throw Refusal(
       .cacheTooLarge, file: pack.path,
@@ -186,7 +218,7 @@ extension LanguageModel {
   }
 
   /// - Throws: `Refusal` `token-out-of-range` when a token is not in the vocabulary.
-  public func requireTokens(_ tokens: [Int32], file: String) throws(Refusal) {
+  package func requireTokens(_ tokens: [Int32], file: String) throws(Refusal) {
     if let token = tokens.first(where: { $0 < 0 || Int($0) >= configuration.vocabularySize }) {
       throw Refusal(
         .tokenOutOfRange, file: file,
@@ -242,6 +274,12 @@ extension LanguageModel {
 }
 
 extension Refusal.Name {
+  /// A prompt has no tokens, or a question no text.
+  public static let emptyPrompt = Refusal.Name("empty-prompt", .badInput)
+  /// A prompt leaves no token of the model's window for the answer.
+  public static let promptTooLong = Refusal.Name("prompt-too-long", .badInput)
+  /// A token is not in the vocabulary.
   public static let tokenOutOfRange = Refusal.Name("token-out-of-range", .badInput)
+  /// A streaming policy keeps more tokens than the model's window holds.
   public static let cacheTooLarge = Refusal.Name("cache-too-large", .badInput)
 }

@@ -1,26 +1,30 @@
-public import ContextTrees
+package import ContextTrees
 public import FileAccess
-public import LlamaRuntime
+package import LlamaRuntime
 public import ModelPacks
-public import NodeBlocks
+package import NodeBlocks
 public import Tokenization
-public import TreeStore
+package import TreeStore
 
 /// A model pack that is open: mapped, checked, ready to be asked.
 ///
 /// Immutable and safe to use from any number of tasks. Opening copies nothing: processes that open the same pack share
-/// its pages.
+/// its pages. There is no `close`: a model lives as long as something uses it (a variable, a store that is open with it, a
+/// response that is being written), and its pack stays mapped until then, whatever becomes of the file's name.
 public final class LanguageModel: Sendable {
+  /// What the model was opened from.
   public let pack: ModelPack
-  public let runtime: LlamaModel
+  package let runtime: LlamaModel
   /// Nil for a pack without one, which takes tokens only.
   public let tokenizer: Tokenizer?
+  /// How a conversation becomes tokens; nil for a pack without a template.
   public let chatTemplate: ChatTemplate?
   /// Threads that share the work of all requests. Answers do not depend on it.
   public var threadCount: Int { runtime.threads.threadCount }
 
   /// Opens a pack.
   /// - Parameters:
+  ///   - path: of the pack.
   ///   - threadCount: nil takes the threads that all models of the process share, one for each processor.
   ///   - memoryLimit: bytes that the process may take; nil takes what the system and the process's control groups have
   ///     available now. Of a pack that does not fit, weights are read ahead for every pass and dropped behind it.
@@ -37,7 +41,7 @@ public final class LanguageModel: Sendable {
 
   /// A model whose pack is open.
   /// - Throws: `Refusal`, as for opening.
-  public init(_ runtime: LlamaModel) throws(Refusal) {
+  package init(_ runtime: LlamaModel) throws(Refusal) {
     pack = runtime.pack
     self.runtime = runtime
     let path = pack.path
@@ -62,14 +66,22 @@ public final class LanguageModel: Sendable {
     }
   }
 
+  /// The sizes and settings of the LLaMA.
   public var configuration: LlamaConfiguration { pack.configuration }
+
+  /// Tokens that a prompt and its answer may have together: the trained window, less the positions that injected rows take
+  /// where they are merged.
+  public var window: Int { runtime.window }
+
+  /// Whether the weights stay in memory; others are read again for every pass.
+  public var fitsInMemory: Bool { !runtime.residency.streams }
 
   /// Whether contexts are injected without weights that were trained for it.
   public var injectionIsUntrained: Bool { runtime.sharedLLM?.injection == .mergedSoftmax }
 
   /// The tokenizer.
   /// - Throws: `Refusal` `no-tokenizer`.
-  public func requireTokenizer() throws(Refusal) -> Tokenizer {
+  package func requireTokenizer() throws(Refusal) -> Tokenizer {
     guard let tokenizer else {
       throw Refusal(.noTokenizer, file: pack.path, "the pack has no tokenizer: it was converted without one")
     }
@@ -78,7 +90,7 @@ public final class LanguageModel: Sendable {
 
   /// The form of the model's context trees and the layout of their nodes.
   /// - Throws: `Refusal` `no-injection` for a plain pack.
-  public func requireTrees(_ encoding: RowEncoding) throws(Refusal) -> (shape: TreeShape, layout: NodeBlockLayout) {
+  package func requireTrees(_ encoding: RowEncoding) throws(Refusal) -> (shape: TreeShape, layout: NodeBlockLayout) {
     guard let shape = runtime.treeShape, let layout = runtime.nodeLayout(encoding) else {
       throw Refusal(
         .noInjection, file: pack.path,
@@ -89,7 +101,7 @@ public final class LanguageModel: Sendable {
 
   /// The configuration of the stores that this model can read.
   /// - Throws: `Refusal` `no-injection` for a plain pack.
-  public func storeConfiguration(_ encoding: RowEncoding) throws(Refusal) -> TreeStoreConfiguration {
+  package func storeConfiguration(_ encoding: RowEncoding) throws(Refusal) -> TreeStoreConfiguration {
     let (shape, layout) = try requireTrees(encoding)
     return TreeStoreConfiguration(
       modelIdentity: pack.identity, shape: shape, layout: layout, embeddingSize: configuration.hiddenSize,
@@ -107,11 +119,10 @@ extension Refusal {
 }
 
 extension Refusal.Name {
+  /// A pack was converted without a tokenizer, and takes tokens only.
   public static let noTokenizer = Refusal.Name("no-tokenizer", .badInput)
+  /// A plain pack reads no documents.
   public static let noInjection = Refusal.Name("no-injection", .badInput)
+  /// A pack has a chat template that this version does not know.
   public static let chatTemplateUnknown = Refusal.Name("chat-template-unknown", .badInput)
-  public static let promptTooLong = Refusal.Name("prompt-too-long", .badInput)
-  public static let emptyPrompt = Refusal.Name("empty-prompt", .badInput)
-  public static let notText = Refusal.Name("not-text", .badInput)
-  public static let emptyDocument = Refusal.Name("empty-document", .badInput)
 }

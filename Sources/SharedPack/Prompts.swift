@@ -1,6 +1,6 @@
 public import FileAccess
 import ModelPacks
-import Tokenization
+public import Tokenization
 
 extension LanguageModel {
   /// The tokens of a text to continue, with the begin-of-text token if the model has one.
@@ -10,16 +10,21 @@ extension LanguageModel {
     return tokenizer.encode(text, addingBeginOfText: tokenizer.beginOfTextToken != nil)
   }
 
-  /// The tokens of a user's message in the model's chat template.
-  /// - Throws: `Refusal` `no-tokenizer`, `no-chat-template`.
-  public func chatPrompt(_ text: String, system: String?) throws(Refusal) -> [Int32] {
+  /// The tokens of a conversation that the assistant is to go on with, in the model's chat template.
+  /// - Parameter messages: all turns so far, such as `[.system("…"), .user("…"), .assistant("…"), .user("…")]`. LLaMA-2
+  ///   takes an optional system message first, then user and assistant in turns; LLaMA-3 any order.
+  /// - Throws: `Refusal` `no-tokenizer`, `no-chat-template`, `chat-messages-invalid` when the template has no place for a
+  ///   message or the last one is the assistant's.
+  public func chatPrompt(_ messages: [ChatMessage]) throws(Refusal) -> [Int32] {
     let tokenizer = try requireTokenizer()
     guard let chatTemplate else {
       throw Refusal(.noChatTemplate, file: pack.path, "the pack has no chat template: ask without it")
     }
-    var messages: [ChatMessage] = []
-    if let system { messages.append(ChatMessage(role: .system, content: system)) }
-    messages.append(ChatMessage(role: .user, content: text))
+    guard messages.last?.role != .assistant else {
+      throw Refusal(
+        .chatMessagesInvalid, file: pack.path, structure: "messages",
+        "the last one is the assistant's: nothing to answer")
+    }
     do throws(TokenizerError) {
       return try chatTemplate.render(messages, with: tokenizer)
     } catch {
@@ -28,14 +33,43 @@ extension LanguageModel {
   }
 
   /// The tokens of a document: no begin-of-text token, as chunks are encoded alone.
+  /// - Parameters:
+  ///   - text: UTF-8.
+  ///   - file: the text's name for messages.
   /// - Throws: `Refusal` `no-tokenizer`, `empty-document`.
   public func documentTokens(_ text: [UInt8], file: String) throws(Refusal) -> [Int32] {
     let tokens = try requireTokenizer().encode(text, addingBeginOfText: false)
     guard !tokens.isEmpty else { throw Refusal(.emptyDocument, file: file, "has no tokens") }
     return tokens
   }
+
+  /// What tokens stand for.
+  /// - Throws: `Refusal` `no-tokenizer`, `token-out-of-range`.
+  public func text(of tokens: [Int32]) throws(Refusal) -> String {
+    let tokenizer = try requireTokenizer()
+    if let token = tokens.first(where: { tokenizer.piece($0) == nil }) {
+      throw Refusal(
+        .tokenOutOfRange, file: pack.path,
+        "token \(token) is not in the vocabulary of \(tokenizer.vocabularySize)")
+    }
+    return tokenizer.decode(tokens)
+  }
+}
+
+extension ChatMessage {
+  /// What the assistant is told about itself.
+  public static func system(_ content: String) -> ChatMessage { ChatMessage(role: .system, content: content) }
+
+  /// A turn of the user.
+  public static func user(_ content: String) -> ChatMessage { ChatMessage(role: .user, content: content) }
+
+  /// A turn of the assistant.
+  public static func assistant(_ content: String) -> ChatMessage { ChatMessage(role: .assistant, content: content) }
 }
 
 extension Refusal.Name {
+  /// A pack has no chat template.
   public static let noChatTemplate = Refusal.Name("no-chat-template", .badInput)
+  /// A chat template has no place for a message of a conversation.
+  public static let chatMessagesInvalid = Refusal.Name("chat-messages-invalid", .badInput)
 }

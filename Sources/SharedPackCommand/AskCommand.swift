@@ -13,7 +13,7 @@ enum PolicyArgument: String, ExpressibleByArgument, CaseIterable {
   func policy(seed: UInt64) -> SearchPolicy {
     switch self {
     case .cosine: .cosine
-    case .bm25: .words
+    case .bm25: .bm25
     case .right: .right
     case .left: .left
     case .random: .random(seed: seed)
@@ -104,7 +104,7 @@ struct AskCommand: AsyncParsableCommand {
     let library = try store.map { path throws(Refusal) in try DocumentStore(opening: path, model: model) }
     let text = try TextArgument.text(question)
     guard !text.isEmpty else { throw Refusal(.emptyPrompt, file: "question", "has no text") }
-    let prompt = try model.chatTemplate != nil && !raw ? model.chatPrompt(text, system: nil) : model.textPrompt(text)
+    let prompt = try model.chatTemplate != nil && !raw ? model.chatPrompt([.user(text)]) : model.textPrompt(text)
     let encoding = kv?.encoding ?? library?.store.configuration.layout.encoding ?? .int8
     var sources: [ContextDocument] = []
     for name in documents { sources.append(try document(name, model: model, library: library, encoding: encoding)) }
@@ -138,11 +138,8 @@ struct AskCommand: AsyncParsableCommand {
       if let library { return try library.document(named: name) }
       throw Refusal(.missingFile, file: name, "is no text file, and no --store was named")
     }
-    let tokens = try model.documentTokens(DocumentSource(name: name, path: name).text(), file: name)
     var bar = ProgressBar("Encoding \(name)", unit: .tokens, mode: output.progress)
     defer { bar.finish() }
-    return try model.encode(name: name, tokens: tokens, encoding: encoding) { (done) throws(Refusal) in
-      bar.update(done, of: tokens.count)
-    }
+    return try model.encode(DocumentSource(name: name, path: name), encoding: encoding) { bar.update($0, of: $1) }
   }
 }

@@ -82,39 +82,39 @@ struct BenchCommand: ParsableCommand {
     }
     Console.output(
       "\(report.weights), \(report.instructionSet), \(report.threadCount) threads; limits: "
-        + "\(ProgressBar.rounded(report.peakOperationsPerSecond / 1e9)) GOP/s, "
-        + "\(ProgressBar.rounded(report.peakBytesPerSecond / 1e9)) GB/s; "
-        + "hand-off: \(ProgressBar.rounded(report.handOffSeconds * 1e6)) µs")
+        + "\(Format.rounded(report.peakOperationsPerSecond / 1e9)) GOP/s, "
+        + "\(Format.rounded(report.peakBytesPerSecond / 1e9)) GB/s; "
+        + "hand-off: \(Format.rounded(report.handOffSeconds * 1e6)) µs")
     for result in report.results {
       var line =
-        "\(result.name)\t\(ProgressBar.rounded(result.tokensPerSecond.median)) tokens/s "
-        + "(\(ProgressBar.rounded(result.tokensPerSecond.smallest)) to "
-        + "\(ProgressBar.rounded(result.tokensPerSecond.largest)))"
+        "\(result.name)\t\(Format.rounded(result.tokensPerSecond.median)) tokens/s "
+        + "(\(Format.rounded(result.tokensPerSecond.smallest)) to "
+        + "\(Format.rounded(result.tokensPerSecond.largest)))"
       if result.bytesPerSecond > 0 {
         line +=
-          "\t\(ProgressBar.rounded(result.bytesPerSecond / 1e9)) GB/s, "
-          + "\(ProgressBar.rounded(100 * result.bytesPerSecond / report.peakBytesPerSecond))% of the limit"
+          "\t\(Format.rounded(result.bytesPerSecond / 1e9)) GB/s, "
+          + "\(Format.rounded(100 * result.bytesPerSecond / report.peakBytesPerSecond))% of the limit"
       } else {
         line +=
-          "\t\(ProgressBar.rounded(result.operationsPerSecond / 1e9)) GOP/s, "
-          + "\(ProgressBar.rounded(100 * result.operationsPerSecond / report.peakOperationsPerSecond))% of the limit"
+          "\t\(Format.rounded(result.operationsPerSecond / 1e9)) GOP/s, "
+          + "\(Format.rounded(100 * result.operationsPerSecond / report.peakOperationsPerSecond))% of the limit"
       }
       if let share = result.shareOfReading {
-        line += ", \(ProgressBar.rounded(100 * share))% of reading in turns"
+        line += ", \(Format.rounded(100 * share))% of reading in turns"
       }
       if let cost = result.costOfPrompt {
-        line += ", \(ProgressBar.rounded(cost.median))× a prompt's token"
+        line += ", \(Format.rounded(cost.median))× a prompt's token"
       }
-      if let share = result.shareOfDepth0 { line += ", \(ProgressBar.rounded(100 * share))% of depth 0" }
+      if let share = result.shareOfDepth0 { line += ", \(Format.rounded(100 * share))% of depth 0" }
       Console.output(line)
     }
     if let question = report.question {
       Console.output(
-        "question of \(question.tokens)\tfirst token after \(ProgressBar.rounded(question.about)) s about a stored "
-          + "document of \(question.documentTokens) tokens, \(ProgressBar.rounded(question.without)) s without: "
-          + "\(ProgressBar.rounded(question.ratio.median))× (\(ProgressBar.rounded(question.ratio.smallest)) to "
-          + "\(ProgressBar.rounded(question.ratio.largest)))"
-          + (question.encoding.map { "; encoding the document takes \(ProgressBar.rounded($0)) s" } ?? ""))
+        "question of \(question.tokens)\tfirst token after \(Format.rounded(question.about)) s about a stored "
+          + "document of \(question.documentTokens) tokens, \(Format.rounded(question.without)) s without: "
+          + "\(Format.rounded(question.ratio.median))× (\(Format.rounded(question.ratio.smallest)) to "
+          + "\(Format.rounded(question.ratio.largest)))"
+          + (question.encoding.map { "; encoding the document takes \(Format.rounded($0)) s" } ?? ""))
     }
   }
 }

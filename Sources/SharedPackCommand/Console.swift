@@ -129,7 +129,7 @@ struct ProgressBar {
     var facts = "\(Int((share * 100).rounded(.down)))%  \(format(Double(done))) of \(format(Double(total)))"
     if rate > 0 {
       facts += "  \(format(rate))/s"
-      if done < total { facts += "  \(Self.duration(Double(total - done) / rate)) left" }
+      if done < total { facts += "  \(Format.duration(Double(total - done) / rate)) left" }
     }
     if isBar {
       let width = max(0, min(30, Console.columns - label.count - facts.count - 6))
@@ -152,43 +152,10 @@ struct ProgressBar {
 
   private func format(_ value: Double) -> String {
     switch unit {
-    case .bytes: Self.bytes(value)
-    case .samples: value < 10 ? "\(Self.rounded(value)) samples" : "\(Int(value)) samples"
-    case .tokens: value < 10_000 ? "\(Int(value)) tokens" : "\(Self.rounded(value / 1000))k tokens"
+    case .bytes: Format.bytes(value)
+    case .samples: value < 10 ? "\(Format.rounded(value)) samples" : "\(Int(value)) samples"
+    case .tokens: value < 10_000 ? "\(Int(value)) tokens" : "\(Format.rounded(value / 1000))k tokens"
     }
-  }
-
-  static func bytes(_ value: Double) -> String {
-    let units = ["B", "kB", "MB", "GB", "TB"]
-    var value = value
-    var index = 0
-    while value >= 1000, index < units.count - 1 {
-      value /= 1000
-      index += 1
-    }
-    return "\(index == 0 ? String(Int(value)) : rounded(value)) \(units[index])"
-  }
-
-  /// Three significant digits, roughly.
-  static func rounded(_ value: Double) -> String {
-    if value >= 100 { return String(Int(value.rounded())) }
-    let scale = value >= 10 ? 10.0 : 100.0
-    return String((value * scale).rounded() / scale)
-  }
-
-  /// A short time: milliseconds below a second.
-  static func latency(_ seconds: Double) -> String {
-    seconds < 0.9995 ? "\(rounded(seconds * 1000)) ms" : "\(rounded(seconds)) s"
-  }
-
-  /// A number with its noun.
-  static func count(_ number: Int, _ noun: String) -> String { "\(number) \(noun)\(number == 1 ? "" : "s")" }
-
-  static func duration(_ seconds: Double) -> String {
-    let seconds = Int(min(seconds, 1e7).rounded(.up))
-    if seconds < 60 { return "\(seconds) s" }
-    if seconds < 3600 { return "\(seconds / 60) min \(seconds % 60) s" }
-    return "\(seconds / 3600) h \(seconds % 3600 / 60) min"
   }
 }
 

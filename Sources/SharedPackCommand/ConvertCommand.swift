@@ -2,9 +2,7 @@ import ArgumentParser
 import CanonicalJSON
 import Conversion
 import FileAccess
-import LlamaRuntime
 import ModelPacks
-import PackedTiles
 import SharedPack
 import Tokenization
 
@@ -98,30 +96,8 @@ struct ConvertCommand: ParsableCommand {
 
   @OptionGroup var outputOptions: OutputOptions
 
-  func validate() throws {
-    let multiple = quantize == .int4 ? 8 : 4
-    guard groupSize.map({ (multiple...4096).contains($0) && $0 % multiple == 0 }) ?? true else {
-      throw ValidationError("--group-size must be a multiple of \(multiple) between \(multiple) and 4096.")
-    }
-    guard calibrate == nil || quantize == .int8 || quantize == .int4 else {
-      throw ValidationError("--calibrate is for weights that are rounded: --quantize int8 or int4.")
-    }
-    guard calibrate == nil || groupSize.map({ $0 <= 256 }) ?? true else {
-      throw ValidationError("--calibrate takes groups of at most 256 columns.")
-    }
-    for (name, value) in [
-      ("injected-layers", injectedLayers), ("chunk-size", chunkSize), ("tree-depth", treeDepth),
-      ("leaf-ratio", leafRatio),
-    ] {
-      guard value.map({ $0 > 0 }) ?? true else { throw ValidationError("--\(name) must be at least 1.") }
-    }
-  }
-
   func run() throws {
-    guard Directory.exists(output) != .directory else {
-      throw Refusal(.cannotCreate, file: output, "is a directory: name the file of the pack")
-    }
-    var options = Converter.Options()
+    var options = ModelConversion.Options()
     options.encoding =
       switch quantize {
       case .int8: groupSize.map { .int8(groupSize: $0) }
@@ -136,22 +112,20 @@ struct ConvertCommand: ParsableCommand {
     options.licence = licence
     if let chatTemplate { options.chatTemplate = chatTemplate.choice }
     options.converter = "sharedpack \(SharedPackCommand.configuration.version)"
-    let calibration = try calibrate.map { path throws(Refusal) in try Calibration(text: path) }
-    options.calibrationText = calibration?.source
-    let converter = try Converter(directory: directory, options: options)
-    guard calibration == nil || converter.plan.hasTokenizer else {
-      throw Refusal(.noTokenizer, file: directory, "has no tokenizer, so the text of --calibrate cannot be read")
+    let conversion = try ModelConversion(directory: directory, options: options, calibrationText: calibrate)
+    let plan = conversion.plan
+    if dryRun { return show(plan) }
+    var step = ModelConversion.Step.converting
+    var bar = ProgressBar(step, mode: outputOptions.progress)
+    let summary = try conversion.run(output: output) { progress in
+      if progress.step != step {
+        bar.finish()
+        step = progress.step
+        bar = ProgressBar(step, mode: outputOptions.progress)
+      }
+      bar.update(progress.done, of: progress.total)
     }
-    if dryRun { return show(converter.plan) }
-    let moments = try calibration?.read(
-      directory: directory, options: options, output: output, groupSize: converter.plan.quantization.groupSize,
-      progress: outputOptions.progress)
-    var bar = ProgressBar("Converting", unit: .bytes, mode: outputOptions.progress)
-    let summary = try converter.run(
-      output: output, progress: { bar.update($0.byteCount, of: $0.totalByteCount) },
-      feedback: moments.map { moments in { moments.errorFeedback(forTensor: $0) } })
     bar.finish()
-    let plan = converter.plan
     if !plan.unusedTensors.isEmpty {
       Console.error("sharedpack: not used: \(plan.unusedTensors.joined(separator: ", "))")
     }
@@ -172,15 +146,8 @@ struct ConvertCommand: ParsableCommand {
             }),
         ]))
     } else {
-      Console.output("\(output): \(ProgressBar.bytes(Double(summary.packByteCount))), identity \(summary.identity)")
+      Console.output("\(output): \(Format.bytes(summary.packByteCount)), identity \(summary.identity)")
     }
-  }
-
-  private func calibrationByteCount(_ plan: ConversionPlan) -> Int {
-    guard calibrate != nil, let blockColumns = ErrorFeedback.blockColumns(groupSize: plan.quantization.groupSize) else {
-      return 0
-    }
-    return InputMoments.byteCount(plan.configuration, plan.sharedLLM, blockColumns: blockColumns)
   }
 
   private func show(_ plan: ConversionPlan) {
@@ -188,7 +155,7 @@ struct ConvertCommand: ParsableCommand {
       Console.output(
         .members([
           "source_bytes": .integer(plan.sourceByteCount), "pack_bytes": .integer(plan.packByteCount),
-          "memory_bytes": .integer(plan.memoryByteCount + calibrationByteCount(plan)),
+          "memory_bytes": .integer(plan.memoryByteCount),
           "tensors": .integer(plan.tensors.count),
           "weights": .string(plan.quantization.name), "has_tokenizer": .boolean(plan.hasTokenizer),
           "injection": plan.sharedLLM.map {
@@ -198,12 +165,22 @@ struct ConvertCommand: ParsableCommand {
     } else {
       Console.output(
         """
-        would read   \(ProgressBar.bytes(Double(plan.sourceByteCount))) in \(ProgressBar.count(plan.sources.count, "file"))
-        would write  \(ProgressBar.bytes(Double(plan.packByteCount))), \(plan.tensors.count) tensors, \
+        would read   \(Format.bytes(plan.sourceByteCount)) in \(Format.count(plan.sources.count, "file"))
+        would write  \(Format.bytes(plan.packByteCount)), \(plan.tensors.count) tensors, \
         weights \(plan.quantization.name)
-        buffers      \(ProgressBar.bytes(Double(plan.memoryByteCount + calibrationByteCount(plan))))
+        buffers      \(Format.bytes(plan.memoryByteCount))
         tokenizer    \(plan.hasTokenizer ? "found" : "none found")
         """)
+    }
+  }
+}
+
+extension ProgressBar {
+  fileprivate init(_ step: ModelConversion.Step, mode: ProgressMode) {
+    switch step {
+    case .convertingForCalibration: self.init("Converting for calibration", unit: .bytes, mode: mode)
+    case .calibrating: self.init("Calibrating", unit: .tokens, mode: mode)
+    case .converting: self.init("Converting", unit: .bytes, mode: mode)
     }
   }
 }

@@ -38,7 +38,7 @@ struct SuiteArguments: ParsableArguments {
     run.sampleLimit = limit
     run.predictionsPath = predictions
     if output.output.progress == .plain {
-      run.progress = { task, done in Console.error("eval: \(task), \(ProgressBar.count(done, "sample"))") }
+      run.progress = { task, done in Console.error("eval: \(task), \(Format.count(done, "sample"))") }
     }
     return run
   }

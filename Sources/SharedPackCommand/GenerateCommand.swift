@@ -34,7 +34,8 @@ struct GenerateCommand: AsyncParsableCommand {
   func run() async throws {
     let model = try memory.open(model, threads: generation.threads)
     let text = try TextArgument.text(prompt)
-    let tokens = try chat || system != nil ? model.chatPrompt(text, system: system) : model.textPrompt(text)
+    let messages = (system.map { [.system($0)] } ?? []) + [ChatMessage.user(text)]
+    let tokens = try chat || system != nil ? model.chatPrompt(messages) : model.textPrompt(text)
     try await ResponsePrinter.print(
       try model.generate(tokens, options: generation.options), output: output, echo: chat ? "" : text)
   }

@@ -90,15 +90,15 @@ enum ResponsePrinter {
 
   private static func line(_ summary: ResponseSummary) -> String {
     let decodeSeconds = summary.secondsInAll - summary.secondsToFirstToken
-    var line = "[\(ProgressBar.count(summary.promptTokens, "token")) read"
+    var line = "[\(Format.count(summary.promptTokens, "token")) read"
     if summary.contextChunks > 0 {
       line +=
-        ", \(ProgressBar.count(summary.contextRows, "row")) of \(ProgressBar.count(summary.contextChunks, "chunk")) injected"
+        ", \(Format.count(summary.contextRows, "row")) of \(Format.count(summary.contextChunks, "chunk")) injected"
       if summary.injectionIsUntrained { line += " (untrained)" }
     }
-    line += ", first token after \(ProgressBar.latency(summary.secondsToFirstToken)), \(summary.tokens.count) written"
+    line += ", first token after \(Format.latency(summary.secondsToFirstToken)), \(summary.tokens.count) written"
     if summary.tokens.count > 1, decodeSeconds > 0 {
-      line += " at \(ProgressBar.rounded(Double(summary.tokens.count - 1) / decodeSeconds))/s"
+      line += " at \(Format.rounded(Double(summary.tokens.count - 1) / decodeSeconds))/s"
     }
     return line + ", ended by \(summary.finishReason.rawValue)]"
   }

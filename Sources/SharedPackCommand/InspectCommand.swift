@@ -2,33 +2,8 @@ import ArgumentParser
 import CanonicalJSON
 import FileAccess
 import ModelPacks
+import SharedPack
 import TreeStore
-
-/// What a path leads to, told by its first bytes.
-enum Artifact {
-  case pack, segment, store
-
-  init(_ path: String) throws(Refusal) {
-    switch Directory.exists(path) {
-    case nil: throw Refusal(.missingFile, file: path, "does not exist")
-    case .directory: self = .store
-    default:
-      let file = try MappedFile(path)
-      let start = file.bytes.extracting(first: 8).array
-      if start == ModelPack.magic {
-        self = .pack
-      } else if start == Segment.magic {
-        self = .segment
-      } else {
-        throw Refusal(.unknownFile, file: path, "is neither a model pack nor a segment of a tree store")
-      }
-    }
-  }
-}
-
-extension Refusal.Name {
-  static let unknownFile = Refusal.Name("unknown-file", .badInput)
-}
 
 struct InspectCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -49,24 +24,17 @@ struct InspectCommand: ParsableCommand {
   var json = false
 
   func run() throws {
-    switch try Artifact(path) {
-    case .pack:
-      let pack = try ModelPack(opening: path)
+    switch try Artifact(opening: path) {
+    case .modelPack(let pack):
       if json {
         Console.output(PackDescription.json(pack))
       } else {
         Console.output(PackDescription.text(pack, listingTensors: tensors))
       }
-    case .segment:
-      let segment = try Segment.inspect(path)
+    case .treeStore(let store):
+      if json { Console.output(StoreDescription.json(store)) } else { Console.output(StoreDescription.text(store)) }
+    case .segment(let segment):
       if json { Console.output(segment.json) } else { Console.output(segment.text) }
-    case .store:
-      let store = try TreeStore(opening: path)
-      if json {
-        Console.output(StoreDescription.json(store))
-      } else {
-        Console.output(StoreDescription.text(store, store.statistics))
-      }
     }
   }
 }
@@ -74,43 +42,29 @@ struct InspectCommand: ParsableCommand {
 struct VerifyCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "verify",
-    abstract: "Check every byte of a model pack or a tree store.",
+    abstract: "Check every byte of a model pack, a tree store or one of its segments.",
     discussion: """
       sharedpack verify model.spk
       sharedpack verify library
       """)
 
-  @Argument(help: "A model pack or a store's directory.", completion: .file())
+  @Argument(help: "A model pack, a store's directory, or a segment's file.", completion: .file())
   var path: String
 
   @OptionGroup var output: OutputOptions
 
   func run() throws {
     let bar = SharedProgress("Checking", mode: output.progress)
-    let identity: String
-    let byteCount: Int
-    let kind: String
-    switch try Artifact(path) {
-    case .pack:
-      let pack = try ModelPack(opening: path)
-      try pack.verify { bar.update($0, of: pack.byteCount) }
-      (identity, byteCount, kind) = (pack.identity.description, pack.byteCount, "model-pack")
-    case .store:
-      let store = try TreeStore(opening: path)
-      try store.verify { bar.update($0, of: $1) }
-      (identity, byteCount, kind) = ("generation \(store.generation)", store.statistics.totalByteCount, "tree-store")
-    case .segment:
-      throw Refusal(.unknownFile, file: path, "is one segment: verify the store that it belongs to")
-    }
+    let verified = try Artifact(opening: path).verify { bar.update($0, of: $1) }
     bar.finish()
     if output.json {
       Console.output(
         .members([
-          "path": .string(path), "kind": .string(kind), "bytes": .integer(byteCount), "identity": .string(identity),
-          "ok": .boolean(true),
+          "path": .string(path), "kind": .string(verified.kind.rawValue), "bytes": .integer(verified.byteCount),
+          "identity": .string(verified.identity), "ok": .boolean(true),
         ]))
     } else {
-      Console.output("\(path): good, \(ProgressBar.bytes(Double(byteCount))), \(identity)")
+      Console.output("\(path): good, \(Format.bytes(verified.byteCount)), \(verified.identity)")
     }
   }
 }
@@ -120,7 +74,7 @@ enum PackDescription {
   static func text(_ pack: ModelPack, listingTensors: Bool) -> String {
     let c = pack.configuration
     var lines = [
-      "pack        \(pack.path), \(ProgressBar.bytes(Double(pack.byteCount)))",
+      "pack        \(pack.path), \(Format.bytes(pack.byteCount))",
       "identity    \(pack.identity)",
       "model       LLaMA, \(c.layerCount) layers, hidden \(c.hiddenSize), MLP \(c.intermediateSize), "
         + "\(c.headCount) heads of \(c.headDim), \(c.kvHeadCount) key-value heads",
@@ -137,13 +91,13 @@ enum PackDescription {
     } else {
       lines.append("documents   none: a plain model")
     }
-    lines.append("tokenizer   \(pack.tokenizer.map { "\(ProgressBar.bytes(Double($0.count)))" } ?? "none")")
+    lines.append("tokenizer   \(pack.tokenizer.map { "\(Format.bytes($0.count))" } ?? "none")")
     lines.append("chat        \(pack.chatTemplate ?? "none")")
     lines.append("converter   \(pack.provenance.converter)")
     if let licence = pack.provenance.licence { lines.append("licence     \(licence)") }
     for source in pack.provenance.sources {
       lines.append(
-        "source      \(source.name), \(ProgressBar.bytes(Double(source.byteCount))), SHA-256 \(source.digest)")
+        "source      \(source.name), \(Format.bytes(source.byteCount)), SHA-256 \(source.digest)")
     }
     if listingTensors {
       for tensor in pack.tensors {

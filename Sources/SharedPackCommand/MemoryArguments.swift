@@ -1,6 +1,5 @@
 import ArgumentParser
 import FileAccess
-import LlamaRuntime
 import SharedPack
 
 /// A number of bytes, as an argument: `800M`, `2G`, with powers of 1024 as control groups have them.
@@ -34,7 +33,7 @@ struct MemoryArguments: ParsableArguments {
 
   func open(_ path: String, threads: ThreadCountArgument?) throws(Refusal) -> LanguageModel {
     let model = try LanguageModel(opening: path, threadCount: threads?.count, memoryLimit: memoryLimit?.count)
-    if model.runtime.residency.streams {
+    if !model.fitsInMemory {
       Console.error(
         "sharedpack: \(path) is larger than the memory for it: it is read again for every token of the answer")
     }

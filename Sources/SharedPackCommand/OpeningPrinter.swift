@@ -6,10 +6,10 @@ enum OpeningPrinter {
     if output.json { return Console.output(report.json) }
     func line(_ name: String, _ spread: BenchmarkResult.Spread) {
       Console.output(
-        "\(name)\t\(ProgressBar.latency(spread.median)) (\(ProgressBar.latency(spread.smallest)) to "
-          + "\(ProgressBar.latency(spread.largest)))")
+        "\(name)\t\(Format.latency(spread.median)) (\(Format.latency(spread.smallest)) to "
+          + "\(Format.latency(spread.largest)))")
     }
-    func bytes(_ count: Int) -> String { ProgressBar.bytes(Double(count)) }
+    func bytes(_ count: Int) -> String { Format.bytes(count) }
     line("opening", report.opening)
     line("first token", report.firstToken)
     Console.output("private memory\t\(report.privateByteCount.map(bytes) ?? "unknown")")

@@ -2,7 +2,7 @@ import ArgumentParser
 import FileAccess
 import Glibc
 
-/// `sharedpack`: every capability of the library as a command. No logic lives here.
+/// `sharedpack`: the library at the command line. No logic lives here: commands parse arguments, call and print.
 @main
 struct SharedPackCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

@@ -73,15 +73,14 @@ extension StoreCommand {
     func run() throws {
       let model = try memory.open(model, threads: threads)
       let sources = try DocumentSource.find(paths)
-      guard !sources.isEmpty else {
-        throw Refusal(.emptyDocument, file: paths.joined(separator: ", "), "no files to store")
+      if dryRun {
+        return show(try StoreBuilder.plan(sources, model: model, encoding: kv.encoding, borders: borders.value))
       }
-      if dryRun { return try plan(sources, model: model) }
       if model.injectionIsUntrained {
         Console.error("sharedpack: the injection of this model is untrained (merged softmax)")
       }
       var builder = try StoreBuilder(
-        store, model: model, encoding: kv.encoding, compression: compress.compression, borders: borders.value)
+        opening: store, model: model, encoding: kv.encoding, compression: compress.compression, borders: borders.value)
       var reports: [StoreBuilder.Report] = []
       for source in sources {
         var bar = ProgressBar("Encoding \(source.name)", unit: .tokens, mode: output.progress)
@@ -92,8 +91,8 @@ extension StoreCommand {
         reports.append(report)
         if !output.json {
           Console.output(
-            "\(report.outcome.rawValue)\t\(report.name)\t\(ProgressBar.count(report.tokenCount, "token"))\t"
-              + "\(ProgressBar.count(report.chunkCount, "chunk"))\t\(report.encodedTokenCount) tokens encoded")
+            "\(report.outcome.rawValue)\t\(report.name)\t\(Format.count(report.tokenCount, "token"))\t"
+              + "\(Format.count(report.chunkCount, "chunk"))\t\(report.encodedTokenCount) tokens encoded")
         }
       }
       if output.json {
@@ -113,24 +112,17 @@ extension StoreCommand {
       }
     }
 
-    private func plan(_ sources: [DocumentSource], model: LanguageModel) throws {
-      var tokens = 0
-      var byteCount = 0
-      for source in sources {
-        let document = try model.documentTokens(source.text(), file: source.path)
-        tokens += document.count
-        byteCount += try StoreBuilder.byteCount(
-          document, model: model, encoding: kv.encoding, borders: borders.value)
-      }
+    private func show(_ plan: StoreBuilder.Plan) {
       if output.json {
         Console.output(
           .members([
-            "documents": .integer(sources.count), "tokens": .integer(tokens), "store_bytes": .integer(byteCount),
+            "documents": .integer(plan.documentCount), "tokens": .integer(plan.tokenCount),
+            "store_bytes": .integer(plan.byteCount),
           ]))
       } else {
         Console.output(
-          "\(ProgressBar.count(sources.count, "document")), \(ProgressBar.count(tokens, "token")), "
-            + "about \(ProgressBar.bytes(Double(byteCount))) to store, less what is there"
+          "\(Format.count(plan.documentCount, "document")), \(Format.count(plan.tokenCount, "token")), "
+            + "about \(Format.bytes(plan.byteCount)) to store, less what is there"
         )
       }
     }
@@ -148,13 +140,13 @@ extension StoreCommand {
     func run() throws {
       let store = try TreeStore(opening: store)
       if output.json {
-        Console.output(.array(store.documents.map(json)))
+        Console.output(.array(store.documents.map { json($0) }))
       } else {
         for document in store.documents {
           Console.output(
-            "\(document.name)\t\(ProgressBar.count(document.tokenCount, "token"))\t"
-              + "\(ProgressBar.count(document.chunks.count, "chunk"))\t"
-              + ProgressBar.bytes(Double(document.textByteCount)))
+            "\(document.name)\t\(Format.count(document.tokenCount, "token"))\t"
+              + "\(Format.count(document.chunks.count, "chunk"))\t"
+              + Format.bytes(document.textByteCount))
         }
       }
     }
@@ -173,11 +165,7 @@ extension StoreCommand {
     @OptionGroup var output: JSONOption
 
     func run() throws {
-      let path = store
-      let store = try TreeStore(opening: path)
-      guard let document = store.document(named: document) else {
-        throw Refusal(.missingDocument, file: path, structure: "document \"\(document)\"", "is not in the store")
-      }
+      let document = try TreeStore(opening: store).requireDocument(named: document)
       if output.json {
         Console.output(json(document, listingChunks: true))
       } else {
@@ -211,9 +199,7 @@ extension StoreCommand {
     @OptionGroup var output: JSONOption
 
     func run() throws {
-      var writer = try TreeStoreWriter(opening: store, creating: nil)
-      for document in documents { try writer.removeDocument(named: document) }
-      try writer.commit()
+      try DocumentStore.removeDocuments(named: documents, from: store)
       if output.json {
         Console.output(.members(["removed": .array(documents.map(JSONValue.string))]))
       } else {
@@ -233,8 +219,7 @@ extension StoreCommand {
     @OptionGroup var output: JSONOption
 
     func run() throws {
-      var writer = try TreeStoreWriter(opening: store, creating: nil)
-      let report = try writer.collectGarbage()
+      let report = try DocumentStore.collectGarbage(in: store)
       if output.json {
         Console.output(
           .members([
@@ -244,8 +229,8 @@ extension StoreCommand {
           ]))
       } else {
         Console.output(
-          "freed \(ProgressBar.bytes(Double(report.freedByteCount))): \(ProgressBar.count(report.removedChunks, "chunk")), "
-            + "\(ProgressBar.count(report.droppedSegments, "segment")) dropped, \(report.rewrittenSegments) rewritten")
+          "freed \(Format.bytes(report.freedByteCount)): \(Format.count(report.removedChunks, "chunk")), "
+            + "\(Format.count(report.droppedSegments, "segment")) dropped, \(report.rewrittenSegments) rewritten")
       }
     }
   }
@@ -261,20 +246,16 @@ extension StoreCommand {
 
     func run() throws {
       let store = try TreeStore(opening: store)
-      let statistics = store.statistics
       if output.json {
         Console.output(StoreDescription.json(store))
       } else {
-        Console.output(StoreDescription.text(store, statistics))
+        Console.output(StoreDescription.text(store))
       }
     }
   }
-
 }
 
-private func json(_ document: StoredDocument) -> JSONValue { json(document, listingChunks: false) }
-
-private func json(_ document: StoredDocument, listingChunks: Bool) -> JSONValue {
+private func json(_ document: StoredDocument, listingChunks: Bool = false) -> JSONValue {
   .members([
     "name": .string(document.name),
     "tokens": .integer(document.tokenCount),
@@ -287,8 +268,9 @@ private func json(_ document: StoredDocument, listingChunks: Bool) -> JSONValue 
 
 /// A store in words.
 enum StoreDescription {
-  static func text(_ store: TreeStore, _ statistics: StoreStatistics) -> String {
+  static func text(_ store: TreeStore) -> String {
     let configuration = store.configuration
+    let statistics = store.statistics
     return """
       store       \(store.path), generation \(store.generation)
       model       \(configuration.modelIdentity)
@@ -298,10 +280,10 @@ enum StoreDescription {
       \(configuration.layout.kvHeadCount) heads of \(configuration.layout.headDim)
       documents   \(statistics.documents), \(statistics.tokens) tokens
       chunks      \(statistics.uniqueChunks) stored for \(statistics.chunks) in documents
-      segments    \(statistics.segments), \(ProgressBar.bytes(Double(statistics.totalByteCount)))
-      live        \(ProgressBar.bytes(Double(statistics.liveByteCount))), \
-      \(ProgressBar.bytes(Double(statistics.deadByteCount))) to free
-      blocks      \(ProgressBar.rounded(statistics.compression * 100))% of their uncompressed size
+      segments    \(statistics.segments), \(Format.bytes(statistics.totalByteCount))
+      live        \(Format.bytes(statistics.liveByteCount)), \
+      \(Format.bytes(statistics.deadByteCount)) to free
+      blocks      \(Format.rounded(statistics.compression * 100))% of their uncompressed size
       """
   }
 

@@ -54,11 +54,7 @@ struct TokenizeCommand: ParsableCommand {
         guard let token = Int32(word) else { throw Refusal(.notAToken, file: "text", "\"\(word)\" is no token's id") }
         return token
       }
-      if let token = tokens.first(where: { tokenizer.piece($0) == nil }) {
-        throw Refusal(
-          .tokenOutOfRange, file: self.model, "token \(token) is not in the vocabulary of \(tokenizer.vocabularySize)")
-      }
-      let decoded = tokenizer.decode(tokens)
+      let decoded = try model.text(of: tokens)
       if json { Console.output(.members(["text": .string(decoded)])) } else { Console.output(decoded) }
       return
     }

@@ -9,7 +9,7 @@ internal import Synchronization
 /// Format: `Formats/tree-store.md`, segments.
 public final class Segment: Sendable {
   /// The first bytes of every segment.
-  public static var magic: [UInt8] { StoreFormat.segmentMagic }
+  package static var magic: [UInt8] { StoreFormat.segmentMagic }
 
   static let fixedHeaderByteCount = 32
   static let footerByteCount = 96

@@ -1,4 +1,4 @@
-public import CanonicalJSON
+package import CanonicalJSON
 internal import ContextTrees
 public import FileAccess
 internal import NodeBlocks
@@ -26,7 +26,7 @@ public struct SegmentInspection: Sendable {
   /// By ascending key.
   public let chunks: [Chunk]
 
-  public var json: JSONValue {
+  package var json: JSONValue {
     .members([
       "path": .string(path), "kind": .string("tree-store-segment"),
       "format_version": .string("\(StoreFormat.majorVersion).\(StoreFormat.minorVersion)"),
@@ -49,7 +49,7 @@ public struct SegmentInspection: Sendable {
   }
 
   /// A few lines for people, then a line for each chunk.
-  public var text: String {
+  package var text: String {
     var lines = [
       "\(path): tree store segment, format \(StoreFormat.majorVersion).\(StoreFormat.minorVersion)",
       "\(byteCount) bytes, \(chunks.count) chunks of \(tokenCount) tokens in all",
@@ -69,7 +69,7 @@ public struct SegmentInspection: Sendable {
 extension Segment {
   /// Describes a segment's file, wherever it lies.
   /// - Throws: `Refusal`, see `Formats/tree-store.md`, refusals.
-  public static func inspect(_ path: String) throws(Refusal) -> SegmentInspection {
+  package static func inspect(_ path: String) throws(Refusal) -> SegmentInspection {
     let segment = try Segment(opening: path)
     var chunks: [SegmentInspection.Chunk] = []
     for place in 0..<segment.index.count {
@@ -89,7 +89,7 @@ extension Segment {
 }
 
 extension TreeStoreConfiguration {
-  public var json: JSONValue {
+  package var json: JSONValue {
     .members([
       "model_identity": .string(modelIdentity.description), "chunk_size": .integer(shape.chunkSize),
       "tree_depth": .integer(shape.depth), "leaf_ratio": .integer(shape.leafRatio),
@@ -100,7 +100,7 @@ extension TreeStoreConfiguration {
   }
 
   /// One line for people.
-  public var text: String {
+  package var text: String {
     "model \(modelIdentity.description.prefix(12)), "
       + fields.map { "\($0.name) \($0.value)" }.joined(separator: ", ")
   }

@@ -7,7 +7,7 @@ extension TreeStore {
   /// every document has its chunks.
   /// - Parameter progress: bytes done and bytes in all; called now and then.
   /// - Throws: `Refusal` for the first fault.
-  public func verify(progress: (Int, Int) -> Void) throws(Refusal) {
+  public func verify(progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }) throws(Refusal) {
     let total = segments.reduce(manifest.encoded.count) { $0 + $1.file.byteCount }
     var done = 0
     try verifyManifest(generation, is: manifestDigest, "has changed since it was opened")
@@ -68,9 +68,24 @@ extension [Segment] {
 }
 
 extension Segment {
+  /// Checks every byte of a segment's file, wherever it lies. One that is named as in a store must be what its name says.
+  /// - Parameter progress: bytes done and bytes in all; called now and then.
+  /// - Returns: the SHA-256 of the file.
+  /// - Throws: `Refusal` for the first fault.
+  package static func verify(_ path: String, progress: (Int, Int) -> Void) throws(Refusal) -> Digest256 {
+    let segment = try Segment(opening: path)
+    let name = Directory.split(path).name
+    let digest =
+      name.hasSuffix(StoreFormat.segmentSuffix)
+      ? Digest256(hexadecimal: String(name.dropLast(StoreFormat.segmentSuffix.count))) : nil
+    return try segment.verify(digest: digest) { progress($0, segment.file.byteCount) }
+  }
+
   /// Reads the whole file once, from its first byte to its last.
-  /// - Parameter digest: the one that names the file.
-  func verify(digest: Digest256, progress: (Int) -> Void) throws(Refusal) {
+  /// - Parameter digest: the one that names the file; nil where none does.
+  /// - Returns: the SHA-256 of the file.
+  @discardableResult
+  func verify(digest: Digest256?, progress: (Int) -> Void) throws(Refusal) -> Digest256 {
     let file = file
     var hasher = Hasher256()
     hasher.update(file.bytes.extracting(0..<records.lowerBound))
@@ -93,10 +108,12 @@ extension Segment {
     guard totals == self.totals else {
       throw Refusal(.malformedSegment, file: path, structure: "footer", "the sums are not those of the records")
     }
-    guard hasher.finalize() == digest else {
+    let found = hasher.finalize()
+    if let digest, found != digest {
       throw Refusal(.digestMismatch, file: path, "the SHA-256 of the file is not its name")
     }
     progress(file.byteCount)
+    return found
   }
 
   private func verify(_ place: Int, into totals: inout SegmentTotals) throws(Refusal) {

@@ -59,7 +59,7 @@ public final class TreeStore: Sendable {
 
   /// - Throws: `Refusal` `model-mismatch` when another model encoded the chunks, `configuration-mismatch` when trees
   ///   or rows are of another form.
-  public func require(_ configuration: TreeStoreConfiguration) throws(Refusal) {
+  package func require(_ configuration: TreeStoreConfiguration) throws(Refusal) {
     try self.configuration.require(configuration, file: path)
   }
 
@@ -72,12 +72,12 @@ public final class TreeStore: Sendable {
   }
 
   /// The key of a chunk in this store.
-  public func chunkKey(tokens: [Int32]) -> ChunkKey { configuration.chunkKey(tokens: tokens) }
+  package func chunkKey(tokens: [Int32]) -> ChunkKey { configuration.chunkKey(tokens: tokens) }
 
   /// A chunk's tree.
   /// - Returns: nil when the store does not have it.
   /// - Throws: `Refusal` `checksum-mismatch` or `malformed-record` when it has it damaged: it can be encoded again.
-  public func chunk(_ key: ChunkKey) throws(Refusal) -> StoredChunk? {
+  package func chunk(_ key: ChunkKey) throws(Refusal) -> StoredChunk? {
     for segment in segments {
       if let place = segment.index.place(of: key) { return try StoredChunk(in: segment, at: place) }
     }

@@ -8,17 +8,20 @@ public struct TreeStoreConfiguration: Sendable, Hashable {
   /// The SHA-256 of the model pack that encoded the chunks.
   public let modelIdentity: Digest256
   public let shape: TreeShape
-  public let layout: NodeBlockLayout
+  package let layout: NodeBlockLayout
   /// Floats of a node's embedding: the model's hidden size.
   public let embeddingSize: Int
   /// What else decides the rows, such as the position mode and the arithmetic of the kernels. Printable ASCII.
   public let rowNumerics: String
 
+  /// How keys and values are kept.
+  public var rowEncoding: RowEncoding { layout.encoding }
+
   static let embeddingSizes = 1...1 << 20
   static let rowNumericsLimit = 256
 
   /// - Precondition: `embeddingSize` is 1 … 2^20; `rowNumerics` has at most 256 bytes of printable ASCII.
-  public init(
+  package init(
     modelIdentity: Digest256, shape: TreeShape, layout: NodeBlockLayout, embeddingSize: Int, rowNumerics: String
   ) {
     precondition(Self.embeddingSizes.contains(embeddingSize), "an embedding has 1 to 2^20 numbers")
@@ -77,9 +80,9 @@ public struct TreeStoreConfiguration: Sendable, Hashable {
       rowNumerics: String(decoding: numerics, as: UTF8.self))
   }
 
-  /// - Throws: `Refusal` `model-mismatch` or `configuration-mismatch` when the store's configuration, `self`, is not
-  ///   the one that is needed.
-  func require(_ needed: TreeStoreConfiguration, file: String) throws(Refusal) {
+  /// - Throws: `Refusal` `model-mismatch` or `configuration-mismatch` when this configuration, of a store or a document, is
+  ///   not the one that is needed.
+  package func require(_ needed: TreeStoreConfiguration, file: String) throws(Refusal) {
     guard self != needed else { return }
     guard modelIdentity == needed.modelIdentity else {
       throw Refusal(
@@ -104,7 +107,7 @@ public struct TreeStoreConfiguration: Sendable, Hashable {
 
   /// The key of a chunk: equal for equal tokens under equal configurations, wherever they stand.
   /// Format: `Formats/tree-store.md`, chunk keys.
-  public func chunkKey(tokens: [Int32]) -> ChunkKey {
+  package func chunkKey(tokens: [Int32]) -> ChunkKey {
     var writer = ByteWriter()
     writer.append("sharedpack chunk\n".utf8)
     writer.integer(UInt32(StoreFormat.majorVersion))

@@ -9,7 +9,7 @@ import Testing
     try #require(TreeShape(chunkSize: numbers.0, depth: numbers.1, leafRatio: numbers.2))
   }
 
-  static let policies: [SearchPolicy] = [.right, .left, .random(seed: 1), .random(seed: 2), .cosine, .words]
+  static let policies: [SearchPolicy] = [.right, .left, .random(seed: 1), .random(seed: 2), .cosine, .bm25]
 
   /// What is kept of a chunk is the chunk, once, whatever its length and whatever is asked.
   @Test(arguments: shapes.indices, policies)

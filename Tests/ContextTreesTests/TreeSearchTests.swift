@@ -28,7 +28,7 @@ import Testing
   private func rows(_ nodes: [[TreeNode]]) -> Int { nodes.joined().reduce(0) { $0 + $1.rowCount } }
 
   private static let policies: [SearchPolicy] = [
-    .right, .left, .random(seed: 1), .cosine, .dot, .distance, .centred, .words,
+    .right, .left, .random(seed: 1), .cosine, .dot, .distance, .centred, .bm25,
   ]
   private static let expansions: [TreeExpansion] = [
     .path, .both(share: 0.25), .none(share: 0.25), .bestFirst, .bestNodes(rows: 0.75), .bestNodes(rows: 2),
@@ -58,7 +58,7 @@ import Testing
   }
 
   /// A path keeps the same of a chunk whatever stands beside it, as the number of the chunk is told.
-  @Test(arguments: policies.filter { $0 != .words }) func pathsAreOfOneChunk(policy: SearchPolicy) throws {
+  @Test(arguments: policies.filter { $0 != .bm25 }) func pathsAreOfOneChunk(policy: SearchPolicy) throws {
     let chunks = try chunks(5, holding: (3, 20))
     let (search, query) = (TreeSearch(policy), SearchQuery(tokens: [7], embedding: [1, 0]))
     #expect(!search.isJoint)

@@ -1,6 +1,7 @@
 import CanonicalJSON
 import FileAccess
 import ModelPacks
+import SharedPack
 import Testing
 
 @Suite struct CommandTests {
@@ -41,8 +42,32 @@ import Testing
     #expect(try place.run("store", "gc", "library").output.hasPrefix("freed "))
     #expect(try place.run("verify", "library").output.hasPrefix("library: good, "))
     #expect(try place.run("verify", "model.spk").output.hasPrefix("model.spk: good, "))
+    let segment = try #require(try Directory.names(in: "\(place.path)/library/segments").first)
+    #expect(
+      try place.run("verify", "library/segments/\(segment)").output.hasPrefix("library/segments/\(segment): good, "))
     #expect(try place.run(ask + both).status == 66)
     #expect(try place.run(ask + ["--document", "notes.txt"]).output == stored.output)
+  }
+
+  /// A document that is open keeps what it is read from, although another process removes it and frees its space.
+  @Test func openDocumentsOutliveTheirRemoval() async throws {
+    let place = try Workplace()
+    let library = "\(place.path)/library"
+    #expect(try place.run("store", "build", "model.spk", "notes.txt", "--store", "library").status == 0)
+    let model = try LanguageModel(opening: "\(place.path)/model.spk", threadCount: 1)
+    let document = try DocumentStore(opening: library, model: model).document(named: "notes.txt")
+    #expect(try place.run("store", "rm", "library", "notes.txt").status == 0)
+    #expect(try place.run("store", "gc", "library").status == 0)
+    #expect(try Directory.names(in: "\(library)/segments").isEmpty)
+    let fresh = try model.encode(DocumentSource(name: "notes.txt", path: "\(place.path)/notes.txt"))
+    let prompt = try model.textPrompt("what holds the trees")
+    var answers: [[Int32]] = []
+    for document in [document, fresh] {
+      let selection = try model.select(from: [document], query: prompt)
+      let options = GenerationOptions(maxTokens: 8, ignoresEndOfText: true)
+      answers.append(try await model.generate(prompt, context: selection, options: options).collect().summary.tokens)
+    }
+    #expect(answers[0] == answers[1])
   }
 
   /// Every kind of work is measured, and its share of a limit of the same run told.

@@ -51,19 +51,23 @@ import Testing
         + "Please provide one of 'int8', 'int4', 'f16' or 'f32'.",
       "convert", "checkpoint", "x.spk", "--quantize", "int2"),
     Case(
-      64, "Error: --group-size must be a multiple of 4 between 4 and 4096.", "convert", "checkpoint", "x.spk",
-      "--group-size", "6"),
+      64,
+      "sharedpack: checkpoint/config.json: int8(groupSize: 6) is no encoding: groups have 4 to 4096 columns, in fours, "
+        + "those of int4 in eights [invalid-option]", "convert", "checkpoint", "x.spk", "--group-size", "6"),
     Case(
-      64, "Error: --group-size must be a multiple of 8 between 8 and 4096.", "convert", "checkpoint", "x.spk",
-      "--quantize", "int4", "--group-size", "12"),
+      64,
+      "sharedpack: checkpoint/config.json: int4(groupSize: 12) is no encoding: groups have 4 to 4096 columns, in fours, "
+        + "those of int4 in eights [invalid-option]", "convert", "checkpoint", "x.spk", "--quantize", "int4",
+      "--group-size", "12"),
     Case(
-      64, "Error: --calibrate is for weights that are rounded: --quantize int8 or int4.", "convert", "checkpoint",
-      "x.spk", "--quantize", "f16", "--calibrate", "notes.txt"),
+      64, "sharedpack: checkpoint: rounding for a text is for weights of int8 or int4 [invalid-option]", "convert",
+      "checkpoint", "x.spk", "--quantize", "f16", "--calibrate", "notes.txt"),
     Case(
-      64, "Error: --calibrate takes groups of at most 256 columns.", "convert", "checkpoint", "x.spk", "--group-size",
-      "512", "--calibrate", "notes.txt"),
+      64, "sharedpack: checkpoint: rounding for a text takes groups of at most 256 columns [invalid-option]", "convert",
+      "checkpoint", "x.spk", "--group-size", "512", "--calibrate", "notes.txt"),
     Case(
-      64, "Error: --injected-layers must be at least 1.", "convert", "plain", "x.spk", "--injected-layers", "0"),
+      64, "sharedpack: plain/config.json: sharedLLM: injectedLayerCount is 0; it must be 1 to 3 [invalid-option]",
+      "convert", "plain", "x.spk", "--injected-layers", "0"),
     Case(
       64, "Error: Missing expected argument '--document <name> ...'", "ask", "model.spk", "who"),
     Case(

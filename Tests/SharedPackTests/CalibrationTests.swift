@@ -3,8 +3,9 @@ import FileAccess
 import LlamaRuntime
 import ModelPacks
 import PackedTiles
-import SharedPack
 import Testing
+
+@testable import SharedPack
 
 @Suite struct CalibrationTests {
   private static let text = String(
@@ -25,7 +26,7 @@ import Testing
     let exact = try pack(.float32, "exact.spk")
     let tokens = try exact.documentTokens(Array(Self.text.utf8), file: "text")
     var seen: [Int] = []
-    let moments = try exact.inputMoments(reading: tokens, blockColumns: 256, file: "text") { done, total in
+    let moments = try exact.secondMoments(reading: tokens, blockColumns: 256, file: "text") { done, total in
       seen.append(done)
       #expect(done <= total)
       if done == total { seen.append(-1) }
@@ -56,7 +57,7 @@ import Testing
     let weights = try [1, 3].map { threadCount in
       let model = try LanguageModel(opening: path, threadCount: threadCount)
       let tokens = try model.documentTokens(Array(Self.text.utf8), file: "text")
-      let moments = try model.inputMoments(reading: tokens, blockColumns: 8, file: "text")
+      let moments = try model.secondMoments(reading: tokens, blockColumns: 8, file: "text")
       let feedback = try #require(moments.errorFeedback(forTensor: "model.layers.1.mlp.down_proj.weight"))
       let layout = try #require(PackedTileLayout(rows: 1, columns: feedback.columns, groupSize: 8))
       var tiles = [UInt8](repeating: 0, count: layout.byteCount)
@@ -71,10 +72,43 @@ import Testing
     #expect(weights[0] == weights[1])
   }
 
+  /// The library's whole way: its steps, what is planned, and what is refused before anything is written.
+  @Test func conversionsAreRoundedForATextThatIsNamed() throws {
+    let scratch = try Scratch()
+    let directory = try TinyModel().checkpoint(in: scratch)
+    let book = try scratch.write(Self.text, to: "book.txt")
+    let names = try Set(Directory.names(in: scratch.path))
+    var options = ModelConversion.Options()
+    options.encoding = .int4(groupSize: 32)
+    let plain = try ModelConversion(directory: directory, options: options)
+    let conversion = try ModelConversion(directory: directory, options: options, calibrationText: book)
+    #expect(conversion.plan.memoryByteCount > plain.plan.memoryByteCount)
+    var steps: [ModelConversion.Progress] = []
+    let summary = try conversion.run(output: "\(scratch.path)/a.spk") { steps.append($0) }
+    for step in ModelConversion.Step.allCases {
+      let last = try #require(steps.last { $0.step == step })
+      #expect(last.done == last.total)
+    }
+    #expect(steps.first?.step == .convertingForCalibration)
+    #expect(summary.sources.map(\.name).contains("book.txt"))
+    #expect(try plain.run(output: "\(scratch.path)/b.spk").identity != summary.identity)
+    #expect(try Set(Directory.names(in: scratch.path)) == names.union(["a.spk", "b.spk"]))
+
+    for encoding: TensorEncoding in [.float16, .float32, .int8(groupSize: 512)] {
+      options.encoding = encoding
+      let found = refusal {
+        _ = try ModelConversion(directory: directory, options: options, calibrationText: book)
+      }
+      #expect(found?.name == .invalidOption)
+      #expect(found?.name.exitStatus == .usage)
+    }
+    #expect(refusal { _ = try plain.run(output: scratch.path) }?.name == .cannotCreate)
+  }
+
   @Test func aShortTextIsRefused() throws {
     let scratch = try Scratch()
     let model = try LanguageModel(opening: TinyModel().pack(in: scratch))
     let tokens = [Int32](repeating: 5, count: 511)
-    #expect(throws: Refusal.self) { try model.inputMoments(reading: tokens, blockColumns: 256, file: "text") }
+    #expect(throws: Refusal.self) { try model.secondMoments(reading: tokens, blockColumns: 256, file: "text") }
   }
 }

@@ -108,7 +108,45 @@ import Tokenization
     #expect(try model.textPrompt("the").first == 1)
     #expect(try model.documentTokens(Array("the".utf8), file: "text").first != 1)
     #expect(refusal { _ = try model.documentTokens([], file: "text") }?.name.text == "empty-document")
-    #expect(refusal { _ = try model.chatPrompt("the", system: nil) }?.name.text == "no-chat-template")
+    #expect(refusal { _ = try model.chatPrompt([.user("the")]) }?.name.text == "no-chat-template")
+  }
+
+  /// Every turn of a conversation is in the prompt, and what the template has no place for is refused.
+  @Test func conversationsArePrompts() throws {
+    let model = try TinyModel(chatTemplate: .llama2).open(in: scratch)
+    let tokenizer = try #require(model.tokenizer)
+    let messages: [ChatMessage] = [.system("be short"), .user("the hen"), .assistant("ate"), .user("what")]
+    let prompt = try model.chatPrompt(messages)
+    #expect(prompt == (try ChatTemplate.llama2.render(messages, with: tokenizer)))
+    // The first turns and their answer are a text of their own.
+    #expect(prompt.count { $0 == tokenizer.beginOfTextToken } == 2)
+    #expect(try model.chatPrompt([.user("what")]) == tokenizer.encode("[INST] what [/INST]", addingBeginOfText: true))
+    for messages: [ChatMessage] in [
+      [], [.system("be short")], [.user("the"), .user("hen")], [.assistant("ate")], [.user("the"), .assistant("ate")],
+    ] {
+      let found = refusal { _ = try model.chatPrompt(messages) }
+      #expect(found?.name == .chatMessagesInvalid, "\(messages)")
+      #expect(found?.file == model.pack.path)
+    }
+  }
+
+  @Test func tokensAreText() throws {
+    let model = try TinyModel().open(in: scratch)
+    #expect(try model.text(of: model.documentTokens(Array("the hen".utf8), file: "text")) == "the hen")
+    let count = Int32(try #require(model.tokenizer).vocabularySize)
+    #expect(refusal { _ = try model.text(of: [5, count]) }?.name == .tokenOutOfRange)
+  }
+
+  /// Nobody has to keep what an answer is made with: the model goes on without its variable and without its file.
+  @Test func answersKeepTheirModel() async throws {
+    let path = try TinyModel().pack(in: scratch)
+    let prompt: [Int32] = [1, 270, 265, 280]
+    let expected = try await LanguageModel(opening: path).generate(prompt, options: options(200)).collect()
+    let stream = try LanguageModel(opening: path).generate(prompt, options: options(200))
+    try Directory.removeFile(path)
+    let answer = try await stream.collect()
+    #expect(answer.text == expected.text)
+    #expect(answer.summary.tokens == expected.summary.tokens)
   }
 
   /// Seeds decide, and nothing else.
@@ -127,8 +165,7 @@ import Tokenization
   /// Requests at the same time, from stored and fresh documents, answer as one after the other.
   @Test func concurrentRequestsAnswerLikeSerialOnes() async throws {
     let model = try TinyModel().open(in: scratch)
-    let document = try model.encode(
-      name: "text", tokens: try model.documentTokens(Array(Texts.first.utf8), file: "text"))
+    let document = try model.encode(try model.documentTokens(Array(Texts.first.utf8), file: "text"), named: "text")
     let prompts = try ["the hen", "an ear of corn", "in the barn", "another cat", "then", "after the hen ran"].map {
       try model.textPrompt($0)
     }
@@ -180,9 +217,10 @@ import Tokenization
   ) async throws {
     let model = try LanguageModel(opening: path, threadCount: 1)
     watch.model = model
-    // Several blocks of prompt, or one and then steps without text; and minutes of answer.
+    // Minutes of prompt, several blocks, or one and then steps without text; and minutes of answer.
+    let promptLength = leaving == .atFirstProgress ? 300_000 : model.tokenizer == nil ? 4 : 600
     let stream = try model.generate(
-      [Int32](repeating: 270, count: model.tokenizer == nil ? 4 : 600),
+      [Int32](repeating: 270, count: promptLength),
       options: GenerationOptions(maxTokens: 1 << 19, ignoresEndOfText: true))
     switch leaving {
     case .atFirstProgress: for try await _ in stream { break }

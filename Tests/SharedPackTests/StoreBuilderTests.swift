@@ -28,9 +28,9 @@ import TreeStore
   private func add(
     _ source: DocumentSource, replacing: Bool = false, commitInterval: Duration = .seconds(60), to path: String? = nil
   ) throws(Refusal) -> StoreBuilder.Report {
-    var builder = try StoreBuilder(path ?? store, model: model)
+    var builder = try StoreBuilder(opening: path ?? store, model: model)
     builder.commitInterval = commitInterval
-    return try builder.add(source, replacing: replacing) { _, _, _ in }
+    return try builder.add(source, replacing: replacing)
   }
 
   private func tokens(_ text: String) throws -> [Int32] {
@@ -81,10 +81,10 @@ import TreeStore
     let after = try add(try source((["new"] + sentences).joined(separator: " "), name: "changed"))
     #expect(after.tokenCount > before.tokenCount)
     #expect(after.encodedTokenCount < before.tokenCount / 4)
-    var fixed = try StoreBuilder("\(scratch.path)/fixed", model: model, borders: .fixed)
+    var fixed = try StoreBuilder(opening: "\(scratch.path)/fixed", model: model, borders: .fixed)
     for text in [sentences, ["new"] + sentences] {
       let source = try source(text.joined(separator: " "))
-      let report = try fixed.add(source, replacing: true) { _, _, _ in }
+      let report = try fixed.add(source, replacing: true)
       #expect(report.encodedTokenCount > before.tokenCount / 2)
       #expect(report.chunkCount == (report.tokenCount + TinyModel.chunkSize - 1) / TinyModel.chunkSize)
     }
@@ -131,34 +131,98 @@ import TreeStore
     #expect(resumed > 2)
   }
 
-  @Test func encodingStopsWhereItsProgressThrows() throws {
+  /// A text whose task is cancelled while its second chunk is reported.
+  private func cancelledAtSecondChunk(
+    _ work: @escaping @Sendable (_ progress: (_ done: Int) -> Void) throws -> Void
+  ) async -> (found: Refusal?, seen: [Int]) {
+    await Task {
+      var seen: [Int] = []
+      let found = refusal {
+        try work { done in
+          seen.append(done)
+          if seen.count == 2 { unsafe withUnsafeCurrentTask { unsafe $0?.cancel() } }
+        }
+      }
+      return (found, seen)
+    }.value
+  }
+
+  @Test func cancelledEncodingEndsWithItsChunk() async throws {
     let all = try tokens(Texts.first)
-    var seen: [Int] = []
-    let found = refusal {
-      _ = try model.encode(name: "text", tokens: all, borders: .fixed) { (done) throws(Refusal) in
-        seen.append(done)
-        if done > TinyModel.chunkSize { throw Refusal(.busy, file: "here", "enough") }
+    let model = model
+    let (found, seen) = await cancelledAtSecondChunk { progress in
+      _ = try model.encode(all, named: "text", borders: .fixed) { done, total in
+        #expect(total == all.count)
+        progress(done)
       }
     }
-    #expect(found?.file == "here")
+    #expect(found?.name == .cancelled)
+    #expect(found?.file == "text")
     #expect(seen == [TinyModel.chunkSize, 2 * TinyModel.chunkSize])
+  }
+
+  /// A build that is cancelled ends with its chunk, adds no document, and leaves nothing but what was committed.
+  @Test(arguments: [false, true])
+  func cancelledBuildsEndWithTheirChunk(commitsEveryChunk: Bool) async throws {
+    let source = try source(Texts.first)
+    let all = try tokens(Texts.first)
+    let (path, model) = (store, model)
+    let (found, seen) = await cancelledAtSecondChunk { progress in
+      var builder = try StoreBuilder(opening: path, model: model)
+      if commitsEveryChunk { builder.commitInterval = .zero }
+      _ = try builder.add(source) { done, _, _ in progress(done) }
+    }
+    #expect(found?.name == .cancelled)
+    #expect(found?.file == source.path)
+    #expect(seen.count == 2)
+    let done = try #require(seen.last)
+    #expect(done < all.count)
+    let left = try TreeStore(opening: path)
+    #expect(left.documents.isEmpty)
+    #expect(left.statistics.uniqueChunks == (commitsEveryChunk ? 2 : 0))
+    #expect(try Directory.names(in: "\(path)/segments").count == (commitsEveryChunk ? 2 : 0))
+    #expect(try !Directory.names(in: path).contains { $0.hasSuffix(".partial") })
+    // The next build goes on where this one ended.
+    #expect(try add(source).encodedTokenCount == (commitsEveryChunk ? all.count - done : all.count))
+  }
+
+  /// Of several documents all are removed or none, and readers that are open go on.
+  @Test func documentsAreRemoved() throws {
+    let first = try source(Texts.first, name: "first")
+    _ = try add(first)
+    _ = try add(try source(Texts.second, name: "second"))
+    let opened = try DocumentStore(opening: store, model: model)
+    let found = refusal { try DocumentStore.removeDocuments(named: ["first", "nobody"], from: store) }
+    #expect(found?.name == .missingDocument)
+    #expect(try TreeStore(opening: store).generation == opened.store.generation)
+    try DocumentStore.removeDocuments(named: ["first", "second"], from: store)
+    #expect(try TreeStore(opening: store).documents.isEmpty)
+    let report = try DocumentStore.collectGarbage(in: store)
+    #expect(report.removedChunks > 0)
+    #expect(report.freedByteCount > 0)
+    #expect(try Directory.names(in: "\(store)/segments").isEmpty)
+    #expect(try opened.document(named: "first").chunks.flatMap(\.tokens) == tokens(Texts.first))
   }
 
   /// What is printed before a build as the bytes that it will take.
   @Test func sizesArePredicted() throws {
-    _ = try add(try source(Texts.first))
-    let predicted = try StoreBuilder.byteCount(tokens(Texts.first), model: model)
+    let source = try source(Texts.first)
+    let plan = try StoreBuilder.plan([source], model: model)
+    #expect(Directory.exists(store) == nil)
+    _ = try add(source)
     let statistics = try TreeStore(opening: store).statistics
-    #expect(predicted > statistics.blockByteCount)
-    #expect(predicted <= statistics.liveByteCount)
-    #expect(try StoreBuilder.byteCount([], model: model) == 0)
+    #expect(plan.documentCount == 1)
+    #expect(plan.tokenCount == statistics.tokens)
+    #expect(plan.byteCount > statistics.blockByteCount)
+    #expect(plan.byteCount <= statistics.liveByteCount)
+    #expect(try StoreBuilder.plan([], model: model) == StoreBuilder.Plan())
   }
 
   @Test func plainModelsBuildNoStores() throws {
     let plain = try TinyModel(injection: .none).open(in: scratch)
-    #expect(refusal { _ = try StoreBuilder(store, model: plain) }?.name.text == "no-injection")
+    #expect(refusal { _ = try StoreBuilder(opening: store, model: plain) }?.name.text == "no-injection")
     #expect(Directory.exists(store) == nil)
-    let found = refusal { _ = try plain.encode(name: "text", tokens: [3, 4]) }
+    let found = refusal { _ = try plain.encode([3, 4], named: "text") }
     #expect(found?.name.text == "no-injection")
     #expect(found?.file == plain.pack.path)
   }
@@ -183,5 +247,7 @@ import TreeStore
     let twice = refusal { _ = try DocumentSource.find(["\(scratch.path)/a", "\(scratch.path)/a/x.txt"]) }
     #expect(twice?.name.text == "duplicate-name")
     #expect(refusal { _ = try DocumentSource.find(["\(scratch.path)/no"]) }?.name.text == "missing-file")
+    try Directory.create("\(scratch.path)/empty")
+    #expect(refusal { _ = try DocumentSource.find(["\(scratch.path)/empty"]) }?.name.text == "empty-document")
   }
 }

@@ -18,10 +18,10 @@ import TreeStore
     _ model: LanguageModel, _ encoding: RowEncoding = .int8, _ compression: Compression = .none
   ) throws -> String {
     let path = "\(scratch.path)/store-\(UInt64.random(in: .min ... .max))"
-    var builder = try StoreBuilder(path, model: model, encoding: encoding, compression: compression)
+    var builder = try StoreBuilder(opening: path, model: model, encoding: encoding, compression: compression)
     for (name, text) in [("first", Texts.first), ("second", Texts.second)] {
       let source = DocumentSource(name: name, path: try scratch.write(text, to: "\(name).txt"))
-      #expect(try builder.add(source) { _, _, _ in }.outcome == .added)
+      #expect(try builder.add(source).outcome == .added)
     }
     return path
   }
@@ -29,7 +29,7 @@ import TreeStore
   private func fresh(_ model: LanguageModel, _ text: String, _ encoding: RowEncoding = .int8) throws -> ContextDocument
   {
     try model.encode(
-      name: "fresh", tokens: try model.documentTokens(Array(text.utf8), file: "fresh"), encoding: encoding)
+      try model.documentTokens(Array(text.utf8), file: "fresh"), named: "fresh", encoding: encoding)
   }
 
   /// Logits of a text and the tokens of an answer.
@@ -49,7 +49,7 @@ import TreeStore
   }
 
   static let searches =
-    [SearchPolicy.right, .left, .random(seed: 3), .cosine, .dot, .distance, .centred, .words].map { TreeSearch($0) }
+    [SearchPolicy.right, .left, .random(seed: 3), .cosine, .dot, .distance, .centred, .bm25].map { TreeSearch($0) }
     + [TreeExpansion.both(share: 0.5), .none(share: 0.5), .bestFirst, .bestNodes(rows: 1.5)].map {
       TreeSearch(.cosine, expansion: $0)
     }
@@ -78,7 +78,7 @@ import TreeStore
     let rare = Set(all.filter { token in all.count { $0 == token } == 1 })
     #expect(!rare.isEmpty)
     for token in rare {
-      let selection = try model.select(from: documents, search: TreeSearch(.words), query: [token])
+      let selection = try model.select(from: documents, search: TreeSearch(.bm25), query: [token])
       let place = try #require(chunks.firstIndex { $0.tokens.contains(token) })
       let index = try #require(chunks[place].tokens.firstIndex(of: token))
       let node = try #require(selection.nodes[place].first { $0.range.contains(index) })
@@ -116,9 +116,9 @@ import TreeStore
     let directory = try store(models[0])
     // Which threads encoded the store changes nothing either: other threads find every chunk there.
     for model in models {
-      var builder = try StoreBuilder(directory, model: model)
+      var builder = try StoreBuilder(opening: directory, model: model)
       let source = DocumentSource(name: "again \(model.threadCount)", path: "\(scratch.path)/first.txt")
-      #expect(try builder.add(source) { _, _, _ in }.encodedTokenCount == 0)
+      #expect(try builder.add(source).encodedTokenCount == 0)
     }
     let expected = try await answer(models[0], [fresh(models[0], Texts.first)])
     for model in models + models {
@@ -135,21 +135,58 @@ import TreeStore
     #expect(Directory.split(model.pack.path).name == Directory.split(other.pack.path).name)
     let directory = try store(model)
     #expect(refusal { _ = try DocumentStore(opening: directory, model: other) }?.name.text == "model-mismatch")
-    #expect(refusal { _ = try StoreBuilder(directory, model: other) }?.name.text == "model-mismatch")
+    #expect(refusal { _ = try StoreBuilder(opening: directory, model: other) }?.name.text == "model-mismatch")
     // The same checkpoint converted again is the same model.
     let again = try TinyModel().open(in: scratch)
     #expect(again.pack.path != model.pack.path)
     #expect(try DocumentStore(opening: directory, model: again).store.documents.count == 2)
     #expect(
-      refusal { _ = try StoreBuilder(directory, model: model, encoding: .float16) }?.name.text
+      refusal { _ = try StoreBuilder(opening: directory, model: model, encoding: .float16) }?.name.text
         == "configuration-mismatch")
+  }
+
+  /// A document is one model's: rows of another one of the same shape would be read as its own.
+  @Test func documentsOfAnotherModelAreRefused() throws {
+    let model = try TinyModel().open(in: scratch)
+    let other = try TinyModel(seed: 1).open(in: scratch)
+    let own = try fresh(model, Texts.first)
+    let stored = try DocumentStore(opening: try store(other), model: other).document(named: "second")
+    #expect(stored.modelIdentity == other.pack.identity)
+    for document in [try fresh(other, Texts.second), stored] {
+      for documents in [[document], [own, document], [document, own]] {
+        let found = refusal { _ = try model.select(from: documents, query: [1]) }
+        #expect(found?.name == .modelMismatch)
+        #expect(found?.file == document.name)
+      }
+      let byScore = refusal { _ = try model.select(from: [document]) { _, _ in 0 } }
+      #expect(byScore?.name == .modelMismatch)
+      _ = try other.select(from: [document], query: [1])
+    }
+    // The same pack, read in another way, has other rows.
+    var reading = try #require(model.pack.sharedLLM)
+    reading.positionMode = .replace
+    let runtime = try #require(LlamaModel(model.pack, reading: reading))
+    #expect(runtime.rowNumerics != model.runtime.rowNumerics)
+    let found = refusal { _ = try LanguageModel(runtime).select(from: [own], query: [1]) }
+    #expect(found?.name == .configurationMismatch)
+    #expect(found?.fault.contains("row numerics") == true)
+  }
+
+  @Test func cancelledSelectionsEnd() async throws {
+    let model = try TinyModel().open(in: scratch)
+    let document = try fresh(model, Texts.first)
+    let found = await Task {
+      unsafe withUnsafeCurrentTask { unsafe $0?.cancel() }
+      return refusal { _ = try model.select(from: [document], query: [1]) }
+    }.value
+    #expect(found?.name == .cancelled)
   }
 
   @Test func documentsOfDifferentFormsAreRefused() throws {
     let model = try TinyModel().open(in: scratch)
     let documents = try [fresh(model, Texts.first), fresh(model, Texts.second, .float16)]
     let found = refusal { _ = try model.select(from: documents, search: TreeSearch(.right), query: [1]) }
-    #expect(found?.name.text == "configuration-differs")
+    #expect(found?.name.text == "configuration-mismatch")
     #expect(
       refusal { _ = try model.select(from: [], search: TreeSearch(.right), query: [1]) }?.name.text == "empty-document")
     let plain = try TinyModel(injection: .none).open(in: scratch)

@@ -45,6 +45,7 @@ struct TinyModel {
   var hasTokenizer = true
   var positionMode = PositionMode.compose
   var endOfText = 2
+  var chatTemplate: ChatTemplate?
 
   static let layerCount = 3
   static let injectedLayerCount = 2
@@ -88,6 +89,7 @@ struct TinyModel {
     let directory = try checkpoint(in: scratch)
     var options = Converter.Options()
     options.encoding = .int8(groupSize: 32)
+    if let chatTemplate { options.chatTemplate = .named(chatTemplate) }
     if injection == .untrained {
       options.injectedLayers = Self.injectedLayerCount
       options.chunkSize = Self.chunkSize

@@ -123,7 +123,7 @@ public struct SweepConfiguration: Sendable {
 
 extension SearchPolicy {
   init?(sweepName value: JSONValue) {
-    let all: [SearchPolicy] = [.right, .left, .random(seed: 0), .cosine, .dot, .distance, .centred, .words]
+    let all: [SearchPolicy] = [.right, .left, .random(seed: 0), .cosine, .dot, .distance, .centred, .bm25]
     guard let policy = all.first(where: { $0.name == value.string }) else { return nil }
     self = policy
   }

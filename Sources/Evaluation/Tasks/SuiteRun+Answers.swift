@@ -25,7 +25,7 @@ extension SuiteRun {
   ///   the beginning of an answer, and those of asking.
   func answers(_ model: LanguageModel, _ sample: SuiteSample) async throws -> [Answer] {
     let isChat = usesChatTemplate && sample.usesChatTemplate && model.chatTemplate != nil
-    var prompt = try isChat ? model.chatPrompt(sample.prompt, system: nil) : model.textPrompt(sample.prompt)
+    var prompt = try isChat ? model.chatPrompt([.user(sample.prompt)]) : model.textPrompt(sample.prompt)
     let start = try model.textStart()
     if prompt.starts(with: start) { prompt.removeFirst(start.count) }
     if let promptLimit { prompt = PromptDivision.middleTruncated(prompt, to: promptLimit) }
@@ -60,7 +60,7 @@ extension SuiteRun {
         input = start + prompt[division.runningText]
         let read =
           try document
-          ?? model.encode(name: "context", tokens: Array(prompt[division.context]), encoding: encoding)
+          ?? model.encode(Array(prompt[division.context]), named: "context", encoding: encoding)
         document = read
         selection = try model.select(from: [read], search: search, query: input)
       }

@@ -1,15 +1,16 @@
 import Glibc
 
-/// How rare tokens are in a context, and how much a part of it has to do with a query by the rare ones that both have.
+/// Scores parts of a context by the tokens that they share with a query: the rarer a token is in the context, the more it
+/// counts.
 ///
 /// Okapi BM25 with k1 1.5 and b 0.75, and the idf that is never negative, ln(1 + (N − df + 0.5) / (df + 0.5)).
 /// Source: S. Robertson and H. Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond, 2009, section 3.
-public struct WordStatistics: Sendable {
+package struct BM25Scorer: Sendable {
   private let inverseFrequencies: [Int32: Double]
   private let meanCount: Double
 
   /// - Parameter parts: of the context, in which tokens are counted.
-  public init(_ parts: [ArraySlice<Int32>]) {
+  package init(parts: [ArraySlice<Int32>]) {
     var counts: [Int32: Int] = [:]
     for part in parts {
       for token in Set(part) { counts[token, default: 0] += 1 }
@@ -20,7 +21,7 @@ public struct WordStatistics: Sendable {
   }
 
   /// The more, the better the part fits the query; 0 where they have no token in common.
-  public func score(_ query: [Int32], _ part: ArraySlice<Int32>) -> Float {
+  package func score(of part: ArraySlice<Int32>, for query: [Int32]) -> Float {
     let (saturation, lengthShare) = (1.5, 0.75)
     var counts: [Int32: Double] = [:]
     for token in part { counts[token, default: 0] += 1 }
@@ -39,7 +40,7 @@ public struct WordStatistics: Sendable {
 extension ContextTree {
   /// The tokens of the nodes of the deepest level, in order.
   /// - Parameter tokens: the chunk's.
-  public func leaves(of tokens: [Int32]) -> [ArraySlice<Int32>] {
+  package func leaves(of tokens: [Int32]) -> [ArraySlice<Int32>] {
     nodes.filter { $0.level == shape.depth }.map { tokens[$0.range] }
   }
 }

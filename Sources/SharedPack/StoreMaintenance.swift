@@ -1,0 +1,36 @@
+public import FileAccess
+public import TreeStore
+
+// What is done to a store without its model. `TreeStore` lists what is in one.
+extension DocumentStore {
+  /// Removes documents from a store, all of them or, when one is not there, none. Their chunks keep their space until
+  /// ``collectGarbage(in:)``.
+  ///
+  /// Whoever has the store open goes on to see the documents.
+  /// - Throws: `Refusal` `missing-document`, `busy` when another process writes, and those of damaged stores.
+  public static func removeDocuments(named names: [String], from path: String) throws(Refusal) {
+    var writer = try TreeStoreWriter(opening: path, creating: nil)
+    for name in names { try writer.removeDocument(named: name) }
+    try writer.commit()
+  }
+
+  /// Frees the space of chunks that no document of a store uses.
+  ///
+  /// Whoever has the store open keeps what is mapped, and its space until it lets it go.
+  /// - Throws: `Refusal` `busy` when another process writes, `no-space`, and those of damaged stores.
+  public static func collectGarbage(in path: String) throws(Refusal) -> GarbageReport {
+    var writer = try TreeStoreWriter(opening: path, creating: nil)
+    return try writer.collectGarbage()
+  }
+}
+
+extension TreeStore {
+  /// A document of the store.
+  /// - Throws: `Refusal` `missing-document`.
+  package func requireDocument(named name: String) throws(Refusal) -> StoredDocument {
+    guard let document = document(named: name) else {
+      throw Refusal(.missingDocument, file: path, structure: "document \"\(name)\"", "is not in the store")
+    }
+    return document
+  }
+}
