@@ -1,5 +1,6 @@
 internal import CKernels
 internal import FileAccess
+internal import NodeBlocks
 internal import PackedTiles
 
 /// The keys and values of the tokens so far. Keys are rotated by the position of their token.
@@ -14,12 +15,6 @@ internal import PackedTiles
 /// the angles of their tokens' positions: a query at its own position is as far from a recent key as it should be, and
 /// one at its slot from a sink.
 @safe final class KeyValueCache {
-  enum Form: Hashable {
-    case floats(ElementType)
-    case int8
-  }
-
-  let form: Form
   /// Tokens that the cache is made for.
   let capacity: Int
   private let policy: any RowPolicy
@@ -40,10 +35,9 @@ internal import PackedTiles
 
   /// Reserves memory for the whole capacity; the system hands out its pages as tokens come.
   init(
-    layerCount: Int, kvHeadCount: Int, headDim: Int, capacity: Int, form: Form, blockSize: Int,
+    layerCount: Int, kvHeadCount: Int, headDim: Int, capacity: Int, encoding: RowEncoding, blockSize: Int,
     policy: any RowPolicy = FullRows(), firstPosition: Int = 0
   ) {
-    self.form = form
     self.capacity = capacity
     self.policy = policy
     self.layerCount = layerCount
@@ -52,11 +46,12 @@ internal import PackedTiles
     rowCapacity = policy.rowCapacity(tokens: capacity, blockSize: blockSize)
     droppedCounts = [Int](repeating: 0, count: layerCount * kvHeadCount)
     weights = policy.needsWeights ? FloatBuffer(rows: kvHeadCount, columns: rowCapacity) : nil
-    precondition(!policy.choosesRows || form != .int8, "packed rows do not go one by one")
-    switch form {
-    case .floats(let element):
+    precondition(!policy.choosesRows || encoding != .int8, "packed rows do not go one by one")
+    switch encoding {
+    case .float16, .float32:
       floats = FloatRows(
-        layerCount: layerCount, kvHeadCount: kvHeadCount, headDim: headDim, capacity: rowCapacity, element: element)
+        layerCount: layerCount, kvHeadCount: kvHeadCount, headDim: headDim, capacity: rowCapacity,
+        element: encoding.element)
       packed = nil
     case .int8:
       floats = nil

@@ -72,12 +72,12 @@ public final class LlamaModel: Sendable {
 
   /// Packs keep keys and values as they keep weights. The dynamic scaling turns keys again and again, and only float32
   /// bears that.
-  var cacheForm: KeyValueCache.Form {
-    if case .dynamic = configuration.ropeScaling { return .floats(.float32) }
+  var cacheEncoding: RowEncoding {
+    if case .dynamic = configuration.ropeScaling { return .float32 }
     switch weights.layers.first?.query.element {
-    case .float16: return .floats(.float16)
+    case .float16: return .float16
     case .int8, .int4: return .int8
-    default: return .floats(.float32)
+    default: return .float32
     }
   }
 
@@ -87,7 +87,7 @@ public final class LlamaModel: Sendable {
   ) -> KeyValueCache {
     KeyValueCache(
       layerCount: layerCount, kvHeadCount: configuration.kvHeadCount, headDim: configuration.headDim,
-      capacity: capacity, form: policy.choosesRows && cacheForm == .int8 ? .floats(.float16) : cacheForm,
+      capacity: capacity, encoding: policy.choosesRows && cacheEncoding == .int8 ? .float16 : cacheEncoding,
       blockSize: blockSize, policy: policy, firstPosition: firstPosition)
   }
 

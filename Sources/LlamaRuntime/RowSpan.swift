@@ -113,8 +113,7 @@ extension RowSpan {
           keyBlockByteStride: values.groupSize / PackedTileLayout.tileRows * keys.rowBlockByteCount,
           valueBlockByteStride: (values.groupSize / values.element.tileColumns + 1) * PackedTileLayout.tileByteCount,
           valueChannelByteStride: values.rowBlockByteCount, partByteStride: 0))
-    case .float16: form = .floats(.float16)
-    case .float32: form = .floats(.float32)
+    case .float16, .float32: form = .floats(block.layout.encoding.element)
     }
     return unsafe RowSpan(
       keys: block.keys(layer: layer), values: block.values(layer: layer), keyHeadByteStride: block.headByteStride,

@@ -39,7 +39,7 @@ extension NodeBlock {
   }
 
   @unsafe private func floatRow(_ row: Int, at base: UnsafeRawPointer) -> [Float] {
-    let element: ElementType = layout.encoding == .float16 ? .float16 : .float32
+    let element = layout.encoding.element
     let byteCount = layout.headDim * element.byteCount
     var result = [Float](repeating: 0, count: layout.headDim)
     unsafe result.withUnsafeMutableBufferPointer { result in

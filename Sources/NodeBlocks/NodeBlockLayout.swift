@@ -1,6 +1,6 @@
 package import PackedTiles
 
-/// How the keys and values of a node are stored.
+/// How keys and values are stored: those of nodes, and those of the running text in its cache.
 public enum RowEncoding: UInt8, Sendable, Hashable, CaseIterable {
   /// Packed tiles: keys as a matrix (rows, head dim), values transposed as a matrix (head dim, rows), so that both
   /// scores and weighted sums are the product that the weights use.
@@ -8,6 +8,14 @@ public enum RowEncoding: UInt8, Sendable, Hashable, CaseIterable {
   /// Row-major, keys (rows, head dim) and values (rows, head dim).
   case float16 = 2
   case float32 = 3
+
+  package var element: ElementType {
+    switch self {
+    case .int8: .int8
+    case .float16: .float16
+    case .float32: .float32
+    }
+  }
 }
 
 /// Where the keys and values of a node lie in its block of bytes: layer by layer, in a layer head by head, in a head
@@ -62,7 +70,7 @@ public struct NodeBlockLayout: Sendable, Hashable {
   }
 
   private func rowMajorByteCount(rows: Int) -> Int {
-    let byteCount = rows * headDim * (encoding == .float16 ? 2 : 4)
+    let byteCount = rows * headDim * encoding.element.byteCount
     return (byteCount + 63) / 64 * 64
   }
 
