@@ -57,8 +57,8 @@ extension ContextTree {
   package func preservedNodes<Failure: Error>(
     policy: SearchPolicy, chunk: Int, score: (TreeNode) throws(Failure) -> Float
   ) throws(Failure) -> [TreeNode] {
-    // A right child has an odd number. Of equal children the left one is opened.
-    try preservedNodes(opening: .path) { (node) throws(Failure) in
+    // A right child has an odd number. Of equal children the left one is expanded.
+    try preservedNodes(rule: .path) { (node) throws(Failure) in
       switch policy {
       case .right: node.number % 2 == 1 ? 1 : 0
       case .left: 0

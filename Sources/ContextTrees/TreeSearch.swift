@@ -3,7 +3,7 @@ public struct TreeSearch: Sendable, Hashable {
   public let policy: SearchPolicy
   public let expansion: TreeExpansion
 
-  /// - Parameter expansion: a policy that does not look at the query has no scores, and always opens a path.
+  /// - Parameter expansion: a policy that does not look at the query has no scores, and always expands a path.
   public init(_ policy: SearchPolicy, expansion: TreeExpansion = .path) {
     self.policy = policy
     self.expansion = policy.looksAtQuery ? expansion : .path
@@ -16,7 +16,7 @@ public struct TreeSearch: Sendable, Hashable {
   public var isJoint: Bool { expansion != .path || policy == .bm25 }
 }
 
-/// How many nodes of a context's trees are opened. A share is one of all nodes that could be opened; each search turns
+/// How many nodes of a context's trees are expanded. A share is one of all nodes that could be expanded; each search turns
 /// it into a threshold for scores, by a quantile. Source of `path`: arXiv 2410.19318, section 3.2; the others are
 /// alternatives to it.
 public enum TreeExpansion: Sendable, Hashable {
@@ -96,11 +96,11 @@ extension TreeSearch {
     var scored: [ScoredChunk<Chunk>] = []
     for chunk in chunks { scored.append(try ScoredChunk(chunk, policy, query: query, bm25: bm25)) }
 
-    func each(_ opening: TreeOpening) throws(Chunk.SearchFailure) -> [[TreeNode]] {
+    func each(_ rule: ExpansionRule) throws(Chunk.SearchFailure) -> [[TreeNode]] {
       var nodes: [[TreeNode]] = []
       for chunk in scored {
         nodes.append(
-          try chunk.chunk.tree.preservedNodes(opening: opening) { (node) throws(Chunk.SearchFailure) in
+          try chunk.chunk.tree.preservedNodes(rule: rule) { (node) throws(Chunk.SearchFailure) in
             try chunk.score(node)
           })
       }
@@ -131,8 +131,8 @@ extension TreeSearch {
         sum + tree.preservedNodes(policy: .right, chunk: 0) { _ in 0 }.reduce(0) { $0 + $1.rowCount }
       }
       return try ContextTree.preservedNodes(of: trees, rowBudget: Int(Double(ofPaths) * rows)) {
-        (place, node) throws(Chunk.SearchFailure) in
-        try scored[place].score(node)
+        (index, node) throws(Chunk.SearchFailure) in
+        try scored[index].score(node)
       }
     }
   }
@@ -171,7 +171,7 @@ private struct ScoredChunk<Chunk: SearchableChunk> {
     return policy.similarity(query.embedding, try chunk.embedding(of: node), mean: mean)
   }
 
-  /// The scores of both children of every node, and of the root, that could be opened further.
+  /// The scores of both children of every node, and of the root, that could be expanded further.
   func pairs() throws(Chunk.SearchFailure) -> [(left: Float, right: Float)] {
     var pairs: [(left: Float, right: Float)] = []
     let depth = chunk.tree.shape.depth

@@ -31,16 +31,16 @@ public struct TreeShape: Sendable, Hashable {
     stride(from: 0, to: tokenCount, by: chunkSize).map { $0..<min($0 + chunkSize, tokenCount) }
   }
 
-  /// The chunks of a text, in order, each cut at the best border in the last quarter of a whole one, the last of equals.
-  /// - Parameter border: how well the text can be cut before a token; greater is better.
-  package func chunks<Border: Comparable>(tokenCount: Int, border: (_ token: Int) -> Border) -> [Range<Int>] {
+  /// The chunks of a text, in order, each cut at the best boundary in the last quarter of a whole one, the last of equals.
+  /// - Parameter boundary: how well the text can be cut before a token; greater is better.
+  package func chunks<Boundary: Comparable>(tokenCount: Int, boundary: (_ token: Int) -> Boundary) -> [Range<Int>] {
     var chunks: [Range<Int>] = []
     var start = 0
     while tokenCount - start > chunkSize {
       var end = start + chunkSize
-      var best = border(end)
+      var best = boundary(end)
       for token in stride(from: end - 1, to: end - max(chunkSize / 4, 1), by: -1) {
-        let other = border(token)
+        let other = boundary(token)
         if other > best { (end, best) = (token, other) }
       }
       chunks.append(start..<end)

@@ -43,7 +43,7 @@ public struct SharedLLMDeclaration: Sendable, Hashable {
   public var isSharedLLM = false
   /// M.
   public var injectedLayerCount: Int?
-  public var place: SharedLLMConfiguration.Place?
+  public var injectionPlace: SharedLLMConfiguration.InjectionPlace?
   /// L, in tokens.
   public var chunkSize: Int?
   /// h.

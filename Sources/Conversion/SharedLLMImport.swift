@@ -52,7 +52,7 @@ struct SharedLLMImport {
     let declaredRatio = options.leafRatio == nil ? try leafRatio(chunkSize: chunkSize, treeDepth: treeDepth) : nil
     let result = SharedLLMConfiguration(
       injectedLayerCount: options.injectedLayers ?? declared.injectedLayerCount ?? crossAttentionLayers.count,
-      place: declared.place ?? .bottom, chunkSize: chunkSize, treeDepth: treeDepth,
+      injectionPlace: declared.injectionPlace ?? .bottom, chunkSize: chunkSize, treeDepth: treeDepth,
       leafRatio: options.leafRatio ?? declaredRatio ?? 4,
       positionMode: options.positionMode ?? declared.positionMode ?? (isTrained ? .local : .none),
       injection: isTrained ? .crossAttention : .mergedSoftmax,

@@ -18,7 +18,7 @@ public struct WeightFile: Sendable {
   /// For messages.
   public let path: String
   public let byteCount: Int
-  /// By ascending place. Bytes that are no tensor's are read for the digest only.
+  /// By ascending offset. Bytes that are no tensor's are read for the digest only.
   public let tensors: [SourceTensor]
 
   public init(name: String, path: String, byteCount: Int, tensors: [SourceTensor]) {

@@ -80,7 +80,7 @@ public struct BlockChecksum: Hashable, Sendable {
     self.low = low
   }
 
-  /// - Parameter seed: what binds the block to its place.
+  /// - Parameter seed: what binds the block to where it belongs.
   public init(of bytes: RawSpan, seed: UInt64) {
     let hash = unsafe bytes.withUnsafeBytes { unsafe XXH3_128bits_withSeed($0.baseAddress, $0.count, seed) }
     self.init(high: hash.high64, low: hash.low64)

@@ -39,8 +39,8 @@ public struct Refusal: Error, Sendable, CustomStringConvertible {
   }
 
   public var description: String {
-    let place = [file, structure].filter { !$0.isEmpty }.joined(separator: ": ")
-    return "\(place): \(fault) [\(name.text)]"
+    let location = [file, structure].filter { !$0.isEmpty }.joined(separator: ": ")
+    return "\(location): \(fault) [\(name.text)]"
   }
 }
 

@@ -33,11 +33,12 @@ public final class LlamaModel: Sendable {
     _ pack: ModelPack, reading sharedLLM: SharedLLMConfiguration, threads: ThreadPool = .shared,
     memoryLimit: Int = .max
   ) {
-    guard let own = pack.sharedLLM, sharedLLM.injection == own.injection, sharedLLM.place == own.place,
+    guard let own = pack.sharedLLM, sharedLLM.injection == own.injection,
+      sharedLLM.injectionPlace == own.injectionPlace,
       sharedLLM.lowerModel == own.lowerModel,
       sharedLLM.injectedLayerCount > 0,
       sharedLLM.injectedLayerCount == own.injectedLayerCount
-        || own.place == .bottom && sharedLLM.injectedLayerCount <= own.injectedLayerCount
+        || own.injectionPlace == .bottom && sharedLLM.injectedLayerCount <= own.injectedLayerCount
         || own.injection == .mergedSoftmax && own.lowerModel == .shared
           && sharedLLM.injectedLayerCount <= pack.configuration.layerCount,
       TreeShape(chunkSize: sharedLLM.chunkSize, depth: sharedLLM.treeDepth, leafRatio: sharedLLM.leafRatio) != nil

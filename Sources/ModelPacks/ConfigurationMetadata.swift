@@ -113,7 +113,7 @@ extension SharedLLMConfiguration {
       "injection": .string(injection.rawValue),
       "leafRatio": .integer(leafRatio),
       "lowerModel": .string(lowerModel.rawValue),
-      "place": place == .bottom ? nil : .string(place.rawValue),
+      "place": injectionPlace == .bottom ? nil : .string(injectionPlace.rawValue),
       "positionMode": .string(positionMode.rawValue),
       "treeDepth": .integer(treeDepth),
     ])
@@ -122,7 +122,7 @@ extension SharedLLMConfiguration {
   init(_ reader: MetadataReader) throws(Refusal) {
     self.init(
       injectedLayerCount: try reader.integer("injectedLayerCount"),
-      place: try reader.optionalString("place") == nil ? .bottom : reader.choice("place"),
+      injectionPlace: try reader.optionalString("place") == nil ? .bottom : reader.choice("place"),
       chunkSize: try reader.integer("chunkSize"),
       treeDepth: try reader.integer("treeDepth"),
       leafRatio: try reader.integer("leafRatio"),

@@ -14,7 +14,7 @@ public struct PackContents: Sendable {
     self.chatTemplate = chatTemplate
   }
 
-  /// The tensors and their places, with digests of zeros, and the length of the file.
+  /// The tensors and their offsets, with digests of zeros, and the length of the file.
   /// - Parameter file: the name for messages.
   /// - Throws: `Refusal` `invalid-metadata` or `too-large`.
   public func layout(file: String) throws(Refusal) -> (tensors: [PackTensor], byteCount: Int) {

@@ -3,7 +3,8 @@
 public struct SharedLLMConfiguration: Sendable, Hashable {
   /// M: the number of layers of the lower model, and of those layers of the upper model that read injected rows.
   public var injectedLayerCount: Int
-  public var place: Place
+  /// Which layers of the upper model read injected rows.
+  public var injectionPlace: InjectionPlace
   /// L: tokens of a chunk.
   public var chunkSize: Int
   /// h: levels of a chunk's tree below its root.
@@ -15,12 +16,12 @@ public struct SharedLLMConfiguration: Sendable, Hashable {
   public var lowerModel: LowerModel
 
   public init(
-    injectedLayerCount: Int, place: Place = .bottom, chunkSize: Int, treeDepth: Int, leafRatio: Int,
+    injectedLayerCount: Int, injectionPlace: InjectionPlace = .bottom, chunkSize: Int, treeDepth: Int, leafRatio: Int,
     positionMode: PositionMode,
     injection: Injection, lowerModel: LowerModel
   ) {
     self.injectedLayerCount = injectedLayerCount
-    self.place = place
+    self.injectionPlace = injectionPlace
     self.chunkSize = chunkSize
     self.treeDepth = treeDepth
     self.leafRatio = leafRatio
@@ -30,7 +31,7 @@ public struct SharedLLMConfiguration: Sendable, Hashable {
   }
 
   /// Which layers of the upper model read injected rows; the i-th of them reads those of the lower model's layer i.
-  public enum Place: String, Sendable, Hashable, CaseIterable {
+  public enum InjectionPlace: String, Sendable, Hashable, CaseIterable {
     /// The first M; the paper's choice.
     case bottom
     /// The last M.
@@ -43,7 +44,7 @@ public struct SharedLLMConfiguration: Sendable, Hashable {
   /// - Parameter layerCount: N, layers of the upper model, M at least.
   public func injectedLayers(of layerCount: Int) -> [Int] {
     (0..<injectedLayerCount).map { i in
-      switch place {
+      switch injectionPlace {
       case .bottom: i
       case .top: layerCount - injectedLayerCount + i
       case .interleave: i * layerCount / injectedLayerCount

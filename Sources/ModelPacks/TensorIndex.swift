@@ -31,7 +31,7 @@ enum TensorIndex {
     return writer.bytes
   }
 
-  /// Reads the index and checks each entry by itself and their places in the tensor data.
+  /// Reads the index and checks each entry by itself, and where its tensor lies in the tensor data.
   /// - Throws: `Refusal` `truncated`, `malformed-index`, `unknown-encoding`, `duplicate-tensor`, `wrong-size` or
   ///   `misplaced-tensor`.
   static func parse(_ bytes: RawSpan, data: Range<Int>, file: String) throws(Refusal) -> [PackTensor] {
@@ -64,7 +64,7 @@ enum TensorIndex {
         throw Refusal(.duplicateTensor, file: file, structure: "tensor index", "\(name) is listed twice")
       }
       let tensor = try entry(&reader, name: name, file: file)
-      end = try checkPlace(of: tensor, after: end, data: data, file: file)
+      end = try checkLocation(of: tensor, after: end, data: data, file: file)
       tensors.append(tensor)
     }
     guard names.remainingByteCount == 0 else { throw malformed("bytes follow the last name") }
@@ -102,7 +102,7 @@ enum TensorIndex {
   }
 
   /// - Returns: the end of the tensor.
-  private static func checkPlace(
+  private static func checkLocation(
     of tensor: PackTensor, after end: Int, data: Range<Int>, file: String
   ) throws(Refusal) -> Int {
     guard let start = CheckedSize.aligned(end, to: tensorAlignment), tensor.byteOffset == start,

@@ -42,8 +42,8 @@ extension LanguageModel {
     var done = 0
     for part in 0..<count {
       try Refusal.checkCancellation(file)
-      let places = tokens.count - contextLength - length
-      let start = contextLength + (count > 1 ? places * part / (count - 1) : 0)
+      let lastStart = tokens.count - contextLength - length
+      let start = contextLength + (count > 1 ? lastStart * part / (count - 1) : 0)
       var context: InjectedContext?
       if readsTrees, part % 2 == 1 {
         let document = try encode(

@@ -5,7 +5,7 @@ import Tokenization
 public enum ChunkBorders: String, Sendable, CaseIterable {
   /// After the last sentence or line that ends in the last quarter of a whole chunk, else before its last word: no number
   /// is cut that would be read half by half. Behind a change of a text its chunks are the same again from where it is
-  /// cut at the same place; sentences of many lengths bring that about soon, lines of one length may not.
+  /// cut at the same token; sentences of many lengths bring that about soon, lines of one length may not.
   case sentences
   /// Whole chunks, then what is left: as the paper has it.
   case fixed
@@ -15,6 +15,6 @@ extension LanguageModel {
   /// The chunks of a document, in order. Without a tokenizer they are fixed.
   package func chunks(of tokens: [Int32], shape: TreeShape, borders: ChunkBorders) -> [Range<Int>] {
     guard borders == .sentences, let tokenizer else { return shape.chunks(tokenCount: tokens.count) }
-    return shape.chunks(tokenCount: tokens.count) { tokenizer.border(between: tokens[$0 - 1], and: tokens[$0]) }
+    return shape.chunks(tokenCount: tokens.count) { tokenizer.boundary(between: tokens[$0 - 1], and: tokens[$0]) }
   }
 }

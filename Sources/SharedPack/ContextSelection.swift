@@ -56,7 +56,7 @@ extension LanguageModel {
   ) throws(Refusal) -> ContextSelection {
     try select(from: documents) { chunks in
       chunks.enumerated().map { number, chunk in
-        chunk.tree.preservedNodes(opening: .path) { score(number, $0) }
+        chunk.tree.preservedNodes(rule: .path) { score(number, $0) }
       }
     }
   }

@@ -113,8 +113,8 @@ public struct ModelConversion: Sendable {
   ) throws(Refusal) -> InputMoments {
     var options = options
     options.encoding = nil
-    let place = Directory.split(output)
-    let pack = "\(place.directory)/.\(place.name).calibration.partial"
+    let target = Directory.split(output)
+    let pack = "\(target.directory)/.\(target.name).calibration.partial"
     _ = try Converter(directory: directory, options: options).run(output: pack) {
       progress(Progress(step: .convertingForCalibration, done: $0.byteCount, total: $0.totalByteCount))
     }

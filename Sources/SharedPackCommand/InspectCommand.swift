@@ -85,7 +85,7 @@ enum PackDescription {
     if let shared = pack.sharedLLM {
       lines.append(
         "documents   chunks of \(shared.chunkSize) tokens, depth \(shared.treeDepth), leaf ratio \(shared.leafRatio), "
-          + "\(shared.injectedLayerCount) injected layers (\(shared.place.rawValue)), positions \(shared.positionMode.rawValue), "
+          + "\(shared.injectedLayerCount) injected layers (\(shared.injectionPlace.rawValue)), positions \(shared.positionMode.rawValue), "
           + "\(shared.injection.rawValue)\(shared.injection == .mergedSoftmax ? " (untrained)" : ""), "
           + "lower model \(shared.lowerModel.rawValue)")
     } else {

@@ -83,7 +83,7 @@ struct HuggingFaceImporter {
       throw TokenizerError(.malformed, "model", "it has no vocab")
     }
     var spellings: [String?] = []
-    func place(_ spelling: String, at id: Int, _ structure: String) throws(TokenizerError) {
+    func add(_ spelling: String, at id: Int, _ structure: String) throws(TokenizerError) {
       guard id >= 0, id < TokenizerLimits.symbolCount else {
         throw TokenizerError(
           .tooLarge, structure, "\(id) is past the \(TokenizerLimits.symbolCount) ids that are known")
@@ -101,11 +101,11 @@ struct HuggingFaceImporter {
       if id >= 0, id < spellings.count, spellings[id] != nil {
         throw TokenizerError(.duplicatePiece, "vocab", "the id \(id) is there twice")
       }
-      try place(member.key, at: id, "vocab")
+      try add(member.key, at: id, "vocab")
     }
     var added: [Int: Bool] = [:]
     for token in addedTokens {
-      try place(token.content, at: token.id, "added token \(token.id)")
+      try add(token.content, at: token.id, "added token \(token.id)")
       guard added.updateValue(token.isSpecial, forKey: token.id) == nil else {
         throw TokenizerError(.duplicatePiece, "added token \(token.id)", "it is there twice")
       }

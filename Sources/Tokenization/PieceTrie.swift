@@ -1,4 +1,4 @@
-/// Finds the longest of some pieces that starts at a place of a text.
+/// Finds the longest of some pieces that starts at an offset of a text.
 struct PieceTrie: Sendable {
   /// Node and byte to node. The root is node 0.
   private var edges: [UInt64: UInt32] = [:]

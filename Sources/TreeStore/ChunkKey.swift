@@ -10,7 +10,7 @@ public struct ChunkKey: Hashable, Comparable, Sendable, CustomStringConvertible 
   private let word3: UInt64
 
   public init(_ digest: Digest256) {
-    func word(_ place: Int) -> UInt64 { digest.bytes[place * 8..<place * 8 + 8].reduce(0) { $0 << 8 | UInt64($1) } }
+    func word(_ index: Int) -> UInt64 { digest.bytes[index * 8..<index * 8 + 8].reduce(0) { $0 << 8 | UInt64($1) } }
     word0 = word(0)
     word1 = word(1)
     word2 = word(2)

@@ -37,8 +37,8 @@ public struct StoredDocument: Sendable, Hashable {
 }
 
 extension [StoredDocument] {
-  /// Binary search: the place of a name, or the place where it belongs.
-  func place(of name: String) -> (place: Int, isThere: Bool) {
+  /// Binary search: the index of a name, or the one where it would be inserted.
+  func index(of name: String) -> (index: Int, isThere: Bool) {
     var low = 0
     var high = count
     while low < high {

@@ -3,7 +3,7 @@ internal import FileAccess
 
 /// What a block's checksum binds it to, besides its bytes.
 /// Format: `Formats/tree-store.md`, checksums.
-struct BlockPlace {
+struct BlockLocation {
   enum Kind: UInt32 {
     case head = 1
     case embeddings = 2
@@ -22,8 +22,8 @@ struct BlockPlace {
     key.write(into: &writer)
     writer.integer(kind.rawValue)
     writer.integer(UInt32(node))
-    let place = writer.bytes
-    return BlockChecksum(of: bytes, seed: unsafe BlockChecksum(of: place.span.bytes, seed: 0).low)
+    let location = writer.bytes
+    return BlockChecksum(of: bytes, seed: unsafe BlockChecksum(of: location.span.bytes, seed: 0).low)
   }
 }
 
@@ -59,7 +59,7 @@ struct RecordLayout {
   }
 
   /// - Parameters:
-  ///   - byteOffset: the record's place in the segment, a multiple of 64.
+  ///   - byteOffset: the record's offset in the segment, a multiple of 64.
   ///   - blockByteCounts: bytes stored of each node.
   /// - Returns: nil when a size does not fit.
   init?(at byteOffset: Int, tokens: Int, embeddingByteCount: Int, blockByteCounts: [Int]) {

@@ -23,7 +23,7 @@ public final class Segment: Sendable {
   let totals: SegmentTotals
   /// The SHA-256 over header, index and footer.
   let closingDigest: Digest256
-  /// Which parts of a record have passed their checksums, by the record's place in the index.
+  /// Which parts of a record have passed their checksums, by the index of the record's entry.
   private let verified = Mutex<[Int: [UInt64]]>([:])
 
   var path: String { file.path }
@@ -116,35 +116,35 @@ public final class Segment: Sendable {
     return writer.bytes
   }
 
-  /// The checksum of a part of the file at its place.
-  func checksum(of range: Range<Int>, at place: BlockPlace) -> BlockChecksum {
+  /// The checksum of a part of the file at its location.
+  func checksum(of range: Range<Int>, at location: BlockLocation) -> BlockChecksum {
     let file = file
-    return place.checksum(of: file.bytes.extracting(range))
+    return location.checksum(of: file.bytes.extracting(range))
   }
 
   /// Runs a check once for each part of each record, for as long as the segment is open.
   /// - Parameter part: 0 the head, 1 the key, 2 the embeddings, 3 + i the i-th node's block.
-  func verifyOnce(_ place: Int, part: Int, check: () throws(Refusal) -> Void) throws(Refusal) {
+  func verifyOnce(_ entryIndex: Int, part: Int, check: () throws(Refusal) -> Void) throws(Refusal) {
     let (word, bit) = (part / 64, UInt64(1) << UInt64(part % 64))
     let isVerified = verified.withLock { bits in
-      guard let words = bits[place], words.count > word else { return false }
+      guard let words = bits[entryIndex], words.count > word else { return false }
       return words[word] & bit != 0
     }
     if isVerified { return }
     try check()
     verified.withLock { bits in
-      var words = bits[place] ?? []
+      var words = bits[entryIndex] ?? []
       while words.count <= word { words.append(0) }
       words[word] |= bit
-      bits[place] = words
+      bits[entryIndex] = words
     }
   }
 }
 
 extension Segment {
   /// The next load of a record checks it again.
-  func forgetVerified(_ place: Int) {
-    verified.withLock { bits in _ = bits.removeValue(forKey: place) }
+  func forgetVerified(_ entryIndex: Int) {
+    verified.withLock { bits in _ = bits.removeValue(forKey: entryIndex) }
   }
 }
 

@@ -20,7 +20,7 @@ struct SegmentEntry: Equatable {
   }
 }
 
-/// The sorted index of a mapped segment. A million entries are searched in place; none is parsed beforehand.
+/// The sorted index of a mapped segment. A million entries are searched where they are mapped; none is parsed beforehand.
 /// Format: `Formats/tree-store.md`, segment index.
 struct SegmentIndex: Sendable {
   static let entryByteCount = 64
@@ -39,14 +39,14 @@ struct SegmentIndex: Sendable {
     self.count = count
   }
 
-  func key(at place: Int) -> ChunkKey {
-    ChunkKey(file.bytes, at: byteOffset + place * Self.entryByteCount)
+  func key(at index: Int) -> ChunkKey {
+    ChunkKey(file.bytes, at: byteOffset + index * Self.entryByteCount)
   }
 
-  /// - Precondition: `place` is in the index.
-  func entry(at place: Int) -> SegmentEntry {
-    precondition((0..<count).contains(place))
-    let start = byteOffset + place * Self.entryByteCount
+  /// - Precondition: `index` is in the index.
+  func entry(at index: Int) -> SegmentEntry {
+    precondition((0..<count).contains(index))
+    let start = byteOffset + index * Self.entryByteCount
     let bytes = file.bytes
     func word(_ byteOffset: Int) -> UInt64 {
       unsafe UInt64(littleEndian: bytes.unsafeLoadUnaligned(fromByteOffset: start + byteOffset, as: UInt64.self))
@@ -58,7 +58,7 @@ struct SegmentIndex: Sendable {
   }
 
   /// Binary search.
-  func place(of key: ChunkKey) -> Int? {
+  func index(of key: ChunkKey) -> Int? {
     var low = 0
     var high = count
     while low < high {
@@ -74,10 +74,10 @@ struct SegmentIndex: Sendable {
   func validate(records: Range<Int>, chunkSize: Int) throws(Refusal) {
     var total = 0
     var previous: ChunkKey?
-    for place in 0..<count {
-      let entry = entry(at: place)
+    for index in 0..<count {
+      let entry = entry(at: index)
       func malformed(_ fault: String) -> Refusal {
-        Refusal(.malformedSegment, file: file.path, structure: "index, entry \(place)", fault)
+        Refusal(.malformedSegment, file: file.path, structure: "index, entry \(index)", fault)
       }
       if let previous, previous >= entry.key { throw malformed("the keys do not ascend") }
       previous = entry.key

@@ -72,9 +72,9 @@ extension Segment {
   package static func inspect(_ path: String) throws(Refusal) -> SegmentInspection {
     let segment = try Segment(opening: path)
     var chunks: [SegmentInspection.Chunk] = []
-    for place in 0..<segment.index.count {
-      let entry = segment.index.entry(at: place)
-      let chunk = try StoredChunk(in: segment, at: place)
+    for index in 0..<segment.index.count {
+      let entry = segment.index.entry(at: index)
+      let chunk = try StoredChunk(in: segment, at: index)
       chunks.append(
         SegmentInspection.Chunk(
           key: entry.key, tokenCount: entry.tokenCount, nodeCount: chunk.entries.count, byteOffset: entry.byteOffset,

@@ -85,14 +85,14 @@ struct SegmentWriter: ~Copyable {
     head.integer(UInt32(tokens.count))
     head.integer(UInt32(tree.nodes.count))
     head.integer(UInt64(0))
-    let checksum = unsafe BlockPlace(salt: salt, key: key, kind: .embeddings).checksum(of: embeddings.span.bytes)
+    let checksum = unsafe BlockLocation(salt: salt, key: key, kind: .embeddings).checksum(of: embeddings.span.bytes)
     head.integer(checksum.low)
     head.integer(checksum.high)
     for (node, block) in zip(tree.nodes, blocks) {
-      let place = BlockPlace(salt: salt, key: key, kind: .rows, node: node.number)
+      let location = BlockLocation(salt: salt, key: key, kind: .rows, node: node.number)
       NodeEntry(
         byteCount: block.bytes.byteCount, compression: block.compression,
-        checksum: place.checksum(of: block.bytes.bytes)
+        checksum: location.checksum(of: block.bytes.bytes)
       ).write(into: &head)
       totals.blockByteCount += configuration.layout.byteCount(rows: node.rowCount)
       totals.storedBlockByteCount += block.bytes.byteCount
@@ -112,7 +112,7 @@ struct SegmentWriter: ~Copyable {
     entries.append(
       SegmentEntry(
         key: key, byteOffset: start, tokenCount: tokens.count, byteCount: layout.end - start,
-        headChecksum: unsafe BlockPlace(salt: salt, key: key, kind: .head).checksum(of: headBytes.span.bytes)))
+        headChecksum: unsafe BlockLocation(salt: salt, key: key, kind: .head).checksum(of: headBytes.span.bytes)))
     totals.chunkCount += 1
     totals.tokenCount += tokens.count
   }

@@ -10,15 +10,15 @@ public struct StoredChunk: Sendable {
   public let tree: ContextTree
 
   let segment: Segment
-  let place: Int
+  let entryIndex: Int
   let entries: [NodeEntry]
   let layout: RecordLayout
   private let embeddingsChecksum: BlockChecksum
 
   /// Reads a record's head.
   /// - Throws: `Refusal` `checksum-mismatch`, `malformed-record`.
-  init(in segment: Segment, at place: Int) throws(Refusal) {
-    let entry = segment.index.entry(at: place)
+  init(in segment: Segment, at entryIndex: Int) throws(Refusal) {
+    let entry = segment.index.entry(at: entryIndex)
     let configuration = segment.configuration
     let key = entry.key
     let file = segment.path
@@ -32,9 +32,9 @@ public struct StoredChunk: Sendable {
       throw malformed("a head of \(headByteCount) bytes does not fit a record of \(entry.byteCount)")
     }
     let headRange = entry.byteOffset..<entry.byteOffset + headByteCount
-    try segment.verifyOnce(place, part: 0) { () throws(Refusal) in
-      let place = BlockPlace(salt: segment.salt, key: key, kind: .head)
-      guard segment.checksum(of: headRange, at: place) == entry.headChecksum else {
+    try segment.verifyOnce(entryIndex, part: 0) { () throws(Refusal) in
+      let location = BlockLocation(salt: segment.salt, key: key, kind: .head)
+      guard segment.checksum(of: headRange, at: location) == entry.headChecksum else {
         throw Refusal(.checksumMismatch, file: file, structure: structure, "the head is damaged or out of its place")
       }
     }
@@ -75,9 +75,9 @@ public struct StoredChunk: Sendable {
     self.tokens = tokens
     self.tree = tree
     self.segment = segment
-    self.place = place
+    self.entryIndex = entryIndex
     // The key is what the tokens hash to, so equal keys have equal tokens.
-    try segment.verifyOnce(place, part: 1) { () throws(Refusal) in
+    try segment.verifyOnce(entryIndex, part: 1) { () throws(Refusal) in
       guard configuration.chunkKey(tokens: tokens) == key else {
         throw malformed("the key is not the digest of the tokens")
       }
@@ -130,9 +130,9 @@ public struct StoredChunk: Sendable {
     let number = tree.index(of: node)
     let range = layout.blocks[number]
     let block = BlockBytes(mapped: segment.file, at: range.lowerBound, byteCount: range.count)
-    try segment.verifyOnce(place, part: 3 + number) { () throws(Refusal) in
-      let place = BlockPlace(salt: segment.salt, key: key, kind: .rows, node: node.number)
-      guard place.checksum(of: block.bytes) == entries[number].checksum else {
+    try segment.verifyOnce(entryIndex, part: 3 + number) { () throws(Refusal) in
+      let location = BlockLocation(salt: segment.salt, key: key, kind: .rows, node: node.number)
+      guard location.checksum(of: block.bytes) == entries[number].checksum else {
         throw Refusal(
           .checksumMismatch, file: segment.path, structure: structure(node),
           "the keys and values are damaged or out of their place")
@@ -149,9 +149,9 @@ public struct StoredChunk: Sendable {
   }
 
   private func verifyEmbeddings() throws(Refusal) {
-    try segment.verifyOnce(place, part: 2) { () throws(Refusal) in
-      let place = BlockPlace(salt: segment.salt, key: key, kind: .embeddings)
-      guard segment.checksum(of: layout.embeddings, at: place) == embeddingsChecksum else {
+    try segment.verifyOnce(entryIndex, part: 2) { () throws(Refusal) in
+      let location = BlockLocation(salt: segment.salt, key: key, kind: .embeddings)
+      guard segment.checksum(of: layout.embeddings, at: location) == embeddingsChecksum else {
         throw Refusal(
           .checksumMismatch, file: segment.path, structure: "chunk \(key.short)",
           "the embeddings are damaged or out of their place")

@@ -61,7 +61,7 @@ extension [Segment] {
   /// - Returns: nil when no segment has the chunk.
   func tokenCount(of key: ChunkKey) -> Int? {
     for segment in self {
-      if let place = segment.index.place(of: key) { return segment.index.entry(at: place).tokenCount }
+      if let index = segment.index.index(of: key) { return segment.index.entry(at: index).tokenCount }
     }
     return nil
   }
@@ -91,17 +91,17 @@ extension Segment {
     hasher.update(file.bytes.extracting(0..<records.lowerBound))
     var totals = SegmentTotals()
     var end = records.lowerBound
-    let order = (0..<index.count).map { (place: $0, entry: index.entry(at: $0)) }
+    let order = (0..<index.count).map { (entryIndex: $0, entry: index.entry(at: $0)) }
       .sorted { $0.entry.byteOffset < $1.entry.byteOffset }
-    for (place, entry) in order {
+    for (entryIndex, entry) in order {
       guard entry.byteOffset == end else {
         throw Refusal(
-          .malformedSegment, file: path, structure: "index, entry \(place)",
+          .malformedSegment, file: path, structure: "index, entry \(entryIndex)",
           "the record starts at byte \(entry.byteOffset), not where the one before ends, \(end)")
       }
       end += entry.byteCount
       hasher.update(file.bytes.extracting(entry.byteOffset..<end))
-      try verify(place, into: &totals)
+      try verify(entryIndex, into: &totals)
       progress(end)
     }
     hasher.update(file.bytes.extracting(records.upperBound..<file.byteCount))
@@ -116,10 +116,10 @@ extension Segment {
     return found
   }
 
-  private func verify(_ place: Int, into totals: inout SegmentTotals) throws(Refusal) {
+  private func verify(_ entryIndex: Int, into totals: inout SegmentTotals) throws(Refusal) {
     // What a reader checked earlier is checked again: a page may have been read from the disk anew.
-    forgetVerified(place)
-    let chunk = try StoredChunk(in: self, at: place)
+    forgetVerified(entryIndex)
+    let chunk = try StoredChunk(in: self, at: entryIndex)
     let file = file
     var end = chunk.layout.head.lowerBound
     for part in chunk.layout.parts + [chunk.layout.end..<chunk.layout.end] {

@@ -67,8 +67,8 @@ public final class TreeStore: Sendable {
   public var documents: [StoredDocument] { manifest.documents }
 
   public func document(named name: String) -> StoredDocument? {
-    let (place, isThere) = documents.place(of: name)
-    return isThere ? documents[place] : nil
+    let (index, isThere) = documents.index(of: name)
+    return isThere ? documents[index] : nil
   }
 
   /// The key of a chunk in this store.
@@ -79,7 +79,7 @@ public final class TreeStore: Sendable {
   /// - Throws: `Refusal` `checksum-mismatch` or `malformed-record` when it has it damaged: it can be encoded again.
   package func chunk(_ key: ChunkKey) throws(Refusal) -> StoredChunk? {
     for segment in segments {
-      if let place = segment.index.place(of: key) { return try StoredChunk(in: segment, at: place) }
+      if let index = segment.index.index(of: key) { return try StoredChunk(in: segment, at: index) }
     }
     return nil
   }
@@ -138,8 +138,8 @@ extension TreeStore {
 extension Segment {
   /// Bytes of the records that are needed and in no segment that was asked before.
   func liveByteCount(needed: Set<ChunkKey>, seen: inout Set<ChunkKey>) -> Int {
-    (0..<index.count).reduce(0) { sum, place in
-      let entry = index.entry(at: place)
+    (0..<index.count).reduce(0) { sum, number in
+      let entry = index.entry(at: number)
       return seen.insert(entry.key).inserted && needed.contains(entry.key) ? sum + entry.byteCount : sum
     }
   }

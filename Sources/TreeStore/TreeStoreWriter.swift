@@ -71,8 +71,8 @@ public struct TreeStoreWriter: ~Copyable {
 
   /// A document that the store has, or will have with the next commit.
   public func document(named name: String) -> StoredDocument? {
-    let (place, isThere) = documents.place(of: name)
-    return isThere ? documents[place] : nil
+    let (index, isThere) = documents.index(of: name)
+    return isThere ? documents[index] : nil
   }
 
   /// Whether the store has a chunk, or will have it with the next commit.
@@ -176,17 +176,17 @@ public struct TreeStoreWriter: ~Copyable {
     }
     let document = StoredDocument(
       name: name, textDigest: textDigest, textByteCount: textByteCount, tokenCount: tokenCount, chunks: chunks)
-    let (place, isThere) = documents.place(of: name)
+    let (index, isThere) = documents.index(of: name)
     guard isThere else {
-      documents.insert(document, at: place)
+      documents.insert(document, at: index)
       hasChanges = true
       return
     }
     guard replacing else {
       throw Refusal(.documentExists, file: path, structure: structure, "is there already")
     }
-    guard documents[place] != document else { return }
-    documents[place] = document
+    guard documents[index] != document else { return }
+    documents[index] = document
     hasChanges = true
   }
 
@@ -194,11 +194,11 @@ public struct TreeStoreWriter: ~Copyable {
   /// - Throws: `Refusal` `missing-document`.
   public mutating func removeDocument(named name: String) throws(Refusal) {
     try requireWorking()
-    let (place, isThere) = documents.place(of: name)
+    let (index, isThere) = documents.index(of: name)
     guard isThere else {
       throw Refusal(.missingDocument, file: path, structure: "document \"\(name)\"", "is not in the store")
     }
-    documents.remove(at: place)
+    documents.remove(at: index)
     hasChanges = true
   }
 
@@ -264,8 +264,8 @@ public struct TreeStoreWriter: ~Copyable {
   }
 
   private mutating func copyChunks(of segment: Segment, needed: Set<ChunkKey>) throws(Refusal) {
-    for (place, key) in segment.keys.enumerated() where needed.contains(key) && !contains(key) {
-      let chunk = try StoredChunk(in: segment, at: place)
+    for (index, key) in segment.keys.enumerated() where needed.contains(key) && !contains(key) {
+      let chunk = try StoredChunk(in: segment, at: index)
       var blocks: [StoredBlock] = []
       for node in chunk.tree.nodes {
         blocks.append(StoredBlock(stored: try chunk.storedBlock(of: node), compression: chunk.compression(of: node)))

@@ -79,10 +79,10 @@ import Testing
     for length in 0..<text.count {
       #expect(throws: JSONError.self) { try JSONValue(parsing: Array(text[..<length])) }
     }
-    for place in text.indices {
+    for offset in text.indices {
       for byte in UInt8.min...UInt8.max {
         var other = text
-        other[place] = byte
+        other[offset] = byte
         guard let value = try? JSONValue(parsing: other) else { continue }
         #expect(try JSONValue(parsing: value.canonical).canonical == value.canonical)
       }

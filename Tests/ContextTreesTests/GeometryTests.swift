@@ -32,7 +32,7 @@ import Testing
     }
   }
 
-  static let openings: [TreeOpening] = [
+  static let rules: [ExpansionRule] = [
     .path, .both(below: 5), .both(below: 100), .none(below: 7), .none(below: 100),
   ]
 
@@ -47,21 +47,21 @@ import Testing
     #expect(end == length)
   }
 
-  @Test(arguments: shapes.indices, openings)
-  func openingsPartitionTheChunk(shape number: Int, opening: TreeOpening) throws {
+  @Test(arguments: shapes.indices, rules)
+  func rulesPartitionTheChunk(shape number: Int, rule: ExpansionRule) throws {
     let shape = try shape(Self.shapes[number])
     for length in [1, 2, 3, 5, 17, 63, 64, 255, 599, 600] where length <= shape.chunkSize {
       let tree = ContextTree(shape: shape, tokenCount: length)
-      let kept = tree.preservedNodes(opening: opening, score: score)
+      let kept = tree.preservedNodes(rule: rule, score: score)
       expectPartition(kept, length: length)
-      if opening == .path {
+      if rule == .path {
         #expect(kept == tree.preservedNodes(policy: .cosine, chunk: 0, score: score))
       }
       // What is longer than a token is opened to the leaves, or not at all.
-      if opening == .both(below: 100), length >= 1 << shape.depth {
+      if rule == .both(below: 100), length >= 1 << shape.depth {
         #expect(kept == tree.nodes.filter { $0.level == shape.depth })
       }
-      if opening == .none(below: 100), shape.depth > 1, length > 1 {
+      if rule == .none(below: 100), shape.depth > 1, length > 1 {
         #expect(kept == tree.nodes.filter { $0.level == 1 })
       }
     }
@@ -83,7 +83,7 @@ import Testing
       for (kept, tree) in zip(nodes, trees) { expectPartition(kept, length: tree.tokenCount) }
     }
     // All of it goes where the scores are.
-    let second = kept(rows(least) + 4) { place, _ in place == 1 ? 1 : 0 }
+    let second = kept(rows(least) + 4) { index, _ in index == 1 ? 1 : 0 }
     #expect(second[0] == least[0] && second[2] == least[2])
     #expect(second[1].map(\.path) == ["LL", "LR", "RL", "RR"])
     let all = kept(1000) { _, _ in 0 }
@@ -218,11 +218,11 @@ import Testing
     #expect(shape?.nodeCount == 14)
   }
 
-  /// The best border in the last quarter of a whole chunk, the last of equals; none is nearer to the start.
-  @Test func chunksEndAtBorders() throws {
+  /// The best boundary in the last quarter of a whole chunk, the last of equals; none is nearer to the start.
+  @Test func chunksEndAtBoundaries() throws {
     let shape = try #require(TreeShape(chunkSize: 32, depth: 3, leafRatio: 1))
-    func chunks(_ count: Int, _ borders: [Int: Int]) -> [Range<Int>] {
-      shape.chunks(tokenCount: count) { borders[$0] ?? 0 }
+    func chunks(_ count: Int, _ boundaries: [Int: Int]) -> [Range<Int>] {
+      shape.chunks(tokenCount: count) { boundaries[$0] ?? 0 }
     }
     #expect(chunks(75, [:]) == [0..<32, 32..<64, 64..<75])
     #expect(chunks(64, [:]) == [0..<32, 32..<64])

@@ -11,16 +11,16 @@ import Testing
     func embedding(of node: TreeNode) -> [Float] { vectors[node.number] ?? [] }
   }
 
-  /// Chunks of 64 tokens, whose nodes point somewhere between the two axes; what holds the place points along the first.
-  private func chunks(_ count: Int, holding place: (chunk: Int, token: Int)) throws -> [Chunk] {
+  /// Chunks of 64 tokens, whose nodes point somewhere between the two axes; the nodes that hold the answer point along the first.
+  private func chunks(_ count: Int, holding answer: (chunk: Int, token: Int)) throws -> [Chunk] {
     let shape = try #require(TreeShape(chunkSize: 64, depth: 3, leafRatio: 4))
     return (0..<count).map { number in
       let tree = ContextTree(shape: shape, tokenCount: 64)
       let vectors = tree.nodes.map { node -> (Int, [Float]) in
-        let holds = number == place.chunk && node.range.contains(place.token)
+        let holds = number == answer.chunk && node.range.contains(answer.token)
         return (node.number, holds ? [1, 0] : [Float((number + node.number) % 3) / 4, 1])
       }
-      let tokens = (0..<64).map { number == place.chunk && $0 == place.token ? 7 : Int32(8 + $0 % 2) }
+      let tokens = (0..<64).map { number == answer.chunk && $0 == answer.token ? 7 : Int32(8 + $0 % 2) }
       return Chunk(tokens: tokens, tree: tree, vectors: Dictionary(uniqueKeysWithValues: vectors))
     }
   }
@@ -40,8 +40,8 @@ import Testing
   ) throws {
     let search = TreeSearch(policy, expansion: expansion)
     #expect(policy.looksAtQuery || search.expansion == .path)
-    for place in [(0, 0), (2, 31), (4, 63)] {
-      let chunks = try chunks(5, holding: place)
+    for answer in [(0, 0), (2, 31), (4, 63)] {
+      let chunks = try chunks(5, holding: answer)
       let kept = search.preservedNodes(of: chunks, query: SearchQuery(tokens: [7], embedding: [1, 0]))
       #expect(kept.count == chunks.count)
       for nodes in kept {
@@ -51,8 +51,8 @@ import Testing
         #expect(zip(ranges, ranges.dropFirst()).allSatisfy { $0.upperBound == $1.lowerBound })
       }
       if policy.looksAtQuery {
-        let node = try #require(kept[place.0].first { $0.range.contains(place.1) })
-        #expect(node.level == 3, "\(place)")
+        let node = try #require(kept[answer.0].first { $0.range.contains(answer.1) })
+        #expect(node.level == 3, "\(answer)")
       }
     }
   }

@@ -227,7 +227,7 @@ import Testing
   @Test func powerCuts() throws {
     let scratch = try Scratch()
     let directory = try scratch.directory("in")
-    let place = try scratch.directory("out")
+    let target = try scratch.directory("out")
     try TestCheckpoint().write(to: directory)
     let journal = FileJournal()
     var returned: [Int] = []
@@ -235,11 +235,11 @@ import Testing
       for encoding in [TensorEncoding.float32, .float16] {
         var options = Converter.Options()
         options.encoding = encoding
-        _ = try Converter(directory: directory, options: options).run(output: "\(place)/a.spk")
+        _ = try Converter(directory: directory, options: options).run(output: "\(target)/a.spk")
         returned.append(journal.count)
       }
     }
-    let model = CrashModel(journal, root: place)
+    let model = CrashModel(journal, root: target)
     var packs: Set<[UInt8]> = []
     for point in 0...journal.count {
       for seed in 0..<8 {

@@ -169,10 +169,10 @@ import Testing
     #expect(try Self.convert(checkpoint, Scratch()).sharedLLM == shared)
   }
 
-  @Test(arguments: SharedLLMConfiguration.Place.allCases)
-  func placesAreRecognised(place: SharedLLMConfiguration.Place) throws {
+  @Test(arguments: SharedLLMConfiguration.InjectionPlace.allCases)
+  func placesAreRecognised(place: SharedLLMConfiguration.InjectionPlace) throws {
     var shared = Self.shared
-    shared.place = place
+    shared.injectionPlace = place
     var checkpoint = TestCheckpoint(sharedLLM: shared)
     var block: [(String, JSONValue)] = [
       ("injected_layers", .integer(1)), ("chunk_size", .integer(32)), ("tree_depth", .integer(2)),
@@ -192,7 +192,7 @@ import Testing
     if place == .top {
       #expect(throws: Refusal.self) { try Self.convert(checkpoint, Scratch()) }
     } else {
-      #expect(try Self.convert(checkpoint, Scratch()).sharedLLM?.place == .bottom)
+      #expect(try Self.convert(checkpoint, Scratch()).sharedLLM?.injectionPlace == .bottom)
     }
     checkpoint.configuration["sharedllm"] = .members([
       "injected_layers": .integer(1), "injection_place": .string("middle"),
@@ -201,17 +201,17 @@ import Testing
   }
 
   @Test func layersOfPlaces() {
-    func layers(_ count: Int, _ place: SharedLLMConfiguration.Place, of all: Int) -> [Int] {
+    func layers(_ count: Int, _ place: SharedLLMConfiguration.InjectionPlace, of all: Int) -> [Int] {
       var shared = Self.shared
       shared.injectedLayerCount = count
-      shared.place = place
+      shared.injectionPlace = place
       return shared.injectedLayers(of: all)
     }
     #expect(layers(3, .bottom, of: 8) == [0, 1, 2])
     #expect(layers(3, .top, of: 8) == [5, 6, 7])
     #expect(layers(3, .interleave, of: 8) == [0, 2, 5])
     #expect(layers(4, .interleave, of: 32) == [0, 8, 16, 24])
-    for place in SharedLLMConfiguration.Place.allCases { #expect(layers(5, place, of: 5) == [0, 1, 2, 3, 4]) }
+    for place in SharedLLMConfiguration.InjectionPlace.allCases { #expect(layers(5, place, of: 5) == [0, 1, 2, 3, 4]) }
   }
 
   @Test func authorsKeysAreRecognised() throws {

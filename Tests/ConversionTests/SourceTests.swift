@@ -134,9 +134,9 @@ import Tokenization
   private static let fourByteBlocks = NumberBlocks(length: 4, byteCount: 8) { blocks, numbers in
     for block in 0..<blocks.byteCount / 8 {
       let scale = unsafe Float(bitPattern: blocks.unsafeLoadUnaligned(fromByteOffset: block * 8, as: UInt32.self))
-      for place in 0..<4 {
-        numbers[block * 4 + place] =
-          unsafe scale * Float(blocks.unsafeLoad(fromByteOffset: block * 8 + 4 + place, as: Int8.self))
+      for index in 0..<4 {
+        numbers[block * 4 + index] =
+          unsafe scale * Float(blocks.unsafeLoad(fromByteOffset: block * 8 + 4 + index, as: Int8.self))
       }
     }
   }
@@ -187,7 +187,7 @@ private struct MemoryConfiguration: ConfigurationSource {
     var result = SharedLLMDeclaration()
     result.isSharedLLM = shared != nil
     result.injectedLayerCount = shared?.injectedLayerCount
-    result.place = shared?.place
+    result.injectionPlace = shared?.injectionPlace
     result.chunkSize = shared?.chunkSize
     result.treeDepth = shared?.treeDepth
     result.leafRatio = shared?.leafRatio
@@ -220,8 +220,8 @@ private struct MemoryReader: WeightReader {
   var byteCount: Int { bytes.count }
 
   func read(at byteOffset: Int, into buffer: inout MutableRawSpan) {
-    for place in 0..<buffer.byteCount {
-      buffer.storeBytes(of: bytes[byteOffset + place], toByteOffset: place, as: UInt8.self)
+    for index in 0..<buffer.byteCount {
+      buffer.storeBytes(of: bytes[byteOffset + index], toByteOffset: index, as: UInt8.self)
     }
   }
 

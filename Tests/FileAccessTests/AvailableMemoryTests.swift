@@ -85,9 +85,9 @@ import Testing
 @Suite struct ReadAheadTests {
   /// What was dropped, or dropped while it was read, is read again from the file.
   @Test func bytesStayTheSame() throws {
-    let place = try Workplace()
+    let workplace = try Workplace()
     let bytes = (0..<9_000_001).map { UInt8(truncatingIfNeeded: $0 &* 2_654_435_761 >> 11) }
-    let file = try MappedFile(try place.file("a", bytes), keepsOpen: true)
+    let file = try MappedFile(try workplace.file("a", bytes), keepsOpen: true)
     let ahead = ReadAhead(file)
     for _ in 0..<3 {
       for range in [0..<3_000_000, 3_000_000..<8_999_999, 8_999_999..<9_000_001] {

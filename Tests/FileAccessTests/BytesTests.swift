@@ -4,9 +4,9 @@ import Testing
 @Suite struct CompressionTests {
   private func bytes(_ count: Int, repeating: Bool) -> [UInt8] {
     var state: UInt32 = 1
-    return (0..<count).map { place in
+    return (0..<count).map { offset in
       state = state &* 1_664_525 &+ 1_013_904_223
-      return repeating ? UInt8(place / 50 % 7) : UInt8(state >> 24)
+      return repeating ? UInt8(offset / 50 % 7) : UInt8(state >> 24)
     }
   }
 
@@ -50,10 +50,10 @@ import Testing
       let span = unsafe cut.span.bytes
       #expect(kind.decompress(span, byteCount: 500) == nil)
     }
-    for place in frame.indices {
+    for offset in frame.indices {
       for bit in 0..<8 {
         var flipped = frame
-        flipped[place] ^= 1 << UInt8(bit)
+        flipped[offset] ^= 1 << UInt8(bit)
         let span = unsafe flipped.span.bytes
         if let output = kind.decompress(span, byteCount: 500) { #expect(output.count == 500) }
       }
@@ -156,10 +156,10 @@ import Testing
     let first = checksum(1)
     #expect(checksum(1) == first)
     #expect(checksum(2) != first)
-    for place in bytes.indices {
-      bytes[place] ^= 4
+    for offset in bytes.indices {
+      bytes[offset] ^= 4
       #expect(checksum(1) != first)
-      bytes[place] ^= 4
+      bytes[offset] ^= 4
     }
   }
 }

@@ -8,10 +8,10 @@ import Testing
   private func states(
     _ work: (_ root: String) throws(Refusal) -> Void
   ) throws -> (lost: [CrashModel.Contents], kept: [CrashModel.Contents]) {
-    let place = try Workplace()
+    let workplace = try Workplace()
     let journal = FileJournal()
-    try FileOperation.withProbe(journal) { () throws(Refusal) in try work(place.path) }
-    let model = CrashModel(journal, root: place.path)
+    try FileOperation.withProbe(journal) { () throws(Refusal) in try work(workplace.path) }
+    let model = CrashModel(journal, root: workplace.path)
     let points = 0...journal.count
     return (
       points.map { model.contents(at: $0) { _ in false } }, points.map { model.contents(at: $0) { _ in true } }
@@ -34,8 +34,8 @@ import Testing
 
   /// A file's name does not make its bytes durable, nor do its bytes make its name so.
   @Test func namesAndBytesAreApart() throws {
-    let place = try Workplace()
-    let root = place.path
+    let workplace = try Workplace()
+    let root = workplace.path
     let journal = FileJournal()
     try FileOperation.withProbe(journal) { () throws(Refusal) in
       var file = try PublishedFile(creating: "\(root)/a")
@@ -78,12 +78,12 @@ import Testing
 
   /// What is rebuilt is what the model says.
   @Test func rebuilding() throws {
-    let place = try Workplace()
+    let workplace = try Workplace()
     let contents: CrashModel.Contents = ["d": nil, "d/a": [1, 2], "d/e": nil, "b": []]
-    try CrashModel.write(contents, into: place.path)
-    #expect(try Directory.names(in: place.path) == ["b", "d"])
-    #expect(try Directory.names(in: "\(place.path)/d") == ["a", "e"])
-    #expect(try SequentialFile.contents("\(place.path)/d/a", limit: 2) == [1, 2])
-    #expect(Directory.exists("\(place.path)/d/e") == .directory)
+    try CrashModel.write(contents, into: workplace.path)
+    #expect(try Directory.names(in: workplace.path) == ["b", "d"])
+    #expect(try Directory.names(in: "\(workplace.path)/d") == ["a", "e"])
+    #expect(try SequentialFile.contents("\(workplace.path)/d/a", limit: 2) == [1, 2])
+    #expect(Directory.exists("\(workplace.path)/d/e") == .directory)
   }
 }

@@ -5,9 +5,9 @@ import Testing
 
 @Suite struct MappedFileTests {
   @Test func wholeFile() throws {
-    let place = try Workplace()
+    let workplace = try Workplace()
     let bytes = (0..<10_000).map { UInt8(truncatingIfNeeded: $0 * 7) }
-    let file = try MappedFile(try place.file("a", bytes))
+    let file = try MappedFile(try workplace.file("a", bytes))
     #expect(file.byteCount == 10_000)
     let read = file.bytes.array
     #expect(read == bytes)
@@ -19,8 +19,8 @@ import Testing
   }
 
   @Test func emptyFile() throws {
-    let place = try Workplace()
-    let file = try MappedFile(try place.file("a", []))
+    let workplace = try Workplace()
+    let file = try MappedFile(try workplace.file("a", []))
     let count = file.bytes.byteCount
     #expect(count == 0)
     file.advise(.willNeed, 0..<0)
@@ -28,8 +28,8 @@ import Testing
 
   /// The mapping outlives the name.
   @Test func removedFile() throws {
-    let place = try Workplace()
-    let path = try place.file("a", [1, 2, 3])
+    let workplace = try Workplace()
+    let path = try workplace.file("a", [1, 2, 3])
     let file = try MappedFile(path)
     try Directory.removeFile(path)
     let read = file.bytes.array
@@ -38,14 +38,14 @@ import Testing
 
   /// A FIFO is refused, not waited for.
   @Test func refusals() throws {
-    let place = try Workplace()
-    let path = place.path
+    let workplace = try Workplace()
+    let path = workplace.path
     #expect(refusal { () throws(Refusal) in _ = try MappedFile("\(path)/none") } == "missing-file")
     #expect(refusal { () throws(Refusal) in _ = try MappedFile(path) } == "not-a-regular-file")
     try #require(unsafe mkfifo("\(path)/fifo", 0o600) == 0)
     #expect(refusal { () throws(Refusal) in _ = try MappedFile("\(path)/fifo") } == "not-a-regular-file")
     #expect(refusal { () throws(Refusal) in _ = try MappedFile("/dev/null") } == "not-a-regular-file")
-    let file = try place.file("a", [1])
+    let file = try workplace.file("a", [1])
     #expect(refusal { () throws(Refusal) in _ = try MappedFile("\(file)/b") } == "not-a-directory")
   }
 }
@@ -58,8 +58,8 @@ import Testing
   }
 
   @Test func appearsWhole() throws {
-    let place = try Workplace()
-    let path = "\(place.path)/a"
+    let workplace = try Workplace()
+    let path = "\(workplace.path)/a"
     do {
       var file = try PublishedFile(creating: path, mode: 0o400)
       try file.append([1, 2])
@@ -71,14 +71,14 @@ import Testing
       try file.publish()
     }
     #expect(try SequentialFile.contents(path, limit: 10) == [1, 2, 3, 0, 9])
-    #expect(try Directory.names(in: place.path) == ["a"])
+    #expect(try Directory.names(in: workplace.path) == ["a"])
   }
 
   /// The order that makes it durable: data before name, name before its directory.
   @Test(arguments: [nil, "b"]) func order(name: String?) throws {
-    let place = try Workplace()
+    let workplace = try Workplace()
     let calls = FaultSchedule()
-    try FileOperation.withProbe(calls) { try publish("\(place.path)/a", [1], as: name) }
+    try FileOperation.withProbe(calls) { try publish("\(workplace.path)/a", [1], as: name) }
     let kinds = calls.operations.map { String("\($0)".prefix { $0 != "(" }) }
     #expect(kinds == ["create", "write", "synchronize", "rename", "open", "synchronizeDirectory"])
   }
@@ -89,34 +89,34 @@ import Testing
     let isAfter = fault == .after(EIO) || fault == .after(EDQUOT)
     let isFailing = fault == .before(EIO) || fault == .after(EIO)
     for number in 0..<6 {
-      let place = try Workplace()
+      let workplace = try Workplace()
       let faults = FaultSchedule(fault, at: number)
       let error = FileOperation.withProbe(faults) {
-        refusal { () throws(Refusal) in try publish("\(place.path)/a", [1], as: name) }
+        refusal { () throws(Refusal) in try publish("\(workplace.path)/a", [1], as: name) }
       }
       #expect(faults.faultCount == 1)
       #expect(error == (!isFailing ? "no-space" : number == 0 ? "cannot-create" : "input-output"))
       let isRenamed = number > (isAfter ? 2 : 3)
-      #expect(try Directory.names(in: place.path) == (isRenamed ? [name ?? "a"] : []), "\(number)")
+      #expect(try Directory.names(in: workplace.path) == (isRenamed ? [name ?? "a"] : []), "\(number)")
     }
   }
 
   /// What cannot be removed is what a killed process leaves.
   @Test func failingRemoval() throws {
-    let place = try Workplace()
+    let workplace = try Workplace()
     let faults = FaultSchedule(.before(EIO), at: 2, persistently: true)
     let error = FileOperation.withProbe(faults) {
-      refusal { () throws(Refusal) in try publish("\(place.path)/a", [1]) }
+      refusal { () throws(Refusal) in try publish("\(workplace.path)/a", [1]) }
     }
     #expect(error == "input-output")
     #expect(faults.operations.count == 4)
-    #expect(try Directory.names(in: place.path).map { $0.hasSuffix(".partial") } == [true])
+    #expect(try Directory.names(in: workplace.path).map { $0.hasSuffix(".partial") } == [true])
   }
 
   /// Calls that end early or are interrupted are continued.
   @Test(arguments: [FileFault.short(1), .short(3)]) func shortCalls(fault: FileFault) throws {
-    let place = try Workplace()
-    let path = "\(place.path)/a"
+    let workplace = try Workplace()
+    let path = "\(workplace.path)/a"
     let bytes = (0..<100).map { UInt8($0) }
     let faults = FaultSchedule(fault, persistently: true)
     let read = try FileOperation.withProbe(faults) { () throws(Refusal) -> [UInt8] in
@@ -143,34 +143,34 @@ import Testing
   }
 
   @Test func abandoned() throws {
-    let place = try Workplace()
+    let workplace = try Workplace()
     do {
-      var file = try PublishedFile(creating: "\(place.path)/a")
+      var file = try PublishedFile(creating: "\(workplace.path)/a")
       try file.append([1])
-      let names = try Directory.names(in: place.path)
+      let names = try Directory.names(in: workplace.path)
       #expect(names.count == 1 && names[0].hasPrefix(".a.") && names[0].hasSuffix(".partial"))
     }
-    #expect(try Directory.names(in: place.path).isEmpty)
+    #expect(try Directory.names(in: workplace.path).isEmpty)
   }
 
   @Test func replacing() throws {
-    let place = try Workplace()
-    let path = try place.file("a", [1])
+    let workplace = try Workplace()
+    let path = try workplace.file("a", [1])
     try publish(path, [2])
     #expect(try SequentialFile.contents(path, limit: 10) == [2])
-    #expect(refusal { () throws(Refusal) in try publish("\(place.path)/c", [3], as: "a") } == "already-exists")
+    #expect(refusal { () throws(Refusal) in try publish("\(workplace.path)/c", [3], as: "a") } == "already-exists")
     #expect(try SequentialFile.contents(path, limit: 10) == [2])
-    #expect(try Directory.names(in: place.path) == ["a"])
-    let missing = "\(place.path)/none/a"
+    #expect(try Directory.names(in: workplace.path) == ["a"])
+    let missing = "\(workplace.path)/none/a"
     #expect(refusal { () throws(Refusal) in try publish(missing, [3]) } == "cannot-create")
   }
 }
 
 @Suite struct SequentialFileTests {
   @Test func pieces() throws {
-    let place = try Workplace()
+    let workplace = try Workplace()
     let bytes = (0..<1000).map { UInt8(truncatingIfNeeded: $0) }
-    let path = try place.file("a", bytes)
+    let path = try workplace.file("a", bytes)
     let file = try SequentialFile(path)
     #expect(file.byteCount == 1000)
     func read(_ offset: Int, _ count: Int) throws(Refusal) -> [UInt8] {
@@ -186,37 +186,37 @@ import Testing
     #expect(refusal { () throws(Refusal) in _ = try read(991, 10) } == "truncated")
     file.release(0..<1000)
     #expect(refusal { () throws(Refusal) in _ = try SequentialFile.contents(path, limit: 999) } == "too-large")
-    try #require(unsafe symlink("a", "\(place.path)/link") == 0)
-    let link = "\(place.path)/link"
+    try #require(unsafe symlink("a", "\(workplace.path)/link") == 0)
+    let link = "\(workplace.path)/link"
     #expect(refusal { () throws(Refusal) in _ = try SequentialFile.contents(link, limit: 1000) } == nil)
     #expect(
       refusal { () throws(Refusal) in _ = try SequentialFile(link, followingLinks: false) } == "not-a-regular-file")
-    #expect(refusal { () throws(Refusal) in _ = try SequentialFile(place.path) } == "not-a-regular-file")
+    #expect(refusal { () throws(Refusal) in _ = try SequentialFile(workplace.path) } == "not-a-regular-file")
   }
 }
 
 @Suite struct DirectoryTests {
   @Test func names() throws {
-    let place = try Workplace()
-    for name in ["b", "a", "\u{E9}", "B", ".c"] { _ = try place.file(name, []) }
-    try Directory.create("\(place.path)/d")
-    #expect(try Directory.names(in: place.path) == [".c", "B", "a", "b", "d", "\u{E9}"])
-    #expect(refusal { () throws(Refusal) in _ = try Directory.names(in: "\(place.path)/none") } == "missing-file")
-    #expect(refusal { () throws(Refusal) in _ = try Directory.names(in: "\(place.path)/a") } == "not-a-directory")
+    let workplace = try Workplace()
+    for name in ["b", "a", "\u{E9}", "B", ".c"] { _ = try workplace.file(name, []) }
+    try Directory.create("\(workplace.path)/d")
+    #expect(try Directory.names(in: workplace.path) == [".c", "B", "a", "b", "d", "\u{E9}"])
+    #expect(refusal { () throws(Refusal) in _ = try Directory.names(in: "\(workplace.path)/none") } == "missing-file")
+    #expect(refusal { () throws(Refusal) in _ = try Directory.names(in: "\(workplace.path)/a") } == "not-a-directory")
   }
 
   @Test func creation() throws {
-    let place = try Workplace()
-    let path = "\(place.path)/d"
+    let workplace = try Workplace()
+    let path = "\(workplace.path)/d"
     try Directory.create(path)
     try Directory.create(path)
     #expect(Directory.exists(path) == .directory)
     try Directory.synchronize(path)
-    let file = try place.file("a", [])
+    let file = try workplace.file("a", [])
     #expect(Directory.exists(file) == .file)
     #expect(refusal { () throws(Refusal) in try Directory.create(file) } == "not-a-directory")
     #expect(refusal { () throws(Refusal) in try Directory.create("\(path)/x/y") } == "cannot-create")
-    _ = try place.file("d/x", [])
+    _ = try workplace.file("d/x", [])
     #expect(refusal { () throws(Refusal) in try Directory.remove(path) } == "already-exists")
     #expect(refusal { () throws(Refusal) in try Directory.removeFile("\(path)/none") } == "missing-file")
     try Directory.removeTree(path)
@@ -225,13 +225,13 @@ import Testing
 
   /// A tree is removed without following what links lead to.
   @Test func removalDoesNotFollowLinks() throws {
-    let place = try Workplace()
-    try Directory.create("\(place.path)/kept")
-    _ = try place.file("kept/a", [1])
-    try Directory.create("\(place.path)/tree")
-    try #require(unsafe symlink("../kept", "\(place.path)/tree/link") == 0)
-    try Directory.removeTree("\(place.path)/tree")
-    #expect(try Directory.names(in: "\(place.path)/kept") == ["a"])
+    let workplace = try Workplace()
+    try Directory.create("\(workplace.path)/kept")
+    _ = try workplace.file("kept/a", [1])
+    try Directory.create("\(workplace.path)/tree")
+    try #require(unsafe symlink("../kept", "\(workplace.path)/tree/link") == 0)
+    try Directory.removeTree("\(workplace.path)/tree")
+    #expect(try Directory.names(in: "\(workplace.path)/kept") == ["a"])
   }
 
   @Test func paths() {
@@ -245,8 +245,8 @@ import Testing
 
   /// One holder at a time; the kernel frees the lock of a holder that ends.
   @Test func lock() throws {
-    let place = try Workplace()
-    let path = "\(place.path)/LOCK"
+    let workplace = try Workplace()
+    let path = "\(workplace.path)/LOCK"
     do {
       let held = try FileLock(exclusive: path)
       #expect(refusal { () throws(Refusal) in _ = try FileLock(exclusive: path) } == "busy")
@@ -254,8 +254,8 @@ import Testing
     }
     #expect(refusal { () throws(Refusal) in _ = try FileLock(exclusive: path) } == nil)
     #expect(Directory.exists(path) == .file)
-    try #require(unsafe symlink("LOCK", "\(place.path)/link") == 0)
-    let link = "\(place.path)/link"
+    try #require(unsafe symlink("LOCK", "\(workplace.path)/link") == 0)
+    let link = "\(workplace.path)/link"
     #expect(refusal { () throws(Refusal) in _ = try FileLock(exclusive: link) } == "not-a-regular-file")
   }
 }

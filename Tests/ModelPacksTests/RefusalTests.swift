@@ -113,7 +113,7 @@ import Testing
   static let tensors: [Surgery] = [
     Surgery(.malformedIndex, "entry size") { $0.entryByteCount = 88 },
     Surgery(.malformedIndex, "bytes behind the names") { $0.namesTail = [0x20] },
-    Surgery(.malformedIndex, "a name's place") { $0.entries[3].nameOffset = 0 },
+    Surgery(.malformedIndex, "a name's offset") { $0.entries[3].nameOffset = 0 },
     Surgery(.malformedIndex, "a long name") { $0.entries[3].name = String(repeating: "x", count: 257) },
     Surgery(.malformedIndex, "an empty name") { $0.entries[3].name = "" },
     Surgery(.truncated, "a tensor of 2^63 rows") { $0.entries[0].rows = 1 << 63 },

@@ -138,7 +138,7 @@ import TinyCheckpoint
       """
     try place.write(Array(sweep.utf8), to: "sweep.json")
     try Directory.create("\(place.path)/top")
-    try TinyCheckpoint.write(to: "\(place.path)/top", place: .top)
+    try TinyCheckpoint.write(to: "\(place.path)/top", injectionPlace: .top)
     #expect(try place.run("convert", "top", "top.spk").status == 0)
     let outcome = try place.run("eval", "sweep", "sweep.json", "--json", "--threads", "1")
     #expect(outcome.status == 0 && outcome.error == "", "\(outcome.error)")

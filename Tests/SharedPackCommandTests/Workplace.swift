@@ -21,7 +21,7 @@ final class Workplace: Sendable {
     path = try Directory.temporary("sharedpack-command")
     for name in ["checkpoint", "plain", "empty", "letters"] { try Directory.create("\(path)/\(name)") }
     try TinyCheckpoint.write(to: "\(path)/checkpoint")
-    try TinyCheckpoint.write(to: "\(path)/plain", place: nil)
+    try TinyCheckpoint.write(to: "\(path)/plain", injectionPlace: nil)
     try write(Array(Self.text.utf8), to: "notes.txt")
     try write(Array((Self.text + " or so").utf8), to: "letters/first.txt")
     try write([], to: "zero.txt")

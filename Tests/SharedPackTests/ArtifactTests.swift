@@ -53,11 +53,11 @@ import Testing
     let copy = try scratch.write(bytes, to: "copy")
     #expect(try Artifact(opening: copy).verify().identity == Digest256(of: bytes).description)
     // A byte of a block: nothing but a verification looks there.
-    for place in stride(from: 1000, to: bytes.count - 4000, by: bytes.count / 40) {
+    for offset in stride(from: 1000, to: bytes.count - 4000, by: bytes.count / 40) {
       var changed = bytes
-      changed[place] ^= 1
+      changed[offset] ^= 1
       let path = try scratch.write(changed, to: "changed")
-      #expect(throws: Refusal.self, "byte \(place)") { try Artifact(opening: path).verify() }
+      #expect(throws: Refusal.self, "byte \(offset)") { try Artifact(opening: path).verify() }
     }
     // Another segment's name.
     let misnamed = try scratch.write(bytes, to: "\(Digest256(of: [])).seg")

@@ -50,13 +50,13 @@ import Tokenization
     let prompt: [Int32] = [1, 270, 265, 280]
     let free = try await TinyModel().open(in: scratch).generate(prompt, options: options(30)).collect()
     let end = try #require(free.summary.tokens.last)
-    let place = try #require(free.summary.tokens.firstIndex(of: end))
+    let index = try #require(free.summary.tokens.firstIndex(of: end))
     let model = try TinyModel(endOfText: Int(end)).open(in: scratch)
     let answer = try await model.generate(prompt, options: GenerationOptions(maxTokens: 30)).collect()
     #expect(answer.summary.finishReason == .endOfText)
-    #expect(answer.summary.tokens == Array(free.summary.tokens.prefix(place + 1)))
+    #expect(answer.summary.tokens == Array(free.summary.tokens.prefix(index + 1)))
     // The token that ends a text is not part of it.
-    #expect(answer.text == (try await model.generate(prompt, options: options(place)).collect()).text)
+    #expect(answer.text == (try await model.generate(prompt, options: options(index)).collect()).text)
   }
 
   @Test func answersEndBeforeAStopString() async throws {
@@ -111,7 +111,7 @@ import Tokenization
     #expect(refusal { _ = try model.chatPrompt([.user("the")]) }?.name.text == "no-chat-template")
   }
 
-  /// Every turn of a conversation is in the prompt, and what the template has no place for is refused.
+  /// Every turn of a conversation is in the prompt, and what the template cannot hold is refused.
   @Test func conversationsArePrompts() throws {
     let model = try TinyModel(chatTemplate: .llama2).open(in: scratch)
     let tokenizer = try #require(model.tokenizer)

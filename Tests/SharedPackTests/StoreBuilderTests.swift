@@ -90,7 +90,7 @@ import TreeStore
     }
   }
 
-  /// Every third system call fails once, at every place of a build: what was committed is not encoded again, and the
+  /// Every third system call fails once, at every point of a build: what was committed is not encoded again, and the
   /// document is the one of an undisturbed build.
   @Test func interruptedBuildsGoOn() throws {
     let source = try source(Texts.first)

@@ -79,10 +79,10 @@ import TreeStore
     #expect(!rare.isEmpty)
     for token in rare {
       let selection = try model.select(from: documents, search: TreeSearch(.bm25), query: [token])
-      let place = try #require(chunks.firstIndex { $0.tokens.contains(token) })
-      let index = try #require(chunks[place].tokens.firstIndex(of: token))
-      let node = try #require(selection.nodes[place].first { $0.range.contains(index) })
-      #expect(node.level == chunks[place].tree.shape.depth)
+      let number = try #require(chunks.firstIndex { $0.tokens.contains(token) })
+      let index = try #require(chunks[number].tokens.firstIndex(of: token))
+      let node = try #require(selection.nodes[number].first { $0.range.contains(index) })
+      #expect(node.level == chunks[number].tree.shape.depth)
     }
   }
 

@@ -15,12 +15,14 @@ public enum TinyCheckpoint {
     lowerModel: .shared)
 
   /// Fills an empty directory.
-  /// - Parameter place: of the layers that read documents; nil for a checkpoint without them.
-  public static func write(to directory: String, place: SharedLLMConfiguration.Place? = .bottom) throws(Refusal) {
+  /// - Parameter injectionPlace: of the layers that read documents; nil for a checkpoint without them.
+  public static func write(to directory: String, injectionPlace: SharedLLMConfiguration.InjectionPlace? = .bottom)
+    throws(Refusal)
+  {
     var shared: SharedLLMConfiguration?
-    if let place {
+    if let injectionPlace {
       shared = sharedLLM
-      shared?.place = place
+      shared?.injectionPlace = injectionPlace
     }
     try write(configuration(shared).canonical, to: "\(directory)/config.json")
     var tensors: [String: SafetensorsFile.Tensor] = [:]
@@ -52,7 +54,7 @@ public enum TinyCheckpoint {
         .members([
           "injected_layers": .integer($0.injectedLayerCount), "chunk_size": .integer($0.chunkSize),
           "tree_depth": .integer($0.treeDepth), "leaf_ratio": .integer($0.leafRatio),
-          "position_mode": .string($0.positionMode.rawValue), "injection_place": .string($0.place.rawValue),
+          "position_mode": .string($0.positionMode.rawValue), "injection_place": .string($0.injectionPlace.rawValue),
         ])
       },
     ])

@@ -85,8 +85,8 @@ enum TinyTokenizers {
     for start in stride(from: 0, to: bytes.count, by: 3) {
       let chunk = bytes[start..<min(start + 3, bytes.count)]
       let bits = (0..<3).reduce(UInt32(0)) { $0 << 8 | UInt32($1 < chunk.count ? chunk[start + $1] : 0) }
-      for place in 0..<4 {
-        text.append(place <= chunk.count ? digits[Int(bits >> (18 - 6 * UInt32(place)) & 63)] : "=")
+      for index in 0..<4 {
+        text.append(index <= chunk.count ? digits[Int(bits >> (18 - 6 * UInt32(place)) & 63)] : "=")
       }
     }
     return text

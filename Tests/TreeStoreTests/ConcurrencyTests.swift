@@ -10,9 +10,9 @@ import Testing
   /// Readers open whatever generation is the newest while a writer adds, removes and collects garbage: each sees a
   /// whole one, and generations do not go back.
   @Test func readersBesideAWriter() async throws {
-    let place = try Workplace()
+    let workplace = try Workplace()
     let configuration = try Fixture.configuration()
-    let path = place.store
+    let path = workplace.store
     _ = try TreeStoreWriter(opening: path, creating: configuration)
     let done = Flag()
     try await withThrowingTaskGroup(of: Int.self) { group in
@@ -50,15 +50,15 @@ import Testing
 
   /// Many threads check and read the same blocks at once.
   @Test func sharedStore() async throws {
-    let place = try Workplace()
+    let workplace = try Workplace()
     let configuration = try Fixture.configuration(chunkSize: 64, depth: 4, headDim: 16)
     let tokens = (0..<6).map { Fixture.tokens($0, count: 60 + $0 % 5) }
     do {
-      var writer = try TreeStoreWriter(opening: place.store, creating: configuration)
+      var writer = try TreeStoreWriter(opening: workplace.store, creating: configuration)
       try writer.add(document: "a", tokens)
       try writer.commit()
     }
-    let store = try TreeStore(opening: place.store)
+    let store = try TreeStore(opening: workplace.store)
     try await withThrowingTaskGroup(of: Void.self) { group in
       for number in 0..<8 {
         group.addTask {

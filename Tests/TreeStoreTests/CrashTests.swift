@@ -44,30 +44,30 @@ import Testing
       for (number, survives) in survivors(seeds: seeds).enumerated() {
         let state = State(contents: model.contents(at: point, keeping: survives), expected: expected)
         guard seen.insert(state).inserted else { continue }
-        let place = try Workplace.inMemory()
-        try CrashModel.write(state.contents, into: place.path)
-        let fault = StoreWork.fault(place.store, expected)
+        let workplace = try Workplace.inMemory()
+        try CrashModel.write(state.contents, into: workplace.path)
+        let fault = StoreWork.fault(workplace.store, expected)
         #expect(fault == nil, "point \(point), survivors \(number): \(state.contents.keys.sorted())")
         if fault != nil { return seen.count }
         guard goesOn else { continue }
         var next = expected
-        try StoreWork.run(place.store, from: expected) { next = $0 }
-        #expect(StoreWork.fault(place.store, next) == nil, "point \(point), survivors \(number)")
+        try StoreWork.run(workplace.store, from: expected) { next = $0 }
+        #expect(StoreWork.fault(workplace.store, next) == nil, "point \(point), survivors \(number)")
       }
     }
     return seen.count
   }
 
   @Test func everyPoint() throws {
-    let place = try Workplace.inMemory()
+    let workplace = try Workplace.inMemory()
     let journal = FileJournal()
     var milestones: Milestones = []
     try FileOperation.withProbe(journal) { () throws(Refusal) in
-      try StoreWork.run(place.store) { milestones.append((journal.count, $0)) }
+      try StoreWork.run(workplace.store) { milestones.append((journal.count, $0)) }
     }
     #expect(journal.count > 80)
     let count = try Self.cut(
-      journal, root: place.path, points: 0...journal.count, seeds: 16, milestones: milestones, goesOn: true)
+      journal, root: workplace.path, points: 0...journal.count, seeds: 16, milestones: milestones, goesOn: true)
     #expect(count > 100)
   }
 
@@ -75,16 +75,16 @@ import Testing
   /// harm.
   @Test(arguments: ["", "/store", "/store/segments", nil]) func synchronizationsAreNeeded(of directory: String?) throws
   {
-    let place = try Workplace.inMemory()
+    let workplace = try Workplace.inMemory()
     let journal = FileJournal()
     var milestones: Milestones = []
     try FileOperation.withProbe(journal) { () throws(Refusal) in
-      try StoreWork.run(place.store) { milestones.append((journal.count, $0)) }
+      try StoreWork.run(workplace.store) { milestones.append((journal.count, $0)) }
     }
-    let model = CrashModel(journal, root: place.path) { operation in
+    let model = CrashModel(journal, root: workplace.path) { operation in
       switch operation {
       case .synchronize: directory == nil
-      case .synchronizeDirectory(let path): directory.map { path == place.path + $0 } ?? false
+      case .synchronizeDirectory(let path): directory.map { path == workplace.path + $0 } ?? false
       default: false
       }
     }
@@ -121,22 +121,23 @@ import Testing
     var number = 0
     var count = 0
     while true {
-      let place = try Workplace.inMemory()
+      let workplace = try Workplace.inMemory()
       // From then on no call is made, as in a process that is gone.
       let faults = FaultSchedule(.before(EIO), at: number, persistently: true)
       let first = FileJournal(faults: faults)
       var expected = StoreWork.nothing
       _ = FileOperation.withProbe(first) {
-        refusal { () throws(Refusal) in try StoreWork.run(place.store) { expected = $0 } }
+        refusal { () throws(Refusal) in try StoreWork.run(workplace.store) { expected = $0 } }
       }
       if faults.faultCount == 0 { break }
       let second = FileJournal(after: first)
       var milestones: Milestones = [(0, expected)]
       try FileOperation.withProbe(second) { () throws(Refusal) in
-        try recover(place.store, expected) { milestones.append((second.count, $0)) }
+        try recover(workplace.store, expected) { milestones.append((second.count, $0)) }
       }
       count += try Self.cut(
-        second, root: place.path, points: first.count...second.count, seeds: 1, milestones: milestones, goesOn: false)
+        second, root: workplace.path, points: first.count...second.count, seeds: 1, milestones: milestones,
+        goesOn: false)
       number += 1
     }
     #expect(number > 80 && count > 300)

@@ -29,11 +29,11 @@ import Testing
     var number = 0
     var leftovers = 0
     while true {
-      let place = try Workplace.inMemory()
+      let workplace = try Workplace.inMemory()
       let faults = FaultSchedule(test.fault, at: number, persistently: test.isPersistent)
       var expected = StoreWork.nothing
       let error = FileOperation.withProbe(faults) {
-        refusal { () throws(Refusal) in try StoreWork.run(place.store) { expected = $0 } }
+        refusal { () throws(Refusal) in try StoreWork.run(workplace.store) { expected = $0 } }
       }
       if faults.faultCount == 0 { break }
       let operation = faults.operations[number]
@@ -45,16 +45,16 @@ import Testing
         default: Issue.record("\(operation) failed, and nobody was told")
         }
       }
-      #expect(StoreWork.fault(place.store, expected) == nil, "\(operation)")
+      #expect(StoreWork.fault(workplace.store, expected) == nil, "\(operation)")
 
       // A process that lives removes its partial files, unless that is what fails.
-      let partial = try StoreWork.partialFiles(place.store)
+      let partial = try StoreWork.partialFiles(workplace.store)
       leftovers += partial.count
       if !test.isPersistent, case .remove = operation {} else if !test.isPersistent { #expect(partial.isEmpty) }
-      try StoreWork.run(place.store, from: expected) { expected = $0 }
-      #expect(StoreWork.fault(place.store, expected) == nil, "\(operation)")
+      try StoreWork.run(workplace.store, from: expected) { expected = $0 }
+      #expect(StoreWork.fault(workplace.store, expected) == nil, "\(operation)")
       #expect(expected == ["a": [StoreWork.second], "b": [nil]])
-      #expect(try StoreWork.partialFiles(place.store).isEmpty, "\(operation)")
+      #expect(try StoreWork.partialFiles(workplace.store).isEmpty, "\(operation)")
       number += 1
     }
     #expect(number > 80)
@@ -64,22 +64,22 @@ import Testing
 
   /// Calls that end early are continued: nothing is to be seen of it.
   @Test func everyCallIsShort() throws {
-    let place = try Workplace.inMemory()
+    let workplace = try Workplace.inMemory()
     let faults = FaultSchedule(.short(7), persistently: true)
     var expected = StoreWork.nothing
     try FileOperation.withProbe(faults) { () throws(Refusal) in
-      try StoreWork.run(place.store) { expected = $0 }
-      #expect(StoreWork.fault(place.store, expected) == nil)
+      try StoreWork.run(workplace.store) { expected = $0 }
+      #expect(StoreWork.fault(workplace.store, expected) == nil)
     }
     #expect(faults.operations.count > 1_000)
   }
 
   /// A writer that failed refuses to go on, whatever is asked of it.
   @Test func failedWriterEnds() throws {
-    let place = try Workplace()
+    let workplace = try Workplace()
     let configuration = try Fixture.configuration()
     let tokens = StoreWork.chunks
-    var writer = try TreeStoreWriter(opening: place.store, creating: configuration)
+    var writer = try TreeStoreWriter(opening: workplace.store, creating: configuration)
     try writer.add(document: "a", [tokens[0]])
     let name = FileOperation.withProbe(FaultSchedule(.before(EIO))) {
       refusal { () throws(Refusal) in try writer.commit() }
@@ -90,13 +90,13 @@ import Testing
     #expect(refusal { () throws(Refusal) in _ = try writer.add(chunk, compression: .none) } == "writer-failed")
     #expect(refusal { () throws(Refusal) in try writer.removeDocument(named: "a") } == "writer-failed")
     #expect(refusal { () throws(Refusal) in _ = try writer.collectGarbage() } == "writer-failed")
-    #expect(try TreeStore(opening: place.store).documents.isEmpty)
+    #expect(try TreeStore(opening: workplace.store).documents.isEmpty)
   }
 
   /// A reader whose generation is removed between its manifest and its segments takes the newest one.
   @Test func readerRetries() throws {
-    let place = try Workplace()
-    let path = place.store
+    let workplace = try Workplace()
+    let path = workplace.store
     do {
       var writer = try TreeStoreWriter(opening: path, creating: try Fixture.configuration())
       try writer.add(document: "a", [StoreWork.chunks[0]])

@@ -95,10 +95,10 @@ extension TreeStoreWriter {
 /// Every part of a stored chunk is the encoded one's.
 func expectEqual(_ stored: StoredChunk, _ encoded: EncodedChunk, size: Int) throws {
   #expect(stored.tokens == encoded.tokens)
-  for (place, node) in stored.tree.nodes.enumerated() {
-    #expect(try stored.embedding(of: node) == Array(encoded.embeddings[place * size..<(place + 1) * size]))
+  for (index, node) in stored.tree.nodes.enumerated() {
+    #expect(try stored.embedding(of: node) == Array(encoded.embeddings[index * size..<(index + 1) * size]))
     let block = try stored.block(of: node)
-    let (bytes, expected) = (block.copy, encoded.blocks[place].copy)
+    let (bytes, expected) = (block.copy, encoded.blocks[index].copy)
     #expect(bytes == expected)
     let address = unsafe UInt(bitPattern: block.storage.unsafeBytes.baseAddress)
     #expect(address % 64 == 0)

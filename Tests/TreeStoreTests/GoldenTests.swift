@@ -20,8 +20,8 @@ import Testing
     let layout = try configuration().layout
     func block(_ numbers: [Float]) -> NodeBlock {
       var writer = ByteWriter()
-      for (place, number) in numbers.enumerated() {
-        if place == 2 { writer.pad(toByteCount: 64) }
+      for (index, number) in numbers.enumerated() {
+        if index == 2 { writer.pad(toByteCount: 64) }
         writer.integer(number.bitPattern)
       }
       writer.pad(toByteCount: 128)
@@ -59,17 +59,17 @@ import Testing
   }
 
   @Test func workedExample() throws {
-    let place = try Workplace()
+    let workplace = try Workplace()
     let configuration = try configuration()
     var writer = try TreeStoreWriter(
-      opening: place.store, creating: configuration, segmentByteLimit: 1 << 30, salt: 0x0102_0304_0506_0708)
+      opening: workplace.store, creating: configuration, segmentByteLimit: 1 << 30, salt: 0x0102_0304_0506_0708)
     let key = try writer.add(chunk(), compression: .none)
     try writer.addDocument(
       name: "d", textDigest: Digest256(of: Array("abc".utf8)), textByteCount: 3, tokenCount: 2, chunks: [key],
       replacing: false)
     try writer.commit()
-    let segment = try Surgery.read(try #require(try place.segments().first))
-    let manifest = try Surgery.read(try Surgery.manifestPath(place))
+    let segment = try Surgery.read(try #require(try workplace.segments().first))
+    let manifest = try Surgery.read(try Surgery.manifestPath(workplace))
     #expect(try bytes(after: "### The segment") == segment, "\(dump(segment))")
     #expect(try bytes(after: "### The manifest") == manifest, "\(dump(manifest))")
 

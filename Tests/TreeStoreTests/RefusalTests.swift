@@ -9,18 +9,18 @@ import Testing
 @Suite struct RefusalTests {
   /// A store of one document with two chunks, 8 and 3 tokens.
   private func storeOfTwo(compression: Compression = .none) throws -> Workplace {
-    let place = try Workplace()
+    let workplace = try Workplace()
     var writer = try TreeStoreWriter(
-      opening: place.store, creating: try Fixture.configuration(), segmentByteLimit: 1 << 30, salt: 5)
+      opening: workplace.store, creating: try Fixture.configuration(), segmentByteLimit: 1 << 30, salt: 5)
     try writer.add(
       document: "doc", [Fixture.tokens(1), Fixture.tokens(2, count: 3)], compression: compression, compressible: true)
     try writer.commit()
-    return place
+    return workplace
   }
 
   /// What opening, verifying and reading a store ends with.
-  private func outcome(_ place: Workplace) -> String? {
-    refusal { () throws(Refusal) in try TreeStore(opening: place.store).verify { _, _ in } }
+  private func outcome(_ workplace: Workplace) -> String? {
+    refusal { () throws(Refusal) in try TreeStore(opening: workplace.store).verify { _, _ in } }
   }
 
   struct SegmentFault: Sendable, CustomStringConvertible {
@@ -111,12 +111,12 @@ import Testing
 
   @Test(arguments: segmentFaults.indices) func segments(number: Int) throws {
     let fault = Self.segmentFaults[number]
-    let place = try storeOfTwo()
-    let path = try #require(try place.segments().first)
+    let workplace = try storeOfTwo()
+    let path = try #require(try workplace.segments().first)
     var bytes = try Surgery.read(path)
     fault.change(&bytes)
     if fault.signs { Surgery.sign(segment: &bytes) }
-    let copy = "\(place.path)/copy.seg"
+    let copy = "\(workplace.path)/copy.seg"
     try Surgery.write(bytes, to: copy)
     let found = refusal { () throws(Refusal) in _ = try Segment.inspect(copy) }
     #expect(found == fault.name, "\(fault)")
@@ -127,16 +127,16 @@ import Testing
     _ compression: Compression = .none, signingHead: Bool = true,
     _ change: (inout [UInt8], _ record: Int, _ tokens: Int) -> Void
   ) throws -> String? {
-    let place = try storeOfTwo(compression: compression)
-    var bytes = try Surgery.read(try #require(try place.segments().first))
+    let workplace = try storeOfTwo(compression: compression)
+    var bytes = try Surgery.read(try #require(try workplace.segments().first))
     let index = Surgery.parts(bytes).index
     let (record, tokens) = (Surgery.integer(bytes, at: index + 32), Int(bytes[index + 40]))
     change(&bytes, record, tokens)
     if signingHead {
       Surgery.sign(head: 0, headByteCount: 64 + (tokens == 8 ? 6 : 5) * 32 + tokens * 4, segment: &bytes)
     }
-    try Surgery.install(segment: bytes, in: place)
-    return outcome(place)
+    try Surgery.install(segment: bytes, in: workplace)
+    return outcome(workplace)
   }
 
   @Test func records() throws {
@@ -176,7 +176,7 @@ import Testing
 
   /// A frame that claims more, or holds less, than the geometry says is refused, whatever its checksum.
   @Test(arguments: [Compression.lz4, .zstd]) func frames(compression: Compression) throws {
-    let place = try Workplace()
+    let workplace = try Workplace()
     let configuration = try Fixture.configuration(headDim: 64)
     let tree = ContextTree(shape: configuration.shape, tokenCount: 8)
     try publish(
@@ -186,29 +186,29 @@ import Testing
         // A bomb: a thousand times the block, in fewer bytes than the block has.
         let frame = compression.compress([UInt8](repeating: 0, count: node.number == 3 ? byteCount * 40 : byteCount))
         return StoredBlock(stored: BlockBytes(frame), compression: compression)
-      }, configuration, in: place)
-    #expect(outcome(place) == "malformed-frame")
+      }, configuration, in: workplace)
+    #expect(outcome(workplace) == "malformed-frame")
   }
 
   @Test func notFiniteEmbedding() throws {
-    let place = try Workplace()
+    let workplace = try Workplace()
     let configuration = try Fixture.configuration()
     let chunk = Fixture.chunk(Fixture.tokens(1), configuration)
     try publish(
       chunk.tokens, embeddings: [.infinity] + chunk.embeddings.dropFirst(),
-      blocks: chunk.blocks.map { StoredBlock($0, compression: .none) }, configuration, in: place)
-    #expect(outcome(place) == "malformed-record")
+      blocks: chunk.blocks.map { StoredBlock($0, compression: .none) }, configuration, in: workplace)
+    #expect(outcome(workplace) == "malformed-record")
   }
 }
 
 /// Commits a segment that the writer would refuse to write.
 private func publish(
   _ tokens: [Int32], embeddings: [Float], blocks: [StoredBlock], _ configuration: TreeStoreConfiguration,
-  in place: Workplace
+  in workplace: Workplace
 ) throws {
-  _ = try TreeStoreWriter(opening: place.store, creating: configuration)
-  var writer = try SegmentWriter(in: place.store, configuration, salt: 1)
+  _ = try TreeStoreWriter(opening: workplace.store, creating: configuration)
+  var writer = try SegmentWriter(in: workplace.store, configuration, salt: 1)
   try writer.append(configuration.chunkKey(tokens: tokens), tokens: tokens, embeddings: embeddings, blocks: blocks)
   let reference = try writer.publish()
-  try Surgery.edit(manifestOf: place) { $0.segments = [reference] }
+  try Surgery.edit(manifestOf: workplace) { $0.segments = [reference] }
 }

@@ -8,60 +8,60 @@ import Testing
 /// Faults of manifests and of directories.
 @Suite struct StoreRefusalTests {
   private func storeOfTwo(_ salt: UInt64 = 5) throws -> Workplace {
-    let place = try Workplace()
+    let workplace = try Workplace()
     var writer = try TreeStoreWriter(
-      opening: place.store, creating: try Fixture.configuration(), segmentByteLimit: 1 << 30, salt: salt)
+      opening: workplace.store, creating: try Fixture.configuration(), segmentByteLimit: 1 << 30, salt: salt)
     try writer.add(document: "doc", [Fixture.tokens(1), Fixture.tokens(2, count: 3)])
     try writer.add(document: "other", [Fixture.tokens(1)])
     try writer.commit()
-    return place
+    return workplace
   }
 
-  private func opening(_ place: Workplace) -> String? {
-    refusal { () throws(Refusal) in _ = try TreeStore(opening: place.store) }
+  private func opening(_ workplace: Workplace) -> String? {
+    refusal { () throws(Refusal) in _ = try TreeStore(opening: workplace.store) }
   }
 
-  private func verifying(_ place: Workplace) -> String? {
-    refusal { () throws(Refusal) in try TreeStore(opening: place.store).verify { _, _ in } }
+  private func verifying(_ workplace: Workplace) -> String? {
+    refusal { () throws(Refusal) in try TreeStore(opening: workplace.store).verify { _, _ in } }
   }
 
-  private func writing(_ place: Workplace, _ configuration: TreeStoreConfiguration? = nil) -> String? {
-    refusal { () throws(Refusal) in _ = try TreeStoreWriter(opening: place.store, creating: configuration) }
+  private func writing(_ workplace: Workplace, _ configuration: TreeStoreConfiguration? = nil) -> String? {
+    refusal { () throws(Refusal) in _ = try TreeStoreWriter(opening: workplace.store, creating: configuration) }
   }
 
   private func manifest(_ change: (inout [UInt8]) -> Void) throws -> String? {
-    let place = try storeOfTwo()
-    try Surgery.edit(manifestBytesOf: place, change)
-    return opening(place)
+    let workplace = try storeOfTwo()
+    try Surgery.edit(manifestBytesOf: workplace, change)
+    return opening(workplace)
   }
 
   @Test func directories() throws {
     let configuration = try Fixture.configuration()
-    let place = try Workplace()
-    #expect(opening(place) == "missing-file")
-    #expect(writing(place) == "missing-file")
-    try Surgery.write([1], to: place.store)
-    #expect(opening(place) == "not-a-directory")
-    #expect(writing(place, configuration) == "not-a-directory")
-    try Directory.removeFile(place.store)
-    try Directory.create(place.store)
-    #expect(opening(place) == "not-a-store")
-    #expect(writing(place) == "not-a-store")
+    let workplace = try Workplace()
+    #expect(opening(workplace) == "missing-file")
+    #expect(writing(workplace) == "missing-file")
+    try Surgery.write([1], to: workplace.store)
+    #expect(opening(workplace) == "not-a-directory")
+    #expect(writing(workplace, configuration) == "not-a-directory")
+    try Directory.removeFile(workplace.store)
+    try Directory.create(workplace.store)
+    #expect(opening(workplace) == "not-a-store")
+    #expect(writing(workplace) == "not-a-store")
     // A directory with other things in it is not taken over, and nothing is written to it.
-    try Surgery.write([1], to: "\(place.store)/thesis.tex")
-    #expect(writing(place, configuration) == "not-a-store")
-    #expect(try Directory.names(in: place.store) == ["thesis.tex"])
-    try Directory.removeFile("\(place.store)/thesis.tex")
-    #expect(writing(place, configuration) == nil)
-    #expect(opening(place) == nil)
+    try Surgery.write([1], to: "\(workplace.store)/thesis.tex")
+    #expect(writing(workplace, configuration) == "not-a-store")
+    #expect(try Directory.names(in: workplace.store) == ["thesis.tex"])
+    try Directory.removeFile("\(workplace.store)/thesis.tex")
+    #expect(writing(workplace, configuration) == nil)
+    #expect(opening(workplace) == nil)
   }
 
   @Test func missingFiles() throws {
     let configuration = try Fixture.configuration()
-    let place = try storeOfTwo()
-    for name in try place.files() where name.contains("MANIFEST") { try Directory.removeFile(name) }
-    #expect(opening(place) == "not-a-store")
-    #expect(writing(place, configuration) == "missing-manifest")
+    let workplace = try storeOfTwo()
+    for name in try workplace.files() where name.contains("MANIFEST") { try Directory.removeFile(name) }
+    #expect(opening(workplace) == "not-a-store")
+    #expect(writing(workplace, configuration) == "missing-manifest")
     let other = try storeOfTwo()
     try Directory.removeFile(try #require(try other.segments().first))
     #expect(opening(other) == "missing-segment")
@@ -70,10 +70,10 @@ import Testing
 
   /// Another store's segment under this one's name, an older one, one of another configuration.
   @Test func swappedSegments() throws {
-    let (place, other) = (try storeOfTwo(5), try storeOfTwo(6))
-    let name = try #require(try place.segments().first)
+    let (workplace, other) = (try storeOfTwo(5), try storeOfTwo(6))
+    let name = try #require(try workplace.segments().first)
     try Surgery.write(try Surgery.read(try #require(try other.segments().first)), to: name)
-    #expect(opening(place) == "segment-mismatch")
+    #expect(opening(workplace) == "segment-mismatch")
 
     let longer = try storeOfTwo()
     try Surgery.edit(manifestOf: longer) { manifest in
@@ -124,30 +124,30 @@ import Testing
     #expect(try manifest { $0[document + 64] = UInt8(ascii: "z") } == "malformed-manifest")
     #expect(try manifest { $0[document + 67] = 1 } == "malformed-manifest")
 
-    let place = try storeOfTwo()
-    let path = try Surgery.manifestPath(place)
+    let workplace = try storeOfTwo()
+    let path = try Surgery.manifestPath(workplace)
     var bytes = try Surgery.read(path)
     bytes[100] ^= 1
     try Surgery.write(bytes, to: path)
-    #expect(opening(place) == "digest-mismatch")
+    #expect(opening(workplace) == "digest-mismatch")
     try Surgery.write(Array(bytes.prefix(100)), to: path)
-    #expect(opening(place) == "truncated")
+    #expect(opening(workplace) == "truncated")
     // An older generation is not taken for it, by the writer neither.
-    #expect(writing(place) == "truncated")
+    #expect(writing(workplace) == "truncated")
     // A link in its place is not followed.
     try Directory.removeFile(path)
     _ = unsafe symlink("elsewhere", path)
-    #expect(opening(place) == "not-a-regular-file")
+    #expect(opening(workplace) == "not-a-regular-file")
   }
 
   @Test func unsortedSegments() throws {
-    let place = try storeOfTwo()
-    try Surgery.edit(manifestBytesOf: place) { bytes in
+    let workplace = try storeOfTwo()
+    try Surgery.edit(manifestBytesOf: workplace) { bytes in
       let segment = Array(bytes[168..<248])
       bytes.insert(contentsOf: segment, at: 168)
       Surgery.put(2, at: 64, in: &bytes)
     }
-    #expect(opening(place) == "malformed-manifest")
+    #expect(opening(workplace) == "malformed-manifest")
   }
 
   /// What only `verify` can see: documents without their chunks, and a history that is not one.

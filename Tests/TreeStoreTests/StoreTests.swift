@@ -11,16 +11,16 @@ import Testing
   /// What is stored is what is read, for every encoding, compression and odd chunk length.
   @Test(arguments: RowEncoding.allCases, Compression.allCases)
   func roundTrip(encoding: RowEncoding, compression: Compression) throws {
-    let place = try Workplace()
+    let workplace = try Workplace()
     let configuration = try Fixture.configuration(chunkSize: 70, depth: 3, layers: 2, encoding: encoding)
     let lengths = [70, 69, 1, 2, 3, 7, 33]
     do {
-      var writer = try TreeStoreWriter(opening: place.store, creating: configuration)
+      var writer = try TreeStoreWriter(opening: workplace.store, creating: configuration)
       try writer.add(
         document: "a", lengths.map { Fixture.tokens($0, count: $0) }, compression: compression, compressible: true)
       try writer.commit()
     }
-    let store = try TreeStore(opening: place.store)
+    let store = try TreeStore(opening: workplace.store)
     try store.require(configuration)
     #expect(store.generation == 2)
     let document = try #require(store.document(named: "a"))
@@ -50,23 +50,23 @@ import Testing
 extension StoreTests {
   /// Equal chunks are stored once: in a document, between documents, between commits and segments.
   @Test func equalChunksAreStoredOnce() throws {
-    let place = try Workplace()
+    let workplace = try Workplace()
     let configuration = try Fixture.configuration()
     let (a, b, c) = (Fixture.tokens(1), Fixture.tokens(2), Fixture.tokens(3, count: 5))
     do {
-      var writer = try TreeStoreWriter(opening: place.store, creating: configuration)
+      var writer = try TreeStoreWriter(opening: workplace.store, creating: configuration)
       try writer.add(document: "one", [a, b, a])
       try writer.commit()
-      let statistics = try TreeStore(opening: place.store).statistics
+      let statistics = try TreeStore(opening: workplace.store).statistics
       #expect(statistics.uniqueChunks == 2)
       #expect(statistics.chunks == 3)
       try writer.add(document: "two", [b, a])
       try writer.commit()
-      #expect(try place.segments().count == 1)
+      #expect(try workplace.segments().count == 1)
       try writer.add(document: "three", [c, a])
       try writer.commit()
     }
-    let store = try TreeStore(opening: place.store)
+    let store = try TreeStore(opening: workplace.store)
     #expect(store.generation == 4)
     #expect(store.statistics.uniqueChunks == 3)
     #expect(store.statistics.segments == 2)
@@ -78,15 +78,15 @@ extension StoreTests {
 
   /// Nothing is seen before the commit, everything after it, and a reader keeps the generation that it opened.
   @Test func readersPinAGeneration() throws {
-    let place = try Workplace()
+    let workplace = try Workplace()
     let configuration = try Fixture.configuration()
-    var writer = try TreeStoreWriter(opening: place.store, creating: configuration)
-    let empty = try TreeStore(opening: place.store)
+    var writer = try TreeStoreWriter(opening: workplace.store, creating: configuration)
+    let empty = try TreeStore(opening: workplace.store)
     #expect(empty.generation == 1)
     try writer.add(document: "a", [Fixture.tokens(1)])
-    #expect(try TreeStore(opening: place.store).documents.isEmpty)
+    #expect(try TreeStore(opening: workplace.store).documents.isEmpty)
     try writer.commit()
-    let first = try TreeStore(opening: place.store)
+    let first = try TreeStore(opening: workplace.store)
     let key = try #require(first.document(named: "a")?.chunks.first)
     try writer.removeDocument(named: "a")
     try writer.commit()
@@ -94,39 +94,39 @@ extension StoreTests {
     #expect(report.droppedSegments == 1)
     #expect(report.removedChunks == 1)
     #expect(report.freedByteCount > 0)
-    #expect(try place.segments().isEmpty)
+    #expect(try workplace.segments().isEmpty)
     // The segment is gone from the directory and still there for those who mapped it.
     let chunk = try #require(try first.chunk(key))
     try expectEqual(chunk, Fixture.chunk(Fixture.tokens(1), configuration), size: 3)
     #expect(empty.documents.isEmpty)
-    let last = try TreeStore(opening: place.store)
+    let last = try TreeStore(opening: workplace.store)
     #expect(try last.chunk(key) == nil)
     try last.verify { _, _ in }
   }
 
   @Test func documentsAreReplacedOnlyWhenAsked() throws {
-    let place = try Workplace()
-    var writer = try TreeStoreWriter(opening: place.store, creating: try Fixture.configuration())
+    let workplace = try Workplace()
+    var writer = try TreeStoreWriter(opening: workplace.store, creating: try Fixture.configuration())
     try writer.add(document: "a", [Fixture.tokens(1)])
     try writer.commit()
     #expect(refusal { () throws(Refusal) in try writer.add(document: "a", [Fixture.tokens(2)]) } == "document-exists")
     try writer.add(document: "a", [Fixture.tokens(2)], replacing: true)
     try writer.commit()
-    let store = try TreeStore(opening: place.store)
+    let store = try TreeStore(opening: workplace.store)
     #expect(store.document(named: "a")?.chunks == [store.chunkKey(tokens: Fixture.tokens(2))])
     #expect(store.document(named: "A") == nil)
     // A name is its bytes: these two look equal.
     try writer.add(document: "\u{E9}", [Fixture.tokens(1)])
     try writer.add(document: "e\u{301}", [Fixture.tokens(2)])
     try writer.commit()
-    #expect(try TreeStore(opening: place.store).documents.count == 3)
+    #expect(try TreeStore(opening: workplace.store).documents.count == 3)
   }
 
   /// What a caller hands over wrongly is refused and leaves the writer working.
   @Test func refusedCallsLeaveTheWriterWorking() throws {
-    let place = try Workplace()
+    let workplace = try Workplace()
     let configuration = try Fixture.configuration()
-    var writer = try TreeStoreWriter(opening: place.store, creating: configuration)
+    var writer = try TreeStoreWriter(opening: workplace.store, creating: configuration)
     let key = try writer.add(Fixture.chunk(Fixture.tokens(1), configuration), compression: .none)
     func named(
       _ writer: inout TreeStoreWriter, _ name: String, tokens: Int = 8, chunks: [ChunkKey]
@@ -160,55 +160,55 @@ extension StoreTests {
     }
     #expect(named(&writer, String(repeating: "a", count: 1024), chunks: [key]) == nil)
     try writer.commit()
-    try TreeStore(opening: place.store).verify { _, _ in }
+    try TreeStore(opening: workplace.store).verify { _, _ in }
   }
 
   /// Chunks that were committed without a document are found by the next run, and are garbage until one names them.
   @Test func committedChunksAreReused() throws {
-    let place = try Workplace()
+    let workplace = try Workplace()
     let configuration = try Fixture.configuration()
     let chunk = Fixture.chunk(Fixture.tokens(1), configuration)
     do {
-      var writer = try TreeStoreWriter(opening: place.store, creating: configuration)
+      var writer = try TreeStoreWriter(opening: workplace.store, creating: configuration)
       _ = try writer.add(chunk, compression: .none)
       try writer.commit()
       _ = try writer.add(Fixture.chunk(Fixture.tokens(2), configuration), compression: .none)
       // The writer ends here, without a commit.
     }
-    #expect(try Directory.names(in: "\(place.store)/segments").count == 1)
-    let store = try TreeStore(opening: place.store)
+    #expect(try Directory.names(in: "\(workplace.store)/segments").count == 1)
+    let store = try TreeStore(opening: workplace.store)
     #expect(store.statistics.deadByteCount > 0)
-    var writer = try TreeStoreWriter(opening: place.store, creating: nil)
+    var writer = try TreeStoreWriter(opening: workplace.store, creating: nil)
     let (key, lost) = (configuration.chunkKey(tokens: chunk.tokens), configuration.chunkKey(tokens: Fixture.tokens(2)))
     let found = [key, lost].map { writer.contains($0) }
     #expect(found == [true, false])
     try writer.add(document: "a", [Fixture.tokens(1)])
     try writer.commit()
-    #expect(try place.segments().count == 1)
-    #expect(try TreeStore(opening: place.store).statistics.deadByteCount == 0)
+    #expect(try workplace.segments().count == 1)
+    #expect(try TreeStore(opening: workplace.store).statistics.deadByteCount == 0)
   }
 
   /// A segment rolls at its limit; one that is mostly garbage is written anew, its chunks unchanged.
   @Test(arguments: Compression.allCases) func garbageIsCollected(compression: Compression) throws {
-    let place = try Workplace()
+    let workplace = try Workplace()
     let configuration = try Fixture.configuration(headDim: 64)
-    var writer = try TreeStoreWriter(opening: place.store, creating: configuration, segmentByteLimit: 20_000)
+    var writer = try TreeStoreWriter(opening: workplace.store, creating: configuration, segmentByteLimit: 20_000)
     for number in 0..<8 {
       try writer.add(
         document: "d\(number)", [Fixture.tokens(number), Fixture.tokens(100 + number)], compression: compression,
         compressible: true)
     }
     try writer.commit()
-    let before = try TreeStore(opening: place.store)
+    let before = try TreeStore(opening: workplace.store)
     #expect(compression != .none || before.statistics.segments > 2)
     for number in [0, 1, 2, 4, 5, 7] { try writer.removeDocument(named: "d\(number)") }
     let report = try writer.collectGarbage()
     #expect(report.removedChunks == 12)
     #expect(report.rewrittenSegments > 0)
-    let after = try TreeStore(opening: place.store)
+    let after = try TreeStore(opening: workplace.store)
     #expect(after.statistics.uniqueChunks == 4)
     #expect(after.statistics.deadByteCount == 0)
-    #expect(try place.files().count == 1 + after.statistics.segments)
+    #expect(try workplace.files().count == 1 + after.statistics.segments)
     for number in [3, 6] {
       for tokens in [Fixture.tokens(number), Fixture.tokens(100 + number)] {
         let chunk = try #require(try after.chunk(after.chunkKey(tokens: tokens)))
@@ -224,22 +224,23 @@ extension StoreTests {
   }
 
   @Test func oneWriter() throws {
-    let place = try Workplace()
+    let workplace = try Workplace()
     let configuration = try Fixture.configuration()
     do {
-      let first = try TreeStoreWriter(opening: place.store, creating: configuration)
-      #expect(refusal { () throws(Refusal) in _ = try TreeStoreWriter(opening: place.store, creating: nil) } == "busy")
+      let first = try TreeStoreWriter(opening: workplace.store, creating: configuration)
+      #expect(
+        refusal { () throws(Refusal) in _ = try TreeStoreWriter(opening: workplace.store, creating: nil) } == "busy")
       #expect(first.generation == 1)
     }
-    #expect(refusal { () throws(Refusal) in _ = try TreeStoreWriter(opening: place.store, creating: nil) } == nil)
+    #expect(refusal { () throws(Refusal) in _ = try TreeStoreWriter(opening: workplace.store, creating: nil) } == nil)
   }
 
   /// Another model is refused by its identity, another form of trees by its fields.
   @Test func configurationsAreRequired() throws {
-    let place = try Workplace()
+    let workplace = try Workplace()
     let configuration = try Fixture.configuration()
-    _ = try TreeStoreWriter(opening: place.store, creating: configuration)
-    let store = try TreeStore(opening: place.store)
+    _ = try TreeStoreWriter(opening: workplace.store, creating: configuration)
+    let store = try TreeStore(opening: workplace.store)
     try store.require(configuration)
     let other = try Fixture.configuration(model: 8)
     let error = #expect(throws: Refusal.self) { try store.require(other) }
@@ -253,7 +254,7 @@ extension StoreTests {
     ] {
       #expect(refusal { () throws(Refusal) in try store.require(other) } == "configuration-mismatch")
       #expect(
-        refusal { () throws(Refusal) in _ = try TreeStoreWriter(opening: place.store, creating: other) }
+        refusal { () throws(Refusal) in _ = try TreeStoreWriter(opening: workplace.store, creating: other) }
           == "configuration-mismatch")
       #expect(other.chunkKey(tokens: [1, 2]) != configuration.chunkKey(tokens: [1, 2]))
     }
@@ -261,16 +262,16 @@ extension StoreTests {
 
   /// A reader writes nothing and needs no lock.
   @Test func readingLeavesNoTrace() throws {
-    let place = try Workplace()
-    var writer = try TreeStoreWriter(opening: place.store, creating: try Fixture.configuration())
+    let workplace = try Workplace()
+    var writer = try TreeStoreWriter(opening: workplace.store, creating: try Fixture.configuration())
     try writer.add(document: "a", [Fixture.tokens(1)])
     try writer.commit()
     let calls = FaultSchedule()
     try FileOperation.withProbe(calls) {
-      let store = try TreeStore(opening: place.store)
+      let store = try TreeStore(opening: workplace.store)
       try store.verify { _, _ in }
       _ = try store.chunk(store.chunkKey(tokens: Fixture.tokens(1)))
-      _ = try Segment.inspect(try #require(place.segments().first))
+      _ = try Segment.inspect(try #require(workplace.segments().first))
     }
     #expect(!calls.operations.isEmpty)
     for operation in calls.operations {
@@ -282,11 +283,11 @@ extension StoreTests {
   }
 
   @Test func descriptions() throws {
-    let place = try Workplace()
-    var writer = try TreeStoreWriter(opening: place.store, creating: try Fixture.configuration())
+    let workplace = try Workplace()
+    var writer = try TreeStoreWriter(opening: workplace.store, creating: try Fixture.configuration())
     try writer.add(document: "a", [Fixture.tokens(1), Fixture.tokens(2, count: 3)])
     try writer.commit()
-    let segment = try Segment.inspect(try #require(place.segments().first))
+    let segment = try Segment.inspect(try #require(workplace.segments().first))
     #expect(segment.chunks.count == 2)
     #expect(segment.chunks.map(\.tokenCount).sorted() == [3, 8])
     #expect(segment.chunks.map(\.nodeCount).sorted() == [5, 6])

@@ -50,19 +50,19 @@ enum Surgery {
     let offset = integer(segment, at: start + 32)
     let key = unsafe ChunkKey(segment.span.bytes, at: start)
     let head = Array(segment[offset..<offset + headByteCount])
-    let place = BlockPlace(salt: UInt64(integer(segment, at: 24)), key: key, kind: .head)
-    let checksum = unsafe place.checksum(of: head.span.bytes)
+    let location = BlockLocation(salt: UInt64(integer(segment, at: 24)), key: key, kind: .head)
+    let checksum = unsafe location.checksum(of: head.span.bytes)
     put(checksum.low, at: start + 48, in: &segment)
     put(checksum.high, at: start + 56, in: &segment)
     sign(segment: &segment)
   }
 
   /// Makes the store's newest manifest name this segment alone.
-  static func install(segment: [UInt8], in place: Workplace) throws {
-    for old in try place.segments() { try Directory.removeFile(old) }
+  static func install(segment: [UInt8], in workplace: Workplace) throws {
+    for old in try workplace.segments() { try Directory.removeFile(old) }
     let digest = Digest256(of: segment)
-    try write(segment, to: StoreFormat.segmentPath(place.store, digest))
-    try edit(manifestOf: place) { manifest in
+    try write(segment, to: StoreFormat.segmentPath(workplace.store, digest))
+    try edit(manifestOf: workplace) { manifest in
       manifest.segments = [
         SegmentReference(
           digest: digest, closingDigest: try #require(Digest256(bytes: Array(segment.suffix(32)))),
@@ -71,22 +71,22 @@ enum Surgery {
     }
   }
 
-  static func manifestPath(_ place: Workplace) throws -> String {
-    let generation = try #require(try StoreFormat.generations(in: place.store).last)
-    return "\(place.store)/\(StoreFormat.manifestName(generation))"
+  static func manifestPath(_ workplace: Workplace) throws -> String {
+    let generation = try #require(try StoreFormat.generations(in: workplace.store).last)
+    return "\(workplace.store)/\(StoreFormat.manifestName(generation))"
   }
 
   /// Rewrites the newest manifest, properly signed.
-  static func edit(manifestOf place: Workplace, _ change: (inout Manifest) throws -> Void) throws {
-    let generation = try #require(try StoreFormat.generations(in: place.store).last)
-    var (manifest, _) = try Manifest.read(generation, in: place.store)
+  static func edit(manifestOf workplace: Workplace, _ change: (inout Manifest) throws -> Void) throws {
+    let generation = try #require(try StoreFormat.generations(in: workplace.store).last)
+    var (manifest, _) = try Manifest.read(generation, in: workplace.store)
     try change(&manifest)
-    try write(manifest.encoded, to: manifestPath(place))
+    try write(manifest.encoded, to: manifestPath(workplace))
   }
 
   /// Changes the bytes of the newest manifest and signs them.
-  static func edit(manifestBytesOf place: Workplace, _ change: (inout [UInt8]) -> Void) throws {
-    let path = try manifestPath(place)
+  static func edit(manifestBytesOf workplace: Workplace, _ change: (inout [UInt8]) -> Void) throws {
+    let path = try manifestPath(workplace)
     var bytes = Array(try read(path).dropLast(32))
     change(&bytes)
     try write(bytes + Digest256(of: bytes).bytes, to: path)

@@ -38,7 +38,7 @@ struct HuggingFaceConfiguration: ConfigurationSource {
       result.chunkSize = try block.integer("chunk_size")
       result.treeDepth = try block.integer("tree_depth")
       result.leafRatio = try block.integer("leaf_ratio")
-      result.place = try choice("injection_place", of: block)
+      result.injectionPlace = try choice("injection_place", of: block)
       result.positionMode = try choice("position_mode", of: block)
     } else {
       result.isSharedLLM = reader.has("segment_tree_depth")

@@ -264,7 +264,7 @@ extension SharedLLMConfiguration {
   var json: JSONValue {
     .members([
       "chunk_size": .integer(chunkSize), "depth": .integer(treeDepth), "leaf_ratio": .integer(leafRatio),
-      "injected_layers": .integer(injectedLayerCount), "place": .string(place.rawValue),
+      "injected_layers": .integer(injectedLayerCount), "place": .string(injectionPlace.rawValue),
       "positions": .string(positionMode.rawValue),
       "injection": .string(injection.rawValue),
     ])

@@ -255,12 +255,13 @@ extension SweepEvaluation {
         measures: outcome.map { measures($0, standard).filter { shown.contains($0.key) } } ?? [:])
     }
     // What the paper varied, and what else there are checkpoints of.
-    var others = SharedLLMConfiguration.Place.allCases.map { ("injection", $0.rawValue) } + [("split noise", "0")]
+    var others =
+      SharedLLMConfiguration.InjectionPlace.allCases.map { ("injection", $0.rawValue) } + [("split noise", "0")]
     for (factor, value, _) in trained where !others.contains(where: { $0 == (factor, value) }) {
       others.append((factor, value))
     }
     let ofOthers = others.map { factor, value in
-      if factor == "injection", value == base.sharedLLM.place.rawValue {
+      if factor == "injection", value == base.sharedLLM.injectionPlace.rawValue {
         return row(factor, value, standard, "default")
       }
       let found = trained.first { $0.factor == factor && $0.value == value }

@@ -174,7 +174,7 @@ public struct RetrievalEvaluation: Sendable {
       nodes = try search.preservedNodes(of: context.chunks, query: model.searchQuery(turn.prompt, for: search))
     case .oracle:
       nodes = zip(context.ranges, context.chunks).map { range, chunk in
-        chunk.tree.preservedNodes(opening: .path) { node in
+        chunk.tree.preservedNodes(rule: .path) { node in
           let start = range.lowerBound
           let tokens = start + node.range.lowerBound..<start + node.range.upperBound
           return Float(turn.places.reduce(0) { $0 + $1.clamped(to: tokens).count })

@@ -1,5 +1,5 @@
 /// How well a text can be cut between two tokens.
-public enum TextBorder: Int, Comparable, Sendable {
+public enum TextBoundary: Int, Comparable, Sendable {
   /// Within a word or a number, as far as tokens show.
   case none
   /// Before a word.
@@ -7,13 +7,13 @@ public enum TextBorder: Int, Comparable, Sendable {
   /// After a sentence or a line.
   case sentence
 
-  public static func < (first: TextBorder, second: TextBorder) -> Bool { first.rawValue < second.rawValue }
+  public static func < (first: TextBoundary, second: TextBoundary) -> Bool { first.rawValue < second.rawValue }
 }
 
 extension Tokenizer {
   /// How well a text can be cut between two tokens that follow each other in it. Decided by these two alone, so a full
   /// stop after an abbreviation counts, and one before a quotation mark that is a token of its own does not.
-  public func border(between previous: Int32, and next: Int32) -> TextBorder {
+  public func boundary(between previous: Int32, and next: Int32) -> TextBoundary {
     guard let before = piece(previous), let after = piece(next) else { return .none }
     if before.last == 0x0A || Self.wideStops.contains(where: before.ends) { return .sentence }
     guard after.first.map({ $0 == 0x20 || (0x09...0x0D).contains($0) }) == true || after.starts(with: spaceMark) else {

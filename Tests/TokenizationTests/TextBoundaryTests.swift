@@ -2,21 +2,21 @@ import Testing
 
 @testable import Tokenization
 
-@Suite struct TextBorderTests {
+@Suite struct TextBoundaryTests {
   private let pieces =
     TinyTokenizers.special + TinyTokenizers.bytePieces
     + ["▁", "▁He", "he", ".", ".”", "!\")", "”", "。", "1", "2", ",", "漢"].map { TinyTokenizers.Piece(text: $0) }
 
-  private func border(_ previous: String, _ next: String) throws -> TextBorder {
+  private func boundary(_ previous: String, _ next: String) throws -> TextBoundary {
     func token(_ text: String) throws -> Int32 {
       Int32(try #require(pieces.firstIndex { $0.text == text }))
     }
     let tokenizer = try Tokenizer(sentencePiece: TinyTokenizers.sentencePiece(pieces))
-    return tokenizer.border(between: try token(previous), and: try token(next))
+    return tokenizer.boundary(between: try token(previous), and: try token(next))
   }
 
   @Test(arguments: [
-    ("he", "▁He", TextBorder.word), ("he", "▁", .word), ("he", "he", .none), ("1", "2", .none), ("1", "▁", .word),
+    ("he", "▁He", TextBoundary.word), ("he", "▁", .word), ("he", "he", .none), ("1", "2", .none), ("1", "▁", .word),
     (".", "▁He", .sentence), (".”", "▁He", .sentence), ("!\")", "▁", .sentence), (".", "1", .none), (",", "▁He", .word),
     // A line ends whatever comes; so does what needs no space behind it.
     ("<0x0A>", "he", .sentence), ("<0x0A>", "<0x0A>", .sentence), ("he", "<0x0A>", .word), (".", "<0x0A>", .sentence),
@@ -24,8 +24,8 @@ import Testing
     // A quotation mark alone does not tell what was said, and special tokens have no text.
     ("”", "▁He", .word), ("<s>", "▁He", .word), ("he", "</s>", .none),
   ])
-  func borders(_ previous: String, _ next: String, _ expected: TextBorder) throws {
-    #expect(try border(previous, next) == expected)
+  func boundaries(_ previous: String, _ next: String, _ expected: TextBoundary) throws {
+    #expect(try boundary(previous, next) == expected)
   }
 
   /// Pieces of byte-level vocabularies have plain spaces.
@@ -33,7 +33,7 @@ import Testing
   func byteLevelPieces(_ text: String, _ sentences: Int) throws {
     let tokenizer = try Tokenizer(tiktoken: TinyTokenizers.llama3)
     let tokens = tokenizer.encode(text, addingBeginOfText: false)
-    let borders = zip(tokens, tokens.dropFirst()).map { tokenizer.border(between: $0, and: $1) }
-    #expect(borders.count { $0 == .sentence } == sentences, "\(tokens)")
+    let boundaries = zip(tokens, tokens.dropFirst()).map { tokenizer.boundary(between: $0, and: $1) }
+    #expect(boundaries.count { $0 == .sentence } == sentences, "\(tokens)")
   }
 }
