@@ -57,7 +57,7 @@ struct JSONParser {
     case UInt8(ascii: "t"): return try literal("true", .boolean(true))
     case UInt8(ascii: "f"): return try literal("false", .boolean(false))
     case UInt8(ascii: "n"): return try literal("null", .null)
-    case nil: throw error("the text ends where a value must stand")
+    case nil: throw error("the text ends where a value is expected")
     case let byte? where byte == UInt8(ascii: "-") || isDigit(byte): return try number()
     default: throw error("no value starts with this byte")
     }

@@ -63,7 +63,7 @@ public struct Converter: Sendable {
     if let encoding = options.encoding, encoding.byteCount(rows: 1, columns: 1) == nil {
       throw Refusal(
         .invalidOption, file: checkpoint.configuration.path,
-        "\(encoding) is no encoding: groups have 4 to 4096 columns, in fours, those of int4 in eights")
+        "\(encoding) is not an encoding: groups have 4 to 4096 columns, in fours, those of int4 in eights")
     }
     let shared = try SharedLLMImport(checkpoint)
     let configuration = try checkpoint.configuration.llama(isSharedLLM: shared.isPresent)

@@ -75,7 +75,7 @@ final class PiecePipe: Sendable {
 
   private func read(_ file: SourceFile, from source: any WeightReader) throws(Refusal) {
     guard source.byteCount == file.byteCount else {
-      throw Refusal(.inputOutput, file: file.path, "has changed while it was read")
+      throw Refusal(.inputOutput, file: file.path, "changed while it was being read")
     }
     var hasher = Hasher256()
     var prefetched = 0

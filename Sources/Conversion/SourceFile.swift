@@ -49,7 +49,7 @@ struct SourceFile: Sendable {
       }
     }
     if let missing = needed.first(where: { !seen.contains($0.name) }) {
-      throw Refusal(.missingTensor, file: weights.path, "\(missing.name) is in none of the weights")
+      throw Refusal(.missingTensor, file: weights.path, "\(missing.name) is in none of the weight files")
     }
     let numbers = Dictionary(uniqueKeysWithValues: needed.enumerated().map { ($1.name, $0) })
     var unused: [String] = []
@@ -68,7 +68,7 @@ struct SourceFile: Sendable {
           guard isIgnored(tensor.name, numbers) else {
             throw Refusal(
               .unexpectedTensor, file: file.path, structure: tensor.name,
-              "is nothing that the architecture of \(weights.path) has")
+              "is not a tensor of this architecture")
           }
           unused.append(tensor.name)
           pieces.digest(upTo: tensor.byteRange.upperBound)

@@ -26,7 +26,7 @@ extension LlamaConfiguration {
 
   init(_ reader: MetadataReader) throws(Refusal) {
     func token(_ value: Int) throws(Refusal) -> Int32 {
-      guard let token = Int32(exactly: value) else { throw reader.fault("\(value) is no token") }
+      guard let token = Int32(exactly: value) else { throw reader.fault("\(value) is not a token") }
       return token
     }
     var endOfTextTokens: [Int32] = []
@@ -100,7 +100,7 @@ extension RopeScaling {
         factor: factor, lowFrequencyFactor: try reader.number("lowFrequencyFactor"),
         highFrequencyFactor: try reader.number("highFrequencyFactor"),
         originalPositionCount: try reader.integer("originalPositionCount"))
-    case let other: throw reader.fault("\"\(other)\" is no way of scaling rotary positions")
+    case let other: throw reader.fault("\"\(other)\" is not a way of scaling rotary positions")
     }
   }
 }

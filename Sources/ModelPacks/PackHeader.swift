@@ -124,7 +124,7 @@ extension PackHeader {
     }
     var reader = ByteReader(bytes, file: file, structure: "header")
     guard bytes.byteCount >= Self.magic.count, try reader.bytes(Self.magic.count) == Self.magic else {
-      throw refusal(.notAPack, "does not start with the mark of a model pack")
+      throw refusal(.notAPack, "does not start like a model pack")
     }
     let majorVersion = try reader.integer(UInt16.self)
     _ = try reader.integer(UInt16.self)
@@ -168,7 +168,7 @@ extension PackHeader {
 
     guard requiredFeatures == 0 else {
       throw refusal(
-        .unknownFeature, "needs features \(String(requiredFeatures, radix: 2)) (bits) that are unknown here")
+        .unknownFeature, "needs features \(String(requiredFeatures, radix: 2)) (bits) that this version does not know")
     }
     self.sections = sections.map(\.section)
     self.fileByteCount = 0
@@ -190,7 +190,7 @@ extension PackHeader {
         Refusal(refusalName, file: file, structure: "header, section \(section.name)", fault)
       }
       guard section.kind != nil || (section.code > 0 && flags == Self.optionalFlag) else {
-        throw refusal(.unknownSection, "is of a kind that is unknown here, and needed")
+        throw refusal(.unknownSection, "has an unknown kind and is not optional")
       }
       guard section.kind == nil || flags == 0 else { throw refusal(.malformedHeader, "has flags") }
       guard section.code > lastCode else { throw refusal(.misplacedSection, "is not in ascending order of kinds") }

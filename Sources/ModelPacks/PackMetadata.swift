@@ -97,7 +97,7 @@ extension TensorEncoding {
       let groupSize = try reader.integer("groupSize")
       self = name == "int8" ? .int8(groupSize: groupSize) : .int4(groupSize: groupSize)
       guard byteCount(rows: 1, columns: 1) != nil else { throw reader.fault("groupSize is \(groupSize)") }
-    case let other: throw reader.fault("\"\(other)\" is no encoding")
+    case let other: throw reader.fault("\"\(other)\" is not an encoding")
     }
   }
 }

@@ -84,7 +84,7 @@ enum TensorIndex {
     let code = try reader.integer(UInt32.self)
     let groupSize = try reader.integer(UInt32.self)
     guard let encoding = TensorEncoding(code: code, groupSize: groupSize) else {
-      throw refusal(.unknownEncoding, "encoding \(code) with groups of \(groupSize) is unknown here")
+      throw refusal(.unknownEncoding, "encoding \(code) with groups of \(groupSize) is unknown")
     }
     let rows = try reader.size()
     let columns = try reader.size()
@@ -126,12 +126,12 @@ enum TensorIndex {
     }
     let wanted = Set(needed.map(\.name))
     if let extra = tensors.first(where: { !wanted.contains($0.name) }) {
-      throw Refusal(.unexpectedTensor, file: file, structure: "tensor index", "the model has no use for \(extra.name)")
+      throw Refusal(.unexpectedTensor, file: file, structure: "tensor index", "the model does not have \(extra.name)")
     }
     for (tensor, need) in zip(tensors, needed) {
       let structure = "tensor index, \(tensor.name)"
       guard tensor.name == need.name else {
-        throw Refusal(.misplacedTensor, file: file, structure: structure, "stands where \(need.name) must stand")
+        throw Refusal(.misplacedTensor, file: file, structure: structure, "is in the place of \(need.name)")
       }
       guard tensor.rows == need.rows, tensor.columns == need.columns else {
         throw Refusal(

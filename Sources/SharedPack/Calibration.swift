@@ -29,7 +29,7 @@ extension LanguageModel {
     guard tokens.count >= Calibration.leastTokenCount else {
       throw Refusal(
         .textTooShort, file: file,
-        "has \(tokens.count) tokens; calibration takes \(Calibration.leastTokenCount) or more, a book at best")
+        "has \(tokens.count) tokens; calibration needs at least \(Calibration.leastTokenCount), ideally a book")
     }
     let moments = InputMoments(runtime, blockColumns: blockColumns)
     let readsTrees = runtime.sharedLLM?.injection == .crossAttention

@@ -212,7 +212,7 @@ extension LanguageModel {
     guard policy != .full || prompt.count < runtime.window else {
       throw Refusal(
         .promptTooLong, file: pack.path,
-        "the prompt has \(prompt.count) tokens; with one to answer, the model's window holds \(runtime.window)")
+        "the prompt has \(prompt.count) tokens; the window holds \(runtime.window), one of them for the answer")
     }
     try requireTokens(prompt, file: pack.path)
   }

@@ -80,7 +80,7 @@ public enum ChatTemplate: String, Sendable, Hashable, CaseIterable {
   ) throws(TokenizerError) -> [Int32] {
     func special(_ name: String) throws(TokenizerError) -> Int32 {
       guard let token = tokenizer.token(named: name) else {
-        throw TokenizerError(.missingPiece, "chat template llama-3", "\(name) is no token")
+        throw TokenizerError(.missingPiece, "chat template llama-3", "\(name) is not a token")
       }
       return token
     }

@@ -14,7 +14,7 @@ extension ChatTemplate {
       }
     }
     let known = Self.allCases.map(\.rawValue).joined(separator: ", ")
-    throw TokenizerError(.unknownTemplate, "chat template", "it is none of those that are rendered here: \(known)")
+    throw TokenizerError(.unknownTemplate, "chat template", "it is not one of those supported here: \(known)")
   }
 
   private var shape: TemplateShape {

@@ -96,7 +96,7 @@ struct HuggingFaceImporter {
     }
     for member in vocabulary {
       guard let id = member.value.integer else {
-        throw TokenizerError(.malformed, "vocab", "the id of \"\(member.key)\" is no integer")
+        throw TokenizerError(.malformed, "vocab", "the id of \"\(member.key)\" is not an integer")
       }
       if id >= 0, id < spellings.count, spellings[id] != nil {
         throw TokenizerError(.duplicatePiece, "vocab", "the id \(id) is there twice")
@@ -188,7 +188,7 @@ struct HuggingFaceImporter {
     guard let name = components.firstTemplateToken else { return nil }
     let spelling = Array(name.utf8)
     guard let token = definition.kinds.indices.first(where: { definition.pieces[$0].elementsEqual(spelling) }) else {
-      throw TokenizerError(.malformed, "post_processor", "\"\(name)\" is no token")
+      throw TokenizerError(.malformed, "post_processor", "\"\(name)\" is not a token")
     }
     return Int32(token)
   }

@@ -55,10 +55,10 @@ enum TiktokenRanks {
         throw TokenizerError(.malformed, structure, "no space between piece and rank")
       }
       guard let rank = number(line[(space + 1)...]) else {
-        throw TokenizerError(.malformed, structure, "the rank is no number")
+        throw TokenizerError(.malformed, structure, "the rank is not a number")
       }
       guard rank == pieces.count else {
-        throw TokenizerError(.malformed, structure, "the rank \(rank) stands where \(pieces.count) must")
+        throw TokenizerError(.malformed, structure, "the rank is \(rank), not \(pieces.count)")
       }
       guard line[..<space].count <= TokenizerLimits.pieceByteCount * 4 / 3 + 4 else {
         throw TokenizerError(.tooLarge, structure, "a piece of more than \(TokenizerLimits.pieceByteCount) bytes")

@@ -106,7 +106,7 @@ extension TokenizerDefinition {
     let spelling = Array(name.utf8)
     guard let token = kinds.indices.first(where: { kinds[$0] == .control && pieces[$0].elementsEqual(spelling) })
     else {
-      throw TokenizerError(.malformed, structure, "\"\(name)\" is no special token")
+      throw TokenizerError(.malformed, structure, "\"\(name)\" is not a special token")
     }
     return Int32(token)
   }

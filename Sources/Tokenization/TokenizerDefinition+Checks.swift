@@ -40,7 +40,7 @@ extension TokenizerDefinition {
     try checkMerges(symbolCount)
     for token in [unknownToken, beginOfText].compactMap({ $0 }) + endOfText {
       guard token >= 0, Int(token) < pieces.count else {
-        throw TokenizerError(.malformed, "special tokens", "\(token) is no token")
+        throw TokenizerError(.malformed, "special tokens", "\(token) is not a token")
       }
     }
     if let unknownToken {
@@ -110,7 +110,7 @@ extension TokenizerDefinition {
     var last: UInt32?
     for (index, value) in extraCharacters.enumerated() {
       guard Unicode.Scalar(value) != nil, last.map({ $0 < value }) ?? true else {
-        throw TokenizerError(.malformed, "extra character \(index)", "it is no scalar, or out of order")
+        throw TokenizerError(.malformed, "extra character \(index)", "it is not a scalar, or is out of order")
       }
       last = value
     }

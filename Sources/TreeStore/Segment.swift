@@ -52,7 +52,7 @@ public final class Segment: Sendable {
       file.bytes.extracting(footerOffset..<file.byteCount), file: path, structure: "footer")
     try footer.seek(to: 56)
     guard try footer.bytes(8) == StoreFormat.footerMagic else {
-      throw Refusal(.badMagic, file: path, structure: "footer", "does not end as a segment of a tree store")
+      throw Refusal(.badMagic, file: path, structure: "footer", "does not end like a segment of a tree store")
     }
     try footer.seek(to: 0)
     let indexOffset = try footer.size()

@@ -55,7 +55,7 @@ enum StoreFormat {
   @_lifetime(reader: copy reader)
   static func readPreamble(_ magic: [UInt8], from reader: inout ByteReader, file: String) throws(Refusal) {
     guard try reader.bytes(magic.count) == magic else {
-      throw Refusal(.badMagic, file: file, "does not start as a file of a tree store")
+      throw Refusal(.badMagic, file: file, "does not start like a file of a tree store")
     }
     let major = try reader.integer(UInt16.self)
     let minor = try reader.integer(UInt16.self)
@@ -68,7 +68,7 @@ enum StoreFormat {
     let features = try reader.integer(UInt64.self)
     guard features & ~knownFeatures == 0 else {
       let unknown = (0..<64).filter { (features & ~knownFeatures) >> $0 & 1 == 1 }
-      throw Refusal(.unknownFeature, file: file, "needs feature \(unknown[0]), which is not known here")
+      throw Refusal(.unknownFeature, file: file, "needs feature \(unknown[0]), which this version does not know")
     }
   }
 }

@@ -35,7 +35,7 @@ public struct StoredChunk: Sendable {
     try segment.verifyOnce(entryIndex, part: 0) { () throws(Refusal) in
       let location = BlockLocation(salt: segment.salt, key: key, kind: .head)
       guard segment.checksum(of: headRange, at: location) == entry.headChecksum else {
-        throw Refusal(.checksumMismatch, file: file, structure: structure, "the head is damaged or out of its place")
+        throw Refusal(.checksumMismatch, file: file, structure: structure, "the head is damaged or misplaced")
       }
     }
 
@@ -135,7 +135,7 @@ public struct StoredChunk: Sendable {
       guard location.checksum(of: block.bytes) == entries[number].checksum else {
         throw Refusal(
           .checksumMismatch, file: segment.path, structure: structure(node),
-          "the keys and values are damaged or out of their place")
+          "the keys and values are damaged or misplaced")
       }
     }
     return block
@@ -154,7 +154,7 @@ public struct StoredChunk: Sendable {
       guard segment.checksum(of: layout.embeddings, at: location) == embeddingsChecksum else {
         throw Refusal(
           .checksumMismatch, file: segment.path, structure: "chunk \(key.short)",
-          "the embeddings are damaged or out of their place")
+          "the embeddings are damaged or misplaced")
       }
     }
   }

@@ -11,7 +11,8 @@ import Testing
     func embedding(of node: TreeNode) -> [Float] { vectors[node.number] ?? [] }
   }
 
-  /// Chunks of 64 tokens, whose nodes point somewhere between the two axes; the nodes that hold the answer point along the first.
+  /// Chunks of 64 tokens, whose nodes point somewhere between the two axes; the nodes that hold the answer point along
+  /// the first.
   private func chunks(_ count: Int, holding answer: (chunk: Int, token: Int)) throws -> [Chunk] {
     let shape = try #require(TreeShape(chunkSize: 64, depth: 3, leafRatio: 4))
     return (0..<count).map { number in

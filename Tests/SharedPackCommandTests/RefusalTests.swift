@@ -52,11 +52,11 @@ import Testing
       "convert", "checkpoint", "x.spk", "--quantize", "int2"),
     Case(
       64,
-      "sharedpack: checkpoint/config.json: int8(groupSize: 6) is no encoding: groups have 4 to 4096 columns, in fours, "
+      "sharedpack: checkpoint/config.json: int8(groupSize: 6) is not an encoding: groups have 4 to 4096 columns, in fours, "
         + "those of int4 in eights [invalid-option]", "convert", "checkpoint", "x.spk", "--group-size", "6"),
     Case(
       64,
-      "sharedpack: checkpoint/config.json: int4(groupSize: 12) is no encoding: groups have 4 to 4096 columns, in fours, "
+      "sharedpack: checkpoint/config.json: int4(groupSize: 12) is not an encoding: groups have 4 to 4096 columns, in fours, "
         + "those of int4 in eights [invalid-option]", "convert", "checkpoint", "x.spk", "--quantize", "int4",
       "--group-size", "12"),
     Case(
@@ -108,7 +108,7 @@ import Testing
         "binary"),
       Case(
         65,
-        "sharedpack: notes.txt: has 89 tokens; calibration takes 512 or more, a book at best [text-too-short]",
+        "sharedpack: notes.txt: has 89 tokens; calibration needs at least 512, ideally a book [text-too-short]",
         "convert", "checkpoint", "x.spk", "--calibrate", "notes.txt"),
       Case(66, "sharedpack: nowhere: does not exist [missing-file]", "inspect", "nowhere"),
       Case(65, "sharedpack: empty: the directory has no manifest [not-a-store]", "inspect", "empty"),
@@ -124,7 +124,7 @@ import Testing
         "sharedpack: flipped.spk: tensor model.norm.weight: its SHA-256 is not the one in the index [digest-mismatch]",
         "verify", "flipped.spk"),
       Case(
-        65, "sharedpack: notes.txt: header: does not start with the mark of a model pack [not-a-pack]", "generate",
+        65, "sharedpack: notes.txt: header: does not start like a model pack [not-a-pack]", "generate",
         "notes.txt", "a"),
       Case(66, "sharedpack: nowhere: open: No such file or directory [missing-file]", "generate", "nowhere", "a"),
       Case(
@@ -137,7 +137,7 @@ import Testing
         65, "sharedpack: text: \"x\" is no token's id [not-a-token]", "tokenize", "model.spk", "--decode", "5 x"),
       Case(
         65,
-        "sharedpack: model.spk: the prompt has 180 tokens; with one to answer, the model's window holds 128 "
+        "sharedpack: model.spk: the prompt has 180 tokens; the window holds 128, one of them for the answer "
           + "[prompt-too-long]", "generate", "model.spk", String(repeating: "a", count: 178)),
       Case(66, "sharedpack: empty/case.json: open: No such file or directory [missing-file]", "golden", "empty"),
     ]

@@ -73,7 +73,7 @@ extension LlamaConfiguration {
     for value in try reader.integers(key) ?? [] {
       // Some checkpoints write -1 where they have none.
       if value == -1 { continue }
-      guard let token = Int32(exactly: value) else { throw reader.fault("\(key): \(value) is no token") }
+      guard let token = Int32(exactly: value) else { throw reader.fault("\(key): \(value) is not a token") }
       tokens.append(token)
     }
     return tokens
