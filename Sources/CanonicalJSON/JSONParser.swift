@@ -1,4 +1,4 @@
-/// The reason for which a text is not accepted as JSON.
+/// Why a text is not accepted as JSON.
 public struct JSONError: Error, Sendable, CustomStringConvertible {
   /// Where the fault is, in bytes from the start of the text.
   public let byteOffset: Int

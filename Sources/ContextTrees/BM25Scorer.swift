@@ -20,7 +20,7 @@ package struct BM25Scorer: Sendable {
     meanCount = max(Double(parts.reduce(0) { $0 + $1.count }) / max(total, 1), 1)
   }
 
-  /// The more, the better the part fits the query; 0 where they have no token in common.
+  /// How well a part fits the query: greater is better, and 0 means that they have no token in common.
   package func score(of part: ArraySlice<Int32>, for query: [Int32]) -> Float {
     let (saturation, lengthShare) = (1.5, 0.75)
     var counts: [Int32: Double] = [:]

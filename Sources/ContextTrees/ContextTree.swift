@@ -15,7 +15,7 @@ public struct TreeNode: Sendable, Hashable {
   /// The in-node position of a kept row: rows are spread evenly from the node's first token on.
   public func position(row: Int) -> Int { row * range.count / rowCount }
 
-  /// The same tokens with another number of them for each kept row.
+  /// The same node with another number of tokens for each kept row.
   /// - Precondition: `ratio` is positive.
   package func keeping(ratio: Int) -> TreeNode {
     precondition(ratio > 0, "a row is kept of some tokens")

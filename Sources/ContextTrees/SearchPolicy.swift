@@ -1,6 +1,6 @@
 import SeededRandom
 
-/// By what a child of a node is preferred to the other on the way from the root to the leaves.
+/// How a search chooses between the two children of a node on the way from the root to the leaves.
 /// Source of all but the last four: arXiv 2410.19318, section 3.2; those are alternatives to `cosine`.
 public enum SearchPolicy: Sendable, Hashable {
   /// The child nearest to the running text; the paper's choice for language modelling.
@@ -16,8 +16,8 @@ public enum SearchPolicy: Sendable, Hashable {
   case distance
   /// Cosine after the mean of the chunk's nodes is subtracted from both, as hidden states have a direction in common.
   case centred
-  /// The child that scores higher by Okapi BM25 over tokens (`BM25Scorer`): it has more of the query's rare ones; the left
-  /// one of equals. No training has to have taught the model to search.
+  /// The child that scores higher by Okapi BM25 over tokens (`BM25Scorer`): it has more of the query's rare ones; the
+  /// left one of equals. The model need not have been trained to search.
   case bm25
 
   /// Whether what is kept depends on a query.
@@ -31,7 +31,8 @@ public enum SearchPolicy: Sendable, Hashable {
   /// Whether nodes are compared by their embeddings.
   public var looksAtEmbeddings: Bool { looksAtQuery && self != .bm25 }
 
-  /// As programs call it: `right`, `left`, `random`, `cosine`, `dot`, `distance`, `centred` or `bm25`.
+  /// The name that command lines and results use: `right`, `left`, `random`, `cosine`, `dot`, `distance`, `centred` or
+  /// `bm25`.
   public var name: String {
     switch self {
     case .right: "right"

@@ -9,16 +9,16 @@ public struct TreeSearch: Sendable, Hashable {
     self.expansion = policy.looksAtQuery ? expansion : .path
   }
 
-  /// The default for questions: with as many rows as paths give, it finds more.
+  /// The default for questions: with as many rows as paths keep, it finds more.
   public static let standard = TreeSearch(.cosine, expansion: .bestFirst)
 
   /// Whether what is kept of a chunk depends on the other chunks, too.
   public var isJoint: Bool { expansion != .path || policy == .bm25 }
 }
 
-/// How many nodes of a context's trees are expanded. A share is one of all nodes that could be expanded; each search turns
-/// it into a threshold for scores, by a quantile. Source of `path`: arXiv 2410.19318, section 3.2; the others are
-/// alternatives to it.
+/// How many nodes of a context's trees are expanded. A share is a fraction of all nodes that could be expanded; each
+/// search turns it into a threshold for scores, by a quantile. Source of `path`: arXiv 2410.19318, section 3.2; the
+/// others are alternatives to it.
 public enum TreeExpansion: Sendable, Hashable {
   /// One child of every level of every tree.
   case path
@@ -88,7 +88,7 @@ extension TreeSearch {
   /// The nodes that are kept of the chunks of a context.
   /// - Parameter firstNumber: the first chunk's, which only the random policy uses.
   /// - Returns: for each chunk, coarse nodes first; of two of a level the left one first.
-  /// - Throws: what an embedding throws.
+  /// - Throws: what `embedding(of:)` throws.
   package func preservedNodes<Chunk: SearchableChunk>(
     of chunks: [Chunk], query: SearchQuery, firstNumber: Int = 0
   ) throws(Chunk.SearchFailure) -> [[TreeNode]] {
@@ -143,9 +143,9 @@ private struct ScoredChunk<Chunk: SearchableChunk> {
   let chunk: Chunk
   private let policy: SearchPolicy
   private let query: SearchQuery
-  /// Of all chunks, where tokens are compared.
+  /// Of all chunks; nil unless the policy compares tokens.
   private let bm25: BM25Scorer?
-  /// Of the embeddings of all nodes, where the policy needs it.
+  /// The mean of the embeddings of all nodes, if the policy needs it; else empty.
   private let mean: [Float]
 
   init(

@@ -22,7 +22,7 @@ public struct Checkpoint: Sendable {
   }
 }
 
-/// Where the shape of a model is told.
+/// The source of a model's configuration.
 public protocol ConfigurationSource: Sendable {
   /// The file, for messages.
   var path: String { get }
@@ -56,11 +56,11 @@ public struct SharedLLMDeclaration: Sendable, Hashable {
   public init() {}
 }
 
-/// Where the tokenizer of a model is.
+/// The source of a model's tokenizer.
 public protocol TokenizerSource: Sendable {
   /// What was read, for the provenance.
   var provenance: [PackProvenance.Source] { get }
-  /// nil for a checkpoint without: its pack takes token ids.
+  /// nil for a checkpoint without one, whose pack takes token ids.
   var tokenizer: Tokenizer? { get }
   /// The Jinja program that the model was trained with, and the file that it is from.
   var chatTemplate: (text: String, path: String)? { get }

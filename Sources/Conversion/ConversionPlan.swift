@@ -22,11 +22,11 @@ public struct ConversionPlan: Sendable {
   public let hasTokenizer: Bool
   public let sourceByteCount: Int
   public let packByteCount: Int
-  /// Bytes of all buffers: what the conversion takes of memory besides the program itself.
+  /// Bytes of all buffers: the memory that the conversion takes besides the program itself.
   public package(set) var memoryByteCount: Int
 }
 
-/// How far a conversion is.
+/// How far a conversion has got.
 public struct ConversionProgress: Sendable {
   /// Bytes of the sources that have been read and converted.
   public let byteCount: Int

@@ -9,19 +9,19 @@ public import Tokenization
 /// the same bytes.
 public struct Converter: Sendable {
   public struct Options: Sendable {
-    /// Of all matrices, but for those that `TensorEncoding.encoding(of:)` keeps otherwise; nil takes
+    /// Of all matrices except those that `TensorEncoding.encoding(of:)` keeps differently; nil takes
     /// `TensorEncoding.usual(hiddenSize:)`.
     public var encoding: TensorEncoding?
     /// For a plain checkpoint: how many layers read context trees through one softmax over injected rows and running
     /// text. nil makes a plain pack.
     public var injectedLayers: Int?
-    /// In place of what the checkpoint says, or of min(1024, half the trained window).
+    /// Overrides what the checkpoint says; the default is min(1024, half the trained window).
     public var chunkSize: Int?
-    /// In place of what the checkpoint says, or of 3.
+    /// Overrides what the checkpoint says; the default is 3.
     public var treeDepth: Int?
-    /// In place of what the checkpoint says, or of 4.
+    /// Overrides what the checkpoint says; the default is 4.
     public var leafRatio: Int?
-    /// In place of what the checkpoint says, or of `none` without and `local` with trained cross-attention.
+    /// Overrides what the checkpoint says; the default is `local` with trained cross-attention and `none` without.
     public var positionMode: PositionMode?
     /// The licence of the weights, for the provenance.
     public var licence: String?
@@ -74,7 +74,7 @@ public struct Converter: Sendable {
     let weights = checkpoint.weights
     var sources = checkpoint.configuration.provenance + checkpoint.tokenizer.provenance
     if let text = options.calibrationText { sources.append(text) }
-    // The digests of the weights are known when they have been read; they have the same length.
+    // The digests of the weights are known only when these have been read, and have the same length.
     let unknown = Digest256(of: [])
     sources += weights.files.map { .init(name: $0.name, byteCount: $0.byteCount, digest: unknown) }
     contents = PackContents(
@@ -100,8 +100,8 @@ public struct Converter: Sendable {
   /// - Parameters:
   ///   - output: where the pack appears when it is whole and durable. A pack of that name is replaced.
   ///   - progress: called on this thread after every few megabytes.
-  ///   - feedback: what a tensor's columns make up for of each other's errors, by the tensor's name; nil, and for floats,
-  ///     every weight is rounded to the nearest. Its blocks must fit the groups.
+  ///   - feedback: how the columns of a tensor, given its name, make up for each other's rounding errors; for nil,
+  ///     every weight is rounded to the nearest, as it always is for floats. Its blocks must fit the groups.
   /// - Throws: `Refusal` `non-finite-weight`, `weight-out-of-range`, `cannot-create`, `no-space` or `input-output`;
   ///   then nothing has changed under the name.
   package func run(

@@ -9,7 +9,7 @@ struct PieceEncoder {
   private var output: [UInt8]
   private var outputByteCount = 0
   private let feedback: ((String) -> ErrorFeedback?)?
-  /// Of the tensor that came last, which may come in many pieces.
+  /// Of the latest tensor, which may come in many pieces.
   private var lastFeedback: (tensor: Int, feedback: ErrorFeedback?)?
 
   /// - Parameter feedback: of a tensor by name, for those that are quantized.
@@ -112,7 +112,7 @@ struct PieceEncoder {
         guard unsafe PackedTiles.allFinite(values) else { return .nonFiniteWeight }
         let halves = unsafe target(count * 2)
         unsafe PackedTiles.narrowToFloat16(values, into: halves)
-        // What became infinite in narrowing was too large for it.
+        // A value that narrowing made infinite is too large for float16.
         unsafe PackedTiles.widen(UnsafeRawBufferPointer(halves), from: .float16, into: block)
         guard unsafe PackedTiles.allFinite(values) else { return .weightOutOfRange }
       }

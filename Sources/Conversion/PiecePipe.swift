@@ -2,14 +2,14 @@ import Dispatch
 import FileAccess
 import Synchronization
 
-/// Bytes that are handed from the reader to the converter and back; one of them has it at a time.
+/// A buffer that is handed from the reader to the converter and back; only one of them has it at a time.
 final class PieceBuffer: @unchecked Sendable {
   var bytes: [UInt8]
 
   init(byteCount: Int) { bytes = [UInt8](repeating: 0, count: byteCount) }
 
   func fill(from file: any WeightReader, _ range: Range<Int>, hasher: inout Hasher256) throws(Refusal) {
-    // A span of a class's property cannot leave its access, so the array is taken out for the time.
+    // A span of a class's property cannot outlive the access, so the array is taken out meanwhile.
     var bytes: [UInt8] = []
     swap(&bytes, &self.bytes)
     defer { swap(&bytes, &self.bytes) }
@@ -21,7 +21,7 @@ final class PieceBuffer: @unchecked Sendable {
   }
 }
 
-/// Reads pieces of files ahead of the one who converts them, and digests the files on the way.
+/// Reads pieces of files ahead of the converter, and digests the files on the way.
 ///
 /// A fixed number of buffers goes round: the reader fills one while others are converted.
 final class PiecePipe: Sendable {
@@ -46,7 +46,7 @@ final class PiecePipe: Sendable {
 
   init(bufferByteCount: Int) {
     state = Mutex(State(free: (0..<Self.bufferCount).map { _ in PieceBuffer(byteCount: bufferByteCount) }))
-    // Not its initial value, below which it must not end.
+    // Not the initial value, because a semaphore must not be released below its initial value.
     for _ in 0..<Self.bufferCount { freeCount.signal() }
   }
 
@@ -55,12 +55,12 @@ final class PiecePipe: Sendable {
 
   /// Starts to read all files, in order, on a thread of its own.
   func read(_ files: [SourceFile], of weights: any WeightSource) {
-    // The seam of the tests belongs to the task that converts.
+    // The probe of tests belongs to the task that converts.
     let probe = FileOperation.probe
     // A queue of its own has a thread whatever others do.
     DispatchQueue(label: "sharedpack.conversion.reader").async(group: reader) { [self] in
       FileOperation.withProbe(probe) { readAll(files, of: weights) }
-      // The end, or the refusal.
+      // Announces the end or the refusal.
       filledCount.signal()
     }
   }
@@ -86,13 +86,14 @@ final class PiecePipe: Sendable {
       if ahead - prefetched >= Self.prefetchByteCount / 2 || (ahead == file.byteCount && ahead > prefetched) {
         source.prefetch(prefetched..<ahead)
         prefetched = ahead
-        // What was read goes, or a checkpoint larger than memory has the kernel search for pages to evict.
+        // Pages that were read are dropped; otherwise a checkpoint larger than memory makes the kernel search for pages
+        // to evict.
         source.release(released..<piece.byteRange.lowerBound)
         released = piece.byteRange.lowerBound
       }
       freeCount.wait()
       guard let buffer = state.withLock({ $0.isStopped ? nil : $0.free.popLast() }) else {
-        // Nor is the next file read.
+        // The next file is not read either.
         freeCount.signal()
         return
       }

@@ -1,8 +1,8 @@
 import FileAccess
 import ModelPacks
 
-/// What of SharedLLM a checkpoint has: what its configuration declares and what its tensors tell. Trained
-/// cross-attention, an own lower model (`encoder.`) or neither are told by the tensors that are there.
+/// The parts of SharedLLM that a checkpoint has, from what its configuration declares and which tensors there are. The
+/// tensors decide whether it has trained cross-attention, a lower model of its own (`encoder.`) or neither.
 struct SharedLLMImport {
   private let configurationPath: String
   private let declared: SharedLLMDeclaration

@@ -11,7 +11,7 @@ public protocol WeightSource: Sendable {
   func open(_ number: Int) throws(Refusal) -> any WeightReader
 }
 
-/// A file of weights and what is where in it.
+/// A file of weights and where its tensors lie.
 public struct WeightFile: Sendable {
   /// Without directory, for the provenance.
   public let name: String
@@ -51,8 +51,8 @@ public struct SourceTensor: Sendable {
   }
 }
 
-/// How the numbers of a row are written: in blocks of so many numbers and so many bytes. A plain element is a block of
-/// one.
+/// How the numbers of a row are written: in blocks of a fixed count of numbers and of bytes. A plain element is a block
+/// of one.
 public struct NumberBlocks: Sendable {
   /// Numbers of a block; they are neighbours in a row.
   public let length: Int
@@ -102,7 +102,7 @@ public protocol WeightReader: Sendable {
   /// Starts to read a range into memory without waiting for it, if that can be done.
   func prefetch(_ range: Range<Int>)
 
-  /// Lets go of what will not be read again.
+  /// Releases what will not be read again.
   func release(_ range: Range<Int>)
 }
 

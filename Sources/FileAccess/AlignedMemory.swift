@@ -1,6 +1,6 @@
 import Glibc
 
-/// Bytes in memory of their own, aligned to 64 bytes as kernels read them.
+/// Allocated memory, aligned to 64 bytes as kernels read them.
 ///
 /// Safe to hand to any thread; no two threads may write a byte at a time, or one write while another reads it.
 @safe public final class AlignedMemory: @unchecked Sendable {

@@ -1,4 +1,4 @@
-/// The arithmetic on sizes that come from a file: one function for each operation, so that none is forgotten.
+/// The arithmetic on sizes that come from a file: one function for each operation, so that no check is forgotten.
 public enum CheckedSize {
   /// - Returns: the product, or nil when it is negative or does not fit.
   public static func product(_ factors: Int...) -> Int? {

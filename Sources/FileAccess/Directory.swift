@@ -117,6 +117,6 @@ public struct FileLock: ~Copyable, Sendable {
     self.descriptor = descriptor
   }
 
-  // Not left to closing: a child that was forked a moment ago holds a copy of the descriptor until it executes.
+  // Not left to `close`: a child that was forked a moment ago holds a copy of the descriptor until it executes.
   deinit { _ = flock(descriptor.number, LOCK_UN) }
 }

@@ -2,9 +2,9 @@ import Glibc
 
 /// A call to the file system, as a `FileProbe` sees it.
 public enum FileOperation: Sendable, Hashable {
-  /// Of a file or a directory.
+  /// Opens a file or a directory.
   case open(path: String)
-  /// Opens a file, which is made if it is missing.
+  /// Opens a file, which is created if it is missing.
   case create(path: String)
   case list(path: String)
   case read(path: String, byteOffset: Int, byteCount: Int)
@@ -21,13 +21,13 @@ public enum FileOperation: Sendable, Hashable {
   case lock(path: String)
 }
 
-/// What becomes of a call to the file system in place of what would. Codes are those of errno.
+/// What happens to a call to the file system instead of what would. Codes are those of errno.
 public enum FileFault: Sendable, Hashable {
   /// The call is not made, and its caller sees it fail.
   case before(Int32)
   /// The call is made, and its caller sees it fail all the same.
   case after(Int32)
-  /// A read or write ends after so many bytes at most, and its caller sees that it did.
+  /// A read or write stops after at most this many bytes, and its caller sees that it did.
   case short(Int)
 }
 
@@ -37,7 +37,7 @@ public protocol FileProbe: Sendable {
   /// - Returns: nil to let it be made.
   func fault(in operation: FileOperation) -> FileFault?
 
-  /// Called after a call that did what it should, whatever its caller sees of that.
+  /// Called after a call that succeeded, whatever its caller is shown.
   /// - Parameter written: the bytes that a write took, which may be fewer than were offered; else empty.
   func happened(_ operation: FileOperation, written: RawSpan)
 }
@@ -62,7 +62,7 @@ extension FileOperation {
   }
 
   /// Makes a call that returns 0 or more, or -1 and sets errno. One that a signal interrupted is made again.
-  /// - Parameter undo: lets go of what the call returned, for a caller who is to see it fail.
+  /// - Parameter undo: releases what the call returned, for a caller that is to see it fail.
   static func perform(
     _ operation: @autoclosure () -> FileOperation, undo: (Int) -> Void = { _ in }, _ call: () -> Int
   ) -> Int {

@@ -11,7 +11,7 @@ public struct LineReader: ~Copyable {
 
   public static let bufferByteCount = 1 << 16
 
-  /// - Parameter lineLimit: bytes of a line, at most.
+  /// - Parameter lineLimit: the most bytes that a line may have.
   /// - Throws: `Refusal` as `SequentialFile`.
   public init(_ path: String, lineLimit: Int = 1 << 28) throws(Refusal) {
     file = try SequentialFile(path)

@@ -8,7 +8,7 @@ import Glibc
   public let path: String
   public let byteCount: Int
   private let address: UInt
-  /// Only an open file, not its mapping, lets go of what the system has cached.
+  /// Kept open because the system drops cached pages through a descriptor only, not through the mapping.
   private let descriptor: Descriptor?
 
   /// Maps a whole file.

@@ -2,7 +2,7 @@ import Glibc
 
 /// The memory that this process has, as the system counts it (proc_pid_status(5)).
 public enum ProcessMemory {
-  /// Bytes that this process alone takes, files apart.
+  /// Bytes that only this process uses, not counting files.
   /// - Returns: nil where the system does not say.
   public static func privateByteCount() -> Int? { byteCount("RssAnon:") }
 
@@ -10,7 +10,7 @@ public enum ProcessMemory {
   /// - Returns: nil where the system does not say.
   public static func peakByteCount() -> Int? { byteCount("VmHWM:") }
 
-  /// Makes the peak start anew from what is resident now.
+  /// Resets the peak to what is resident now.
   /// - Returns: false where the system does not allow it; the peak is then that since the start of the process.
   public static func resetPeak() -> Bool {
     guard let file = try? Descriptor(opening: "/proc/self/clear_refs", flags: O_WRONLY) else { return false }
@@ -23,7 +23,7 @@ public enum ProcessMemory {
   }
 }
 
-/// The small files in which the kernel tells what it knows.
+/// The small files through which the kernel reports its figures.
 enum SystemText {
   /// A file's text; its length is not known before it is read.
   /// - Returns: nil when it cannot be read.

@@ -24,7 +24,7 @@ public struct PublishedFile: ~Copyable {
       descriptor = try Descriptor(
         opening: temporaryPath, flags: O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: mode_t(mode))
     } catch {
-      // The call may have failed after it made the file, but not when the name was somebody else's.
+      // The call may have failed after it created the file, but not if the name was already taken.
       if error.name != .alreadyExists { Self.removeTemporary(temporaryPath) }
       throw Refusal(error.name == .noSpace ? .noSpace : .cannotCreate, file: path, error.fault)
     }
@@ -65,7 +65,7 @@ public struct PublishedFile: ~Copyable {
           from: rest.baseAddress
         ) { unsafe pwrite(descriptor.number, rest.baseAddress, $0, off_t(offset)) }
         if count < 0 { return errno }
-        // Or this would go on for ever.
+        // Otherwise this loop would never end.
         if count == 0 { return ENOSPC }
         done += count
       }
@@ -83,8 +83,8 @@ public struct PublishedFile: ~Copyable {
   }
 
   /// Makes the file durable and visible under its name. An existing file of that name is replaced.
-  /// - Throws: `Refusal`; then nothing has changed under the name, unless it was only the rename that reported a failure
-  ///   after it was done, or the last step, the directory's synchronization.
+  /// - Throws: `Refusal`; then nothing has changed under the name, unless the rename reported a failure after it was
+  ///   done, or only the last step, the directory's synchronization, failed.
   public mutating func publish() throws(Refusal) {
     try synchronize()
     try rename(to: path)

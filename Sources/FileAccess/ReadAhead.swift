@@ -3,7 +3,7 @@ import Synchronization
 
 /// Reads ranges of a mapped file before they are used, and drops them afterwards: for a file that is larger than memory.
 ///
-/// Nothing waits for it, and only time depends on it: a page that is not in memory when it is touched is read then.
+/// Nothing waits for it, and it affects only speed: a page that is not in memory when it is touched is read then.
 /// Ranges are processed in the order of the calls. Safe to use from any thread.
 public final class ReadAhead: Sendable {
   private let file: MappedFile
@@ -14,8 +14,8 @@ public final class ReadAhead: Sendable {
     let value = Atomic<Bool>(false)
   }
 
-  /// What is asked of the kernel at once: a huge page, which is read and mapped as one where the system has them and the
-  /// file was advised so.
+  /// The size of one request to the kernel: a huge page, which is read and mapped as one where the system has them and
+  /// the file was advised so.
   public static let pieceByteCount = 2 << 20
 
   /// Each thread waits for its own piece, so this many requests are on their way to the disk.

@@ -8,9 +8,9 @@ public enum ExitStatus: Int32, Sendable {
   case tryAgain = 75
 }
 
-/// Something outside this process is not as it must be: a file, a directory, the machine.
+/// Something outside this process is wrong: a file, a directory, the machine.
 ///
-/// One flat type for every room. Each room adds its own names (`extension Refusal.Name`), and `Formats/` lists the
+/// One flat type for every module. Each module adds its own names (`extension Refusal.Name`), and `Formats/` lists the
 /// names that each structure can be refused with. The description is one line: file, structure, fault, name.
 public struct Refusal: Error, Sendable, CustomStringConvertible {
   /// The stable name of a fault and the exit status that goes with it.
@@ -56,7 +56,7 @@ extension Refusal.Name {
   public static let busy = Refusal.Name("busy", .tryAgain)
   public static let truncated = Refusal.Name("truncated", .badInput)
   public static let malformedJSON = Refusal.Name("malformed-json", .badInput)
-  // What model packs and tree stores are refused with alike.
+  // Refusals that model packs and tree stores share.
   public static let newerVersion = Refusal.Name("newer-version", .badInput)
   public static let unknownFeature = Refusal.Name("unknown-feature", .badInput)
   public static let wrongLength = Refusal.Name("wrong-length", .badInput)

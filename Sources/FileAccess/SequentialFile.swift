@@ -43,7 +43,7 @@ public struct SequentialFile: ~Copyable, Sendable {
     _ = posix_fadvise(descriptor.number, off_t(range.lowerBound), off_t(range.count), POSIX_FADV_WILLNEED)
   }
 
-  /// Lets go of cached pages that will not be read again.
+  /// Drops cached pages that will not be read again.
   public func release(_ range: Range<Int>) {
     _ = posix_fadvise(descriptor.number, off_t(range.lowerBound), off_t(range.count), POSIX_FADV_DONTNEED)
   }

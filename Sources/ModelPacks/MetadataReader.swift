@@ -1,7 +1,7 @@
 import CanonicalJSON
 import FileAccess
 
-/// Reads the members of an object of the metadata and names the one that is not as it must be.
+/// Reads the members of an object of the metadata and names the one at fault.
 struct MetadataReader {
   let json: JSONValue
   let file: String

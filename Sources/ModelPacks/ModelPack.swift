@@ -19,7 +19,7 @@ public import FileAccess
   /// The encoding that matrices were converted to. Each tensor states its own.
   public let quantization: TensorEncoding
   public let provenance: PackProvenance
-  /// All of the metadata, with members that this version does not know.
+  /// All of the metadata, including members that this version does not know.
   package let metadata: JSONValue
   /// SHA-256 that stands for every byte of the pack.
   public let identity: Digest256
@@ -29,7 +29,7 @@ public import FileAccess
   public let chatTemplate: String?
   private let tokenizerRange: Range<Int>?
   private let numbers: [String: Int]
-  /// Of kinds that are unknown here.
+  /// Optional sections of kinds that this version does not know.
   let skippedSections: [PackSection]
   let file: MappedFile
 

@@ -69,7 +69,7 @@ struct PackLayout {
     seal(metadata: metadata)
   }
 
-  /// Updates index, metadata and header with the digests that are known by now.
+  /// Updates index, metadata and header with the digests that are known so far.
   mutating func seal(metadata: PackMetadata) {
     for number in parts.indices {
       let bytes =
@@ -127,7 +127,7 @@ public struct ModelPackWriter: ~Copyable {
   private var layout: PackLayout
   private var metadata: PackMetadata
   private var file: PublishedFile
-  /// Digests of tensors that are begun.
+  /// Running digests of the tensors that have been started.
   private var open: [Int: (hasher: Hasher256, byteCount: Int)] = [:]
   private var isWritten: [Bool]
 

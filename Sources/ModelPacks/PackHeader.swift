@@ -32,7 +32,7 @@ enum SectionKind: UInt32, CaseIterable {
 }
 
 struct PackSection: Hashable {
-  /// The number of a kind, which may be one that is unknown here.
+  /// The number of a kind, which this version may not know.
   var code: UInt32
   var byteOffset: Int
   var byteCount: Int
@@ -57,7 +57,7 @@ struct PackHeader {
   static let fixedByteCount = 96
   static let sectionByteCount = 64
   static let sectionCountLimit = 16
-  /// A flag of a section: who does not know its kind can do without it.
+  /// A flag of a section: a reader that does not know its kind can do without it.
   static let optionalFlag: UInt32 = 1
   static let identityRange = 64..<96
   static let sectionAlignment = 4096
@@ -107,7 +107,7 @@ struct PackHeader {
 }
 
 extension Optional {
-  /// For constants that are known to be there.
+  /// For constants that cannot be nil.
   fileprivate var unsafelyPresent: Wrapped {
     guard let self else { preconditionFailure("a constant is wrong") }
     return self
@@ -152,7 +152,7 @@ extension PackHeader {
       guard try reader.integer(UInt64.self) == 0 else {
         throw refusal(.malformedHeader, "the reserved bytes of a section are not zero")
       }
-      // Kind and flags are judged behind the identity, so that rot is called rot.
+      // Kinds and flags are checked after the identity, so that bit rot is reported as such.
       sections.append(
         (PackSection(code: code, byteOffset: byteOffset, byteCount: byteCount, digest: digest), flags))
     }

@@ -6,7 +6,8 @@ extension ModelPack {
   /// Checks the digest of every tensor, on all cores, and of sections that opening skipped, reading the whole file once.
   ///
   /// What opening checked is not checked again.
-  /// - Parameter progress: is told, from any thread but one at a time, how many bytes of `byteCount` are checked.
+  /// - Parameter progress: called with the number of bytes, of `byteCount`, that are checked; from any thread, but
+  ///   one at a time.
   /// - Throws: `Refusal` `digest-mismatch`, naming the first tensor in the file, or the section, that is not as it was written.
   public func verify(progress: @Sendable (_ checkedByteCount: Int) -> Void = { _ in }) throws(Refusal) {
     for section in skippedSections { try Self.checkDigest(of: section, in: file) }
@@ -47,7 +48,7 @@ extension ModelPack {
       let range = start..<min(start + 1 << 23, end)
       file.advise(.willNeed, range)
       hasher.update(file.bytes.extracting(range))
-      // What this process has mapped of a pack larger than memory stays small.
+      // Little of a pack that is larger than memory stays mapped.
       file.advise(.release, range)
     }
     return hasher.finalize()

@@ -13,9 +13,9 @@ public enum TensorEncoding: Sendable, Hashable {
   /// The same with 16 levels. Format: `Formats/packed-tile.md` §Nibble tiles.
   case int4(groupSize: Int)
 
-  /// What a model is kept as when nothing else is asked for: int8 in groups of 128 columns, fewer where the hidden state has
-  /// fewer than 1,024. A short sum averages fewer errors away, and short groups make smaller ones; in a large matrix they
-  /// would only cost bytes.
+  /// The default for a model: int8 in groups of 128 columns, or fewer where the hidden state has fewer than 1,024.
+  /// Fewer errors average out in a short sum, and shorter groups make smaller errors; in a large matrix they would only
+  /// cost bytes.
   public static func usual(hiddenSize: Int) -> TensorEncoding {
     .int8(groupSize: min(max(hiddenSize / 8, 32), 128) / 4 * 4)
   }
@@ -68,7 +68,7 @@ public enum TensorEncoding: Sendable, Hashable {
     }
   }
 
-  /// Columns that share a scale; 0 where nothing does.
+  /// Columns that share a scale; 0 where no columns do.
   public var groupSize: Int {
     switch self {
     case .float32, .float16: 0

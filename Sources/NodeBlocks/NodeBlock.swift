@@ -1,7 +1,7 @@
 public import FileAccess
 
-/// Bytes on a multiple of 64, as the kernels want them, that never change: a part of a mapped file or memory of their
-/// own, which they keep alive. Safe to use from any thread.
+/// Immutable bytes at a multiple of 64, as the kernels need them: a part of a mapped file or memory of their own, which
+/// they keep alive. Safe to use from any thread.
 @safe public final class BlockBytes: Sendable {
   private enum Owner {
     case file(MappedFile)
@@ -32,7 +32,7 @@ public import FileAccess
     self.init(memory)
   }
 
-  /// Memory that is not written any more.
+  /// Memory that is no longer written.
   init(_ memory: AlignedMemory) {
     owner = .memory(memory)
     byteCount = memory.byteCount
@@ -62,8 +62,8 @@ public import FileAccess
   }
 }
 
-/// The keys and values of one node in every injected layer, as the kernels read them: mapped from a segment or encoded
-/// a moment ago. Safe to use from any thread.
+/// The keys and values of one node in every injected layer, as the kernels read them: mapped from a segment or freshly
+/// encoded. Safe to use from any thread.
 /// Format: `Formats/tree-store.md`, node blocks.
 @safe public struct NodeBlock: Sendable {
   public let layout: NodeBlockLayout

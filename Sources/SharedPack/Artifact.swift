@@ -8,7 +8,7 @@ public enum Artifact: Sendable {
   case modelPack(ModelPack)
   /// The newest generation of a tree store.
   case treeStore(TreeStore)
-  /// What a segment's file says of itself, wherever it lies.
+  /// What a segment's file says about itself, wherever the file is.
   case segment(SegmentInspection)
 
   /// Opens what is there, told by its first bytes; a directory must be a store.
@@ -30,7 +30,7 @@ public enum Artifact: Sendable {
     }
   }
 
-  /// What a verification has found whole.
+  /// What a verification found intact.
   public struct Verification: Sendable, Hashable {
     /// What was verified.
     public enum Kind: String, Sendable, Hashable {
@@ -53,7 +53,8 @@ public enum Artifact: Sendable {
   }
 
   /// Reads and checks every byte.
-  /// - Parameter progress: bytes done and bytes in all; called now and then, from any thread but one at a time.
+  /// - Parameter progress: bytes done and bytes in total; called from time to time, from any thread, but one at a
+  ///   time.
   /// - Throws: `Refusal` for the first fault.
   public func verify(
     progress: @Sendable (_ done: Int, _ total: Int) -> Void = { _, _ in }

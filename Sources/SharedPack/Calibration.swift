@@ -5,16 +5,16 @@ import ModelPacks
 
 /// What weights are rounded for: the inputs of a model's matrices while it reads a text.
 enum Calibration {
-  /// Tokens of a text that are read; more changes little.
+  /// The most tokens of a text that are read; more would change little.
   static let tokenLimit = 16_384
-  /// Fewer would say more about themselves than about the model.
+  /// The fewest tokens; a shorter text would say more about itself than about the model.
   static let leastTokenCount = 512
 }
 
 extension LanguageModel {
-  /// Reads parts of a text, from its beginning to its end, as the model is used, and collects the second moments of
-  /// what its matrices are multiplied with. A model with trained cross-attention reads every other part beside trees of
-  /// the text before it.
+  /// Reads parts of a text, from its beginning to its end, as the model is used, and collects the second moments of the
+  /// inputs of its matrices. A model with trained cross-attention reads every other part beside trees of the text
+  /// before it.
   ///
   /// - Parameters:
   ///   - tokens: of the text, without begin of text.
@@ -35,7 +35,7 @@ extension LanguageModel {
     let readsTrees = runtime.sharedLLM?.injection == .crossAttention
     let chunkSize = readsTrees ? runtime.sharedLLM?.chunkSize ?? 0 : 0
     let length = min(min(runtime.window, 1024), tokens.count / (readsTrees ? 2 : 1))
-    // What is in the trees before a part: a few chunks, or one that is all there is.
+    // The tokens in the trees before a part: a few chunks, or all that the text leaves.
     let contextLength = readsTrees ? min(4 * chunkSize, tokens.count - length) : 0
     let count = max(min(Calibration.tokenLimit, tokens.count - contextLength) / length, readsTrees ? 2 : 1)
     let total = count * length + (count / 2) * contextLength

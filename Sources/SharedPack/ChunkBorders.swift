@@ -3,9 +3,9 @@ import Tokenization
 
 /// Where a text is cut into the chunks whose trees are made.
 public enum ChunkBorders: String, Sendable, CaseIterable {
-  /// After the last sentence or line that ends in the last quarter of a whole chunk, else before its last word: no number
-  /// is cut that would be read half by half. Behind a change of a text its chunks are the same again from where it is
-  /// cut at the same token; sentences of many lengths bring that about soon, lines of one length may not.
+  /// After the last sentence or line that ends in the last quarter of a whole chunk, else before its last word, so that
+  /// no number is split. After a change in a text, its chunks are the same again from the first cut at the same token
+  /// on; with sentences of varied lengths that comes soon, with lines of equal length perhaps never.
   case sentences
   /// Whole chunks, then what is left: as the paper has it.
   case fixed

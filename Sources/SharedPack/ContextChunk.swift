@@ -4,7 +4,7 @@ import LlamaRuntime
 package import NodeBlocks
 package import TreeStore
 
-/// A chunk of a document with its tree: from a store, or encoded a moment ago. Both answer alike, to the last bit.
+/// A chunk of a document with its tree: from a store or freshly encoded. Both give the same answers, to the last bit.
 public struct ContextChunk: SearchableChunk, Sendable {
   private enum Source: Sendable {
     case stored(StoredChunk)

@@ -4,11 +4,11 @@ import LlamaRuntime
 public import NodeBlocks
 package import TreeStore
 
-/// A text that can be asked about.
+/// A text that questions can be asked about.
 ///
-/// Out of a store it keeps the part of the store that it lies in: what is removed from the store afterwards, by this or
-/// another process, stays readable here and keeps its space on the disk until the last document of it is gone. Immutable
-/// and safe to use from any number of tasks.
+/// A document from a store keeps the part of the store that it lies in: what this or another process removes from the
+/// store afterwards stays readable here and keeps its disk space until the last such document is gone. Immutable and
+/// safe to use from any number of tasks.
 public struct ContextDocument: Sendable {
   /// The name in the store, or the one that it was encoded under.
   public let name: String
@@ -17,7 +17,7 @@ public struct ContextDocument: Sendable {
   /// The model and all else that decides the rows.
   package let configuration: TreeStoreConfiguration
 
-  /// The identity of the pack that encoded the document; no other model can be asked about it.
+  /// The identity of the pack that encoded the document; no other model can answer about it.
   public var modelIdentity: Digest256 { configuration.modelIdentity }
 
   /// Tokens of all chunks.
@@ -33,7 +33,7 @@ public struct ContextDocument: Sendable {
 extension LanguageModel {
   /// Encodes a text file into a document in memory.
   ///
-  /// Work of minutes for a book, on the caller's thread. When its task is cancelled it ends with the chunk that it is at.
+  /// Takes minutes for a book, on the caller's thread. When its task is cancelled, it stops after the current chunk.
   /// - Parameters:
   ///   - source: the text's file.
   ///   - encoding: how keys and values are kept.
@@ -49,7 +49,7 @@ extension LanguageModel {
     return try encode(tokens, named: source.name, encoding: encoding, borders: borders, progress: progress)
   }
 
-  /// Encodes tokens into a document in memory, as a text file.
+  /// Encodes tokens into a document in memory, like a text file.
   /// - Parameters:
   ///   - tokens: of the text, without begin of text.
   ///   - name: for messages.
@@ -64,7 +64,7 @@ extension LanguageModel {
     try encode(tokens, named: name, encoding: encoding, borders: borders, moments: nil, progress: progress)
   }
 
-  /// - Parameter moments: takes in what the lower model's matrices are multiplied with.
+  /// - Parameter moments: collects the inputs of the lower model's matrices.
   func encode(
     _ tokens: [Int32], named name: String, encoding: RowEncoding = .int8, borders: ChunkBorders,
     moments: InputMoments?, progress: (_ done: Int, _ total: Int) -> Void

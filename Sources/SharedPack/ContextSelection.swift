@@ -10,7 +10,7 @@ public struct ContextSelection: Sendable {
   public let nodes: [[TreeNode]]
   package let context: InjectedContext
 
-  /// What a search of the caller's own has picked.
+  /// Nodes that the caller's own search picked.
   package init(nodes: [[TreeNode]], context: InjectedContext) {
     self.nodes = nodes
     self.context = context
@@ -45,7 +45,7 @@ extension LanguageModel {
       embedding: search.policy.looksAtEmbeddings ? runtime.queryEmbedding(tokens) : [])
   }
 
-  /// Searches the trees of documents by scores of the caller's own: of two children the one with the higher score is
+  /// Searches the trees of documents by the caller's own scores: of two children the one with the higher score is
   /// expanded, the left one of equals.
   /// - Parameters:
   ///   - documents: in the order in which the model is to read them; all with one row encoding.

@@ -5,7 +5,7 @@ import ModelPacks
 public import NodeBlocks
 public import TreeStore
 
-/// A store of documents, opened for asking with the model that encoded them.
+/// A store of documents, opened with the model that encoded them, to ask about.
 ///
 /// Pins the generation that was the newest when it was opened: what a writer commits later is seen by those who open the
 /// store later, and what is removed later stays readable here. Safe to use from any number of tasks.
@@ -44,10 +44,10 @@ public final class DocumentStore: Sendable {
   }
 }
 
-/// Encodes texts into a store. One at a time for a store; readers go on undisturbed.
+/// Encodes texts into a store. A store has one builder at a time; readers are not disturbed.
 ///
-/// When the task that it works for is cancelled, it ends with the chunk that it is at: no document is added, the chunks that
-/// were committed before stay, so that the next build goes on there, and the store may be built on.
+/// When the task that it works for is cancelled, it stops after the current chunk: no document is added, the chunks
+/// that were committed before stay so that the next build resumes there, and the builder can be used further.
 public struct StoreBuilder: ~Copyable {
   private let model: LanguageModel
   private let shape: TreeShape
@@ -84,7 +84,7 @@ public struct StoreBuilder: ~Copyable {
     self.borders = borders
   }
 
-  /// What has become of a document.
+  /// What happened to a document.
   public struct Report: Sendable, Hashable {
     /// Whether the store has changed.
     public enum Outcome: String, Sendable, Hashable {
@@ -107,9 +107,9 @@ public struct StoreBuilder: ~Copyable {
     public var encodedTokenCount: Int
   }
 
-  /// Encodes a text unless it is there, and makes it durable under its name.
+  /// Encodes a text unless the store has it, and makes it durable under its name.
   ///
-  /// Work of minutes for a book, on the caller's thread.
+  /// Takes minutes for a book, on the caller's thread.
   /// - Parameters:
   ///   - source: the text's file, and its name in the store.
   ///   - replacing: whether another text may be there under this name.
@@ -158,7 +158,7 @@ public struct StoreBuilder: ~Copyable {
       chunkCount: keys.count, encodedTokenCount: encodedTokenCount)
   }
 
-  /// What texts take in a store that has none of their chunks.
+  /// The space that texts take in a store that has none of their chunks.
   public struct Plan: Sendable, Hashable {
     /// Documents that would be stored.
     public var documentCount = 0

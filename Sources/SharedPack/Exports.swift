@@ -1,5 +1,5 @@
-// The types that the interface of this library speaks, so that `import SharedPack` is enough. `Tools/docs` fails when a
-// public signature speaks of a type that is not among them.
+// The types that the interface of this library uses, so that `import SharedPack` is enough. `Tools/docs` fails when a
+// public signature uses a type that is not among them.
 
 @_exported public import ContextTrees
 @_exported public import Tokenization

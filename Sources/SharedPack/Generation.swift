@@ -34,7 +34,7 @@ public struct GenerationOptions: Sendable, Hashable {
 public enum FinishReason: String, Sendable, Hashable {
   /// The model ended it.
   case endOfText = "end-of-text"
-  /// The answer would have gone on with a stop string.
+  /// A stop string came next.
   case stopString = "stop-string"
   /// It has as many tokens as were asked for.
   case maxTokens = "max-tokens"
@@ -62,9 +62,9 @@ public struct ResponseSummary: Sendable, Hashable {
   public var secondsInAll: Double
 }
 
-/// What comes out of a request while it runs.
+/// An event of a request while it runs.
 public enum ResponseEvent: Sendable, Hashable {
-  /// Tokens of the prompt that have been read, of how many.
+  /// How many tokens of the prompt have been read, and of how many.
   case promptProgress(done: Int, of: Int)
   /// A piece of the answer: whole characters, possibly several.
   case text(String)
@@ -74,7 +74,7 @@ public enum ResponseEvent: Sendable, Hashable {
 
 /// A whole answer.
 public struct Response: Sendable, Hashable {
-  /// All that was written.
+  /// The whole text.
   public var text: String
   /// What it was made of.
   public var summary: ResponseSummary
@@ -83,12 +83,13 @@ public struct Response: Sendable, Hashable {
 /// An answer, piece by piece, read by one loop.
 ///
 /// The work starts with the stream, on a thread of its own, and keeps the model and the selection alive until it ends.
-/// Leaving the loop, cancelling its task or letting the stream go ends it: before the next token, while a prompt is read
-/// before its next 1,024 tokens. Nothing is left behind. A loop whose task was cancelled ends without a `finished` event.
+/// Leaving the loop, cancelling its task or releasing the stream ends it: before the next token or, while the prompt is
+/// being read, before its next 1,024 tokens. Nothing is left behind. A loop whose task was cancelled ends without a
+/// `finished` event.
 public struct ResponseStream: AsyncSequence, Sendable {
-  /// What comes out of a request while it runs.
+  /// An event of a request while it runs.
   public typealias Element = ResponseEvent
-  /// A reader has gone: `CancellationError`. Whatever can be refused is refused before there is a stream.
+  /// Only `CancellationError`, when the reader has gone: whatever can be refused is refused before there is a stream.
   public typealias Failure = any Error
 
   private let events: AsyncThrowingStream<ResponseEvent, any Error>
@@ -132,7 +133,7 @@ public struct ResponseStream: AsyncSequence, Sendable {
     }
   }
 
-  /// Goes with the loop that it reads for, although the stream may still be held by a variable.
+  /// Is released with its loop, even if a variable still holds the stream.
   private final class Reader: Sendable {
     private let isCancelled: CancellationFlag
 
@@ -156,7 +157,7 @@ public struct ResponseStream: AsyncSequence, Sendable {
   }
 }
 
-/// Where the work for a request leaves what it has made.
+/// Where the work for a request leaves its results.
 struct ResponseSink: Sendable {
   fileprivate let continuation: AsyncThrowingStream<ResponseEvent, any Error>.Continuation
   fileprivate let isCancelled: CancellationFlag
@@ -166,7 +167,7 @@ struct ResponseSink: Sendable {
     continuation.yield(event)
   }
 
-  /// - Throws: when nobody waits for the answer any more. Asked before every step: many yield no text.
+  /// - Throws: when nobody waits for the answer any more. Checked before every step, because many steps yield no text.
   func requireReader() throws(CancellationError) {
     if isCancelled.isSet { throw CancellationError() }
   }

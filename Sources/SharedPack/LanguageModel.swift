@@ -6,11 +6,11 @@ package import NodeBlocks
 public import Tokenization
 package import TreeStore
 
-/// A model pack that is open: mapped, checked, ready to be asked.
+/// An open model pack: mapped, checked and ready to answer.
 ///
 /// Immutable and safe to use from any number of tasks. Opening copies nothing: processes that open the same pack share
-/// its pages. There is no `close`: a model lives as long as something uses it (a variable, a store that is open with it, a
-/// response that is being written), and its pack stays mapped until then, whatever becomes of the file's name.
+/// its pages. There is no `close`: a model lives as long as something uses it (a variable, a store that is open with
+/// it, a response that is being written), and its pack stays mapped until then, whatever happens to the file's name.
 public final class LanguageModel: Sendable {
   /// What the model was opened from.
   public let pack: ModelPack
@@ -19,7 +19,7 @@ public final class LanguageModel: Sendable {
   public let tokenizer: Tokenizer?
   /// How a conversation becomes tokens; nil for a pack without a template.
   public let chatTemplate: ChatTemplate?
-  /// Threads that share the work of all requests. Answers do not depend on it.
+  /// Threads that share the work of all requests. Answers do not depend on their number.
   public var threadCount: Int { runtime.threads.threadCount }
 
   /// Opens a pack.
@@ -27,7 +27,7 @@ public final class LanguageModel: Sendable {
   ///   - path: of the pack.
   ///   - threadCount: nil takes the threads that all models of the process share, one for each processor.
   ///   - memoryLimit: bytes that the process may take; nil takes what the system and the process's control groups have
-  ///     available now. Of a pack that does not fit, weights are read ahead for every pass and dropped behind it.
+  ///     available now. The weights of a pack that does not fit are read ahead and dropped again in every pass.
   /// - Throws: `Refusal`; `Formats/model-pack.md` and `Formats/tokenizer.md` list the names.
   public convenience init(
     opening path: String, threadCount: Int? = nil, memoryLimit: Int? = nil
@@ -73,10 +73,10 @@ public final class LanguageModel: Sendable {
   /// where they are merged.
   public var window: Int { runtime.window }
 
-  /// Whether the weights stay in memory; others are read again for every pass.
+  /// Whether the weights stay in memory; if not, they are read again in every pass.
   public var fitsInMemory: Bool { !runtime.residency.streams }
 
-  /// Whether contexts are injected without weights that were trained for it.
+  /// Whether contexts are injected without weights that were trained for that.
   public var injectionIsUntrained: Bool { runtime.sharedLLM?.injection == .mergedSoftmax }
 
   /// The tokenizer.

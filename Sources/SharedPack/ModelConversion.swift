@@ -6,14 +6,14 @@ import PackedTiles
 
 /// Makes a model pack from a checkpoint in Hugging Face's layout, its weights rounded to the nearest or for a text.
 ///
-/// Rounding for a text (GPTQ) lets the model read up to 16,384 tokens of it first, and rounds weights so that products with
-/// such inputs change least. That takes the time of such a prompt, and the disk of a pack of int8 beside the result until it
-/// is done.
+/// Rounding for a text (GPTQ) first lets the model read up to 16,384 tokens of it, then rounds weights so that products
+/// with such inputs change least. That takes as long as such a prompt, and disk space for an int8 pack beside the
+/// result until it is done.
 public struct ModelConversion: Sendable {
   /// How weights are kept, which layers read documents, and what goes into the provenance.
   public typealias Options = Converter.Options
 
-  /// What a conversion is busy with.
+  /// What a conversion is doing.
   public enum Step: Sendable, Hashable, CaseIterable {
     /// Bytes are converted to the pack with which the text is read.
     case convertingForCalibration
@@ -23,9 +23,9 @@ public struct ModelConversion: Sendable {
     case converting
   }
 
-  /// How far a step of a conversion is.
+  /// How far a step of a conversion has got.
   public struct Progress: Sendable, Hashable {
-    /// The step that this is about; each starts at 0.
+    /// The current step; each starts at 0.
     public let step: Step
     /// Bytes or tokens, as the step says.
     public let done: Int
@@ -87,7 +87,7 @@ public struct ModelConversion: Sendable {
   /// Converts. The same input makes the same bytes.
   /// - Parameters:
   ///   - output: where the pack appears when it is whole and durable. A pack of that name is replaced.
-  ///   - progress: called on this thread, now and then.
+  ///   - progress: called on this thread, from time to time.
   /// - Throws: `Refusal` `text-too-short`, `not-finite`, `non-finite-weight`, `weight-out-of-range`, `cannot-create`,
   ///   `no-space` and others, or `cancelled` while a text is read; then nothing has changed under the name.
   public func run(
@@ -105,8 +105,8 @@ public struct ModelConversion: Sendable {
       feedback: moments.map { moments in { moments.errorFeedback(forTensor: $0) } })
   }
 
-  /// What the matrices of the checkpoint are multiplied with while it reads the text, from a pack of int8 that is gone
-  /// afterwards.
+  /// The second moments of the inputs of the checkpoint's matrices while it reads the text, from an int8 pack that is
+  /// removed afterwards.
   /// - Parameter output: the pack to be made; the other one is beside it.
   private func read(
     _ calibration: CalibrationText, output: String, progress: (Progress) -> Void
@@ -129,7 +129,7 @@ public struct ModelConversion: Sendable {
         reading: tokens, blockColumns: calibration.blockColumns, file: calibration.path
       ) { progress(Progress(step: .calibrating, done: $0, total: $1)) }
     } catch {
-      // Nobody knows the pack that is gone; its weights are the checkpoint's.
+      // The caller does not know the removed pack; its weights are the checkpoint's.
       throw error.file == pack ? Refusal(error.name, file: directory, structure: error.structure, error.fault) : error
     }
   }

@@ -10,10 +10,10 @@ extension LanguageModel {
     return tokenizer.encode(text, addingBeginOfText: tokenizer.beginOfTextToken != nil)
   }
 
-  /// The tokens of a conversation that the assistant is to go on with, in the model's chat template.
+  /// The tokens of a conversation that the assistant is to continue, in the model's chat template.
   /// - Parameter messages: all turns so far, such as `[.system("…"), .user("…"), .assistant("…"), .user("…")]`. LLaMA-2
   ///   takes an optional system message first, then user and assistant in turns; LLaMA-3 any order.
-  /// - Throws: `Refusal` `no-tokenizer`, `no-chat-template`, `chat-messages-invalid` when the template has no place for a
+  /// - Throws: `Refusal` `no-tokenizer`, `no-chat-template`, `chat-messages-invalid` when the template does not allow a
   ///   message or the last one is the assistant's.
   public func chatPrompt(_ messages: [ChatMessage]) throws(Refusal) -> [Int32] {
     let tokenizer = try requireTokenizer()
@@ -57,7 +57,7 @@ extension LanguageModel {
 }
 
 extension ChatMessage {
-  /// What the assistant is told about itself.
+  /// Instructions for the assistant.
   public static func system(_ content: String) -> ChatMessage { ChatMessage(role: .system, content: content) }
 
   /// A turn of the user.
@@ -70,6 +70,6 @@ extension ChatMessage {
 extension Refusal.Name {
   /// A pack has no chat template.
   public static let noChatTemplate = Refusal.Name("no-chat-template", .badInput)
-  /// A chat template has no place for a message of a conversation.
+  /// A chat template does not allow a message of a conversation.
   public static let chatMessagesInvalid = Refusal.Name("chat-messages-invalid", .badInput)
 }

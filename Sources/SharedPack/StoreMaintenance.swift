@@ -1,12 +1,12 @@
 public import FileAccess
 public import TreeStore
 
-// What is done to a store without its model. `TreeStore` lists what is in one.
+// Maintenance of a store, which needs no model. `TreeStore` lists what is in one.
 extension DocumentStore {
-  /// Removes documents from a store, all of them or, when one is not there, none. Their chunks keep their space until
-  /// ``collectGarbage(in:)``.
+  /// Removes documents from a store: all that are named or, if one of them is missing, none. Their chunks keep their
+  /// space until ``collectGarbage(in:)``.
   ///
-  /// Whoever has the store open goes on to see the documents.
+  /// Readers that have the store open continue to see the documents.
   /// - Throws: `Refusal` `missing-document`, `busy` when another process writes, and those of damaged stores.
   public static func removeDocuments(named names: [String], from path: String) throws(Refusal) {
     var writer = try TreeStoreWriter(opening: path, creating: nil)
@@ -16,7 +16,7 @@ extension DocumentStore {
 
   /// Frees the space of chunks that no document of a store uses.
   ///
-  /// Whoever has the store open keeps what is mapped, and its space until it lets it go.
+  /// Readers that have the store open keep what they have mapped, and its space stays taken until they release it.
   /// - Throws: `Refusal` `busy` when another process writes, `no-space`, and those of damaged stores.
   public static func collectGarbage(in path: String) throws(Refusal) -> GarbageReport {
     var writer = try TreeStoreWriter(opening: path, creating: nil)

@@ -28,7 +28,7 @@ public enum ChatTemplate: String, Sendable, Hashable, CaseIterable {
   ///   - messages: LLaMA-2 takes an optional system message first, then user and assistant in turns. LLaMA-3 takes
   ///     any order.
   ///   - addingGenerationPrompt: ends with what comes before the assistant's next message. LLaMA-2 has nothing there.
-  /// - Throws: `TokenizerError` `chat-messages-invalid` when the template has no place for the messages,
+  /// - Throws: `TokenizerError` `chat-messages-invalid` when the template does not allow the messages,
   ///   `tokenizer-missing-piece` when the vocabulary lacks a special token of the template.
   public func render(
     _ messages: [ChatMessage], with tokenizer: Tokenizer, addingGenerationPrompt: Bool = true

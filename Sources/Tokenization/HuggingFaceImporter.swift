@@ -4,7 +4,7 @@ extension Tokenizer {
   /// Reads a Hugging Face `tokenizer.json` with a BPE model: over bytes, as LLaMA-3 has it, or over characters with
   /// byte fallback, as LLaMA-2's conversions have it.
   ///
-  /// Tokens are those of tokenizers 0.23.3 for each stretch of text. Truncation and padding are the caller's.
+  /// Tokens are those of tokenizers 0.23.3 for each stretch of text. Truncation and padding are left to the caller.
   /// - Throws: `TokenizerError`; a component that is not known is named. See Formats/tokenizer.md.
   public init(huggingFace text: [UInt8], configuration: TokenizerConfiguration? = nil) throws(TokenizerError) {
     let root = try TokenizerConfiguration.json(text, structure: "tokenizer.json")

@@ -1,6 +1,6 @@
 import CanonicalJSON
 
-/// What a `tokenizer_config.json` says beside the vocabulary.
+/// What a `tokenizer_config.json` says besides the vocabulary.
 public struct TokenizerConfiguration: Sendable {
   struct AddedToken {
     var id: Int
@@ -19,7 +19,7 @@ public struct TokenizerConfiguration: Sendable {
   /// The chat template, in Jinja, if it is a single one or one of several is named `default`.
   public internal(set) var chatTemplate: String?
 
-  /// Reads a `tokenizer_config.json`. Members that are not known here are passed over.
+  /// Reads a `tokenizer_config.json`. Unknown members are ignored.
   /// - Throws: `TokenizerError`, see Formats/tokenizer.md.
   public init(parsing text: [UInt8]) throws(TokenizerError) {
     let root = try Self.json(text, structure: "configuration")

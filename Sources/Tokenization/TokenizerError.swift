@@ -1,6 +1,6 @@
 /// Why bytes are not a tokenizer, or not one that is supported here.
 ///
-/// It names no file: this room reads bytes, and its callers know where the bytes came from.
+/// It names no file: this module reads bytes, and its callers know where the bytes came from.
 public struct TokenizerError: Error, Sendable, Hashable, CustomStringConvertible {
   /// The stable name of the fault. `Formats/tokenizer.md` lists all of them.
   public let name: String
@@ -26,7 +26,7 @@ public struct TokenizerError: Error, Sendable, Hashable, CustomStringConvertible
     /// The format is kept, and asks for something that is not implemented.
     case unsupported = "tokenizer-unsupported"
     case duplicatePiece = "tokenizer-duplicate-piece"
-    /// A piece is absent without which some text has no tokens.
+    /// A piece is missing, so that some text has no tokens.
     case missingPiece = "tokenizer-missing-piece"
     case badScore = "tokenizer-bad-score"
     case truncated = "tokenizer-truncated"
@@ -38,7 +38,7 @@ public struct TokenizerError: Error, Sendable, Hashable, CustomStringConvertible
   }
 }
 
-/// The bounds of what is imported and opened.
+/// Limits of what is imported and opened.
 enum TokenizerLimits {
   static let modelByteCount = 16 << 20
   static let jsonByteCount = 64 << 20

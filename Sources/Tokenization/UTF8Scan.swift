@@ -43,7 +43,7 @@ enum UTF8Scan {
     return .valid(byteCount: count)
   }
 
-  /// Where an unfinished character starts at the end, or the end.
+  /// Where an unfinished character at the end starts; the end if there is none.
   static func completePrefixByteCount(_ bytes: [UInt8]) -> Int {
     var start = bytes.count
     // A character has at most three bytes before its last.
@@ -57,7 +57,7 @@ enum UTF8Scan {
     return bytes.count
   }
 
-  /// Replaces what is not UTF-8, also an unfinished character at the end.
+  /// Replaces what is not UTF-8, including an unfinished character at the end.
   static func repaired(_ bytes: [UInt8], _ rule: InvalidByteRule) -> [UInt8] {
     var output: [UInt8] = []
     output.reserveCapacity(bytes.count + 8)

@@ -23,7 +23,7 @@ public struct StoredDocument: Sendable, Hashable {
 
   static let nameByteCounts = 1...1024
 
-  /// Names are compared by their bytes: what looks equal may be two names.
+  /// Names are compared by their bytes: names that look equal may differ.
   static func nameOrder(_ left: String, _ right: String) -> Bool {
     left.utf8.lexicographicallyPrecedes(right.utf8)
   }
@@ -53,7 +53,7 @@ extension [StoredDocument] {
 /// Format: `Formats/tree-store.md`, manifests.
 struct Manifest: Equatable {
   var generation: Int
-  /// The SHA-256 of the generation before; nil for the first.
+  /// The SHA-256 of the previous generation; nil for the first.
   var previous: Digest256?
   let configuration: TreeStoreConfiguration
   /// Sorted by digest.

@@ -1,7 +1,7 @@
 internal import ContextTrees
 internal import FileAccess
 
-/// What a block's checksum binds it to, besides its bytes.
+/// What a block's checksum covers besides the block's bytes: where the block belongs.
 /// Format: `Formats/tree-store.md`, checksums.
 struct BlockLocation {
   enum Kind: UInt32 {
@@ -86,6 +86,6 @@ struct RecordLayout {
     self.end = end
   }
 
-  /// The parts in their order; between them and after the last one is padding.
+  /// The parts in order; there is padding between them and after the last one.
   var parts: [Range<Int>] { [head, embeddings] + blocks }
 }

@@ -1,6 +1,6 @@
 public import FileAccess
 
-// The names that a store, its manifests and its segments are refused with, as `Formats/tree-store.md` lists them.
+// The names of the refusals of stores, manifests and segments, as `Formats/tree-store.md` lists them.
 extension Refusal.Name {
   public static let notAStore = Refusal.Name("not-a-store", .badInput)
   public static let missingManifest = Refusal.Name("missing-manifest", .badInput)

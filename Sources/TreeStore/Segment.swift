@@ -88,7 +88,7 @@ public final class Segment: Sendable {
   }
 
   /// Opens a segment that a manifest names.
-  /// - Throws: `Refusal` `segment-mismatch` when it is another one, `missing-segment`, and those of the other opening.
+  /// - Throws: `Refusal` `segment-mismatch` when it is another one, `missing-segment`, and those of `init(opening:)`.
   convenience init(_ reference: SegmentReference, in store: String, _ needed: TreeStoreConfiguration) throws(Refusal) {
     let path = StoreFormat.segmentPath(store, reference.digest)
     do {
@@ -148,7 +148,7 @@ extension Segment {
   }
 }
 
-/// What a segment's footer sums up.
+/// The totals in a segment's footer.
 struct SegmentTotals: Equatable {
   var chunkCount = 0
   var tokenCount = 0

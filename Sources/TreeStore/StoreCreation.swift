@@ -10,7 +10,7 @@ enum StoreCreation {
     switch Directory.exists(path) {
     case .directory:
       let names = try Directory.names(in: path)
-      // Nothing is written into a directory that is neither a store nor a beginning of one.
+      // Nothing is written into a directory that is neither a store nor the beginning of one.
       guard
         names.contains(where: { StoreFormat.generation($0) != nil }) || configuration != nil && names.allSatisfy(isOurs)
       else { throw Refusal(.notAStore, file: path, "the directory has no manifest") }
@@ -40,14 +40,14 @@ enum StoreCreation {
       throw Refusal(.missingManifest, file: path, "has segment \(name.prefix(12)) and no manifest")
     }
     try Directory.synchronize(path)
-    // Even if the directory was there: who made it may have been killed.
+    // Even if the directory was there: whoever created it may have been killed.
     try Directory.synchronize(Directory.split(path).directory)
     let manifest = Manifest(generation: 1, previous: nil, configuration: configuration, segments: [], documents: [])
     _ = try manifest.publish(in: path)
   }
 
-  /// Makes durable what a writer builds on: one that was killed between renaming a file and synchronizing its directory
-  /// leaves a generation that everybody sees and a power cut takes back. The caller has the lock.
+  /// Makes durable what a writer builds on: a writer that was killed between renaming a file and synchronizing its
+  /// directory leaves a generation that everybody sees but that a power failure would undo. The caller has the lock.
   static func synchronize(_ path: String) throws(Refusal) {
     try Directory.synchronize("\(path)/\(StoreFormat.segmentsName)")
     try Directory.synchronize(path)

@@ -5,7 +5,7 @@ internal import NodeBlocks
 extension TreeStore {
   /// Reads every byte of the generation and checks it: digests of files, checksums, padding, frames, keys, and that
   /// every document has its chunks.
-  /// - Parameter progress: bytes done and bytes in all; called now and then.
+  /// - Parameter progress: bytes done and bytes in total; called from time to time.
   /// - Throws: `Refusal` for the first fault.
   public func verify(progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }) throws(Refusal) {
     let total = segments.reduce(manifest.encoded.count) { $0 + $1.file.byteCount }
@@ -23,7 +23,7 @@ extension TreeStore {
     try verifyDocuments()
   }
 
-  /// A generation that a writer has removed meanwhile cannot be wrong.
+  /// A generation that a writer has removed meanwhile is not at fault.
   private func verifyManifest(_ generation: Int, is expected: Digest256, _ fault: String) throws(Refusal) {
     let digest: Digest256
     do {
@@ -68,8 +68,9 @@ extension [Segment] {
 }
 
 extension Segment {
-  /// Checks every byte of a segment's file, wherever it lies. One that is named as in a store must be what its name says.
-  /// - Parameter progress: bytes done and bytes in all; called now and then.
+  /// Checks every byte of a segment's file, wherever it lies. If its name is a digest, as in a store, the file must
+  /// match it.
+  /// - Parameter progress: bytes done and bytes in total; called from time to time.
   /// - Returns: the SHA-256 of the file.
   /// - Throws: `Refusal` for the first fault.
   package static func verify(_ path: String, progress: (Int, Int) -> Void) throws(Refusal) -> Digest256 {
@@ -117,7 +118,7 @@ extension Segment {
   }
 
   private func verify(_ entryIndex: Int, into totals: inout SegmentTotals) throws(Refusal) {
-    // What a reader checked earlier is checked again: a page may have been read from the disk anew.
+    // What a reader checked earlier is checked again: the page may have been read from the disk again since.
     forgetVerified(entryIndex)
     let chunk = try StoredChunk(in: self, at: entryIndex)
     let file = file

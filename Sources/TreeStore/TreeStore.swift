@@ -76,7 +76,8 @@ public final class TreeStore: Sendable {
 
   /// A chunk's tree.
   /// - Returns: nil when the store does not have it.
-  /// - Throws: `Refusal` `checksum-mismatch` or `malformed-record` when it has it damaged: it can be encoded again.
+  /// - Throws: `Refusal` `checksum-mismatch` or `malformed-record` when the stored one is damaged; it can be encoded
+  ///   again.
   package func chunk(_ key: ChunkKey) throws(Refusal) -> StoredChunk? {
     for segment in segments {
       if let index = segment.index.index(of: key) { return try StoredChunk(in: segment, at: index) }
@@ -85,12 +86,12 @@ public final class TreeStore: Sendable {
   }
 }
 
-/// What a store holds and how much of the disk it takes.
+/// What a store holds and how much disk space it takes.
 public struct StoreStatistics: Sendable, Hashable {
   public var documents = 0
-  /// Chunks of documents, counted as often as a document names them.
+  /// Chunks of documents, each counted as often as documents name it.
   public var chunks = 0
-  /// Different chunks in segments, whether a document names them or not.
+  /// Distinct chunks in segments, whether a document names them or not.
   public var uniqueChunks = 0
   /// Tokens of documents.
   public var tokens = 0
@@ -105,7 +106,7 @@ public struct StoreStatistics: Sendable, Hashable {
   public var blockByteCount = 0
   public var storedBlockByteCount = 0
 
-  /// Stored bytes for each byte of keys and values; 1 without compression.
+  /// Stored bytes per byte of keys and values; 1 without compression.
   public var compression: Double {
     blockByteCount == 0 ? 1 : Double(storedBlockByteCount) / Double(blockByteCount)
   }
@@ -136,7 +137,7 @@ extension TreeStore {
 }
 
 extension Segment {
-  /// Bytes of the records that are needed and in no segment that was asked before.
+  /// Bytes of the records that are needed and that no earlier segment has.
   func liveByteCount(needed: Set<ChunkKey>, seen: inout Set<ChunkKey>) -> Int {
     (0..<index.count).reduce(0) { sum, number in
       let entry = index.entry(at: number)

@@ -11,7 +11,7 @@ public struct TreeStoreConfiguration: Sendable, Hashable {
   package let layout: NodeBlockLayout
   /// Floats of a node's embedding: the model's hidden size.
   public let embeddingSize: Int
-  /// What else decides the rows, such as the position mode and the arithmetic of the kernels. Printable ASCII.
+  /// Whatever else determines the rows, such as the position mode and the arithmetic of the kernels. Printable ASCII.
   public let rowNumerics: String
 
   /// How keys and values are kept.

@@ -4,9 +4,9 @@ public import NodeBlocks
 
 /// The one writer of a store.
 ///
-/// What it adds becomes visible and durable with `commit()`, all at once; what is not committed leaves nothing that a
-/// reader sees. Chunks that were committed stay when a later step fails or the process is killed, so that preparing the
-/// same texts again goes on where it ended. After a failed step the writer refuses further work: open a new one.
+/// What it adds becomes visible and durable all at once, with `commit()`; readers see nothing of what was not
+/// committed. Committed chunks stay when a later step fails or the process is killed, so preparing the same texts again
+/// resumes where it stopped. After a failed step the writer refuses further work: open a new one.
 /// Format: `Formats/tree-store.md`, commits.
 public struct TreeStoreWriter: ~Copyable {
   /// As the caller named it.
@@ -20,7 +20,7 @@ public struct TreeStoreWriter: ~Copyable {
   // The newest committed generation.
   private(set) var manifest: Manifest
   private var manifestDigest: Digest256
-  // What the next one will have.
+  // What the next generation will have.
   private(set) var segments: [Segment]
   private var references: [SegmentReference]
   private var documents: [StoredDocument]
@@ -32,7 +32,8 @@ public struct TreeStoreWriter: ~Copyable {
 
   /// Takes the store's lock and opens its newest generation.
   /// - Parameters:
-  ///   - configuration: creates a store that is not there yet; one that is there must have it. Nil opens any.
+  ///   - configuration: of the store that is created if there is none; an existing store must have it. Nil accepts any
+  ///     existing store.
   ///   - segmentByteLimit: a segment that has reached this many bytes takes no further chunks.
   /// - Throws: `Refusal` `busy` when another process writes, `missing-file` or `not-a-store` when there is no store and
   ///   no configuration, `model-mismatch`, `configuration-mismatch`, and those of `TreeStore`.
@@ -101,7 +102,7 @@ public struct TreeStoreWriter: ~Copyable {
   }
 
   /// Stores a chunk's tree, unless the store has it.
-  /// - Parameter compression: of the blocks, for chunks that are rarely asked; mapped blocks are not compressed.
+  /// - Parameter compression: of the blocks, for chunks that are rarely read: compressed blocks cannot be mapped.
   /// - Throws: `Refusal` `invalid-chunk` when the sizes are not those of a tree of this store; `no-space`,
   ///   `input-output`.
   /// - Returns: the chunk's key.
@@ -136,7 +137,7 @@ public struct TreeStoreWriter: ~Copyable {
   private mutating func finishSegment() throws(Refusal) {
     guard var segment = current.take() else { return }
     let reference = try segment.publish()
-    // What is not readable now is not committed.
+    // A segment that cannot be opened must not be committed.
     segments.append(try Segment(reference, in: path, configuration))
     references.append(reference)
     currentChunks = [:]
@@ -203,14 +204,14 @@ public struct TreeStoreWriter: ~Copyable {
   }
 
   /// Makes everything since the last commit visible, at once, and durable. Does nothing if there is nothing new.
-  /// - Throws: `Refusal`; then readers see the generation before, unless only the last step, the directory's
+  /// - Throws: `Refusal`; then readers see the previous generation, unless only the last step, the directory's
   ///   synchronization, failed.
   public mutating func commit() throws(Refusal) {
     try step { (writer) throws(Refusal) in
       try writer.finishSegment()
       guard writer.hasChanges else { return }
       try writer.publishManifest()
-      // The generation before stays, for readers that are just opening it and for people.
+      // The previous generation stays, for readers that are just opening it and for people who want it back.
       StoreCreation.removeManifests(writer.path, before: writer.manifest.generation - 1)
     }
   }
@@ -225,7 +226,7 @@ public struct TreeStoreWriter: ~Copyable {
   }
 
   /// Removes what no document needs, after committing what is not committed: drops segments without needed chunks,
-  /// writes segments anew that are mostly not needed, and removes files that no manifest names.
+  /// rewrites segments that are mostly unneeded, and removes files that no manifest names.
   ///
   /// Readers that are open keep what they have mapped.
   /// - Throws: `Refusal`; then the store is as it was or already free of garbage.

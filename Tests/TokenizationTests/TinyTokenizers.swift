@@ -86,7 +86,7 @@ enum TinyTokenizers {
       let chunk = bytes[start..<min(start + 3, bytes.count)]
       let bits = (0..<3).reduce(UInt32(0)) { $0 << 8 | UInt32($1 < chunk.count ? chunk[start + $1] : 0) }
       for index in 0..<4 {
-        text.append(index <= chunk.count ? digits[Int(bits >> (18 - 6 * UInt32(place)) & 63)] : "=")
+        text.append(index <= chunk.count ? digits[Int(bits >> (18 - 6 * UInt32(index)) & 63)] : "=")
       }
     }
     return text
