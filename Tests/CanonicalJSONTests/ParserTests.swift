@@ -72,7 +72,7 @@ import Testing
     #expect(throws: JSONError.self) { try parse("[[1]]", depthLimit: 2) }
   }
 
-  /// No prefix of a text is a text, and no byte that is put in its place brings the parser down.
+  /// No prefix of a text is a text, and no changed byte crashes the parser.
   @Test func damage() throws {
     let text = Array("{\"a\":[1,-2.5e3,true,null],\"b\":{\"c\":\"\\u00e9\\ud83d\\ude00\"}}".utf8)
     _ = try JSONValue(parsing: text)

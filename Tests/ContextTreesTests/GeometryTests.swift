@@ -1,7 +1,7 @@
 import ContextTrees
 import Testing
 
-/// The geometry that every stored row leans on.
+/// The geometry that every stored row depends on.
 @Suite struct GeometryTests {
   static let shapes = [(1024, 3, 4), (512, 3, 4), (64, 3, 4), (600, 1, 1), (600, 4, 2), (601, 5, 7), (700, 8, 1)]
 
@@ -11,7 +11,7 @@ import Testing
 
   static let policies: [SearchPolicy] = [.right, .left, .random(seed: 1), .random(seed: 2), .cosine, .bm25]
 
-  /// What is kept of a chunk is the chunk, once, whatever its length and whatever is asked.
+  /// The nodes kept of a chunk cover it once, whatever its length and the scores.
   @Test(arguments: shapes.indices, policies)
   func preservedNodesPartitionTheChunk(shape number: Int, policy: SearchPolicy) throws {
     let shape = try shape(Self.shapes[number])
@@ -57,7 +57,7 @@ import Testing
       if rule == .path {
         #expect(kept == tree.preservedNodes(policy: .cosine, chunk: 0, score: score))
       }
-      // What is longer than a token is opened to the leaves, or not at all.
+      // What is longer than a token is expanded to the leaves, or not at all.
       if rule == .both(below: 100), length >= 1 << shape.depth {
         #expect(kept == tree.nodes.filter { $0.level == shape.depth })
       }
@@ -67,7 +67,7 @@ import Testing
     }
   }
 
-  /// The best nodes of all chunks are opened first, and the budget holds.
+  /// The best nodes of all chunks are expanded first, and the budget holds.
   @Test func bestFirst() throws {
     let shape = try #require(TreeShape(chunkSize: 64, depth: 3, leafRatio: 4))
     let trees = [64, 64, 10, 1].map { ContextTree(shape: shape, tokenCount: $0) }
@@ -113,7 +113,7 @@ import Testing
     }
   }
 
-  /// Rows are at least one, start at the node's first token, ascend and stay inside.
+  /// There is at least one row; rows start at the node's first token, ascend and stay inside.
   @Test(arguments: shapes.indices) func rows(number: Int) throws {
     let shape = try shape(Self.shapes[number])
     for length in 1...min(600, shape.chunkSize) {

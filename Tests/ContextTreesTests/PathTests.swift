@@ -68,7 +68,7 @@ import Testing
   @Test func tiesGoLeft() throws {
     let kept = try tree().preservedNodes(policy: .cosine, chunk: 0) { _ in 0.25 }
     #expect(kept.map(\.path) == ["R", "LR", "LLL", "LLR"])
-    // A number that is not one is no reason to go right.
+    // NaN is no reason to go right.
     let strange = try tree().preservedNodes(policy: .cosine, chunk: 0) { _ in .nan }
     #expect(strange.map(\.path) == ["R", "LR", "LLL", "LLR"])
   }

@@ -58,7 +58,7 @@ import Testing
     }
   }
 
-  /// A path keeps the same of a chunk whatever stands beside it, as the number of the chunk is told.
+  /// A path keeps the same nodes of a chunk whatever the other chunks are, because the chunk's number is given.
   @Test(arguments: policies.filter { $0 != .bm25 }) func pathsAreOfOneChunk(policy: SearchPolicy) throws {
     let chunks = try chunks(5, holding: (3, 20))
     let (search, query) = (TreeSearch(policy), SearchQuery(tokens: [7], embedding: [1, 0]))
@@ -69,7 +69,8 @@ import Testing
     #expect(search.preservedNodes(of: chunks, query: query) == alone)
   }
 
-  /// The budget of the best nodes is in rows of paths, and not passed; with enough of it every chunk is open to its leaves.
+  /// The budget of the best nodes counts rows of paths and is not exceeded; a large one expands every chunk to its
+  /// leaves.
   @Test func rowsOfTheBestNodes() throws {
     let chunks = try chunks(6, holding: (1, 1))
     let query = SearchQuery(tokens: [7], embedding: [1, 0])
@@ -84,7 +85,7 @@ import Testing
     #expect(all.joined().allSatisfy { $0.level == 3 })
   }
 
-  /// No chunk has to be opened: where nothing speaks for any but one, the others keep their coarse rows.
+  /// No chunk has to be expanded: where only one scores, the others keep their coarse rows.
   @Test func otherChunksStayClosed() throws {
     var chunks = try chunks(4, holding: (2, 40))
     for number in chunks.indices where number != 2 {

@@ -212,7 +212,7 @@ import Testing
       } catch {
         #expect(faults.faultCount == 1)
         let names = try Directory.names(in: scratch.path)
-        // Only a call behind the rename, or the rename itself, leaves a pack.
+        // Only a call after the rename, or the rename itself, leaves a pack.
         if names != ["in"] {
           #expect(names == ["in", "out.spk"])
           try ModelPack(opening: output).verify()
@@ -222,8 +222,8 @@ import Testing
     }
   }
 
-  /// A pack is there whole or not at all, and replaced whole or not at all, wherever the power goes; and there when the
-  /// conversion has returned.
+  /// A pack is there whole or not at all, and replaced whole or not at all, wherever the power fails; and it is there
+  /// when the conversion has returned.
   @Test func powerCuts() throws {
     let scratch = try Scratch()
     let directory = try scratch.directory("in")

@@ -36,7 +36,7 @@ import Testing
     unsafe pack.unsafeBytes(of: tensor).withMemoryRebound(to: Float.self) { unsafe Array($0) }
   }
 
-  /// Every source type, one file or several: float32 packs hold the very numbers.
+  /// Every source type, one file or several: float32 packs hold exactly the same numbers.
   @Test(arguments: TestCheckpoint.Element.allCases, [false, true])
   func wideningIsExact(element: TestCheckpoint.Element, isSharded: Bool) throws {
     let scratch = try Scratch()
@@ -85,7 +85,7 @@ import Testing
     }
   }
 
-  /// Without a choice: int8, and small models have small groups.
+  /// The default is int8, and small models have small groups.
   @Test func usualGroups() throws {
     for (hidden, group) in [(8, 32), (64, 32), (256, 32), (300, 36), (512, 64), (1024, 128), (4096, 128)] {
       #expect(TensorEncoding.usual(hiddenSize: hidden) == .int8(groupSize: group))
@@ -186,7 +186,7 @@ import Testing
     for layer in 0..<pack.configuration.layerCount {
       #expect((pack.tensor(named: "model.layers.\(layer).cross_attn.q_proj.weight") != nil) == layers.contains(layer))
     }
-    // Weights at one place are not read as another's.
+    // Weights of one injection place are not read as another's.
     block.removeLast()
     checkpoint.configuration["sharedllm"] = .object(block.map { JSONValue.Member($0.0, $0.1) })
     if place == .top {

@@ -2,8 +2,8 @@ import Testing
 
 @testable import FileAccess
 
-/// The figures must be those of the group that the process is in, or a pack is read for every token without need, or
-/// the process is ended by the kernel.
+/// The figures must be those of the process's own group; otherwise a pack is read for every token without need, or the
+/// kernel kills the process.
 @Suite struct AvailableMemoryTests {
   static let information = "MemTotal:       24000000 kB\nMemFree:          100000 kB\nMemAvailable:    8000000 kB\n"
 

@@ -22,7 +22,7 @@ import Testing
     }
   }
 
-  /// Files of frames whose length nobody has stated: all of them, whole, and no more than is wanted.
+  /// Frames of unstated length: all of them, whole, and no more than the limit.
   @Test func zstdFiles() {
     let (first, second) = (bytes(300_000, repeating: true), bytes(70_000, repeating: false))
     let file = Compression.zstd.compress(first) + Compression.zstd.compress(second)

@@ -32,7 +32,7 @@ import Testing
     #expect(kept.map { $0["a"] != nil } == [false, false, false, false, false, true, true])
   }
 
-  /// A file's name does not make its bytes durable, nor do its bytes make its name so.
+  /// A durable name does not make a file's bytes durable, nor the other way round.
   @Test func namesAndBytesAreApart() throws {
     let workplace = try Workplace()
     let root = workplace.path

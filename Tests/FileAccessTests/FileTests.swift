@@ -83,7 +83,8 @@ import Testing
     #expect(kinds == ["create", "write", "synchronize", "rename", "open", "synchronizeDirectory"])
   }
 
-  /// Whichever call fails, before or after its work, nothing is left but the file itself once it has its name.
+  /// Whichever call fails, before or after its work, nothing but the file itself is left, and that only once it has its
+  /// name.
   @Test(arguments: [FileFault.before(EIO), .after(EIO), .before(ENOSPC), .after(EDQUOT)], [nil, "b"])
   func failure(fault: FileFault, name: String?) throws {
     let isAfter = fault == .after(EIO) || fault == .after(EDQUOT)
@@ -101,7 +102,7 @@ import Testing
     }
   }
 
-  /// What cannot be removed is what a killed process leaves.
+  /// A file that cannot be removed is left, as by a killed process.
   @Test func failingRemoval() throws {
     let workplace = try Workplace()
     let faults = FaultSchedule(.before(EIO), at: 2, persistently: true)

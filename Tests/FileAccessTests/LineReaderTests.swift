@@ -25,7 +25,7 @@ import Testing
     #expect(try lines([10]) == [[]])
   }
 
-  /// Lines that end at, before and behind the end of a buffer.
+  /// Lines that end at, before and after the end of a buffer.
   @Test(arguments: [-1, 0, 1, LineReader.bufferByteCount])
   func buffers(_ offset: Int) throws {
     let long = [UInt8](repeating: 0x61, count: LineReader.bufferByteCount + offset - 1)

@@ -2,8 +2,8 @@ import CanonicalJSON
 import FileAccess
 import ModelPacks
 
-/// A pack in pieces that may be wrong, and an assembler that follows `Formats/model-pack.md` without the writer's
-/// code. Digests are right whatever the pieces hold, so that a test reaches the check it means.
+/// A pack in pieces that may be wrong, and an assembler that follows `Formats/model-pack.md` without the writer's code.
+/// Digests are right whatever the pieces hold, so that a test reaches the check that it is about.
 struct RawPack {
   struct Entry {
     var name: String

@@ -83,7 +83,7 @@ import Testing
     }
   }
 
-  /// Two columns whose inputs are alike: what the first loses by rounding, the second takes over.
+  /// Two columns with equal inputs: what rounding the first loses, the second makes up for.
   @Test func aColumnMakesUpForTheOneBefore() throws {
     let layout = try #require(PackedTileLayout(rows: 1, columns: 4, groupSize: 4))
     // Inputs of columns 0 and 1 are the same but for what damping adds, the others are independent.
@@ -94,8 +94,8 @@ import Testing
     #expect(restored(0, pack([10.4, 5.3, -127, 0.4], layout, feedback), layout) == [10, 6, -127, 0])
   }
 
-  /// What products with the inputs lose, whose moments are known, is far less than with every weight at its nearest; also
-  /// where the columns are more than a block, and the inputs of some are always zero.
+  /// Products with inputs of known moments lose far less than with every weight rounded to the nearest; also where the
+  /// columns are more than a block, and the inputs of some are always zero.
   @Test(arguments: [ElementType.int8, .int4], [40, 256, 300])
   func feedbackKeepsProducts(element: ElementType, columns: Int) throws {
     let groupSize = 32

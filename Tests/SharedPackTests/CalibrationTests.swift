@@ -11,7 +11,7 @@ import Testing
   private static let text = String(
     repeating: "the pack holds the weights, the store holds the trees, and a question reads both of them. ", count: 40)
 
-  /// Of a checkpoint, int4 weights that were rounded for a text answer to it more as the exact ones than others do.
+  /// int4 weights that were rounded for a text answer to it more like the exact weights than other int4 weights do.
   @Test func calibratedWeightsAnswerMoreAsTheExactOnes() throws {
     let scratch = try Scratch()
     let directory = try TinyModel().checkpoint(in: scratch)
@@ -32,7 +32,7 @@ import Testing
       if done == total { seen.append(-1) }
     }
     #expect(seen.last == -1)
-    // All that is multiplied with something was read, trees and all; the embedding is only looked up.
+    // There are moments for every matrix of a product, the trees' included; the embedding is only looked up.
     for tensor in exact.pack.tensors {
       let multiplies = tensor.name.contains("_proj") || tensor.name.contains("lm_head")
       #expect((moments.errorFeedback(forTensor: tensor.name) != nil) == multiplies, "\(tensor.name)")
@@ -50,7 +50,7 @@ import Testing
     #expect(calibrated < 0.7 * plain)
   }
 
-  /// Threads cut the work, not the sums.
+  /// Threads divide the work, not the sums.
   @Test func momentsDoNotDependOnThreads() throws {
     let scratch = try Scratch()
     let path = try TinyModel(injection: .none).pack(in: scratch)

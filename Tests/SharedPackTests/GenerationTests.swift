@@ -137,7 +137,7 @@ import Tokenization
     #expect(refusal { _ = try model.text(of: [5, count]) }?.name == .tokenOutOfRange)
   }
 
-  /// Nobody has to keep what an answer is made with: the model goes on without its variable and without its file.
+  /// Callers need not keep what an answer needs: it continues when the model's variable and its file are gone.
   @Test func answersKeepTheirModel() async throws {
     let path = try TinyModel().pack(in: scratch)
     let prompt: [Int32] = [1, 270, 265, 280]
@@ -187,12 +187,12 @@ import Tokenization
   }
 }
 
-/// An answer that nobody waits for ends with the step that it is at. The model is seen to be let go, long before an
-/// answer of this length could be complete.
+/// An answer that nobody waits for stops after its current step: the model is released long before an answer of this
+/// length could be complete.
 @Suite struct CancellationTests {
   enum Leaving: CaseIterable { case atFirstProgress, atFirstText, byCancelling, withoutReading, whileHeld }
 
-  /// Notices when the model goes.
+  /// Notices when the model is released.
   private final class Watch {
     weak var model: LanguageModel?
   }

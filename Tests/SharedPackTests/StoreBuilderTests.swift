@@ -74,7 +74,7 @@ import TreeStore
     #expect(try opened.document(named: "text").chunks.flatMap(\.tokens) == tokens(Texts.first + " the end"))
   }
 
-  /// Chunks end where sentences do, so those behind a change are soon the same again.
+  /// Chunks end where sentences do, so those after a change are soon the same again.
   @Test func changedTextsShareChunks() throws {
     let sentences = (0..<400).map { "\($0 * 7919 % 1000)." }
     let before = try add(try source(sentences.joined(separator: " ")))
@@ -161,7 +161,7 @@ import TreeStore
     #expect(seen == [TinyModel.chunkSize, 2 * TinyModel.chunkSize])
   }
 
-  /// A build that is cancelled ends with its chunk, adds no document, and leaves nothing but what was committed.
+  /// A cancelled build stops after its chunk, adds no document, and leaves nothing but what was committed.
   @Test(arguments: [false, true])
   func cancelledBuildsEndWithTheirChunk(commitsEveryChunk: Bool) async throws {
     let source = try source(Texts.first)
@@ -182,11 +182,11 @@ import TreeStore
     #expect(left.statistics.uniqueChunks == (commitsEveryChunk ? 2 : 0))
     #expect(try Directory.names(in: "\(path)/segments").count == (commitsEveryChunk ? 2 : 0))
     #expect(try !Directory.names(in: path).contains { $0.hasSuffix(".partial") })
-    // The next build goes on where this one ended.
+    // The next build resumes where this one stopped.
     #expect(try add(source).encodedTokenCount == (commitsEveryChunk ? all.count - done : all.count))
   }
 
-  /// Of several documents all are removed or none, and readers that are open go on.
+  /// Of several documents all are removed or none, and open readers are not disturbed.
   @Test func documentsAreRemoved() throws {
     let first = try source(Texts.first, name: "first")
     _ = try add(first)
@@ -204,7 +204,7 @@ import TreeStore
     #expect(try opened.document(named: "first").chunks.flatMap(\.tokens) == tokens(Texts.first))
   }
 
-  /// What is printed before a build as the bytes that it will take.
+  /// The bytes that a build will take, as printed beforehand.
   @Test func sizesArePredicted() throws {
     let source = try source(Texts.first)
     let plan = try StoreBuilder.plan([source], model: model)

@@ -69,7 +69,7 @@ import TreeStore
     }
   }
 
-  /// Whatever the model is, the leaf that has a word of the question which stands nowhere else is opened.
+  /// Whatever the model, the search reaches the leaf with the one word of the question that occurs nowhere else.
   @Test func wordsAreFound() throws {
     let model = try TinyModel().open(in: scratch)
     let documents = try [fresh(model, Texts.first), fresh(model, Texts.second)]
@@ -195,7 +195,7 @@ import TreeStore
         == "no-injection")
   }
 
-  /// A bit that has changed in a node's rows is found before the rows are used, and said where.
+  /// A bit that has changed in a node's rows is found and located before the rows are used.
   @Test func damagedBlocksAreReported() throws {
     let model = try TinyModel().open(in: scratch)
     let directory = try store(model)

@@ -34,7 +34,7 @@ final class Scratch: Sendable {
   }
 }
 
-/// A model of reproducible random weights with a tokenizer of letters and bytes, converted as anyone's would be.
+/// A model of reproducible random weights with a tokenizer of letters and bytes, converted like any other.
 struct TinyModel {
   enum Injection { case none, trained, untrained }
 

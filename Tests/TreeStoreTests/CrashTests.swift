@@ -6,7 +6,7 @@ import Testing
 @testable import TreeStore
 
 /// Power cuts at every point of a store's life, and after a process that was killed: what is left opens, is whole, has
-/// what was acknowledged and can be written to, whatever of the unsynchronized is lost.
+/// what was acknowledged and can be written to, whatever part of the unsynchronized changes is lost.
 @Suite struct CrashTests {
   /// What may be seen from a point of a journal on.
   private typealias Milestones = [(point: Int, expected: StoreWork.Expectation)]
@@ -15,7 +15,7 @@ import Testing
     milestones.last { $0.point <= point }?.expected ?? StoreWork.nothing
   }
 
-  /// Which changes that are not durable are there all the same: none, all, and some.
+  /// Which of the changes that are not durable survive all the same: none, all, and some.
   private static func survivors(seeds: Int) -> [(Int) -> Bool] {
     [{ _ in false }, { _ in true }]
       + (0..<seeds).map { seed in
@@ -32,7 +32,7 @@ import Testing
   }
 
   /// Cuts the power after each of the points.
-  /// - Parameter goesOn: whether the work is done over what is left.
+  /// - Parameter goesOn: whether the work is done again on what is left.
   /// - Returns: the number of different states that were looked at.
   private static func cut(
     _ journal: FileJournal, root: String, points: some Sequence<Int>, seeds: Int, milestones: Milestones, goesOn: Bool
@@ -71,8 +71,8 @@ import Testing
     #expect(count > 100)
   }
 
-  /// Every synchronization is needed: on a disk that leaves out those of one directory, or those of files, a cut does
-  /// harm.
+  /// Every synchronization is needed: on a disk that ignores those of one directory, or those of files, a power cut
+  /// does harm.
   @Test(arguments: ["", "/store", "/store/segments", nil]) func synchronizationsAreNeeded(of directory: String?) throws
   {
     let workplace = try Workplace.inMemory()

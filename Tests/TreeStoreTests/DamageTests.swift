@@ -6,7 +6,8 @@ import Testing
 
 @testable import TreeStore
 
-/// Damage that nobody signed: flipped bits, lost ends. Never a wrong answer, never a dead process.
+/// Damage behind which the digests were not updated: flipped bits, lost ends. Never a wrong answer, never a dead
+/// process.
 @Suite struct DamageTests {
   /// - Parameter headDim: 4 makes a store of about 4 KB, 280 one of about 32 KB.
   private func store(headDim: Int) throws -> Workplace {

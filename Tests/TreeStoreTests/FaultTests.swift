@@ -7,7 +7,7 @@ import Testing
 @testable import TreeStore
 
 /// Whatever call to the file system fails, before or after its work, once or from then on: the error is typed, what was
-/// acknowledged is there, what was not is there whole or not at all, and doing it again works.
+/// acknowledged is there, the rest is there whole or not at all, and doing it again works.
 @Suite struct FaultTests {
   struct Case: Sendable, CustomTestStringConvertible {
     let fault: FileFault
@@ -62,7 +62,7 @@ import Testing
     if test.isPersistent, case .before = test.fault { #expect(leftovers > 20) }
   }
 
-  /// Calls that end early are continued: nothing is to be seen of it.
+  /// Calls that end early are continued, without any visible effect.
   @Test func everyCallIsShort() throws {
     let workplace = try Workplace.inMemory()
     let faults = FaultSchedule(.short(7), persistently: true)

@@ -5,7 +5,7 @@ import Testing
 
 @testable import TreeStore
 
-/// One case for each fault that `Formats/tree-store.md` names, behind digests that are right.
+/// One case for each fault that `Formats/tree-store.md` names, behind correct digests.
 @Suite struct RefusalTests {
   /// A store of one document with two chunks, 8 and 3 tokens.
   private func storeOfTwo(compression: Compression = .none) throws -> Workplace {
@@ -156,7 +156,7 @@ import Testing
     // A shorter frame: what is left of it is not padding.
     #expect(
       try record(.zstd) { bytes, start, _ in Surgery.put(1, at: start + 64, in: &bytes) } == "non-zero-padding")
-    // Other tokens than the key's.
+    // Tokens that are not the key's.
     #expect(
       try record { bytes, start, tokens in bytes[start + 64 + (tokens == 8 ? 6 : 5) * 32] ^= 1 } == "malformed-record")
     // The embeddings and their checksum, and the blocks and theirs.

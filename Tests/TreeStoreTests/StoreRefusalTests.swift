@@ -132,7 +132,7 @@ import Testing
     #expect(opening(workplace) == "digest-mismatch")
     try Surgery.write(Array(bytes.prefix(100)), to: path)
     #expect(opening(workplace) == "truncated")
-    // An older generation is not taken for it, by the writer neither.
+    // An older generation is not used instead, nor by the writer.
     #expect(writing(workplace) == "truncated")
     // A link in its place is not followed.
     try Directory.removeFile(path)

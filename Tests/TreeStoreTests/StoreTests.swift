@@ -95,7 +95,7 @@ extension StoreTests {
     #expect(report.removedChunks == 1)
     #expect(report.freedByteCount > 0)
     #expect(try workplace.segments().isEmpty)
-    // The segment is gone from the directory and still there for those who mapped it.
+    // The segment is gone from the directory but still there for those who mapped it.
     let chunk = try #require(try first.chunk(key))
     try expectEqual(chunk, Fixture.chunk(Fixture.tokens(1), configuration), size: 3)
     #expect(empty.documents.isEmpty)
@@ -122,7 +122,7 @@ extension StoreTests {
     #expect(try TreeStore(opening: workplace.store).documents.count == 3)
   }
 
-  /// What a caller hands over wrongly is refused and leaves the writer working.
+  /// Wrong arguments are refused, and the writer works on.
   @Test func refusedCallsLeaveTheWriterWorking() throws {
     let workplace = try Workplace()
     let configuration = try Fixture.configuration()
@@ -188,7 +188,7 @@ extension StoreTests {
     #expect(try TreeStore(opening: workplace.store).statistics.deadByteCount == 0)
   }
 
-  /// A segment rolls at its limit; one that is mostly garbage is written anew, its chunks unchanged.
+  /// A segment rolls at its limit; one that is mostly garbage is rewritten, its chunks unchanged.
   @Test(arguments: Compression.allCases) func garbageIsCollected(compression: Compression) throws {
     let workplace = try Workplace()
     let configuration = try Fixture.configuration(headDim: 64)

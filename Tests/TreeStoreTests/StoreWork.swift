@@ -5,7 +5,7 @@ import Testing
 
 @testable import TreeStore
 
-/// A piece of work on a store, and what is to be seen of it whenever it ends.
+/// A piece of work on a store, and what may be seen of it wherever it ends.
 enum StoreWork {
   /// The chunks of a document; nil when it is not there.
   typealias Version = [[Int32]]?
@@ -20,7 +20,7 @@ enum StoreWork {
   /// Creates a store, adds a document over several segments, replaces it beside another one, and collects garbage.
   /// - Parameters:
   ///   - start: what may be in the store before.
-  ///   - note: is told what may be seen from now on.
+  ///   - note: called with what may be seen from now on.
   static func run(
     _ path: String, from start: Expectation = nothing, note: (Expectation) -> Void = { _ in }
   ) throws(Refusal) {

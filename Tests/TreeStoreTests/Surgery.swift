@@ -4,7 +4,7 @@ import Testing
 
 @testable import TreeStore
 
-/// Rewrites files of a store, which no store does, and signs them again where a test asks for a fault behind the
+/// Rewrites files of a store, which no store does, and signs them again where a test wants a fault behind correct
 /// digests.
 enum Surgery {
   static func read(_ path: String) throws(Refusal) -> [UInt8] { try SequentialFile.contents(path, limit: 1 << 24) }
