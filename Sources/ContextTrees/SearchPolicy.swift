@@ -20,7 +20,7 @@ public enum SearchPolicy: Sendable, Hashable {
   /// left one of equals. The model need not have been trained to search.
   case bm25
 
-  /// Whether what is kept depends on a query.
+  /// Whether the nodes kept depend on a query.
   public var looksAtQuery: Bool {
     switch self {
     case .right, .left, .random: false

@@ -12,7 +12,7 @@ public struct TreeSearch: Sendable, Hashable {
   /// The default for questions: with as many rows as paths keep, it finds more.
   public static let standard = TreeSearch(.cosine, expansion: .bestFirst)
 
-  /// Whether what is kept of a chunk depends on the other chunks, too.
+  /// Whether the nodes kept of a chunk also depend on the other chunks.
   public var isJoint: Bool { expansion != .path || policy == .bm25 }
 }
 
@@ -63,7 +63,7 @@ extension TreeExpansion: CustomStringConvertible {
   }
 }
 
-/// What trees are searched for.
+/// The query that trees are searched for.
 package struct SearchQuery: Sendable {
   package var tokens: [Int32]
   /// (hidden); empty for a policy that does not look at embeddings.
@@ -75,7 +75,7 @@ package struct SearchQuery: Sendable {
   }
 }
 
-/// A chunk of a context with what a search looks at.
+/// A chunk of a context as a search sees it.
 package protocol SearchableChunk {
   associatedtype SearchFailure: Error
   var tokens: [Int32] { get }

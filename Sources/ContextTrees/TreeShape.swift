@@ -26,7 +26,7 @@ public struct TreeShape: Sendable, Hashable {
   /// Tokens for each row kept of a node at a level (1 … h): doubles with every level upwards.
   public func ratio(level: Int) -> Int { leafRatio << (depth - level) }
 
-  /// The chunks of a text, in order: whole ones, then what is left.
+  /// The chunks of a text, in order: whole ones, then the remainder.
   package func chunks(tokenCount: Int) -> [Range<Int>] {
     stride(from: 0, to: tokenCount, by: chunkSize).map { $0..<min($0 + chunkSize, tokenCount) }
   }

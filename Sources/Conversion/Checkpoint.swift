@@ -2,7 +2,7 @@ public import FileAccess
 public import ModelPacks
 public import Tokenization
 
-/// A trained model as it is published: what a conversion reads.
+/// A trained model as it is published: the input of a conversion.
 ///
 /// Each of the three sources has a protocol, so that another layout of files adds conformers and changes nothing else.
 public struct Checkpoint: Sendable {
@@ -26,7 +26,7 @@ public struct Checkpoint: Sendable {
 public protocol ConfigurationSource: Sendable {
   /// The file, for messages.
   var path: String { get }
-  /// What was read besides the weights, for the provenance.
+  /// The files that were read besides the weights, for the provenance.
   var provenance: [PackProvenance.Source] { get }
 
   /// - Parameter isSharedLLM: whether the checkpoint has what only SharedLLM has; then its class may have any name.
@@ -37,7 +37,7 @@ public protocol ConfigurationSource: Sendable {
   func sharedLLM() throws(Refusal) -> SharedLLMDeclaration
 }
 
-/// What a configuration says of SharedLLM; nil for what it leaves open.
+/// A configuration's settings for SharedLLM; nil for those that it leaves open.
 public struct SharedLLMDeclaration: Sendable, Hashable {
   /// Whether it says that the checkpoint is one of SharedLLM, whatever tensors there are.
   public var isSharedLLM = false
@@ -58,7 +58,7 @@ public struct SharedLLMDeclaration: Sendable, Hashable {
 
 /// The source of a model's tokenizer.
 public protocol TokenizerSource: Sendable {
-  /// What was read, for the provenance.
+  /// The files that were read, for the provenance.
   var provenance: [PackProvenance.Source] { get }
   /// nil for a checkpoint without one, whose pack takes token ids.
   var tokenizer: Tokenizer? { get }

@@ -1,7 +1,7 @@
 public import FileAccess
 public import ModelPacks
 
-/// What a conversion will do, known from the headers alone.
+/// The result of a conversion as the headers alone predict it.
 public struct ConversionPlan: Sendable {
   /// One file of weights.
   public struct Source: Sendable, Hashable {
@@ -33,7 +33,7 @@ public struct ConversionProgress: Sendable {
   public let totalByteCount: Int
 }
 
-/// What a conversion made.
+/// The result of a conversion.
 public struct ConversionSummary: Sendable {
   public let identity: Digest256
   public let packByteCount: Int

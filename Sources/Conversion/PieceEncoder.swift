@@ -120,7 +120,7 @@ struct PieceEncoder {
     return nil
   }
 
-  /// Writes what was encoded last.
+  /// Writes the piece that was encoded last.
   func write(_ part: SourceFile.Part, to writer: inout ModelPackWriter) throws(Refusal) {
     try unsafe writer.append(output.span.bytes.extracting(0..<outputByteCount), toTensor: part.tensor)
   }

@@ -57,7 +57,7 @@ final class PiecePipe: Sendable {
   func read(_ files: [SourceFile], of weights: any WeightSource) {
     // The probe of tests belongs to the task that converts.
     let probe = FileOperation.probe
-    // A queue of its own has a thread whatever others do.
+    // A separate queue gets a thread whatever other queues are doing.
     DispatchQueue(label: "sharedpack.conversion.reader").async(group: reader) { [self] in
       FileOperation.withProbe(probe) { readAll(files, of: weights) }
       // Announces the end or the refusal.

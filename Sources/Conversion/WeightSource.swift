@@ -90,7 +90,7 @@ public struct NumberBlocks: Sendable {
   }
 }
 
-/// Reads a file of weights piece by piece: nothing but the caller's buffer holds what is read.
+/// Reads a file of weights piece by piece: only the caller's buffer holds what is read.
 public protocol WeightReader: Sendable {
   /// Of the file, now.
   var byteCount: Int { get }

@@ -1,7 +1,7 @@
 /// The memory that this process can still fill, with pages of its own or of files.
 ///
-/// What the system has available, or less where a control group of the process leaves less. Pages of files that are
-/// cached count as available: the kernel drops them for others.
+/// The memory that the system has available, or less where a control group of the process leaves less. Pages of files
+/// that are cached count as available: the kernel drops them for others.
 public enum AvailableMemory {
   /// - Returns: bytes; nil where the system does not say.
   public static func byteCount() -> Int? { byteCount(reading: SystemText.contents) }
@@ -75,7 +75,7 @@ struct ControlGroup: Hashable {
     return nil
   }
 
-  /// What the group's limit leaves, when cached pages of files make room.
+  /// The bytes that the group's limit leaves when cached pages of files make room.
   /// - Returns: nil for a group without a limit, and for one whose files cannot be read.
   func availableByteCount(reading text: (String) -> String?) -> Int? {
     func number(_ name: String) -> Int? {

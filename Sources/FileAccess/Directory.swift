@@ -52,7 +52,7 @@ public enum Directory {
 
   public enum Kind: Sendable { case file, directory, other }
 
-  /// What a path leads to, following symbolic links; nil when it leads nowhere.
+  /// The kind of file that a path leads to, following symbolic links; nil when it leads nowhere.
   public static func exists(_ path: String) -> Kind? {
     var status = stat()
     guard unsafe stat(path, &status) == 0 else { return nil }

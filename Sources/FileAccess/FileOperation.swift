@@ -71,7 +71,7 @@ extension FileOperation {
 
   /// Makes a call that reads or writes a number of bytes.
   /// - Parameters:
-  ///   - source: what is written; nil for a call that does not write.
+  ///   - source: the bytes to write; nil for a call that does not write.
   ///   - call: takes the number of bytes.
   /// - Returns: the number of bytes that were read or written, or -1, with errno set.
   @unsafe static func transfer(

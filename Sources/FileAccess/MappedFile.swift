@@ -52,7 +52,7 @@ import Glibc
     unsafe UnsafeRawBufferPointer(start: UnsafeRawPointer(bitPattern: address), count: byteCount)
   }
 
-  /// What the kernel may do with a range of pages.
+  /// Advice to the kernel about a range of pages.
   public enum Advice: Sendable {
     /// Read them ahead.
     case willNeed

@@ -10,7 +10,7 @@ public enum ProcessMemory {
   /// - Returns: nil where the system does not say.
   public static func peakByteCount() -> Int? { byteCount("VmHWM:") }
 
-  /// Resets the peak to what is resident now.
+  /// Resets the peak to the current resident size.
   /// - Returns: false where the system does not allow it; the peak is then that since the start of the process.
   public static func resetPeak() -> Bool {
     guard let file = try? Descriptor(opening: "/proc/self/clear_refs", flags: O_WRONLY) else { return false }
@@ -40,7 +40,7 @@ enum SystemText {
     return nil
   }
 
-  /// The number behind a key that starts a line.
+  /// The number after a key that starts a line.
   static func number(of key: String, in text: String) -> Int? {
     for line in text.split(separator: "\n") {
       let words = line.split { $0 == " " || $0 == "\t" }

@@ -40,13 +40,13 @@ public struct PublishedFile: ~Copyable {
     _ = FileOperation.perform(.remove(path: path)) { unsafe Int(unlink(path)) }
   }
 
-  /// Appends bytes at the end of what was appended.
+  /// Appends bytes after those appended before.
   public mutating func append(_ bytes: [UInt8]) throws(Refusal) {
     try unsafe write(bytes.span.bytes, at: byteCount)
     byteCount += bytes.count
   }
 
-  /// Appends bytes at the end of what was appended.
+  /// Appends bytes after those appended before.
   public mutating func append(_ bytes: RawSpan) throws(Refusal) {
     try write(bytes, at: byteCount)
     byteCount += bytes.byteCount

@@ -23,7 +23,7 @@ public final class ReadAhead: Sendable {
 
   public init(_ file: MappedFile) {
     self.file = file
-    // A queue of its own gets a thread, whatever other queues are doing.
+    // A separate queue gets a thread whatever other queues are doing.
     queues = (0..<Self.threadCount).map { DispatchQueue(label: "sharedpack.read-ahead.\($0)") }
   }
 

@@ -1,7 +1,7 @@
 /// The numbers that are accepted for a model. They bound every product of sizes far below overflow.
 /// Format: `Formats/model-pack.md` §Metadata.
 extension LlamaConfiguration {
-  /// What is wrong with the configuration, in words; nil when nothing is.
+  /// The fault of the configuration, in words; nil when there is none.
   public func fault(sharedLLM: SharedLLMConfiguration?) -> String? {
     let positive: [(String, Int, Int)] = [
       ("hiddenSize", hiddenSize, 1 << 18), ("intermediateSize", intermediateSize, 1 << 20),

@@ -37,8 +37,8 @@ public import FileAccess
   /// - Throws: `Refusal` of any name in `Formats/model-pack.md` §Refusals.
   public init(opening path: String) throws(Refusal) {
     let file = try MappedFile(path, keepsOpen: true)
-    // Weights are read from the first to the last, for every token: what is not in memory yet comes in large pages, and
-    // there are fewer addresses to translate.
+    // Weights are read from the first to the last, for every token: data that is not in memory yet comes in large
+    // pages, and there are fewer addresses to translate.
     file.advise(.hugePages, 0..<file.byteCount)
     let header = try PackHeader(parsing: file.bytes, file: path)
     try Self.checkPadding(file, between: [0..<header.byteCount] + header.sections.map(\.byteRange))

@@ -1,7 +1,7 @@
 import CanonicalJSON
 public import FileAccess
 
-/// What a pack is to hold besides the bytes of its tensors.
+/// The contents of a pack besides the bytes of its tensors.
 public struct PackContents: Sendable {
   public var metadata: PackMetadata
   /// Format: `Formats/tokenizer.md`. Opaque here.

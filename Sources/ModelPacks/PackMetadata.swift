@@ -1,7 +1,7 @@
 public import CanonicalJSON
 public import FileAccess
 
-/// What a pack says about itself.
+/// A pack's description of itself.
 /// Format: `Formats/model-pack.md` §Metadata.
 public struct PackMetadata: Sendable, Hashable {
   public var configuration: LlamaConfiguration

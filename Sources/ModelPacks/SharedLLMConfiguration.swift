@@ -77,7 +77,7 @@ public enum PositionMode: String, Sendable, Hashable, CaseIterable {
   case compose
   /// Key p + c, query n + 1.
   case composePlusOne = "compose+1"
-  /// Key p, query n + 1. What the authors' released code computes.
+  /// Key p, query n + 1. The authors' released code computes this.
   case local
   /// Key p, query 0.
   case none

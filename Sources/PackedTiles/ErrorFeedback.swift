@@ -43,7 +43,7 @@ public struct ErrorFeedback: Sendable {
   ) {
     let mean = (0..<width).reduce(0) { $0 + Double(moments[first + $1 * stride + $1]) } / Double(width)
     guard mean > 0, mean.isFinite else { return }
-    // The lower triangle of what is left of H. Columns are removed one by one, starting with the last.
+    // The lower triangle of the rest of H. Columns are removed one by one, starting with the last.
     var rest = [Double](repeating: 0, count: width * width)
     for j in 0..<width {
       for k in 0...j { rest[j * width + k] = Double(moments[first + j * stride + k]) }

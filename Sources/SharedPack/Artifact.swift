@@ -2,16 +2,16 @@ public import FileAccess
 public import ModelPacks
 public import TreeStore
 
-/// What a path leads to, opened: a model pack, a tree store, or one segment of a store.
+/// An opened file or directory: a model pack, a tree store, or one segment of a store.
 public enum Artifact: Sendable {
   /// A model pack.
   case modelPack(ModelPack)
   /// The newest generation of a tree store.
   case treeStore(TreeStore)
-  /// What a segment's file says about itself, wherever the file is.
+  /// The description of a segment's file, wherever the file is.
   case segment(SegmentInspection)
 
-  /// Opens what is there, told by its first bytes; a directory must be a store.
+  /// Opens a pack, store or segment: a file is recognized by its first bytes, and a directory must be a store.
   /// - Throws: `Refusal` `missing-file`, `unknown-file`, and those of packs and stores.
   public init(opening path: String) throws(Refusal) {
     switch Directory.exists(path) {
@@ -30,9 +30,9 @@ public enum Artifact: Sendable {
     }
   }
 
-  /// What a verification found intact.
+  /// The result of a verification that found no fault.
   public struct Verification: Sendable, Hashable {
-    /// What was verified.
+    /// The kinds of artifact that can be verified.
     public enum Kind: String, Sendable, Hashable {
       /// A model pack.
       case modelPack = "model-pack"
@@ -44,7 +44,7 @@ public enum Artifact: Sendable {
 
     /// As the caller named it.
     public let path: String
-    /// What the path leads to.
+    /// The kind of artifact.
     public let kind: Kind
     /// Bytes of the pack, of the store's newest generation or of the segment.
     public let byteCount: Int

@@ -7,7 +7,7 @@ public enum ChunkBorders: String, Sendable, CaseIterable {
   /// no number is split. After a change in a text, its chunks are the same again from the first cut at the same token
   /// on; with sentences of varied lengths that comes soon, with lines of equal length perhaps never.
   case sentences
-  /// Whole chunks, then what is left: as the paper has it.
+  /// Whole chunks, then the remainder, as in the paper.
   case fixed
 }
 

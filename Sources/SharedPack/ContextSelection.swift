@@ -38,7 +38,7 @@ extension LanguageModel {
     }
   }
 
-  /// What trees are searched for, with what a search looks at.
+  /// The query that trees are searched for, as far as the search looks at it.
   package func searchQuery(_ tokens: [Int32], for search: TreeSearch) -> SearchQuery {
     SearchQuery(
       tokens: tokens,

@@ -27,8 +27,8 @@ public struct DocumentSource: Sendable, Hashable {
     return bytes
   }
 
-  /// The sources that paths name: files, and all files of directories and what is below them, by ascending name.
-  /// Names are paths relative to the directory that was named, or the last component of a file's path.
+  /// The sources that paths name: files, and all files in and below directories, by ascending name. Names are paths
+  /// relative to the directory that was named, or the last component of a file's path.
   /// - Throws: `Refusal` `missing-file`, `duplicate-name`, `empty-document` when there are no files.
   public static func find(_ paths: [String]) throws(Refusal) -> [DocumentSource] {
     var sources: [DocumentSource] = []

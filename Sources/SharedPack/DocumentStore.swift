@@ -7,10 +7,10 @@ public import TreeStore
 
 /// A store of documents, opened with the model that encoded them, to ask about.
 ///
-/// Pins the generation that was the newest when it was opened: what a writer commits later is seen by those who open the
-/// store later, and what is removed later stays readable here. Safe to use from any number of tasks.
+/// Pins the generation that was the newest when it was opened: later commits are visible only to stores that are opened
+/// later, and documents that are removed later stay readable here. Safe to use from any number of tasks.
 public final class DocumentStore: Sendable {
-  /// What is in the store.
+  /// The store itself.
   public let store: TreeStore
   /// The model that encoded it.
   public let model: LanguageModel
@@ -65,7 +65,7 @@ public struct StoreBuilder: ~Copyable {
   ///   - path: of the store's directory.
   ///   - model: encodes the texts; a store has one model.
   ///   - encoding: how keys and values are kept; a store has one encoding.
-  ///   - compression: of new blocks; what is compressed is not mapped.
+  ///   - compression: of new blocks; compressed blocks are not mapped.
   ///   - borders: where texts are cut.
   /// - Throws: `Refusal` `busy`, `model-mismatch`, `configuration-mismatch`, `no-injection`, `cannot-create`.
   public init(

@@ -12,7 +12,7 @@ public struct GenerationOptions: Sendable, Hashable {
   public var sampling: SamplingOptions
   /// The answer ends before any of these.
   public var stopStrings: [String]
-  /// Whether the answer goes on beyond the model's end-of-text tokens.
+  /// Whether the answer continues past the model's end-of-text tokens.
   public var ignoresEndOfText: Bool
   /// A streaming policy reads and writes texts longer than the model's window; what has left its cache is forgotten.
   public var cachePolicy: CachePolicy
@@ -42,7 +42,7 @@ public enum FinishReason: String, Sendable, Hashable {
   case window
 }
 
-/// What an answer was made of.
+/// Figures about an answer.
 public struct ResponseSummary: Sendable, Hashable {
   /// Tokens of the prompt.
   public var promptTokens: Int

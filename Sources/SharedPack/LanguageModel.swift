@@ -12,7 +12,7 @@ package import TreeStore
 /// its pages. There is no `close`: a model lives as long as something uses it (a variable, a store that is open with
 /// it, a response that is being written), and its pack stays mapped until then, whatever happens to the file's name.
 public final class LanguageModel: Sendable {
-  /// What the model was opened from.
+  /// The pack that the model was opened from.
   public let pack: ModelPack
   package let runtime: LlamaModel
   /// Nil for a pack without one, which takes tokens only.

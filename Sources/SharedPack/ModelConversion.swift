@@ -13,7 +13,7 @@ public struct ModelConversion: Sendable {
   /// How weights are kept, which layers read documents, and what goes into the provenance.
   public typealias Options = Converter.Options
 
-  /// What a conversion is doing.
+  /// The steps of a conversion.
   public enum Step: Sendable, Hashable, CaseIterable {
     /// Bytes are converted to the pack with which the text is read.
     case convertingForCalibration
@@ -33,7 +33,7 @@ public struct ModelConversion: Sendable {
     public let total: Int
   }
 
-  /// What a conversion will do, known from the headers alone.
+  /// The result of the conversion as the headers alone predict it.
   public let plan: ConversionPlan
   private let directory: String
   private let options: Options

@@ -20,7 +20,7 @@ struct TextWriter: Sendable {
     return release(text)
   }
 
-  /// - Returns: what is left.
+  /// - Returns: the remaining text.
   mutating func finish() -> String {
     guard !hasStopped, let text = decoder?.finish() else { return "" }
     let released = release(text)

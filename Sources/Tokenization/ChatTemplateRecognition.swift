@@ -48,7 +48,7 @@ extension ChatTemplate {
   }
 }
 
-/// What a template must contain, and what it may contain besides.
+/// The expressions that a template must contain, and the others that it may contain.
 private struct TemplateShape {
   /// Expressions that stand in the template exactly once.
   let required: [String]

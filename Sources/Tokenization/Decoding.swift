@@ -54,7 +54,7 @@ public struct StreamDecoder: Sendable {
     return text
   }
 
-  /// The text of what is left: replacement characters for a character that was not completed.
+  /// The remaining text: replacement characters for a character that was not completed.
   public mutating func finish() -> String {
     defer { waiting = [] }
     return UTF8Scan.text(waiting, vocabulary.invalidByteRule)

@@ -22,7 +22,7 @@ extension Tokenizer {
       continuing: false)
   }
 
-  /// The tokens of text that goes on after other tokens: without the space that the start of a text gets.
+  /// The tokens of text that continues other tokens: without the space that the start of a text gets.
   public func encodeContinuation(_ text: String, parsingSpecialTokens: Bool = false) -> [Int32] {
     encode(
       valid: Array(text.utf8), addingBeginOfText: false, parsingSpecialTokens: parsingSpecialTokens, continuing: true)

@@ -1,6 +1,6 @@
 import CanonicalJSON
 
-/// What the normalizer, pre-tokenizer, post-processor and decoder of a `tokenizer.json` amount to.
+/// The combined effect of the normalizer, pre-tokenizer, post-processor and decoder of a `tokenizer.json`.
 struct HuggingFaceComponents {
   private(set) var unit = SymbolUnit.characters
   private(set) var pattern = WordPattern.none

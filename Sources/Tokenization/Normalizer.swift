@@ -45,7 +45,7 @@ struct Normalizer {
     while offset < range.upperBound {
       let end = offset + unitByteCount(text, offset, range.upperBound)
       while endsWithSpace, offset < end, text[offset] == 0x20 { offset += 1 }
-      // A unit of spaces only leaves what is before it as it is.
+      // A unit of nothing but spaces leaves this as it was.
       if offset < end { endsWithSpace = text[end - 1] == 0x20 }
       while offset < end {
         append(text[offset])

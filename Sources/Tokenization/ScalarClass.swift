@@ -11,7 +11,7 @@ enum ScalarClass {
   /// Carriage return and line feed, which are spaces too.
   static let newline: UInt8 = 4
 
-  /// The class of each scalar. What is past the end is `other`. Built on first use, in well under a millisecond.
+  /// The class of each scalar. Scalars past the end are `other`. Built on first use, in well under a millisecond.
   static let table: [UInt8] = {
     var table = [UInt8](repeating: other, count: 0x323B0)
     for (gapsAndLengths, value) in [(letters, letter), (numbers, number), (spaces, space)] {

@@ -135,7 +135,7 @@ final class Vocabulary: Sendable {
   }
 }
 
-/// What is looked up for each word of a text.
+/// The tables that are looked up for each word of a text.
 struct EncodingTables: Sendable {
   let merges: MergeTable
   /// The words that are pieces, for `wholePieceFirst`.

@@ -1,6 +1,6 @@
 import CanonicalJSON
 
-/// What a `tokenizer_config.json` says besides the vocabulary.
+/// The contents of a `tokenizer_config.json` besides the vocabulary.
 public struct TokenizerConfiguration: Sendable {
   struct AddedToken {
     var id: Int

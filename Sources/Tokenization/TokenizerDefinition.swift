@@ -1,4 +1,4 @@
-/// What a token is. The raw values are those of the serialized form.
+/// The kinds of tokens. The raw values are those of the serialized form.
 enum PieceKind: UInt8 {
   case normal = 0
   /// Stands for characters without a token.
@@ -13,7 +13,7 @@ enum PieceKind: UInt8 {
   case byte = 5
 }
 
-/// What the symbols are that merges start from.
+/// The symbols that merges start from.
 enum SymbolUnit: UInt32 {
   /// Unicode scalars, as SentencePiece does.
   case characters = 1
@@ -105,7 +105,7 @@ struct TokenizerDefinition: Equatable {
   /// In the order of their ranks.
   var merges: [Merge] = []
   var unknownToken: Int32?
-  /// What the unknown token decodes to.
+  /// The text of the unknown token.
   var unknownSurface: [UInt8] = []
   var beginOfText: Int32?
   var endOfText: [Int32] = []

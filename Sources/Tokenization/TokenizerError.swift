@@ -38,7 +38,7 @@ public struct TokenizerError: Error, Sendable, Hashable, CustomStringConvertible
   }
 }
 
-/// Limits of what is imported and opened.
+/// Limits of imported and opened tokenizers.
 enum TokenizerLimits {
   static let modelByteCount = 16 << 20
   static let jsonByteCount = 64 << 20

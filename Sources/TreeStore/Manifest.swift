@@ -1,6 +1,6 @@
 public import FileAccess
 
-/// What a manifest says about a segment.
+/// A manifest's entry for a segment.
 struct SegmentReference: Equatable {
   /// The SHA-256 of the file, which names it.
   let digest: Digest256

@@ -4,7 +4,7 @@ internal import Synchronization
 
 /// An immutable file of chunk records with a sorted index, mapped.
 ///
-/// Opening checks the header, the index and the footer; what a record holds is checked when it is first loaded.
+/// Opening checks the header, the index and the footer; the contents of a record are checked when it is first loaded.
 /// Safe to use from any thread.
 /// Format: `Formats/tree-store.md`, segments.
 public final class Segment: Sendable {
@@ -28,7 +28,7 @@ public final class Segment: Sendable {
 
   var path: String { file.path }
 
-  /// Opens a segment by what it says about itself.
+  /// Opens a segment without a manifest's entry to check it against.
   /// - Throws: `Refusal`, see `Formats/tree-store.md`, refusals.
   init(opening path: String) throws(Refusal) {
     let file = try MappedFile(path)

@@ -1,6 +1,6 @@
 internal import FileAccess
 
-/// What a segment's index knows about a chunk.
+/// A segment index's entry for a chunk.
 struct SegmentEntry: Equatable {
   let key: ChunkKey
   /// The record's offset in the file; a multiple of 64.

@@ -3,7 +3,7 @@ internal import ContextTrees
 public import FileAccess
 internal import NodeBlocks
 
-/// What a segment says about itself, without its store. Its blocks are not checked.
+/// The description of a segment, without its store. Its blocks are not checked.
 public struct SegmentInspection: Sendable {
   public struct Chunk: Sendable {
     public let key: ChunkKey
@@ -48,7 +48,7 @@ public struct SegmentInspection: Sendable {
     ])
   }
 
-  /// A few lines for people, then a line for each chunk.
+  /// A few human-readable lines, then a line for each chunk.
   package var text: String {
     var lines = [
       "\(path): tree store segment, format \(StoreFormat.majorVersion).\(StoreFormat.minorVersion)",
@@ -99,7 +99,7 @@ extension TreeStoreConfiguration {
     ])
   }
 
-  /// One line for people.
+  /// One human-readable line.
   package var text: String {
     "model \(modelIdentity.description.prefix(12)), "
       + fields.map { "\($0.name) \($0.value)" }.joined(separator: ", ")

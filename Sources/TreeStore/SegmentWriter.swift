@@ -118,7 +118,7 @@ struct SegmentWriter: ~Copyable {
   }
 
   /// Writes index and footer and makes the segment durable under its name.
-  /// - Returns: what a manifest says of it.
+  /// - Returns: the manifest's entry for it.
   mutating func publish() throws(Refusal) -> SegmentReference {
     let indexOffset = file.byteCount
     var writer = ByteWriter()

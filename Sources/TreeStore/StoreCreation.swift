@@ -2,7 +2,7 @@ internal import ContextTrees
 internal import FileAccess
 internal import NodeBlocks
 
-/// What a writer does to a store's directory besides adding files.
+/// A writer's changes to a store's directory besides adding files.
 /// Format: `Formats/tree-store.md`, directory.
 enum StoreCreation {
   /// Takes a store's lock; makes the directory when there is a configuration to create a store with.
@@ -35,7 +35,7 @@ enum StoreCreation {
   static func create(_ path: String, _ configuration: TreeStoreConfiguration) throws(Refusal) {
     let segments = "\(path)/\(StoreFormat.segmentsName)"
     try Directory.create(segments, mode: 0o700)
-    // The first manifest comes before the first segment, so segments without one are what is left of a damaged store.
+    // The first manifest comes before the first segment, so segments without one are the remains of a damaged store.
     if let name = try Directory.names(in: segments).first(where: { $0.hasSuffix(StoreFormat.segmentSuffix) }) {
       throw Refusal(.missingManifest, file: path, "has segment \(name.prefix(12)) and no manifest")
     }
@@ -46,8 +46,9 @@ enum StoreCreation {
     _ = try manifest.publish(in: path)
   }
 
-  /// Makes durable what a writer builds on: a writer that was killed between renaming a file and synchronizing its
-  /// directory leaves a generation that everybody sees but that a power failure would undo. The caller has the lock.
+  /// Makes the state durable that a writer builds on: a writer that was killed between renaming a file and
+  /// synchronizing its directory leaves a generation that everybody sees but that a power failure would undo. The
+  /// caller has the lock.
   static func synchronize(_ path: String) throws(Refusal) {
     try Directory.synchronize("\(path)/\(StoreFormat.segmentsName)")
     try Directory.synchronize(path)

@@ -1,6 +1,6 @@
 internal import FileAccess
 
-/// What all files of a store have in common.
+/// Properties that all files of a store share.
 /// Format: `Formats/tree-store.md`, preamble.
 enum StoreFormat {
   static let majorVersion: UInt16 = 1

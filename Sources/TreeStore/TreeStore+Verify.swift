@@ -118,7 +118,7 @@ extension Segment {
   }
 
   private func verify(_ entryIndex: Int, into totals: inout SegmentTotals) throws(Refusal) {
-    // What a reader checked earlier is checked again: the page may have been read from the disk again since.
+    // Parts that a reader checked earlier are checked again: the page may have been read from the disk again since.
     forgetVerified(entryIndex)
     let chunk = try StoredChunk(in: self, at: entryIndex)
     let file = file

@@ -2,8 +2,8 @@ public import FileAccess
 
 /// One generation of a store of context trees, pinned and mapped. Safe to use from any thread.
 ///
-/// Reading takes no lock and writes nothing, so it works on read-only media and beside a writer: what a writer commits
-/// later is seen by those who open the store later.
+/// Reading takes no lock and writes nothing, so it works on read-only media and beside a writer: only stores that are
+/// opened later see what a writer commits later.
 /// Format: `Formats/tree-store.md`.
 public final class TreeStore: Sendable {
   /// As the caller named it.
@@ -86,7 +86,7 @@ public final class TreeStore: Sendable {
   }
 }
 
-/// What a store holds and how much disk space it takes.
+/// The contents of a store and the disk space that it takes.
 public struct StoreStatistics: Sendable, Hashable {
   public var documents = 0
   /// Chunks of documents, each counted as often as documents name it.

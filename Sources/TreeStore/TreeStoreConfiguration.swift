@@ -95,7 +95,7 @@ public struct TreeStoreConfiguration: Sendable, Hashable {
     throw Refusal(.configurationMismatch, file: file, differences.joined(separator: "; "))
   }
 
-  /// The fields in their order, for people.
+  /// The fields in order, human-readable.
   var fields: [(name: String, value: String)] {
     [
       ("chunk size", "\(shape.chunkSize)"), ("tree depth", "\(shape.depth)"), ("leaf ratio", "\(shape.leafRatio)"),

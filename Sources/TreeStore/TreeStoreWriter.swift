@@ -4,9 +4,9 @@ public import NodeBlocks
 
 /// The one writer of a store.
 ///
-/// What it adds becomes visible and durable all at once, with `commit()`; readers see nothing of what was not
-/// committed. Committed chunks stay when a later step fails or the process is killed, so preparing the same texts again
-/// resumes where it stopped. After a failed step the writer refuses further work: open a new one.
+/// Its additions become visible and durable all at once, with `commit()`; readers see nothing uncommitted. Committed
+/// chunks stay when a later step fails or the process is killed, so preparing the same texts again resumes where it
+/// stopped. After a failed step the writer refuses further work: open a new one.
 /// Format: `Formats/tree-store.md`, commits.
 public struct TreeStoreWriter: ~Copyable {
   /// As the caller named it.
@@ -20,7 +20,7 @@ public struct TreeStoreWriter: ~Copyable {
   // The newest committed generation.
   private(set) var manifest: Manifest
   private var manifestDigest: Digest256
-  // What the next generation will have.
+  // The contents of the next generation.
   private(set) var segments: [Segment]
   private var references: [SegmentReference]
   private var documents: [StoredDocument]
@@ -225,7 +225,7 @@ public struct TreeStoreWriter: ~Copyable {
     hasChanges = false
   }
 
-  /// Removes what no document needs, after committing what is not committed: drops segments without needed chunks,
+  /// Removes whatever no document needs, after committing pending changes: drops segments without needed chunks,
   /// rewrites segments that are mostly unneeded, and removes files that no manifest names.
   ///
   /// Readers that are open keep what they have mapped.
@@ -257,7 +257,7 @@ public struct TreeStoreWriter: ~Copyable {
       try writer.finishSegment()
       report.removedChunks = Set(old.flatMap { $0.0.keys }).subtracting(writer.segments.flatMap(\.keys)).count
       if writer.hasChanges { try writer.publishManifest() }
-      // Older manifests name what is removed next, so they go first.
+      // Older manifests name the segments that are removed next, so they go first.
       StoreCreation.removeManifests(writer.path, before: writer.manifest.generation)
       report.freedByteCount = try StoreCreation.removeSegments(writer.path, except: writer.references.map(\.digest))
       return report

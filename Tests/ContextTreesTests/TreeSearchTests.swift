@@ -114,17 +114,17 @@ import Testing
   @Test func similarities() throws {
     // Cosine does not see lengths, the inner product does, and distance wants the query's own.
     let shape = try #require(TreeShape(chunkSize: 64, depth: 2, leafRatio: 4))
-    func opened(_ policy: SearchPolicy, _ left: [Float], _ right: [Float]) -> String? {
+    func expanded(_ policy: SearchPolicy, _ left: [Float], _ right: [Float]) -> String? {
       let chunk = Chunk(
         tokens: Array(repeating: 0, count: 64), tree: ContextTree(shape: shape, tokenCount: 64),
         vectors: [0: left, 1: right])
       let kept = TreeSearch(policy).preservedNodes(of: [chunk], query: SearchQuery(tokens: [0], embedding: [1, 0]))
       return kept[0].last.map { String($0.path.prefix(1)) }
     }
-    #expect(opened(.cosine, [3, 3], [1, 0]) == "R")
-    #expect(opened(.dot, [3, 3], [1, 0]) == "L")
-    #expect(opened(.distance, [3, 3], [1, 0]) == "R")
-    #expect(opened(.distance, [1, 0.5], [4, 0]) == "L")
-    #expect(opened(.cosine, [1, 0.5], [4, 0]) == "R")
+    #expect(expanded(.cosine, [3, 3], [1, 0]) == "R")
+    #expect(expanded(.dot, [3, 3], [1, 0]) == "L")
+    #expect(expanded(.distance, [3, 3], [1, 0]) == "R")
+    #expect(expanded(.distance, [1, 0.5], [4, 0]) == "L")
+    #expect(expanded(.cosine, [1, 0.5], [4, 0]) == "R")
   }
 }
