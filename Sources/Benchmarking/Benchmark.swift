@@ -140,7 +140,7 @@ public struct Benchmark: Sendable {
     guard longest <= model.configuration.maxPositionCount else {
       throw Refusal(
         .promptTooLong, file: model.pack.path,
-        "\(longest) tokens are to be read and the window holds \(model.configuration.maxPositionCount)")
+        "needs \(longest) tokens; the window holds \(model.configuration.maxPositionCount)")
     }
     progress("limits")
     var peaks: [Double] = []

@@ -53,9 +53,9 @@ public struct Bootstrap: Sendable {
 
   /// - Parameter values: ascending, not empty.
   static func quantile(_ share: Double, ofSorted values: [Double]) -> Double {
-    let place = share * Double(values.count - 1)
-    let below = Int(place)
+    let rank = share * Double(values.count - 1)
+    let below = Int(rank)
     let above = min(below + 1, values.count - 1)
-    return values[below] + (values[above] - values[below]) * (place - Double(below))
+    return values[below] + (values[above] - values[below]) * (rank - Double(below))
   }
 }

@@ -25,23 +25,23 @@ extension EvaluationResult {
 
   init(_ json: JSONValue) throws(ResultFault) {
     func text(_ value: JSONValue?, _ structure: String) throws(ResultFault) -> String {
-      guard let text = value?.string else { throw ResultFault(structure: structure, fault: "is missing or no text") }
+      guard let text = value?.string else { throw ResultFault(structure: structure, fault: "is missing or not text") }
       return text
     }
     func texts(_ key: String) throws(ResultFault) -> [String] {
-      guard let values = json[key]?.array else { throw ResultFault(structure: key, fault: "is missing or no list") }
+      guard let values = json[key]?.array else { throw ResultFault(structure: key, fault: "is missing or not a list") }
       var result: [String] = []
       for value in values { result.append(try text(value, key)) }
       return result
     }
     guard let settings = json["settings"]?.object else {
-      throw ResultFault(structure: "settings", fault: "is missing or no object")
+      throw ResultFault(structure: "settings", fault: "is missing or not an object")
     }
     guard let rowValues = json["rows"]?.array else {
-      throw ResultFault(structure: "rows", fault: "is missing or no list")
+      throw ResultFault(structure: "rows", fault: "is missing or not a list")
     }
     guard let seconds = json["seconds"]?.number else {
-      throw ResultFault(structure: "seconds", fault: "is missing or no number")
+      throw ResultFault(structure: "seconds", fault: "is missing or not a number")
     }
     var model: Model?
     if let json = json["model"] {
@@ -79,7 +79,7 @@ extension EvaluationResult.Row {
     }
     for member in measures {
       guard let measure = Measure(member.value) else {
-        throw ResultFault(structure: structure, fault: "measure \"\(member.key)\" is no measure")
+        throw ResultFault(structure: structure, fault: "measure \"\(member.key)\" is not a measure")
       }
       self.measures[member.key] = measure
     }

@@ -35,13 +35,7 @@ public struct GoldenCase: Sendable {
   public init(reading directory: String) throws(Refusal) {
     self.directory = directory
     let path = "\(directory)/case.json"
-    let text = try SequentialFile.contents(path, limit: 1 << 28)
-    let json: JSONValue
-    do throws(JSONError) {
-      json = try JSONValue(parsing: text)
-    } catch {
-      throw Refusal(.malformedJSON, file: path, error.description)
-    }
+    let json = try JSONValue(reading: path, limit: 1 << 28)
     func tokens(_ key: String) throws(Refusal) -> [Int32] {
       let values = json[key]?.array?.compactMap { $0.integer.flatMap { Int32(exactly: $0) } }
       guard let values, values.count == json[key]?.array?.count else {

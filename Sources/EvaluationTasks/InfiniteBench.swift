@@ -69,10 +69,10 @@ public enum InfiniteBench {
     let letters = ["A", "B", "C", "D"]
     if let both = answer.array, both.count == 2, letters.contains(both[1].string ?? "") { return answer }
     let text = answer.array?.count == 1 ? answer.array?[0].string : answer.string
-    guard let text, let place = options.prefix(4).firstIndex(of: text) else {
-      throw SampleFault("answer", "is none of the four options")
+    guard let text, let index = options.prefix(4).firstIndex(of: text) else {
+      throw SampleFault("answer", "is not one of the four options")
     }
-    return .array([.string(text), .string(letters[place])])
+    return .array([.string(text), .string(letters[index])])
   }
 
   /// The first call such as `func_12(-3)`.

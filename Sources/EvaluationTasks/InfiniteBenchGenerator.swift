@@ -37,7 +37,7 @@ public struct InfiniteBenchGenerator: Sendable {
 
   /// One sample: `id`, `context`, `input`, `answer`, `options`.
   /// - Parameters:
-  ///   - number: its place among all.
+  ///   - number: its index among all samples.
   ///   - share: where the answer is hidden, 0 … 1.
   public mutating func sample(number: Int, depth share: Double) -> JSONValue {
     let (context, input, answer) = contents(depth: min(max(share, 0), 1))
@@ -83,8 +83,8 @@ public struct InfiniteBenchGenerator: Sendable {
   private mutating func doubledDigits() -> String {
     var digits = (0..<5).map { _ in String(generator.next(below: 10)) }
     for _ in 0..<5 {
-      let place = generator.next(below: digits.count)
-      digits.insert(digits[place], at: place)
+      let index = generator.next(below: digits.count)
+      digits.insert(digits[index], at: index)
     }
     return digits.joined()
   }
@@ -109,8 +109,8 @@ public struct InfiniteBenchGenerator: Sendable {
     var callee: [Int?] = []
     for number in 0..<size {
       offsets.append(generator.next(below: 201) - 100)
-      let place = chain.firstIndex(of: number)
-      callee.append(place.flatMap { $0 + 1 < chainLength ? chain[$0 + 1] : nil })
+      let index = chain.firstIndex(of: number)
+      callee.append(index.flatMap { $0 + 1 < chainLength ? chain[$0 + 1] : nil })
     }
     let functions = (0..<size).map { number in
       let offset = offsets[number] < 0 ? "- \(-offsets[number])" : "+ \(offsets[number])"

@@ -44,7 +44,7 @@ public enum LongBench {
   ) throws(SampleFault) -> SuiteSample {
     guard let stated = json["dataset"]?.string ?? name else { throw SampleFault("dataset", "is missing") }
     guard let task = task(named: stated) else {
-      throw SampleFault("dataset", "\"\(stated)\" is no task of LongBench")
+      throw SampleFault("dataset", "\"\(stated)\" is not a task of LongBench")
     }
     let fields = SampleFields(json)
     let answers = try fields.texts("answers")

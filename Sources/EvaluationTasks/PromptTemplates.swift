@@ -10,10 +10,10 @@ public struct PromptTemplates: Sendable {
   /// of `defaults`.
   /// - Throws: `SampleFault`.
   public init(_ json: JSONValue, defaults: PromptTemplates) throws(SampleFault) {
-    guard let members = json.object else { throw SampleFault("", "is no object of templates by task") }
+    guard let members = json.object else { throw SampleFault("", "is not an object of templates by task") }
     templates = defaults.templates
     for member in members {
-      guard let template = member.value.string else { throw SampleFault(member.key, "is no text") }
+      guard let template = member.value.string else { throw SampleFault(member.key, "is not text") }
       templates[member.key] = template
     }
   }
@@ -21,10 +21,12 @@ public struct PromptTemplates: Sendable {
   /// Reads an object of numbers by task, such as LongBench's `dataset2maxlen.json`.
   /// - Throws: `SampleFault`.
   public static func counts(_ json: JSONValue) throws(SampleFault) -> [String: Int] {
-    guard let members = json.object else { throw SampleFault("", "is no object of numbers by task") }
+    guard let members = json.object else { throw SampleFault("", "is not an object of numbers by task") }
     var counts: [String: Int] = [:]
     for member in members {
-      guard let count = member.value.integer, count > 0 else { throw SampleFault(member.key, "is no positive number") }
+      guard let count = member.value.integer, count > 0 else {
+        throw SampleFault(member.key, "is not a positive number")
+      }
       counts[member.key] = count
     }
     return counts

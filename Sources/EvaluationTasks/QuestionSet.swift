@@ -5,9 +5,9 @@ public struct QuestionSet: Sendable {
   struct Question: Sendable {
     var text: String
     var answers: [String]
-    /// Places in `documents` that the answer needs.
+    /// Indices of the `documents` that the answer needs.
     var needed: [Int]
-    /// Places of documents on the same matter, which distract first.
+    /// Indices of documents on the same matter, which distract first.
     var near: [Int]
   }
 
@@ -17,15 +17,15 @@ public struct QuestionSet: Sendable {
   /// SQuAD 2.0: `data` of `paragraphs` of `context` and `qas`. Questions without an answer are left out.
   /// - Throws: `SampleFault`.
   public init(squad json: JSONValue) throws(SampleFault) {
-    guard let articles = json["data"]?.array else { throw SampleFault("data", "is missing or no list") }
-    var places: [String: Int] = [:]
+    guard let articles = json["data"]?.array else { throw SampleFault("data", "is missing or not a list") }
+    var indices: [String: Int] = [:]
     for article in articles {
       guard let paragraphs = article["paragraphs"]?.array else {
-        throw SampleFault("paragraphs", "is missing or no list")
+        throw SampleFault("paragraphs", "is missing or not a list")
       }
       var own: [(Int, JSONValue)] = []
       for paragraph in paragraphs {
-        own.append((place(try SampleFields(paragraph).text("context"), &places), paragraph))
+        own.append((index(of: try SampleFields(paragraph).text("context"), &indices), paragraph))
       }
       for (number, paragraph) in own {
         for question in paragraph["qas"]?.array ?? [] where question["is_impossible"]?.boolean != true {
@@ -44,16 +44,16 @@ public struct QuestionSet: Sendable {
   /// HotpotQA with distractors: a list of `question`, `answer` and `context`, pairs of a title and sentences.
   /// - Throws: `SampleFault`.
   public init(hotpot json: JSONValue) throws(SampleFault) {
-    guard let entries = json.array, !entries.isEmpty else { throw SampleFault("", "is no list of questions") }
-    var places: [String: Int] = [:]
+    guard let entries = json.array, !entries.isEmpty else { throw SampleFault("", "is not a list of questions") }
+    var indices: [String: Int] = [:]
     for entry in entries {
       let fields = SampleFields(entry)
       var needed: [Int] = []
       for pair in entry["context"]?.array ?? [] {
         guard let title = pair.array?.first?.string, let sentences = pair.array?.last?.array else {
-          throw SampleFault("context", "has an entry that is no title with sentences")
+          throw SampleFault("context", "has an entry that is not a title with sentences")
         }
-        needed.append(place("\(title)\n\(sentences.compactMap(\.string).joined())", &places))
+        needed.append(index(of: "\(title)\n\(sentences.compactMap(\.string).joined())", &indices))
       }
       questions.append(
         Question(
@@ -61,10 +61,10 @@ public struct QuestionSet: Sendable {
     }
   }
 
-  private mutating func place(_ document: String, _ places: inout [String: Int]) -> Int {
-    if let place = places[document] { return place }
+  private mutating func index(of document: String, _ indices: inout [String: Int]) -> Int {
+    if let index = indices[document] { return index }
     documents.append(document)
-    places[document] = documents.count - 1
+    indices[document] = documents.count - 1
     return documents.count - 1
   }
 }

@@ -43,7 +43,7 @@ public struct RetrievalSample: Sendable, Equatable {
     public var answer: [Int32]
     public var rule: AnswerRule
     /// Where the answer stands in the context: any of these, in tokens.
-    public var places: [Range<Int>]
+    public var answerRanges: [Range<Int>]
   }
 
   public var context: [Int32]

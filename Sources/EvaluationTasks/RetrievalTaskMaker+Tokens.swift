@@ -1,10 +1,10 @@
 import SeededRandom
 import Tokenization
 
-/// A statement as tokens, and where in them the answer stands.
+/// A statement as tokens, and the ranges of them that are the answer.
 struct EncodedStatement {
   var tokens: [Int32]
-  var places: [Range<Int>]
+  var answerRanges: [Range<Int>]
 }
 
 extension Range<Int> {
@@ -19,68 +19,68 @@ extension RetrievalTaskMaker {
     func tokens(_ text: some StringProtocol) -> [Int32] {
       tokenizer.encodeContinuation((ownLine ? "" : " ") + text)
     }
-    var places: [Range<Int>] = []
+    var answerRanges: [Range<Int>] = []
     var rest = fact.statement[...]
     if let mark = rest.firstRange(of: fact.mark) { rest = rest[mark.upperBound...] }
     while let found = rest.firstRange(of: fact.answer) {
       var before = fact.statement[..<found.lowerBound]
       while before.last == " " { before.removeLast() }
       let start = feed.count + (before.isEmpty ? 0 : tokens(before).count)
-      places.append(start..<max(start + 1, feed.count + tokens(fact.statement[..<found.upperBound]).count))
+      answerRanges.append(start..<max(start + 1, feed.count + tokens(fact.statement[..<found.upperBound]).count))
       rest = fact.mark.isEmpty ? rest[found.upperBound...] : ""
     }
-    return EncodedStatement(tokens: feed + tokens(fact.statement) + feed, places: places)
+    return EncodedStatement(tokens: feed + tokens(fact.statement) + feed, answerRanges: answerRanges)
   }
 
-  /// The text with statements put in before given places.
+  /// The text with statements put in at given offsets.
   /// - Returns: the context, and where each statement starts.
-  func insert(_ statements: [EncodedStatement], at places: [Int], in text: [Int32]) -> ([Int32], [Int]) {
+  func insert(_ statements: [EncodedStatement], at offsets: [Int], in text: [Int32]) -> ([Int32], [Int]) {
     var context: [Int32] = []
     var starts = [Int](repeating: 0, count: statements.count)
     var done = 0
-    for index in statements.indices.sorted(by: { (places[$0], $0) < (places[$1], $1) }) {
-      context += text[done..<places[index]]
-      done = places[index]
+    for index in statements.indices.sorted(by: { (offsets[$0], $0) < (offsets[$1], $1) }) {
+      context += text[done..<offsets[index]]
+      done = offsets[index]
       starts[index] = context.count
       context += statements[index].tokens
     }
     return (context + text[done...], starts)
   }
 
-  /// The nearest end of a sentence at or before a place, if it is near; the end of the text stays.
-  func sentenceEnd(_ text: [Int32], _ place: Int) -> Int {
-    guard place < text.count else { return place }
-    var candidate = place
-    while candidate > max(place - 48, 0) {
+  /// The nearest end of a sentence at or before a position, if it is near; the end of the text stays.
+  func sentenceEnd(_ text: [Int32], _ position: Int) -> Int {
+    guard position < text.count else { return position }
+    var candidate = position
+    while candidate > max(position - 48, 0) {
       if let last = tokenizer.piece(text[candidate - 1])?.last, [0x0A, 0x2E, 0x3F, 0x21].contains(last) {
         return candidate
       }
       candidate -= 1
     }
-    return place
+    return position
   }
 
   /// Questions one after another, each with the right answers of those before it.
-  func turns(_ facts: [HiddenFact], places: [[Range<Int>]]) -> [RetrievalSample.Turn] {
+  func turns(_ facts: [HiddenFact], answerRanges: [[Range<Int>]]) -> [RetrievalSample.Turn] {
     var turns: [RetrievalSample.Turn] = []
-    for (fact, places) in zip(facts, places) {
+    for (fact, answerRanges) in zip(facts, answerRanges) {
       turns.append(
         turn(
           "\(fact.question) \(fact.lead)", after: turns.last, answer: tokenizer.encodeContinuation(" " + fact.answer),
-          rule: fact.answerRule, places: places))
+          rule: fact.answerRule, answerRanges: answerRanges))
     }
     return turns
   }
 
   func turn(
     _ text: String, after last: RetrievalSample.Turn?, cue: [Int32] = [], answer: [Int32], rule: AnswerRule,
-    places: [Range<Int>]
+    answerRanges: [Range<Int>]
   ) -> RetrievalSample.Turn {
     let line = tokenizer.encodeContinuation(text) + cue
     let between = (last?.answer ?? []) + tokenizer.encodeContinuation(last == nil ? "\n" : ".\n")
     return RetrievalSample.Turn(
       prompt: last.map { $0.prompt + between + line }
         ?? tokenizer.encode(text, addingBeginOfText: tokenizer.beginOfTextToken != nil) + cue,
-      continuation: (last?.continuation ?? []) + between + line, answer: answer, rule: rule, places: places)
+      continuation: (last?.continuation ?? []) + between + line, answer: answer, rule: rule, answerRanges: answerRanges)
   }
 }

@@ -54,8 +54,8 @@ public struct RetrievalTaskMaker: Sendable {
       let unit = sample.context
       sample.context = (0..<length).map { unit[$0 % chunk] }
       for turn in sample.turns.indices {
-        sample.turns[turn].places = stride(from: 0, to: length, by: chunk).flatMap { start in
-          sample.turns[turn].places.map { $0.lowerBound + start..<$0.upperBound + start }
+        sample.turns[turn].answerRanges = stride(from: 0, to: length, by: chunk).flatMap { start in
+          sample.turns[turn].answerRanges.map { $0.shifted(by: start) }
         }.filter { $0.upperBound <= length }
       }
       return sample
@@ -111,22 +111,23 @@ public struct RetrievalTaskMaker: Sendable {
     let space = length - statements.reduce(0) { $0 + $1.tokens.count }
     guard space >= 0 else { throw tooShort(length) }
     let text = haystack.stretch(space, &random)
-    let depths = facts.map { _ in depth.map { place($0, space: space, &random) } ?? random.next(below: space + 1) }
+    let depths = facts.map { _ in depth.map { position($0, space: space, &random) } ?? random.next(below: space + 1) }
     let (context, starts) = insert(statements, at: depths.map { sentenceEnd(text, $0) }, in: text)
     return RetrievalSample(
       context: context,
       turns: turns(
         asking.map { facts[$0] },
-        places: asking.map { index in statements[index].places.map { $0.shifted(by: starts[index]) } }))
+        answerRanges: asking.map { index in statements[index].answerRanges.map { $0.shifted(by: starts[index]) } }))
   }
 
-  /// A place at a depth. In the trainer's style it is drawn within a chunk's length around it: contexts are whole chunks
-  /// long, so that one depth would always be the same place of a chunk, and a fixed search would find it or miss it always.
-  private func place(_ depth: Double, space: Int, _ random: inout SplitMix64) -> Int {
-    let place = Int(Double(space) * depth)
-    guard style == .trainer else { return place }
+  /// The position at a depth. In the trainer's style it is drawn within a chunk's length around that depth: contexts
+  /// are whole chunks long, so one depth would always be the same position in a chunk, which a fixed search would
+  /// either always find or always miss.
+  private func position(_ depth: Double, space: Int, _ random: inout SplitMix64) -> Int {
+    let position = Int(Double(space) * depth)
+    guard style == .trainer else { return position }
     let reach = min(chunkSize, space)
-    return min(max(place - reach / 2, 0), space - reach) + random.next(below: reach + 1)
+    return min(max(position - reach / 2, 0), space - reach) + random.next(below: reach + 1)
   }
 
   private func secondQuestion(length: Int, _ random: inout SplitMix64) throws(SampleFault) -> RetrievalSample {
@@ -141,7 +142,8 @@ public struct RetrievalTaskMaker: Sendable {
     let (context, starts) = insert(statements, at: order.map { sentenceEnd(text, halves[$0]) }, in: text)
     return RetrievalSample(
       context: context,
-      turns: turns(facts, places: facts.indices.map { i in statements[i].places.map { $0.shifted(by: starts[i]) } }))
+      turns: turns(
+        facts, answerRanges: facts.indices.map { i in statements[i].answerRanges.map { $0.shifted(by: starts[i]) } }))
   }
 
   private func boundary(length: Int, _ random: inout SplitMix64) throws(SampleFault) -> RetrievalSample {
@@ -149,14 +151,14 @@ public struct RetrievalTaskMaker: Sendable {
     let statement = encode(facts[0], &random)
     let space = length - statement.tokens.count
     let boundaryCount = (length - 1) / chunkSize
-    guard space >= 0, boundaryCount > 0, let place = statement.places.first else { throw tooShort(length) }
+    guard space >= 0, boundaryCount > 0, let answer = statement.answerRanges.first else { throw tooShort(length) }
     // Where whole chunks end; those that end with sentences are cut elsewhere.
     let boundary = chunkSize * (1 + random.next(below: boundaryCount))
-    let start = min(max(boundary - place.lowerBound - (place.count + 1) / 2, 0), space)
+    let start = min(max(boundary - answer.lowerBound - (answer.count + 1) / 2, 0), space)
     let text = haystack.stretch(space, &random)
     let (context, starts) = insert([statement], at: [start], in: text)
     return RetrievalSample(
-      context: context, turns: turns(facts, places: [statement.places.map { $0.shifted(by: starts[0]) }]))
+      context: context, turns: turns(facts, answerRanges: [statement.answerRanges.map { $0.shifted(by: starts[0]) }]))
   }
 
   private func repetition(length: Int, _ random: inout SplitMix64) throws(SampleFault) -> RetrievalSample {
@@ -171,7 +173,7 @@ public struct RetrievalTaskMaker: Sendable {
       turns: [
         turn(
           lead, after: nil, cue: Array(text[start..<start + cue]), answer: Array(text[answer]), rule: .tokens,
-          places: [answer])
+          answerRanges: [answer])
       ])
   }
 
@@ -192,7 +194,7 @@ public struct RetrievalTaskMaker: Sendable {
   /// Pairs of identifiers alone, as many as fit.
   private func pairs(length: Int, _ random: inout SplitMix64) throws(SampleFault) -> RetrievalSample {
     var context = tokenizer.encode("{", addingBeginOfText: false)
-    var found: [(key: String, value: String, place: Range<Int>)] = []
+    var found: [(key: String, value: String, answerRange: Range<Int>)] = []
     let end = tokenizer.encodeContinuation("}")
     while true {
       let (key, value) = (TaskWords.identifier(&random), TaskWords.identifier(&random))
@@ -206,7 +208,7 @@ public struct RetrievalTaskMaker: Sendable {
     let asked = found[random.next(below: found.count)]
     var fact = keyValueFact(asked.key, asked.value)
     fact.rule = .words([asked.value])
-    return RetrievalSample(context: context + end, turns: turns([fact], places: [[asked.place]]))
+    return RetrievalSample(context: context + end, turns: turns([fact], answerRanges: [[asked.answerRange]]))
   }
 
   private func keyValueFact(_ key: String, _ value: String) -> HiddenFact {

@@ -157,23 +157,23 @@ public struct RulerGenerator {
     if sentences.last?.isEmpty == true { sentences.removeLast() }
     var depths = (0..<40).map { (Double($0) * 100 / 39).rounded() }
     depths.shuffle(using: &random)
-    let places = depths.prefix(needles.count).map { Int(Double(sentences.count) * $0 / 100) }.sorted()
+    let indices = depths.prefix(needles.count).map { Int(Double(sentences.count) * $0 / 100) }.sorted()
     var parts: [String] = []
     var done = 0
-    for (place, needle) in zip(places, needles) {
-      parts += sentences[done..<place].map { $0.joined(separator: " ") } + [needle]
-      done = place
+    for (index, needle) in zip(indices, needles) {
+      parts += sentences[done..<index].map { $0.joined(separator: " ") } + [needle]
+      done = index
     }
     return (parts + sentences[done...].map { $0.joined(separator: " ") }).joined(separator: " ")
   }
 
-  /// Lines with others put in between at random places, in their order.
+  /// Inserts lines among others at random, in their order.
   private func scattered(_ lines: [String], among others: [String], _ random: inout SplitMix64) -> String {
-    var places = Array(0..<max(others.count, lines.count))
-    places.shuffle(using: &random)
+    var indices = Array(0..<max(others.count, lines.count))
+    indices.shuffle(using: &random)
     var result = others
-    for (offset, (place, line)) in zip(places.prefix(lines.count).sorted(), lines).enumerated() {
-      result.insert(line, at: min(place + offset, result.count))
+    for (offset, (index, line)) in zip(indices.prefix(lines.count).sorted(), lines).enumerated() {
+      result.insert(line, at: min(index + offset, result.count))
     }
     return result.joined(separator: "\n")
   }
@@ -276,18 +276,18 @@ public struct RulerGenerator {
   ) throws(SampleFault) -> Prompt {
     guard let set else { throw SampleFault("questions", "there are none") }
     let question = set.questions[max(number, 0) % set.questions.count]
-    var places = question.needed
+    var indices = question.needed
     var near = question.near
     near.shuffle(using: &random)
-    places += near.prefix(max(size - places.count, 0))
-    var used = Set(places)
+    indices += near.prefix(max(size - indices.count, 0))
+    var used = Set(indices)
     // Distractors beyond all documents of the set repeat them.
-    while places.count < size {
-      let place = random.next(below: set.documents.count)
-      if used.insert(place).inserted || used.count >= set.documents.count { places.append(place) }
+    while indices.count < size {
+      let index = random.next(below: set.documents.count)
+      if used.insert(index).inserted || used.count >= set.documents.count { indices.append(index) }
     }
-    places.shuffle(using: &random)
-    let context = places.enumerated().map { "Document \($0 + 1):\n\(set.documents[$1])" }.joined(separator: "\n\n")
+    indices.shuffle(using: &random)
+    let context = indices.enumerated().map { "Document \($0 + 1):\n\(set.documents[$1])" }.joined(separator: "\n\n")
     return (
       """
       Read these documents.

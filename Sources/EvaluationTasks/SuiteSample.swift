@@ -49,14 +49,14 @@ struct SampleFields {
   init(_ json: JSONValue) { self.json = json }
 
   func text(_ field: String) throws(SampleFault) -> String {
-    guard let text = json[field]?.string else { throw SampleFault(field, "is missing or no text") }
+    guard let text = json[field]?.string else { throw SampleFault(field, "is missing or not text") }
     return text
   }
 
   func texts(_ field: String) throws(SampleFault) -> [String] {
-    guard let values = json[field]?.array else { throw SampleFault(field, "is missing or no list") }
+    guard let values = json[field]?.array else { throw SampleFault(field, "is missing or not a list") }
     let texts = values.compactMap(\.string)
-    guard texts.count == values.count else { throw SampleFault(field, "has an entry that is no text") }
+    guard texts.count == values.count else { throw SampleFault(field, "has an entry that is not text") }
     return texts
   }
 }

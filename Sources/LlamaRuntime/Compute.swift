@@ -11,7 +11,7 @@ internal import PackedTiles
   @unsafe let kernels: UnsafePointer<sp_kernels_table>
   private var quantized: ActivationBuffer
   /// Told what matrices are multiplied with; nil nearly always.
-  var moments: InputMoments?
+  var moments: SecondMoments?
 
   init(threads: ThreadPool) {
     self.threads = threads

@@ -34,7 +34,7 @@ public final class Session {
   ///   - moments: takes in what the model's matrices are multiplied with.
   public convenience init(
     _ model: LlamaModel, capacity: Int, context: InjectedContext? = nil, cachePolicy: CachePolicy = .full,
-    threads: ThreadPool? = nil, moments: InputMoments? = nil
+    threads: ThreadPool? = nil, moments: SecondMoments? = nil
   ) {
     self.init(
       model, capacity: capacity, context: context, rowPolicy: cachePolicy.makeRowPolicy(), threads: threads,
@@ -43,7 +43,7 @@ public final class Session {
 
   init(
     _ model: LlamaModel, capacity: Int, context: InjectedContext? = nil, rowPolicy: any RowPolicy,
-    threads: ThreadPool? = nil, moments: InputMoments? = nil
+    threads: ThreadPool? = nil, moments: SecondMoments? = nil
   ) {
     self.model = model
     let configuration = model.configuration

@@ -28,7 +28,7 @@ public final class TreeEncoder {
   ///   - threads: share the work; nil takes the model's. Results do not depend on it.
   ///   - moments: takes in what the lower model's matrices are multiplied with.
   /// - Returns: nil for a plain pack, which has no lower model.
-  public init?(_ model: LlamaModel, encoding: RowEncoding, threads: ThreadPool? = nil, moments: InputMoments? = nil) {
+  public init?(_ model: LlamaModel, encoding: RowEncoding, threads: ThreadPool? = nil, moments: SecondMoments? = nil) {
     guard let weights = model.lowerWeights, let shape = model.treeShape, let layout = model.nodeLayout(encoding)
     else { return nil }
     self.model = model

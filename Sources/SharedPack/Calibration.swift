@@ -25,13 +25,13 @@ extension LanguageModel {
   func secondMoments(
     reading tokens: [Int32], blockColumns: Int, file: String,
     progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
-  ) throws(Refusal) -> InputMoments {
+  ) throws(Refusal) -> SecondMoments {
     guard tokens.count >= Calibration.leastTokenCount else {
       throw Refusal(
         .textTooShort, file: file,
         "has \(tokens.count) tokens; calibration needs at least \(Calibration.leastTokenCount), ideally a book")
     }
-    let moments = InputMoments(runtime, blockColumns: blockColumns)
+    let moments = SecondMoments(runtime, blockColumns: blockColumns)
     let readsTrees = runtime.sharedLLM?.injection == .crossAttention
     let chunkSize = readsTrees ? runtime.sharedLLM?.chunkSize ?? 0 : 0
     let length = min(min(runtime.window, 1024), tokens.count / (readsTrees ? 2 : 1))

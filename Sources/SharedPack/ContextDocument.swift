@@ -67,7 +67,7 @@ extension LanguageModel {
   /// - Parameter moments: collects the inputs of the lower model's matrices.
   func encode(
     _ tokens: [Int32], named name: String, encoding: RowEncoding = .int8, borders: ChunkBorders,
-    moments: InputMoments?, progress: (_ done: Int, _ total: Int) -> Void
+    moments: SecondMoments?, progress: (_ done: Int, _ total: Int) -> Void
   ) throws(Refusal) -> ContextDocument {
     let configuration = try storeConfiguration(encoding)
     guard let encoder = TreeEncoder(runtime, encoding: encoding, moments: moments) else {

@@ -62,7 +62,7 @@ public struct ModelConversion: Sendable {
       }
       let calibration = try CalibrationText(
         path: calibrationText, text: text, blockColumns: Self.blockColumns(plan.quantization, directory: directory))
-      plan.memoryByteCount += InputMoments.byteCount(
+      plan.memoryByteCount += SecondMoments.byteCount(
         plan.configuration, plan.sharedLLM, blockColumns: calibration.blockColumns)
       self.calibration = calibration
     } else {
@@ -110,7 +110,7 @@ public struct ModelConversion: Sendable {
   /// - Parameter output: the pack to be made; the other one is beside it.
   private func read(
     _ calibration: CalibrationText, output: String, progress: (Progress) -> Void
-  ) throws(Refusal) -> InputMoments {
+  ) throws(Refusal) -> SecondMoments {
     var options = options
     options.encoding = nil
     let target = Directory.split(output)

@@ -2,7 +2,7 @@ public import ArgumentParser
 import CanonicalJSON
 public import ContextTrees
 import FileAccess
-import NodeBlocks
+public import NodeBlocks
 import SharedPack
 import TreeStore
 
@@ -29,16 +29,12 @@ extension TreeExpansion: ExpressibleByArgument {
 }
 
 /// How keys and values are stored, as an argument.
-enum RowEncodingArgument: String, ExpressibleByArgument, CaseIterable {
-  case int8, f16, f32
+extension RowEncoding: ExpressibleByArgument {
+  public init?(argument: String) { self.init(name: argument) }
 
-  var encoding: RowEncoding {
-    switch self {
-    case .int8: .int8
-    case .f16: .float16
-    case .f32: .float32
-    }
-  }
+  public var defaultValueDescription: String { "\(self)" }
+
+  public static var allValueStrings: [String] { ["int8", "f16", "f32"] }
 }
 
 struct AskCommand: AsyncParsableCommand {
@@ -83,7 +79,7 @@ struct AskCommand: AsyncParsableCommand {
 
   @Option(
     help: ArgumentHelp("How text files that are encoded now keep their rows: int8, f16 or f32.", valueName: "form"))
-  var kv: RowEncodingArgument?
+  var kv: RowEncoding?
 
   @Flag(help: "Ask without the model's chat template, if it has one.")
   var raw = false
@@ -105,7 +101,7 @@ struct AskCommand: AsyncParsableCommand {
     let text = try TextArgument.text(question)
     guard !text.isEmpty else { throw Refusal(.emptyPrompt, file: "question", "has no text") }
     let prompt = try model.chatTemplate != nil && !raw ? model.chatPrompt([.user(text)]) : model.textPrompt(text)
-    let encoding = kv?.encoding ?? library?.store.configuration.layout.encoding ?? .int8
+    let encoding = kv ?? library?.store.configuration.layout.encoding ?? .int8
     var sources: [ContextDocument] = []
     for name in documents { sources.append(try document(name, model: model, library: library, encoding: encoding)) }
     let selection = try model.select(
@@ -136,7 +132,7 @@ struct AskCommand: AsyncParsableCommand {
     if let library, library.store.document(named: name) != nil { return try library.document(named: name) }
     guard Directory.exists(name) != nil else {
       if let library { return try library.document(named: name) }
-      throw Refusal(.missingFile, file: name, "is no text file, and no --store was named")
+      throw Refusal(.missingFile, file: name, "is not a text file, and no --store was named")
     }
     var bar = ProgressBar("Encoding \(name)", unit: .tokens, mode: output.progress)
     defer { bar.finish() }

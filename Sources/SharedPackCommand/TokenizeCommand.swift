@@ -51,7 +51,7 @@ struct TokenizeCommand: ParsableCommand {
     if decode {
       let words = text.split { $0.isWhitespace || $0 == "," }
       let tokens = try words.map { (word) throws(Refusal) in
-        guard let token = Int32(word) else { throw Refusal(.notAToken, file: "text", "\"\(word)\" is no token's id") }
+        guard let token = Int32(word) else { throw Refusal(.notAToken, file: "text", "\"\(word)\" is not a token id") }
         return token
       }
       let decoded = try model.text(of: tokens)

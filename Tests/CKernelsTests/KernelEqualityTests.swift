@@ -157,9 +157,9 @@ import Testing
   }
 
   @Test(arguments: [Float.nan, .infinity, -.infinity], [0, 5, 30])
-  func quantizerRefusesWhatIsNotFinite(value: Float, place: Int) {
+  func quantizerRefusesWhatIsNotFinite(value: Float, index: Int) {
     var weights = [Float](repeating: 1, count: 31)
-    weights[place] = value
+    weights[index] = value
     for kernels in Kernels.available {
       for element in Self.packed {
         let layout = sp_tile_layout(element: element, columns: 31, group_size: 32)

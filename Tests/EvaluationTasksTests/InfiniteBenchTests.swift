@@ -68,9 +68,9 @@ import Testing
       case .mathCalculation:
         let terms = context.split(separator: " ").map(String.init)
         var value = try #require(Int(terms[0]))
-        for place in stride(from: 1, to: terms.count, by: 2) {
-          let term = try #require(Int(terms[place + 1]))
-          value += terms[place] == "+" ? term : -term
+        for index in stride(from: 1, to: terms.count, by: 2) {
+          let term = try #require(Int(terms[index + 1]))
+          value += terms[index] == "+" ? term : -term
         }
         #expect(answers.last?.integer == value)
         #expect(answers.count == 40)

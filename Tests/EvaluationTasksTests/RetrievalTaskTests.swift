@@ -33,9 +33,9 @@ import Tokenization
       #expect(sample.turns.count == (task == .secondQuestion ? 2 : 1))
       for turn in sample.turns {
         #expect(turn.prompt.first == tokenizer.beginOfTextToken)
-        #expect(!turn.places.isEmpty)
-        for place in turn.places {
-          let there = tokenizer.decode([0] + sample.context[place]).filter { $0 != " " }
+        #expect(!turn.answerRanges.isEmpty)
+        for range in turn.answerRanges {
+          let there = tokenizer.decode([0] + sample.context[range]).filter { $0 != " " }
           let right = tokenizer.decode([0] + turn.answer).filter { $0 != " " }
           #expect(there.hasSuffix(right), "\(task) \(style) \(number)")
         }
@@ -59,24 +59,24 @@ import Tokenization
       let sample = try maker(.published).sample(.needle, length: 2048, depth: depth, number: number)
       let text = tokenizer.decode(sample.context)
       let start = try #require(text.firstRange(of: "The best thing to do in San Francisco"))
-      let place = text.distance(from: text.startIndex, to: start.lowerBound)
+      let position = text.distance(from: text.startIndex, to: start.lowerBound)
       let statement = HiddenFact.publishedNeedle.statement.count + 1
       let expected = Double(2048 - statement) * depth
-      #expect(Double(place) <= expected + 1 && Double(place) > expected - 48, "\(depth)")
+      #expect(Double(position) <= expected + 1 && Double(position) > expected - 48, "\(depth)")
       if depth == 1 { #expect(text.hasSuffix("on a sunny day.")) }
       let before = text[..<start.lowerBound].last { $0 != " " }
       #expect(before.map { ".?".contains($0) || depth == 1 } ?? true, "\(depth)")
     }
   }
 
-  /// In the trainer's style a depth is every place of a chunk alike: a search that always goes right must not profit.
-  @Test func depthsAreNoPlaceOfAChunk() throws {
+  /// In the trainer's style a depth is every position in a chunk alike: a search that always goes right must not profit.
+  @Test func depthsFavourNoPositionInAChunk() throws {
     var quarters = [Int](repeating: 0, count: 4)
     for number in 0..<200 {
       let sample = try maker().sample(.passkey, length: 1024, depth: 0.5, number: number)
-      let place = sample.turns[0].places[0].lowerBound
-      #expect((400...620).contains(place), "\(place)")
-      quarters[place % Self.chunkSize * 4 / Self.chunkSize] += 1
+      let position = sample.turns[0].answerRanges[0].lowerBound
+      #expect((400...620).contains(position), "\(position)")
+      quarters[position % Self.chunkSize * 4 / Self.chunkSize] += 1
     }
     #expect(quarters.allSatisfy { $0 > 20 }, "\(quarters)")
   }
@@ -85,8 +85,8 @@ import Tokenization
   @Test func boundary() throws {
     for number in 0..<20 {
       let turn = try maker().sample(.boundary, length: 512, depth: nil, number: number).turns[0]
-      let place = turn.places[0]
-      #expect(place.lowerBound / Self.chunkSize + 1 == (place.upperBound - 1) / Self.chunkSize, "\(number) \(place)")
+      let answer = turn.answerRanges[0]
+      #expect(answer.lowerBound / Self.chunkSize + 1 == (answer.upperBound - 1) / Self.chunkSize, "\(number) \(answer)")
     }
     #expect(throws: SampleFault.self) { try maker().sample(.boundary, length: 64, depth: nil, number: 0) }
   }
@@ -97,7 +97,8 @@ import Tokenization
       let sample = try maker().sample(.secondQuestion, length: 1024, depth: nil, number: number)
       let (first, second) = (sample.turns[0], sample.turns[1])
       #expect(
-        first.places[0].lowerBound / 512 != (second.places[0].upperBound - 1) / 512 || first.places != second.places)
+        first.answerRanges[0].lowerBound / 512 != (second.answerRanges[0].upperBound - 1) / 512
+          || first.answerRanges != second.answerRanges)
       #expect(second.prompt.starts(with: first.prompt + first.answer))
       #expect(tokenizer.decode(second.prompt[first.prompt.count...]).contains(".\n"))
       #expect(second.continuation.starts(with: first.continuation + first.answer))
@@ -109,7 +110,7 @@ import Tokenization
     let sample = try maker().sample(.repeatedContext, length: 320, depth: nil, number: 3)
     let chunk = sample.context[..<64]
     for start in stride(from: 0, to: 320, by: 64) { #expect(sample.context[start..<start + 64] == chunk) }
-    #expect(sample.turns[0].places.count == 5)
+    #expect(sample.turns[0].answerRanges.count == 5)
   }
 
   /// A question reads as the trainer's: begin of text, a space, the question, what the answer follows.

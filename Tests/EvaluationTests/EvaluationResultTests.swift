@@ -42,17 +42,17 @@ import Testing
   }
 
   @Test(arguments: [
-    ("{", "byte 1: "), ("[]", "settings: is missing or no object"),
-    (#"{"rows":[],"settings":{}}"#, "seconds: is missing or no number"),
+    ("{", "byte 1: "), ("[]", "settings: is missing or not an object"),
+    (#"{"rows":[],"settings":{}}"#, "seconds: is missing or not a number"),
     (
       #"{"rows":[{"labels":{"a":[]},"measures":{}}],"seconds":1,"settings":{}}"#,
       "rows, entry 0: label \"a\" is neither a word nor a number"
     ),
     (
       #"{"rows":[{"labels":{},"measures":{"m":{"low":1,"value":2}}}],"seconds":1,"settings":{}}"#,
-      "rows, entry 0: measure \"m\" is no measure"
+      "rows, entry 0: measure \"m\" is not a measure"
     ),
-    (#"{"rows":[],"seconds":1,"settings":{}}"#, "protocol: is missing or no text"),
+    (#"{"rows":[],"seconds":1,"settings":{}}"#, "protocol: is missing or not text"),
   ])
   func refused(text: String, message: String) throws {
     let directory = try Directory.temporary("sharedpack-result")

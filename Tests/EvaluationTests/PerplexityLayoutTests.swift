@@ -41,19 +41,21 @@ import Testing
     #expect(parts == PerplexityLayout.Parts(chunks: [83..<211], runningText: 211..<512))
   }
 
-  @Test func places() {
+  @Test func positions() {
     /// Texts and ends of documents of 100 tokens.
-    func places(_ counts: [Int], _ count: Int, spacing: Int = 100) -> [[Int]] {
-      DocumentPlaces(tokenCounts: counts, length: 100, count: count, spacing: spacing).places.map { [$0.text, $0.end] }
+    func positions(_ counts: [Int], _ count: Int, spacing: Int = 100) -> [[Int]] {
+      DocumentPositions(tokenCounts: counts, length: 100, count: count, spacing: spacing).positions.map {
+        [$0.text, $0.end]
+      }
     }
-    #expect(places([99, 100], 5) == [[1, 100]])
+    #expect(positions([99, 100], 5) == [[1, 100]])
     // One lies in the middle; several from the start to the end, without a common token.
-    #expect(places([300], 1) == [[0, 200]])
-    #expect(places([350], 9) == [[0, 100], [0, 225], [0, 350]])
+    #expect(positions([300], 1) == [[0, 200]])
+    #expect(positions([350], 9) == [[0, 100], [0, 225], [0, 350]])
     // Texts take turns.
-    #expect(places([1000, 150], 3) == [[0, 100], [0, 1000], [1, 125]])
+    #expect(positions([1000, 150], 3) == [[0, 100], [0, 1000], [1, 125]])
     // Documents that overlap: scored tokens do not.
-    let many = places([400], 100, spacing: 10)
+    let many = positions([400], 100, spacing: 10)
     #expect(many.count == 31)
     #expect(zip(many, many.dropFirst()).allSatisfy { $1[1] - $0[1] >= 10 })
   }
@@ -61,16 +63,16 @@ import Testing
   /// Ends are where a chunk of the whole text ends before the running text; no two are nearer than the spacing.
   @Test(arguments: [(1, 0), (16, 0), (16, 5)]) func placesOnChunks(step: Int, offset: Int) {
     for (counts, spacing) in [([99, 100, 131, 500], 100), ([1000, 640], 20), ([90], 100)] {
-      let places = DocumentPlaces(
+      let positions = DocumentPositions(
         tokenCounts: counts, length: 100, count: 12, spacing: spacing, step: step, offset: offset
-      ).places
-      for place in places {
-        #expect((100...counts[place.text]).contains(place.end) && place.end % step == offset)
+      ).positions
+      for position in positions {
+        #expect((100...counts[position.text]).contains(position.end) && position.end % step == offset)
       }
-      for (one, next) in zip(places, places.dropFirst()) where one.text == next.text {
+      for (one, next) in zip(positions, positions.dropFirst()) where one.text == next.text {
         #expect(next.end - one.end >= spacing)
       }
-      #expect(places.isEmpty == (counts == [90]))
+      #expect(positions.isEmpty == (counts == [90]))
     }
   }
 

@@ -27,31 +27,31 @@ import Testing
   }
 
   @Test(arguments: [
-    ("[]", "sweep.json: is no object [malformed-sweep]"),
+    ("[]", "sweep.json: is not an object [malformed-sweep]"),
     (#"{"model": "m", "texts": ["a"], "depht": 1}"#, "sweep.json: depht: is not known [malformed-sweep]"),
-    (#"{"texts": ["a"]}"#, "sweep.json: model: is missing or no path [malformed-sweep]"),
-    (#"{"model": "m", "texts": []}"#, "sweep.json: texts: is missing or no list of paths [malformed-sweep]"),
+    (#"{"texts": ["a"]}"#, "sweep.json: model: is missing or not a path [malformed-sweep]"),
+    (#"{"model": "m", "texts": []}"#, "sweep.json: texts: is missing or not a list of paths [malformed-sweep]"),
     (
       #"{"model": "m", "texts": ["a"], "windows": 0}"#,
-      "sweep.json: windows: is no number above 0 [malformed-sweep]"
+      "sweep.json: windows: is not a number above 0 [malformed-sweep]"
     ),
     (
       #"{"model": "m", "texts": ["a"], "tasks": ["sleep"]}"#,
       "sweep.json: tasks: are passkey, needle, multi-needle, key-value, repeat-context, second-question, "
         + "repeated-context, boundary [malformed-sweep]"
     ),
-    (#"{"model": "m", "texts": ["a"], "kv": "int3"}"#, "sweep.json: kv: is no row encoding [malformed-sweep]"),
+    (#"{"model": "m", "texts": ["a"], "kv": "int3"}"#, "sweep.json: kv: is not a row encoding [malformed-sweep]"),
     (
       #"{"model": "m", "texts": ["a"], "factors": {"height": []}}"#,
-      "sweep.json: factors, height: is no factor [malformed-sweep]"
+      "sweep.json: factors, height: is not a factor [malformed-sweep]"
     ),
     (
       #"{"model": "m", "texts": ["a"], "factors": ["depth"]}"#,
-      "sweep.json: factors: is no object [malformed-sweep]"
+      "sweep.json: factors: is not an object [malformed-sweep]"
     ),
     (
       #"{"model": "m", "texts": ["a"], "checkpoints": {"injection": ["top.spk"]}}"#,
-      "sweep.json: checkpoints, injection: is no object of paths [malformed-sweep]"
+      "sweep.json: checkpoints, injection: is not an object of paths [malformed-sweep]"
     ),
   ])
   func refused(text: String, message: String) throws {

@@ -11,7 +11,7 @@ import TinyCheckpoint
 
 /// Evaluations on a model of made-up numbers: not what it answers, but that everything is asked and counted.
 @Suite struct TaskEvaluationTests {
-  /// What a search has kept of a place: leaves at the deepest level, rows at the node's positions.
+  /// What a search has kept of a range: leaves at the deepest level, rows at the node's positions.
   @Test func hits() throws {
     let shape = try #require(TreeShape(chunkSize: 32, depth: 2, leafRatio: 4))
     let tree = ContextTree(shape: shape, tokenCount: 32)
@@ -26,7 +26,7 @@ import TinyCheckpoint
     #expect(fine.rowShare == 0.5)
     // From the last leaf of one chunk to the first, coarse node of the next.
     #expect(!TreeHits(nodes, tokens: 30..<34, chunks: chunks, depth: 2).isInLeaves)
-    #expect(TreeHits.best(nodes, places: [7..<10, 52..<54], chunks: chunks, depth: 2).isInLeaves)
+    #expect(TreeHits.best(nodes, ranges: [7..<10, 52..<54], chunks: chunks, depth: 2).isInLeaves)
   }
 
   @Test func division() throws {
@@ -47,8 +47,8 @@ import TinyCheckpoint
   }
 
   @Test func retrieval() async throws {
-    let place = try Place()
-    let model = try place.model()
+    let workplace = try Workplace()
+    let model = try workplace.model()
     var evaluation = RetrievalEvaluation()
     evaluation.windows = [2]
     evaluation.depths = [0, 100]
@@ -82,33 +82,33 @@ import TinyCheckpoint
   }
 
   @Test func longBench() async throws {
-    let place = try Place()
+    let workplace = try Workplace()
     func line(_ task: String, _ words: Int, _ answer: String) -> String {
       """
       {"input": "who sat", "context": "\(String(repeating: "a cat ", count: words))", "answers": ["\(answer)"], \
       "length": \(words), "dataset": "\(task)", "language": "en", "all_classes": null, "_id": "\(task)\(words)"}
       """
     }
-    try place.write(
+    try workplace.write(
       [line("hotpotqa", 4, "cat"), "", line("hotpotqa_e", 60, "dog"), line("lcc", 80, "x")].joined(separator: "\n"),
       to: "samples.jsonl")
-    try place.write(#"{"hotpotqa": "{context}: {input}", "lcc": "{context}"}"#, to: "prompts.json")
-    try place.write(#"{"hotpotqa": 5}"#, to: "lengths.json")
+    try workplace.write(#"{"hotpotqa": "{context}: {input}", "lcc": "{context}"}"#, to: "prompts.json")
+    try workplace.write(#"{"hotpotqa": 5}"#, to: "lengths.json")
     var run = SuiteRun()
-    run.predictionsPath = "\(place.path)/answers"
+    run.predictionsPath = "\(workplace.path)/answers"
     let result = try await run.longBench(
-      place.model(), files: ["\(place.path)/samples.jsonl"], promptsPath: "\(place.path)/prompts.json",
-      lengthsPath: "\(place.path)/lengths.json")
+      workplace.model(), files: ["\(workplace.path)/samples.jsonl"], promptsPath: "\(workplace.path)/prompts.json",
+      lengthsPath: "\(workplace.path)/lengths.json")
     #expect(result.rows.map { $0.labels["task"] } == ["hotpotqa", "hotpotqa", "lcc", "lcc"])
     #expect(result.rows.map { $0.measures["samples"]?.value } == [2, 2, 1, 1])
     // The first prompt fits the window.
     #expect(result.notes.contains("prompts that fitted the window and had no context: 1"))
-    let files = "\(place.path)/answers/pred/*/*.jsonl \(place.path)/answers/pred_e/*/*.jsonl"
+    let files = "\(workplace.path)/answers/pred/*/*.jsonl \(workplace.path)/answers/pred_e/*/*.jsonl"
     #expect(
       result.notes[0] == "score the predictions with .build/python/bin/python Tools/score/score.py longbench \(files)")
     for method in ["shared-cosine-best-first", "truncated"] {
       for file in ["pred/\(method)/hotpotqa", "pred/\(method)/lcc", "pred_e/\(method)/hotpotqa"] {
-        var lines = try LineReader("\(place.path)/answers/\(file).jsonl")
+        var lines = try LineReader("\(workplace.path)/answers/\(file).jsonl")
         let json = try JSONValue(parsing: try #require(try lines.next()))
         #expect(json["pred"]?.string != nil && json["answers"]?.array?.count == 1)
         #expect(try lines.next() == nil)
@@ -117,29 +117,29 @@ import TinyCheckpoint
   }
 
   @Test func infiniteBench() async throws {
-    let place = try Place()
+    let workplace = try Workplace()
     for task in [InfiniteBench.Task.passkey, .mathFind] {
       let generator = try #require(InfiniteBenchGenerator(task, size: 10, seed: 1))
-      try SuiteRun.writeInfiniteBench(generator, count: 3, to: "\(place.path)/\(task.rawValue).jsonl")
+      try SuiteRun.writeInfiniteBench(generator, count: 3, to: "\(workplace.path)/\(task.rawValue).jsonl")
     }
     var run = SuiteRun()
     run.sampleLimit = 2
     run.promptLimit = 200
     let result = try await run.infiniteBench(
-      place.model(), files: ["passkey", "math_find"].map { "\(place.path)/\($0).jsonl" })
+      workplace.model(), files: ["passkey", "math_find"].map { "\(workplace.path)/\($0).jsonl" })
     #expect(result.rows.count == 4)
     #expect(result.rows.allSatisfy { $0.measures["samples"]?.value == 2 })
     #expect(result.rows[0].measures["prompt"]?.value == 200)
   }
 
   @Test func ruler() async throws {
-    let place = try Place()
+    let workplace = try Workplace()
     var options = RulerOptions()
     options.tasks = [.single1, .commonWords, .squad]
     options.windows = [4]
     options.sampleCount = 2
     var run = SuiteRun()
-    let result = try await run.ruler(place.model(), options)
+    let result = try await run.ruler(workplace.model(), options)
     // Every answer holds the one reference or does not.
     #expect(try #require(result.rows[0].measures["score"]?.high) > 60)
     let tasks = result.rows.compactMap { $0.labels["task"]?.description }
@@ -149,22 +149,22 @@ import TinyCheckpoint
     #expect(result.notes.contains("truncated has no effective length: no average reaches 85.6"))
     options.windows = [1]
     var short = SuiteRun()
-    await #expect(throws: Refusal.self) { try await short.ruler(place.model(), options) }
+    await #expect(throws: Refusal.self) { try await short.ruler(workplace.model(), options) }
   }
 
   /// What is wrong with a file is told with its line and field.
   @Test func refusals() async throws {
-    let place = try Place()
+    let workplace = try Workplace()
     let good = #"{"input": "", "context": "", "answers": ["a"], "dataset": "hotpotqa"}"#
     for (text, name, structure) in [
       (good + "\n{", "malformed-json", "line 2"), (good + "\n\n{}", "malformed-sample", "line 3, dataset"),
       (#"{"dataset": "hotpotqa", "answers": ["a"], "input": 3, "context": ""}"#, "malformed-sample", "line 1, input"),
     ] {
-      try place.write(text, to: "x.jsonl")
+      try workplace.write(text, to: "x.jsonl")
       var run = SuiteRun()
       run.methods = [.truncated]
       do {
-        _ = try await run.longBench(place.model(), files: ["\(place.path)/x.jsonl"])
+        _ = try await run.longBench(workplace.model(), files: ["\(workplace.path)/x.jsonl"])
         Issue.record("accepted: \(text)")
       } catch let refusal as Refusal {
         #expect(refusal.name.text == name)
@@ -173,13 +173,13 @@ import TinyCheckpoint
     }
     var run = SuiteRun()
     await #expect(throws: Refusal.self) {
-      try await run.infiniteBench(place.model(), files: ["\(place.path)/x.jsonl"])
+      try await run.infiniteBench(workplace.model(), files: ["\(workplace.path)/x.jsonl"])
     }
   }
 }
 
 /// A directory with a converted model, removed with its last user.
-private final class Place: Sendable {
+private final class Workplace: Sendable {
   let path: String
 
   init() throws {

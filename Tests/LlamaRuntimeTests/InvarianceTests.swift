@@ -148,7 +148,7 @@ import Testing
 
   @Test func mergedRowsOfAWholeModelAreParallelWindows() throws {
     // With every layer injected, one row for each token and nodes of half a chunk, the running text reads two windows
-    // that stand in the same place: what two plain caches joined would give. Checked with a window of one node.
+    // that stand at the same position: what two plain caches joined would give. Checked with a window of one node.
     let shared = SharedLLMConfiguration(
       injectedLayerCount: 3, chunkSize: 16, treeDepth: 1, leafRatio: 1, positionMode: .none, injection: .mergedSoftmax,
       lowerModel: .shared)
@@ -170,7 +170,7 @@ import Testing
 }
 
 extension EncodedChunk {
-  /// A node's embedding, by its place in the tree's nodes.
+  /// A node's embedding, by its index in the tree's nodes.
   func embedding(_ index: Int) -> [Float] {
     let size = embeddings.count / blocks.count
     return Array(embeddings[index * size..<(index + 1) * size])

@@ -26,20 +26,20 @@ import Testing
     func rowCapacity(tokens capacity: Int, blockSize: Int) -> Int { capacity }
 
     func keptRows(layer: Int, head: Int, after step: AttentionStep) -> [Range<Int>]? {
-      let place = [layer, head]
-      let first = count[place, default: 0]
-      count[place] = first + step.tokenCount
-      var rows = tokens[place, default: []] + Array(first..<first + step.tokenCount)
+      let key = [layer, head]
+      let first = count[key, default: 0]
+      count[key] = first + step.tokenCount
+      var rows = tokens[key, default: []] + Array(first..<first + step.tokenCount)
       #expect(rows.count == step.rowCount)
       for (token, weight) in zip(rows, step.weights) { weights[[layer, head, token], default: 0] += Double(weight) }
       #expect(step.weights.count == (needsWeights ? step.rowCount : 0))
       guard step.endsPrompt else {
-        tokens[place] = rows
+        tokens[key] = rows
         return nil
       }
       let kept = rows.indices.filter { likes(layer, head, rows[$0]) || $0 == rows.count - 1 }
       rows = kept.map { rows[$0] }
-      tokens[place] = rows
+      tokens[key] = rows
       return kept.map { $0..<$0 + 1 }
     }
   }
@@ -89,8 +89,8 @@ import Testing
     #expect(policy.tokens[[2, 1]]?.count != policy.tokens[[0, 1]]?.count)
 
     var weights: [[Int]: Double] = [:]
-    for (place, given) in reference.weights {
-      for (token, weight) in given { weights[[place[0], place[1], token], default: 0] += weight }
+    for (key, given) in reference.weights {
+      for (token, weight) in given { weights[[key[0], key[1], token], default: 0] += weight }
     }
     #expect(weights.count == policy.weights.count)
     #expect((weights.map { abs($1 - policy.weights[$0, default: .infinity]) }.max() ?? .infinity) < 1e-3)

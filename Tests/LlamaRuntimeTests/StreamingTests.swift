@@ -18,7 +18,7 @@ import Testing
     let tokens = LlamaConfiguration.small.tokens("streaming", 800)
     let actual = Session(pack.model, capacity: .max, cachePolicy: policy, threads: ThreadPool(threadCount: 2)).readAll(
       tokens)
-    // The cache, in order: the place in it is the position.
+    // The cache, in order: the index in it is the position.
     let reference = ReferenceLlama { _, _, t in
       let seen = t < sinks + recent ? Array(0...t) : Array(0..<sinks) + Array(t - recent + 1...t)
       return ReferenceLlama.Seen(tokens: seen, positions: Array(seen.indices), position: seen.count - 1)

@@ -14,7 +14,7 @@ import Testing
     #expect((0..<1000).allSatisfy { _ in (0..<7).contains(generator.next(below: 7)) })
   }
 
-  @Test func places() {
+  @Test func valueAfterOthers() {
     #expect((0..<3).map { SplitMix64(state: 1_234_567).value(after: $0) } == Self.published)
   }
 

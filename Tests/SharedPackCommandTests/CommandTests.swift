@@ -7,8 +7,8 @@ import Testing
 @Suite struct CommandTests {
   /// The README's way, from a checkpoint to answers, and what each step prints.
   @Test func wholeWay() throws {
-    let place = try Workplace()
-    let build = try place.run("store", "build", "model.spk", "notes.txt", "letters/", "--store", "library")
+    let workplace = try Workplace()
+    let build = try workplace.run("store", "build", "model.spk", "notes.txt", "letters/", "--store", "library")
     #expect(build.status == 0)
     #expect(build.error == "")
     #expect(
@@ -18,48 +18,49 @@ import Testing
 
         """)
     #expect(
-      try place.run("store", "build", "model.spk", "notes.txt", "--store", "library").output
+      try workplace.run("store", "build", "model.spk", "notes.txt", "--store", "library").output
         == "unchanged\tnotes.txt\t89 tokens\t3 chunks\t0 tokens encoded\n")
     #expect(
-      try place.run("store", "ls", "library").output
+      try workplace.run("store", "ls", "library").output
         == "first.txt\t95 tokens\t4 chunks\t94 B\nnotes.txt\t89 tokens\t3 chunks\t88 B\n")
     let both = ["--document", "notes.txt", "--document", "first.txt"]
     let ask = ["ask", "model.spk", "--store", "library", "what holds the trees", "--max-tokens", "8", "--ignore-end"]
-    let first = try place.run(ask + both)
+    let first = try workplace.run(ask + both)
     #expect(first.status == 0)
     #expect(first.error.hasPrefix("[22 tokens read, "))
     #expect(first.error.contains("rows of 7 chunks injected, first token after "))
     #expect(first.error.hasSuffix(", ended by max-tokens]\n"))
-    #expect(try place.run(ask + both).output == first.output)
-    #expect(try place.run(ask + ["--threads", "1"] + both).output == first.output)
+    #expect(try workplace.run(ask + both).output == first.output)
+    #expect(try workplace.run(ask + ["--threads", "1"] + both).output == first.output)
     // From a file that is encoded now: the same answer as from the store.
-    let stored = try place.run(ask + ["--document", "notes.txt"])
-    let fresh = try place.run(ask.filter { $0 != "--store" && $0 != "library" } + ["--document", "notes.txt"])
+    let stored = try workplace.run(ask + ["--document", "notes.txt"])
+    let fresh = try workplace.run(ask.filter { $0 != "--store" && $0 != "library" } + ["--document", "notes.txt"])
     #expect(stored.status == 0)
     #expect(stored.output == fresh.output)
 
-    #expect(try place.run("store", "rm", "library", "first.txt").output == "removed\tfirst.txt\n")
-    #expect(try place.run("store", "gc", "library").output.hasPrefix("freed "))
-    #expect(try place.run("verify", "library").output.hasPrefix("library: good, "))
-    #expect(try place.run("verify", "model.spk").output.hasPrefix("model.spk: good, "))
-    let segment = try #require(try Directory.names(in: "\(place.path)/library/segments").first)
+    #expect(try workplace.run("store", "rm", "library", "first.txt").output == "removed\tfirst.txt\n")
+    #expect(try workplace.run("store", "gc", "library").output.hasPrefix("freed "))
+    #expect(try workplace.run("verify", "library").output.hasPrefix("library: good, "))
+    #expect(try workplace.run("verify", "model.spk").output.hasPrefix("model.spk: good, "))
+    let segment = try #require(try Directory.names(in: "\(workplace.path)/library/segments").first)
     #expect(
-      try place.run("verify", "library/segments/\(segment)").output.hasPrefix("library/segments/\(segment): good, "))
-    #expect(try place.run(ask + both).status == 66)
-    #expect(try place.run(ask + ["--document", "notes.txt"]).output == stored.output)
+      try workplace.run("verify", "library/segments/\(segment)").output.hasPrefix("library/segments/\(segment): good, ")
+    )
+    #expect(try workplace.run(ask + both).status == 66)
+    #expect(try workplace.run(ask + ["--document", "notes.txt"]).output == stored.output)
   }
 
   /// A document that is open keeps what it is read from, although another process removes it and frees its space.
   @Test func openDocumentsOutliveTheirRemoval() async throws {
-    let place = try Workplace()
-    let library = "\(place.path)/library"
-    #expect(try place.run("store", "build", "model.spk", "notes.txt", "--store", "library").status == 0)
-    let model = try LanguageModel(opening: "\(place.path)/model.spk", threadCount: 1)
+    let workplace = try Workplace()
+    let library = "\(workplace.path)/library"
+    #expect(try workplace.run("store", "build", "model.spk", "notes.txt", "--store", "library").status == 0)
+    let model = try LanguageModel(opening: "\(workplace.path)/model.spk", threadCount: 1)
     let document = try DocumentStore(opening: library, model: model).document(named: "notes.txt")
-    #expect(try place.run("store", "rm", "library", "notes.txt").status == 0)
-    #expect(try place.run("store", "gc", "library").status == 0)
+    #expect(try workplace.run("store", "rm", "library", "notes.txt").status == 0)
+    #expect(try workplace.run("store", "gc", "library").status == 0)
     #expect(try Directory.names(in: "\(library)/segments").isEmpty)
-    let fresh = try model.encode(DocumentSource(name: "notes.txt", path: "\(place.path)/notes.txt"))
+    let fresh = try model.encode(DocumentSource(name: "notes.txt", path: "\(workplace.path)/notes.txt"))
     let prompt = try model.textPrompt("what holds the trees")
     var answers: [[Int32]] = []
     for document in [document, fresh] {
@@ -72,9 +73,9 @@ import Testing
 
   /// Every kind of work is measured, and its share of a limit of the same run told.
   @Test func benchMeasuresEverything() throws {
-    let place = try Workplace()
+    let workplace = try Workplace()
     let arguments = ["bench", "model.spk", "--prompt", "20", "--depth", "0", "--depth", "2000", "--decode", "2"]
-    let outcome = try place.run(arguments + ["--document", "3", "--runs", "1", "--json"])
+    let outcome = try workplace.run(arguments + ["--document", "3", "--runs", "1", "--json"])
     #expect(outcome.status == 0)
     let report = try JSONValue(parsing: Array(outcome.output.utf8))
     let results = try #require(report["results"]?.array)
@@ -92,7 +93,7 @@ import Testing
 
   /// What programs read is JSON and nothing but JSON.
   @Test func jsonOfEveryCommand() throws {
-    let place = try Workplace()
+    let workplace = try Workplace()
     for arguments in [
       ["convert", "checkpoint", "other.spk"], ["convert", "checkpoint", "none.spk", "--dry-run"],
       ["inspect", "model.spk"], ["verify", "model.spk"], ["tokenize", "model.spk", "a word"],
@@ -104,41 +105,41 @@ import Testing
       ["ask", "model.spk", "--store", "library", "--document", "notes.txt", "who", "--max-tokens", "3"],
       ["store", "rm", "library", "notes.txt"], ["store", "gc", "library"],
     ] {
-      let outcome = try place.run(arguments + ["--json"])
+      let outcome = try workplace.run(arguments + ["--json"])
       #expect(outcome.status == 0, "\(arguments)")
       #expect(throws: Never.self, "\(arguments)") { try JSONValue(parsing: Array(outcome.output.utf8)) }
     }
-    #expect(Directory.exists("\(place.path)/none.spk") == nil)
+    #expect(Directory.exists("\(workplace.path)/none.spk") == nil)
   }
 
   /// Standard input is a text like any other: not changed, and refused when it is none.
   @Test func standardInput() throws {
-    let place = try Workplace()
+    let workplace = try Workplace()
     let tokenize = ["tokenize", "model.spk", "-", "--ids"]
     #expect(
-      try place.run(tokenize, input: Array("a word\n".utf8)).output
-        == place.run("tokenize", "model.spk", "a word", "--ids").output)
+      try workplace.run(tokenize, input: Array("a word\n".utf8)).output
+        == workplace.run("tokenize", "model.spk", "a word", "--ids").output)
     for bytes: [UInt8] in [[0x61, 0xFF], [0x61, 0x00]] {
-      let outcome = try place.run(tokenize, input: bytes)
+      let outcome = try workplace.run(tokenize, input: bytes)
       #expect(outcome.status == 65)
       #expect(outcome.error == "sharedpack: standard input: is not text in UTF-8 [not-text]\n")
     }
-    #expect(try place.run(["generate", "model.spk", "-", "--max-tokens", "2"], input: Array("a".utf8)).status == 0)
-    #expect(try place.run("tokenize", "model.spk", "--count", "--", "-5").output == "3\n")
+    #expect(try workplace.run(["generate", "model.spk", "-", "--max-tokens", "2"], input: Array("a".utf8)).status == 0)
+    #expect(try workplace.run("tokenize", "model.spk", "--count", "--", "-5").output == "3\n")
   }
 
   /// A text to round for is named in the pack, makes other weights, the same ones again, and leaves nothing else behind.
   @Test func calibratedConversion() throws {
-    let place = try Workplace()
-    try place.write(Array(String(repeating: Workplace.text + ". ", count: 20).utf8), to: "book.txt")
-    let names = try Set(Directory.names(in: place.path))
+    let workplace = try Workplace()
+    try workplace.write(Array(String(repeating: Workplace.text + ". ", count: 20).utf8), to: "book.txt")
+    let names = try Set(Directory.names(in: workplace.path))
     for output in ["a.spk", "b.spk"] {
-      let outcome = try place.run("convert", "checkpoint", output, "--quantize", "int4", "--calibrate", "book.txt")
+      let outcome = try workplace.run("convert", "checkpoint", output, "--quantize", "int4", "--calibrate", "book.txt")
       #expect(outcome.status == 0 && outcome.error == "")
     }
-    #expect(try place.run("convert", "checkpoint", "c.spk", "--quantize", "int4").status == 0)
-    #expect(try Set(Directory.names(in: place.path)) == names.union(["a.spk", "b.spk", "c.spk"]))
-    let packs = try ["a.spk", "b.spk", "c.spk"].map { try ModelPack(opening: "\(place.path)/\($0)") }
+    #expect(try workplace.run("convert", "checkpoint", "c.spk", "--quantize", "int4").status == 0)
+    #expect(try Set(Directory.names(in: workplace.path)) == names.union(["a.spk", "b.spk", "c.spk"]))
+    let packs = try ["a.spk", "b.spk", "c.spk"].map { try ModelPack(opening: "\(workplace.path)/\($0)") }
     #expect(packs[0].identity == packs[1].identity)
     #expect(packs[0].provenance.sources.map(\.name).contains("book.txt"))
     #expect(!packs[2].provenance.sources.map(\.name).contains("book.txt"))
@@ -147,37 +148,37 @@ import Testing
       let multiplies = ["_proj", "embed_tokens"].contains { calibrated.name.contains($0) }
       #expect((calibrated.digest != plain.digest) == multiplies, "\(calibrated.name)")
     }
-    #expect(try place.run("verify", "a.spk").status == 0)
-    #expect(try place.run("inspect", "a.spk").output.contains("book.txt"))
+    #expect(try workplace.run("verify", "a.spk").status == 0)
+    #expect(try workplace.run("inspect", "a.spk").output.contains("book.txt"))
   }
 
   @Test func outputThatCannotBeWritten() throws {
-    let place = try Workplace()
-    let outcome = try place.run(["inspect", "model.spk"], output: "/dev/full")
+    let workplace = try Workplace()
+    let outcome = try workplace.run(["inspect", "model.spk"], output: "/dev/full")
     #expect(outcome.status == 74)
     #expect(outcome.error == "sharedpack: standard output: No space left on device [input-output]\n")
   }
 
   /// A second writer is told to come again, and readers do not mind.
   @Test func busyStore() throws {
-    let place = try Workplace()
-    #expect(try place.run("store", "build", "model.spk", "notes.txt", "--store", "library").status == 0)
-    let lock = try FileLock(exclusive: "\(place.path)/library/LOCK")
+    let workplace = try Workplace()
+    #expect(try workplace.run("store", "build", "model.spk", "notes.txt", "--store", "library").status == 0)
+    let lock = try FileLock(exclusive: "\(workplace.path)/library/LOCK")
     for arguments in [
       ["store", "build", "model.spk", "letters", "--store", "library"], ["store", "rm", "library", "notes.txt"],
       ["store", "gc", "library"],
     ] {
-      let outcome = try place.run(arguments)
+      let outcome = try workplace.run(arguments)
       #expect(outcome.status == 75)
       #expect(outcome.error.hasSuffix("another process is writing; try again when it has finished [busy]\n"))
     }
-    #expect(try place.run("store", "ls", "library").status == 0)
+    #expect(try workplace.run("store", "ls", "library").status == 0)
     _ = consume lock
   }
 
   /// Help fits a terminal of 80 columns, examples are not broken, and shells get their completions.
   @Test func help() throws {
-    let place = try Workplace()
+    let workplace = try Workplace()
     for command in [
       [], ["convert"], ["inspect"], ["verify"], ["tokenize"], ["generate"], ["ask"], ["golden"], ["bench"], ["eval"],
       ["eval", "perplexity"], ["eval", "sweep"], ["eval", "report"],
@@ -186,7 +187,7 @@ import Testing
       ["store", "show"],
       ["store", "rm"], ["store", "stats"], ["store", "gc"],
     ] {
-      let outcome = try place.run(command + ["--help"])
+      let outcome = try workplace.run(command + ["--help"])
       #expect(outcome.status == 0)
       #expect(outcome.error == "")
       let lines = outcome.output.split(separator: "\n", omittingEmptySubsequences: false)
@@ -196,10 +197,10 @@ import Testing
       #expect(discussion.allSatisfy { !$0.hasPrefix("--") && $0.count(where: { $0 == "\"" }) % 2 == 0 }, "\(command)")
     }
     for shell in ["bash", "zsh", "fish"] {
-      let outcome = try place.run("--generate-completion-script", shell)
+      let outcome = try workplace.run("--generate-completion-script", shell)
       #expect(outcome.status == 0)
       #expect(outcome.output.contains("sharedpack"))
     }
-    #expect(try place.run("--version").output == "0.1.0\n")
+    #expect(try workplace.run("--version").output == "0.1.0\n")
   }
 }

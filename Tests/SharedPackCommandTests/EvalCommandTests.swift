@@ -5,65 +5,66 @@ import Testing
 @Suite struct EvalCommandTests {
   /// Tables for people, JSON for programs, and files that come back.
   @Test func tasks() throws {
-    let place = try Workplace()
+    let workplace = try Workplace()
     let arguments = [
       "eval", "tasks", "model.spk", "--task", "passkey,key-value", "--windows", "2", "--depths", "0,100", "--samples",
       "2", "--methods", "shared,truncated,streaming", "--policy", "cosine,right", "--haystack", "letters",
     ]
-    let table = try place.run(arguments + ["--output", "result.json"])
+    let table = try workplace.run(arguments + ["--output", "result.json"])
     #expect(table.status == 0)
     #expect(table.error == "")
     let lines = table.output.split(separator: "\n")
     #expect(lines[0] == "tasks\tmodel.spk\tint8")
     #expect(lines.count { $0.hasPrefix("passkey") } == 8)
     #expect(lines.count { $0.hasPrefix("key-value") } == 4)
-    let json = try place.run(arguments + ["--json"])
+    let json = try workplace.run(arguments + ["--json"])
     let value = try JSONValue(parsing: Array(json.output.utf8))
     #expect(value["rows"]?.array?.count == 12)
-    let file = try JSONValue(parsing: SequentialFile.contents("\(place.path)/result.json", limit: 1 << 20))
+    let file = try JSONValue(parsing: SequentialFile.contents("\(workplace.path)/result.json", limit: 1 << 20))
     let isSame = file["rows"]?.canonical == value["rows"]?.canonical
     #expect(isSame)
-    #expect(try place.run("eval", "report", "result.json").output == table.output)
+    #expect(try workplace.run("eval", "report", "result.json").output == table.output)
   }
 
   @Test func suites() throws {
-    let place = try Workplace()
+    let workplace = try Workplace()
     for task in ["passkey", "kv_retrieval"] {
-      let made = try place.run("eval", "infinitebench-data", task, "\(task).jsonl", "--size", "10", "--samples", "2")
+      let made = try workplace.run(
+        "eval", "infinitebench-data", task, "\(task).jsonl", "--size", "10", "--samples", "2")
       #expect(made.status == 0)
       #expect(made.output == "" && made.error == "")
     }
-    let infinite = try place.run(
+    let infinite = try workplace.run(
       "eval", "infinitebench", "model.spk", "passkey.jsonl", "kv_retrieval.jsonl", "--predictions", "answers", "--json")
     #expect(infinite.status == 0)
     #expect(try JSONValue(parsing: Array(infinite.output.utf8))["rows"]?.array?.count == 4)
     for method in ["shared-cosine-best-first", "truncated"] {
-      let file = "\(place.path)/answers/results/\(method)/preds_passkey.jsonl"
+      let file = "\(workplace.path)/answers/results/\(method)/preds_passkey.jsonl"
       #expect(try SequentialFile.contents(file, limit: 1 << 20).count { $0 == 10 } == 2)
     }
     let sample = #"{"dataset": "trec", "input": "", "context": "a", "answers": ["b"], "all_classes": ["b"]}"#
-    try place.write(Array(sample.utf8), to: "trec.jsonl")
+    try workplace.write(Array(sample.utf8), to: "trec.jsonl")
     #expect(
-      try place.run("eval", "longbench", "model.spk", "trec.jsonl", "--predictions", "answers").output
+      try workplace.run("eval", "longbench", "model.spk", "trec.jsonl", "--predictions", "answers").output
         .contains("Tools/score/score.py longbench answers/pred/*/*.jsonl"))
-    let ruler = try place.run(
+    let ruler = try workplace.run(
       "eval", "ruler", "model.spk", "--task", "niah_single_1", "--windows", "10", "--samples", "1")
     #expect(ruler.output.contains("niah_single_1"))
   }
 
   /// One line that names file, part and fault, and the exit status of the kind of fault.
   @Test func refusals() throws {
-    let place = try Workplace()
-    try place.write(Array("{}\n".utf8), to: "bad.jsonl")
+    let workplace = try Workplace()
+    try workplace.write(Array("{}\n".utf8), to: "bad.jsonl")
     for (arguments, status, message) in [
       (
         ["eval", "longbench", "model.spk", "bad.jsonl", "--predictions", "p"], 65,
-        "bad.jsonl: line 1, dataset: \"bad\" is no task of LongBench"
+        "bad.jsonl: line 1, dataset: \"bad\" is not a task of LongBench"
       ),
       (["eval", "longbench", "model.spk", "none.jsonl", "--predictions", "p"], 66, "none.jsonl: "),
       (
         ["eval", "infinitebench", "model.spk", "bad.jsonl", "--predictions", "p"], 65,
-        "bad.jsonl: its name is no task of InfiniteBench"
+        "bad.jsonl: its name is not a task of InfiniteBench"
       ),
       (
         ["eval", "infinitebench", "model.spk", "bad.jsonl", "--predictions", "p", "--task", "passkey"], 65,
@@ -77,7 +78,7 @@ import Testing
       (["eval", "tasks", "model.spk", "--haystack", "none"], 66, "none: "),
       (["eval", "infinitebench-data", "passkey", "none/x.jsonl"], 73, "none/x.jsonl: "),
     ] as [([String], Int32, String)] {
-      let outcome = try place.run(arguments)
+      let outcome = try workplace.run(arguments)
       #expect(outcome.status == status, "\(arguments)")
       #expect(outcome.error.hasPrefix("sharedpack: \(message)"), "\(outcome.error)")
       #expect(outcome.error.count { $0 == "\n" } == 1, "\(outcome.error)")
@@ -88,7 +89,7 @@ import Testing
       ["eval", "longbench", "model.spk", "bad.jsonl"],
       ["eval", "infinitebench-data", "longbook_qa_eng", "x.jsonl"],
     ] {
-      #expect(try place.run(arguments).status == 64, "\(arguments)")
+      #expect(try workplace.run(arguments).status == 64, "\(arguments)")
     }
   }
 }

@@ -7,26 +7,26 @@ import TinyCheckpoint
 /// Evaluations of a tiny model of made-up numbers: the whole way from texts to a page.
 @Suite struct EvaluationCommandTests {
   /// Some texts of words that do not repeat, as a `.zst` file and in a directory.
-  private func place() throws -> Workplace {
-    let place = try Workplace()
+  private func workplace() throws -> Workplace {
+    let workplace = try Workplace()
     let text = (0..<700).map { number in
       String(decoding: [7, 11, 13, 17].map { UInt8(ascii: "a") + UInt8(number * $0 % 23) }, as: UTF8.self)
     }.joined(separator: " ")
-    try Directory.create("\(place.path)/books")
-    try place.write(Array(text.utf8), to: "books/one.txt")
+    try Directory.create("\(workplace.path)/books")
+    try workplace.write(Array(text.utf8), to: "books/one.txt")
     let half = text.utf8.count / 2
     let texts = Array(text.utf8.prefix(half)) + [0] + Array(text.utf8.suffix(half))
-    try place.write(Compression.zstd.compress(texts), to: "code.txt.zst")
-    return place
+    try workplace.write(Compression.zstd.compress(texts), to: "code.txt.zst")
+    return workplace
   }
 
   @Test func perplexity() throws {
-    let place = try place()
+    let workplace = try workplace()
     let arguments = [
       "eval", "perplexity", "model.spk", "books", "code.txt.zst", "--windows", "1,2,4", "--documents", "3", "--scored",
       "40", "--kv", "int8,f32", "--policy", "right,cosine", "--threads", "1", "--streaming-windows", "2",
     ]
-    let outcome = try place.run(arguments + ["--output", "result.json", "--html", "page.html", "--json"])
+    let outcome = try workplace.run(arguments + ["--output", "result.json", "--html", "page.html", "--json"])
     #expect(outcome.status == 0, "\(outcome.error)")
     let json = try JSONValue(parsing: Array(outcome.output.utf8))
     let rows = try #require(json["rows"]?.array)
@@ -57,12 +57,12 @@ import TinyCheckpoint
       let int8 = try #require(shared["to_float32"]?["value"]?.number)
       #expect(abs(int8 - 1) < 0.01)
     }
-    let text = try place.run("eval", "report", "result.json", "--html", "again.html")
+    let text = try workplace.run("eval", "report", "result.json", "--html", "again.html")
     #expect(text.status == 0 && text.output.hasPrefix("perplexity\tmodel.spk\tint8\ndomain"))
-    let page = try SequentialFile.contents("\(place.path)/page.html", limit: 1 << 20)
-    #expect(try SequentialFile.contents("\(place.path)/again.html", limit: 1 << 20) == page)
+    let page = try SequentialFile.contents("\(workplace.path)/page.html", limit: 1 << 20)
+    #expect(try SequentialFile.contents("\(workplace.path)/again.html", limit: 1 << 20) == page)
     // The numbers do not depend on the run; the time does.
-    let again = try JSONValue(parsing: Array(place.run(arguments + ["--json"]).output.utf8))
+    let again = try JSONValue(parsing: Array(workplace.run(arguments + ["--json"]).output.utf8))
     #expect(
       try #require(again["rows"]?.array).map { $0["measures"]?["perplexity"] }
         == rows.map { $0["measures"]?["perplexity"] })
@@ -70,9 +70,9 @@ import TinyCheckpoint
 
   /// What a store has is what would be encoded: the same numbers to the last bit, and no others for other texts.
   @Test func store() throws {
-    let place = try place()
+    let workplace = try workplace()
     #expect(
-      try place.run(
+      try workplace.run(
         "store", "build", "model.spk", "books", "--store", "library", "--kv", "f16", "--chunk-borders", "fixed"
       )
       .status == 0)
@@ -82,7 +82,7 @@ import TinyCheckpoint
     ]
     let all = ["--policy", "right,cosine,bm25,random", "--expansion", "path,best-first"]
     func rows(_ more: [String]) throws -> [JSONValue] {
-      let outcome = try place.run(arguments + more)
+      let outcome = try workplace.run(arguments + more)
       #expect(outcome.status == 0, "\(outcome.error)")
       return try #require(try JSONValue(parsing: Array(outcome.output.utf8))["rows"]?.array)
     }
@@ -121,14 +121,14 @@ import TinyCheckpoint
       ),
       (["--store", "none"], 66, "sharedpack: none: there is no store here"),
     ] as [([String], Int32, String)] {
-      let outcome = try place.run(arguments + (more.contains("--store") ? [] : ["--store", "library"]) + more)
+      let outcome = try workplace.run(arguments + (more.contains("--store") ? [] : ["--store", "library"]) + more)
       #expect(outcome.status == status, "\(more)")
       #expect(outcome.error.hasPrefix(message), "\(outcome.error)")
     }
   }
 
   @Test func sweep() throws {
-    let place = try place()
+    let workplace = try workplace()
     let sweep = """
       {"model": "model.spk", "texts": ["books"], "windows": 2, "documents": 2, "scored": 40,
        "seeds": 2,
@@ -136,11 +136,11 @@ import TinyCheckpoint
                    "expansion": ["path", "both:0.5", "none:0.5", "best-first"]},
        "checkpoints": {"injection": {"top": "top.spk"}, "width": {"odd": "model.spk"}}}
       """
-    try place.write(Array(sweep.utf8), to: "sweep.json")
-    try Directory.create("\(place.path)/top")
-    try TinyCheckpoint.write(to: "\(place.path)/top", injectionPlace: .top)
-    #expect(try place.run("convert", "top", "top.spk").status == 0)
-    let outcome = try place.run("eval", "sweep", "sweep.json", "--json", "--threads", "1")
+    try workplace.write(Array(sweep.utf8), to: "sweep.json")
+    try Directory.create("\(workplace.path)/top")
+    try TinyCheckpoint.write(to: "\(workplace.path)/top", injectionPlace: .top)
+    #expect(try workplace.run("convert", "top", "top.spk").status == 0)
+    let outcome = try workplace.run("eval", "sweep", "sweep.json", "--json", "--threads", "1")
     #expect(outcome.status == 0 && outcome.error == "", "\(outcome.error)")
     let all = try #require(try JSONValue(parsing: Array(outcome.output.utf8))["rows"]?.array)
     func rows(_ table: String, _ value: Int) -> [JSONValue] {
@@ -216,11 +216,11 @@ import TinyCheckpoint
   }
 
   @Test func refusals() throws {
-    let place = try place()
-    try place.write(Array("{".utf8), to: "broken.json")
+    let workplace = try workplace()
+    try workplace.write(Array("{".utf8), to: "broken.json")
     let odd = #"{"model": "model.spk", "texts": ["books"], "factors": {"expansion": ["both"]}}"#
-    try place.write(Array(odd.utf8), to: "odd.json")
-    try place.write([0x28, 0xB5, 0x2F, 0xFD, 0x00], to: "cut.zst")
+    try workplace.write(Array(odd.utf8), to: "odd.json")
+    try workplace.write([0x28, 0xB5, 0x2F, 0xFD, 0x00], to: "cut.zst")
     for (arguments, status, message) in [
       (
         ["perplexity", "model.spk", "books", "--windows", "64", "--scored", "40"], 65,
@@ -237,7 +237,7 @@ import TinyCheckpoint
       ),
       (
         ["perplexity", "model.spk", "cut.zst", "--scored", "40"], 65,
-        "sharedpack: cut.zst: is no zstd file, or has more than 1073741824 bytes of text [malformed-zstd]"
+        "sharedpack: cut.zst: is not a zstd file, or has more than 1073741824 bytes of text [malformed-zstd]"
       ),
       (
         ["perplexity", "model.spk", "books", "--windows", "1,1"], 64,
@@ -250,17 +250,17 @@ import TinyCheckpoint
       (["sweep", "broken.json"], 65, "sharedpack: broken.json: byte 1: "),
       (
         ["sweep", "odd.json"], 65,
-        "sharedpack: odd.json: factors, expansion: \"both\" is no value of it [malformed-sweep]"
+        "sharedpack: odd.json: factors, expansion: \"both\" is not one of its values [malformed-sweep]"
       ),
     ] {
-      let outcome = try place.run(["eval"] + arguments)
+      let outcome = try workplace.run(["eval"] + arguments)
       #expect(outcome.status == status, "\(arguments): \(outcome.error)")
       #expect(outcome.error.hasPrefix(message), "\(arguments): \(outcome.error)")
       #expect(outcome.output == "")
     }
     // A plain model can still be measured without documents.
     #expect(
-      try place.run([
+      try workplace.run([
         "eval", "perplexity", "plain.spk", "books", "--windows", "1,2", "--scored", "40", "--methods",
         "truncated,streaming",
       ]).status == 0)
@@ -268,16 +268,16 @@ import TinyCheckpoint
 
   /// A prompt beyond the window is read with a streaming cache, and refused without.
   @Test func streaming() throws {
-    let place = try place()
+    let workplace = try workplace()
     let prompt = String(repeating: "a", count: 178)
-    let streamed = try place.run([
+    let streamed = try workplace.run([
       "generate", "model.spk", prompt, "--cache-policy", "streaming", "--recent", "60", "--max-tokens", "100",
       "--ignore-end", "--json",
     ])
     #expect(streamed.status == 0, "\(streamed.error)")
     let json = try JSONValue(parsing: Array(streamed.output.utf8))
     #expect(json["tokens"]?.array?.count == 100 && json["finish_reason"]?.string == "max-tokens")
-    let refused = try place.run("generate", "model.spk", "a", "--cache-policy", "streaming", "--recent", "125")
+    let refused = try workplace.run("generate", "model.spk", "a", "--cache-policy", "streaming", "--recent", "125")
     #expect(refused.status == 65)
     #expect(
       refused.error
@@ -285,7 +285,7 @@ import TinyCheckpoint
     // What fits is read alike.
     let fitting = ["generate", "model.spk", "a word", "--max-tokens", "20", "--ignore-end"]
     #expect(
-      try place.run(fitting).output
-        == place.run(fitting + ["--cache-policy", "streaming", "--recent", "60"]).output)
+      try workplace.run(fitting).output
+        == workplace.run(fitting + ["--cache-policy", "streaming", "--recent", "60"]).output)
   }
 }

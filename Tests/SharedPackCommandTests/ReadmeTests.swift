@@ -148,8 +148,8 @@ import Testing
 
   /// The commands under "A first answer" print what stands there; `…` stands for anything.
   @Test func firstAnswerIsWhatTheProgramSays() throws {
-    let place = try Workplace()
-    let root = URL(fileURLWithPath: place.path).appending(path: "readme")
+    let workplace = try Workplace()
+    let root = URL(fileURLWithPath: workplace.path).appending(path: "readme")
     let built = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
     let files = FileManager.default
     try files.createDirectory(at: root.appending(path: ".build"), withIntermediateDirectories: true)

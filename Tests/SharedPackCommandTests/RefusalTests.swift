@@ -17,24 +17,24 @@ import Testing
   }
 
   @Test func refusals() throws {
-    let place = try Workplace()
-    try #require(place.run("store", "build", "model.spk", "notes.txt", "--store", "library").status == 0)
-    let pack = try SequentialFile.contents("\(place.path)/model.spk", limit: 1 << 20)
-    try place.write(Array(pack.prefix(5000)), to: "cut.spk")
+    let workplace = try Workplace()
+    try #require(workplace.run("store", "build", "model.spk", "notes.txt", "--store", "library").status == 0)
+    let pack = try SequentialFile.contents("\(workplace.path)/model.spk", limit: 1 << 20)
+    try workplace.write(Array(pack.prefix(5000)), to: "cut.spk")
     var flipped = pack
     flipped[flipped.count - 70] ^= 1
-    try place.write(flipped, to: "flipped.spk")
-    try place.write(Array("other words".utf8), to: "letters/notes.txt")
+    try workplace.write(flipped, to: "flipped.spk")
+    try workplace.write(Array("other words".utf8), to: "letters/notes.txt")
 
     for refused in Self.usage + Self.packs(byteCount: pack.count) + Self.documents {
-      let outcome = try place.run(refused.arguments)
+      let outcome = try workplace.run(refused.arguments)
       #expect(outcome.status == refused.status, "\(refused.arguments): \(outcome.error)")
       #expect(
         outcome.error.split(separator: "\n").first.map(String.init) == refused.message, "\(refused.arguments)")
       #expect(outcome.output == "", "\(refused.arguments)")
     }
     // Nothing is left of what was refused.
-    let names = try Directory.names(in: place.path).filter { !$0.hasPrefix(".run-") }
+    let names = try Directory.names(in: workplace.path).filter { !$0.hasPrefix(".run-") }
     #expect(
       names == [
         "binary", "checkpoint", "cut.spk", "empty", "flipped.spk", "letters", "library", "model.spk", "notes.txt",
@@ -134,7 +134,7 @@ import Testing
         65, "sharedpack: model.spk: token 999 is not in the vocabulary of 288 [token-out-of-range]", "tokenize",
         "model.spk", "--decode", "5 999"),
       Case(
-        65, "sharedpack: text: \"x\" is no token's id [not-a-token]", "tokenize", "model.spk", "--decode", "5 x"),
+        65, "sharedpack: text: \"x\" is not a token id [not-a-token]", "tokenize", "model.spk", "--decode", "5 x"),
       Case(
         65,
         "sharedpack: model.spk: the prompt has 180 tokens; the window holds 128, one of them for the answer "
@@ -159,7 +159,7 @@ import Testing
       66, "sharedpack: library: document \"x\": is not in the store [missing-document]", "ask", "model.spk", "who",
       "--store", "library", "--document", "x"),
     Case(
-      66, "sharedpack: x: is no text file, and no --store was named [missing-file]", "ask", "model.spk", "who",
+      66, "sharedpack: x: is not a text file, and no --store was named [missing-file]", "ask", "model.spk", "who",
       "--document", "x"),
     Case(
       65, "sharedpack: question: has no text [empty-prompt]", "ask", "model.spk", "", "--document", "notes.txt"),

@@ -40,10 +40,10 @@ final class Workplace: Sendable {
   /// - Parameter output: a file for its standard output; nil returns it.
   func run(_ arguments: [String], input: [UInt8] = [], output: String? = nil) throws -> Outcome {
     // Files, not pipes: a full pipe would wait for its reader.
-    let place = "\(path)/.run-\(UInt64.random(in: .min ... .max))"
-    try Directory.create(place)
-    defer { try? Directory.removeTree(place) }
-    let (inputPath, outputPath, errorPath) = ("\(place)/in", output ?? "\(place)/out", "\(place)/err")
+    let folder = "\(path)/.run-\(UInt64.random(in: .min ... .max))"
+    try Directory.create(folder)
+    defer { try? Directory.removeTree(folder) }
+    let (inputPath, outputPath, errorPath) = ("\(folder)/in", output ?? "\(folder)/out", "\(folder)/err")
     try Data(input).write(to: URL(fileURLWithPath: inputPath))
     if output == nil { try Data().write(to: URL(fileURLWithPath: outputPath)) }
     try Data().write(to: URL(fileURLWithPath: errorPath))

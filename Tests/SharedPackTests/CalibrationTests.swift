@@ -15,7 +15,7 @@ import Testing
   @Test func calibratedWeightsAnswerMoreAsTheExactOnes() throws {
     let scratch = try Scratch()
     let directory = try TinyModel().checkpoint(in: scratch)
-    func pack(_ encoding: TensorEncoding, _ name: String, _ moments: InputMoments? = nil) throws -> LanguageModel {
+    func pack(_ encoding: TensorEncoding, _ name: String, _ moments: SecondMoments? = nil) throws -> LanguageModel {
       var options = Converter.Options()
       options.encoding = encoding
       _ = try Converter(directory: directory, options: options).run(

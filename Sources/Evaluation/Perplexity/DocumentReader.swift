@@ -96,7 +96,7 @@ struct DocumentReader {
   }
 
   /// - Parameters:
-  ///   - document: `documentLength` tokens. Documents of one text come in the order of their places.
+  ///   - document: `documentLength` tokens. Documents of one text come in the order of their positions.
   ///   - progress: called with the tokens encoded or read since the last call.
   mutating func read(
     _ document: EvaluationDocument, progress: (Int) -> Void
@@ -162,21 +162,21 @@ struct DocumentReader {
     let shape = try model.requireTrees(source.layout.encoding).shape
     let isJoint = options.searches.contains(where: \.isJoint)
     if isJoint { kept[number].chunks = [:] }
-    var joint: [(place: Int, chunk: ContextChunk)] = []
+    var joint: [(position: Int, chunk: ContextChunk)] = []
     for range in ranges {
-      let place = document.start + range.lowerBound
-      if kept[number].chunks[place] == nil {
+      let position = document.start + range.lowerBound
+      if kept[number].chunks[position] == nil {
         let start = ContinuousClock.now
         let chunk = try source.chunk(of: Array(document.tokens[range]), shape: shape, domain: document.domain)
         var keptOfChunk = KeptChunks.Chunk()
         for search in options.searches where !search.isJoint {
           // The number tells chunks apart, for the random policy.
-          let nodes = try search.preservedNodes(of: [chunk], query: query, firstNumber: place / shape.chunkSize)[0]
+          let nodes = try search.preservedNodes(of: [chunk], query: query, firstNumber: position / shape.chunkSize)[0]
           keptOfChunk.nodes[search] = try rows(nodes, of: chunk, source, reusing: keptOfChunk)
         }
-        if isJoint { joint.append((place, chunk)) }
+        if isJoint { joint.append((position, chunk)) }
         keptOfChunk.seconds = (ContinuousClock.now - start).seconds
-        kept[number].chunks[place] = keptOfChunk
+        kept[number].chunks[position] = keptOfChunk
       }
       progress(range.count)
     }
@@ -185,12 +185,12 @@ struct DocumentReader {
     for search in options.searches where search.isJoint {
       let nodes = try search.preservedNodes(of: joint.map(\.chunk), query: query)
       for (entry, nodes) in zip(joint, nodes) {
-        let rows = try rows(nodes, of: entry.chunk, source, reusing: kept[number].chunks[entry.place])
-        kept[number].chunks[entry.place]?.nodes[search] = rows
+        let rows = try rows(nodes, of: entry.chunk, source, reusing: kept[number].chunks[entry.position])
+        kept[number].chunks[entry.position]?.nodes[search] = rows
       }
     }
     let seconds = (ContinuousClock.now - start).seconds
-    for entry in joint { kept[number].chunks[entry.place]?.seconds += seconds / Double(joint.count) }
+    for entry in joint { kept[number].chunks[entry.position]?.seconds += seconds / Double(joint.count) }
   }
 
   /// - Parameter kept: what other searches keep of the chunk.
@@ -208,7 +208,7 @@ struct DocumentReader {
     return result
   }
 
-  /// The text with the begin-of-text token in the place of its first one, if so asked.
+  /// The text with the begin-of-text token in place of its first one, where the options say so.
   private func begun(_ tokens: [Int32]) -> [Int32] {
     guard options.beginsText, let begin = model.configuration.beginOfTextToken else { return tokens }
     return [begin] + tokens.dropFirst()
@@ -239,7 +239,7 @@ struct DocumentReader {
       sum -= LogProbabilities.of(Int(token), in: logits[index * vocabulary..<(index + 1) * vocabulary])
     }
     guard sum.isFinite else {
-      throw Refusal(.notFinite, file: model.pack.path, "predicts no finite probabilities for a text")
+      throw Refusal(.notFinite, file: model.pack.path, "its probabilities for a text are not finite")
     }
     return PerplexityScore(nll: sum / Double(layout.scored), readSeconds: (ContinuousClock.now - start).seconds)
   }
@@ -262,7 +262,7 @@ private struct KeptChunks {
     }
   }
 
-  /// By the place of the first token in the text.
+  /// By the position of the first token in the text.
   var chunks: [Int: Chunk] = [:]
   private var text: Int?
 

@@ -6,7 +6,7 @@ import SharedPack
 public struct EvaluationSource: Sendable {
   /// The last part of the path, without `.txt` and `.zst`.
   public let domain: String
-  /// In UTF-8, none empty; by name, in a file by place.
+  /// In UTF-8, none empty: sorted by file name, those of one file in its order.
   public let texts: [[UInt8]]
   public let path: String
 
@@ -29,7 +29,7 @@ public struct EvaluationSource: Sendable {
     let limit = DocumentSource.byteLimit
     let compressed = try SequentialFile.contents(path, limit: limit)
     guard let bytes = unsafe Compression.decompressZstdFile(compressed.span.bytes, limit: limit) else {
-      throw Refusal(.malformedZstd, file: path, "is no zstd file, or has more than \(limit) bytes of text")
+      throw Refusal(.malformedZstd, file: path, "is not a zstd file, or has more than \(limit) bytes of text")
     }
     let texts = bytes.split(separator: 0).map(Array.init)
     for (number, text) in texts.enumerated() where String(validating: text, as: UTF8.self) == nil {

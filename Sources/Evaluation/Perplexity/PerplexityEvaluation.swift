@@ -92,12 +92,12 @@ public struct PerplexityEvaluation {
       if options.joinsTexts { texts = [texts.flatMap(\.self)] }
       // Documents end so that the chunks of the longest context are those of the whole text: what a store has.
       let running = layout.parts(windows: options.windows.max() ?? 1, documentLength: length).runningText.count
-      let places = DocumentPlaces(
+      let positions = DocumentPositions(
         tokenCounts: texts.map(\.count), length: length, count: options.documentCount,
         spacing: options.overlaps ? options.scored : length, step: layout.chunkSize,
         offset: running % layout.chunkSize
-      ).places
-      guard !places.isEmpty else {
+      ).positions
+      guard !positions.isEmpty else {
         let longest = texts.map(\.count).max() ?? 0
         let hint =
           options.joinsTexts || tokenCount < length + layout.chunkSize
@@ -106,16 +106,16 @@ public struct PerplexityEvaluation {
           .textTooShort, file: source.path,
           "no text has the \(length) tokens of the longest length; the longest text has \(longest); \(hint)")
       }
-      documents += places.map {
+      documents += positions.map {
         EvaluationDocument(
           domain: source.domain, text: textCount + $0.text, start: $0.end - length,
           tokens: Array(texts[$0.text][$0.end - length..<$0.end]))
       }
       textCount += texts.count
       counts.append(
-        "\(source.domain): \(places.count) document\(places.count == 1 ? "" : "s") from \(tokenCount) tokens in "
+        "\(source.domain): \(positions.count) document\(positions.count == 1 ? "" : "s") from \(tokenCount) tokens in "
           + "\(source.texts.count) text\(source.texts.count == 1 ? "" : "s")\(options.joinsTexts ? ", joined" : "")"
-          + (places.count < options.documentCount
+          + (positions.count < options.documentCount
             ? ": all that they give\(options.overlaps ? "" : " when none shares a token with another")." : "."))
     }
     return (documents, counts)

@@ -16,14 +16,14 @@ struct LinePlot {
   static let colourCount = 6
 
   var svg: String {
-    let places = Set(series.flatMap { $0.points.map(\.x) }).sorted()
+    let numbers = Set(series.flatMap { $0.points.map(\.x) }).sorted()
     let measures = series.flatMap { $0.points.map(\.measure) }
     let values = measures.flatMap { [$0.low ?? $0.value, $0.high ?? $0.value] } + [reference].compactMap(\.self)
-    guard let first = places.first, let last = places.last, let scale = Scale(values, range: range) else { return "" }
+    guard let first = numbers.first, let last = numbers.last, let scale = Scale(values, range: range) else { return "" }
     let isLogarithmic = first > 0 && last > 4 * first
-    func place(_ x: Double) -> Double { isLogarithmic ? log2(x) : x }
+    func scaled(_ x: Double) -> Double { isLogarithmic ? log2(x) : x }
     func horizontal(_ x: Double) -> Double {
-      let share = last > first ? (place(x) - place(first)) / (place(last) - place(first)) : 0.5
+      let share = last > first ? (scaled(x) - scaled(first)) / (scaled(last) - scaled(first)) : 0.5
       return Self.left + 20 + share * (Self.width - Self.left - Self.right - 40)
     }
     func vertical(_ y: Double) -> Double {
@@ -42,7 +42,7 @@ struct LinePlot {
       parts.append(
         "<line class=\"reference\" x1=\"\(Self.left)\" x2=\"\(Self.width - Self.right)\" y1=\"\(y)\" y2=\"\(y)\"/>")
     }
-    for x in places {
+    for x in numbers {
       parts.append(
         "<text class=\"tick middle\" x=\"\(coordinate(horizontal(x)))\" y=\"\(Self.height - Self.bottom + 18)\">"
           + "\(Label.number(x).description)</text>")

@@ -12,12 +12,12 @@ struct PlotSeries {
   ) -> [PlotSeries] {
     var series: [PlotSeries] = []
     for row in rows {
-      guard case .number(let place) = row.labels[x], let value = row.measures[measure] else { continue }
+      guard case .number(let number) = row.labels[x], let value = row.measures[measure] else { continue }
       let name = row.name(columns.filter { $0 != x && !leavingOut.contains($0) })
       if let known = series.firstIndex(where: { $0.name == name }) {
-        series[known].points.append((place, value))
+        series[known].points.append((number, value))
       } else {
-        series.append(PlotSeries(name: name, points: [(place, value)]))
+        series.append(PlotSeries(name: name, points: [(number, value)]))
       }
     }
     return series.map { PlotSeries(name: $0.name, points: $0.points.sorted { $0.x < $1.x }) }

@@ -57,20 +57,20 @@ public struct SweepConfiguration: Sendable {
       "model", "texts", "windows", "documents", "scored", "running_text", "policy", "seeds", "kv", "join", "overlap",
       "tasks", "samples",
     ]
-    guard let all = json.object else { throw refuse("", "is no object") }
+    guard let all = json.object else { throw refuse("", "is not an object") }
     if let member = all.first(where: { !(known + ["factors", "checkpoints"]).contains($0.key) }) {
       throw refuse(member.key, "is not known")
     }
-    guard let model = json["model"]?.string else { throw refuse("model", "is missing or no path") }
+    guard let model = json["model"]?.string else { throw refuse("model", "is missing or not a path") }
     guard let texts = json["texts"]?.array, !texts.isEmpty, texts.allSatisfy({ $0.string != nil }) else {
-      throw refuse("texts", "is missing or no list of paths")
+      throw refuse("texts", "is missing or not a list of paths")
     }
     path = file
     self.model = model
     self.texts = texts.compactMap(\.string)
     func number(_ key: String) throws(Refusal) -> Int? {
       guard let value = json[key] else { return nil }
-      guard let number = value.integer, number > 0 else { throw refuse(key, "is no number above 0") }
+      guard let number = value.integer, number > 0 else { throw refuse(key, "is not a number above 0") }
       return number
     }
     func boolean(_ key: String) throws(Refusal) -> Bool {
@@ -86,7 +86,7 @@ public struct SweepConfiguration: Sendable {
     seedCount = try number("seeds") ?? seedCount
     sampleCount = try number("samples") ?? sampleCount
     if let values = json["tasks"] {
-      guard let names = values.array else { throw refuse("tasks", "is no list") }
+      guard let names = values.array else { throw refuse("tasks", "is not a list") }
       tasks = names.compactMap { $0.string.flatMap(RetrievalTask.init(rawValue:)) }
       guard tasks.count == names.count else {
         throw refuse("tasks", "are \(RetrievalTask.allCases.map(\.rawValue).joined(separator: ", "))")
@@ -95,26 +95,28 @@ public struct SweepConfiguration: Sendable {
     options.joinsTexts = try boolean("join")
     options.overlaps = try boolean("overlap")
     if let value = json["policy"] {
-      guard let policy = SearchPolicy(sweepName: value) else { throw refuse("policy", "is no policy") }
+      guard let policy = SearchPolicy(sweepName: value) else { throw refuse("policy", "is not a policy") }
       options.searches = [TreeSearch(policy)]
     }
     if let value = json["kv"] {
-      guard let encoding = RowEncoding(sweepName: value) else { throw refuse("kv", "is no row encoding") }
+      guard let encoding = value.string.flatMap(RowEncoding.init(name:)) else {
+        throw refuse("kv", "is not a row encoding")
+      }
       options.encodings = [encoding]
     }
     func members(_ key: String) throws(Refusal) -> [JSONValue.Member] {
       guard let value = json[key] else { return [] }
-      guard let members = value.object else { throw refuse(key, "is no object") }
+      guard let members = value.object else { throw refuse(key, "is not an object") }
       return members
     }
     for member in try members("factors") {
-      guard let factor = Factor(rawValue: member.key) else { throw refuse("factors, \(member.key)", "is no factor") }
-      guard let values = member.value.array else { throw refuse("factors, \(member.key)", "is no list") }
+      guard let factor = Factor(rawValue: member.key) else { throw refuse("factors, \(member.key)", "is not a factor") }
+      guard let values = member.value.array else { throw refuse("factors, \(member.key)", "is not a list") }
       factors[factor] = values
     }
     for member in try members("checkpoints") {
       guard let packs = member.value.object, packs.allSatisfy({ $0.value.string != nil }) else {
-        throw refuse("checkpoints, \(member.key)", "is no object of paths")
+        throw refuse("checkpoints, \(member.key)", "is not an object of paths")
       }
       checkpoints += packs.map { (member.key, $0.key, $0.value.string ?? "") }
     }
@@ -126,19 +128,6 @@ extension SearchPolicy {
     let all: [SearchPolicy] = [.right, .left, .random(seed: 0), .cosine, .dot, .distance, .centred, .bm25]
     guard let policy = all.first(where: { $0.name == value.string }) else { return nil }
     self = policy
-  }
-}
-
-extension RowEncoding {
-  /// By the names of the command line (`f16`) and of the cases (`float16`).
-  init?(sweepName value: JSONValue) {
-    guard let name = value.string,
-      let encoding = RowEncoding.allCases.first(where: {
-        let long = "\($0)"
-        return long == name || long.replacing("float", with: "f") == name
-      })
-    else { return nil }
-    self = encoding
   }
 }
 

@@ -58,7 +58,7 @@ public struct SweepEvaluation {
         guard let variant = base.changing(factor, to: value) else {
           throw Refusal(
             .malformedSweep, file: configuration.path, structure: "factors, \(factor.rawValue)",
-            "\(String(decoding: value.canonical, as: UTF8.self)) is no value of it")
+            "\(String(decoding: value.canonical, as: UTF8.self)) is not one of its values")
         }
         variants.append((factor, variant.value(of: factor), variant))
       }

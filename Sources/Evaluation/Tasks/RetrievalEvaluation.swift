@@ -105,12 +105,12 @@ public struct RetrievalEvaluation: Sendable {
   /// Asks a sample's questions by every method. Rows come in the same order for every sample of a group.
   private func ask(_ model: LanguageModel, _ sample: RetrievalSample, into rows: inout [Row]) async throws {
     var context: ReadContext?
-    var place = 0
+    var index = 0
     for method in methods {
       for (number, turn) in sample.turns.enumerated() {
         // A second question is asked twice: of trees searched for it, and of those found for the first.
         for isStale in number > 0 && method.policyName != nil ? [false, true] : [false] {
-          if place == rows.count {
+          if index == rows.count {
             var labels = method.labels
             if sample.turns.count > 1 {
               labels["question"] = .text(number == 0 ? "first" : isStale ? "second, first's trees" : "second")
@@ -134,14 +134,14 @@ public struct RetrievalEvaluation: Sendable {
             let selection = try search(model, read, by: method, for: sample.turns[isStale ? 0 : number])
             answer = try await model.greedyAnswer(turn.prompt, context: selection, maxTokens: maxTokens)
             let hits = TreeHits.best(
-              selection.nodes, places: turn.places, chunks: read.ranges,
+              selection.nodes, ranges: turn.answerRanges, chunks: read.ranges,
               depth: try model.requireTrees(encoding).shape.depth)
-            rows[place].leaves.append(hits.isInLeaves ? 1 : 0)
-            rows[place].rows.append(hits.rowShare)
+            rows[index].leaves.append(hits.isInLeaves ? 1 : 0)
+            rows[index].rows.append(hits.rowShare)
           }
-          rows[place].scores.append(turn.rule.score(answer.text, tokens: answer.tokens, right: turn.answer))
-          rows[place].isYesOrNo = rows[place].isYesOrNo && turn.rule.isYesOrNo
-          place += 1
+          rows[index].scores.append(turn.rule.score(answer.text, tokens: answer.tokens, right: turn.answer))
+          rows[index].isYesOrNo = rows[index].isYesOrNo && turn.rule.isYesOrNo
+          index += 1
         }
       }
     }
@@ -177,16 +177,16 @@ public struct RetrievalEvaluation: Sendable {
         chunk.tree.preservedNodes(rule: .path) { node in
           let start = range.lowerBound
           let tokens = start + node.range.lowerBound..<start + node.range.upperBound
-          return Float(turn.places.reduce(0) { $0 + $1.clamped(to: tokens).count })
+          return Float(turn.answerRanges.reduce(0) { $0 + $1.clamped(to: tokens).count })
         }
       }
     case .truncated, .streaming: preconditionFailure("only trees are searched")
     }
     var injected: [[NodeBlock]] = []
-    for (place, chunk) in context.chunks.enumerated() {
-      nodes[place] = levels.shared(nodes[place], depth: shape.depth)
+    for (index, chunk) in context.chunks.enumerated() {
+      nodes[index] = levels.shared(nodes[index], depth: shape.depth)
       var blocks: [NodeBlock] = []
-      for node in nodes[place] { blocks.append(try context.source.block(of: node, in: chunk)) }
+      for node in nodes[index] { blocks.append(try context.source.block(of: node, in: chunk)) }
       injected.append(blocks)
     }
     return ContextSelection(nodes: nodes, context: InjectedContext(layout: layout, chunks: injected))

@@ -48,7 +48,7 @@ extension SuiteRun {
       var sinks: Int?
       switch method {
       case .truncated: break
-      case .oracle: preconditionFailure("the places of a suite's answers are not known")
+      case .oracle: preconditionFailure("where a suite's answers stand is not known")
       case .streaming(let count):
         input = start + prompt
         sinks = count

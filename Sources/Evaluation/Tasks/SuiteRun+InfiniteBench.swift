@@ -19,7 +19,7 @@ extension SuiteRun {
       guard let task = task ?? InfiniteBench.Task(rawValue: Self.taskName(path)) else {
         throw Refusal(
           .unknownTask, file: path,
-          "its name is no task of InfiniteBench, which are "
+          "its name is not a task of InfiniteBench; the tasks are "
             + InfiniteBench.Task.allCases.map(\.rawValue).joined(separator: ", "))
       }
       try await ask(model, linesOf: path) { json throws(SampleFault) in

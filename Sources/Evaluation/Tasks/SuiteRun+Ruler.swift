@@ -84,8 +84,8 @@ extension SuiteRun {
     for row in rows {
       guard let score = row.measures["score"]?.value else { continue }
       let labels = row.labels.merging(["task": "average"]) { $1 }
-      if let place = groups.firstIndex(where: { $0.labels == labels }) {
-        groups[place].scores.append(score)
+      if let index = groups.firstIndex(where: { $0.labels == labels }) {
+        groups[index].scores.append(score)
       } else {
         groups.append((labels, [score]))
       }

@@ -84,13 +84,13 @@ public struct SuiteRun {
   mutating func ask(_ model: LanguageModel, _ sample: SuiteSample, labels: [String: Label] = [:]) async throws {
     for answer in try await answers(model, sample) {
       let labels = labels.merging(answer.method.labels) { $1 }.merging(["task": .text(sample.task)]) { $1 }
-      let place = rows.firstIndex { $0.labels == labels } ?? rows.count
-      if place == rows.count { rows.append(Row(labels: labels)) }
-      rows[place].sampleCount += 1
-      rows[place].promptTokens += answer.promptTokens
+      let index = rows.firstIndex { $0.labels == labels } ?? rows.count
+      if index == rows.count { rows.append(Row(labels: labels)) }
+      rows[index].sampleCount += 1
+      rows[index].promptTokens += answer.promptTokens
       if let rule = sample.rule {
-        rows[place].scores.append(rule.score(answer.text))
-        rows[place].isYesOrNo = rows[place].isYesOrNo && rule.isYesOrNo
+        rows[index].scores.append(rule.score(answer.text))
+        rows[index].isYesOrNo = rows[index].isYesOrNo && rule.isYesOrNo
       }
       if let limit = answer.limit { answerLimits.insert("\(sample.task): \(limit)") }
       if answer.method.policyName != nil, answer.contextChunks == 0 { contextless += 1 }

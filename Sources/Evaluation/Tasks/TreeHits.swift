@@ -1,6 +1,6 @@
 import ContextTrees
 
-/// What of a place in the context a search of the trees has kept.
+/// How much of a range of the context a search of the trees has kept.
 struct TreeHits {
   /// Whether all tokens lie in nodes of the deepest level.
   var isInLeaves: Bool
@@ -9,7 +9,7 @@ struct TreeHits {
 
   /// - Parameters:
   ///   - nodes: the preserved nodes of every chunk.
-  ///   - tokens: a place in the context.
+  ///   - tokens: a range of the context.
   ///   - chunks: of the context.
   ///   - depth: of the trees.
   init(_ nodes: [[TreeNode]], tokens: Range<Int>, chunks: [Range<Int>], depth: Int) {
@@ -17,7 +17,7 @@ struct TreeHits {
     var rows = 0
     for token in tokens {
       guard let chunk = chunks.firstIndex(where: { $0.contains(token) }) else {
-        preconditionFailure("a place lies in the context")
+        preconditionFailure("a range lies within the context")
       }
       let offset = token - chunks[chunk].lowerBound
       // Where levels are left out, a token may be in no node.
@@ -37,10 +37,10 @@ struct TreeHits {
     self.rowShare = rowShare
   }
 
-  /// The best of several places with the same content.
-  /// - Precondition: `places` is not empty.
-  static func best(_ nodes: [[TreeNode]], places: [Range<Int>], chunks: [Range<Int>], depth: Int) -> TreeHits {
-    let all = places.map { TreeHits(nodes, tokens: $0, chunks: chunks, depth: depth) }
+  /// The best of several ranges with the same content.
+  /// - Precondition: `ranges` is not empty.
+  static func best(_ nodes: [[TreeNode]], ranges: [Range<Int>], chunks: [Range<Int>], depth: Int) -> TreeHits {
+    let all = ranges.map { TreeHits(nodes, tokens: $0, chunks: chunks, depth: depth) }
     return TreeHits(
       isInLeaves: all.contains(where: \.isInLeaves), rowShare: all.map(\.rowShare).max() ?? 0)
   }

@@ -1,14 +1,14 @@
-/// Where in texts the documents lie that perplexity is measured on.
-struct DocumentPlaces {
-  struct Place: Equatable {
+/// Where the documents that perplexity is measured on lie in their texts.
+struct DocumentPositions {
+  struct Position: Equatable {
     var text: Int
     /// Behind the last token.
     var end: Int
   }
 
-  let places: [Place]
+  let positions: [Position]
 
-  /// Takes turns among the texts that are long enough until there are `count` documents or no place is left. One
+  /// Takes turns among the texts that are long enough until there are `count` documents or no room is left. One
   /// document of a text lies in its middle; several are spread from its first tokens to its last.
   /// - Parameters:
   ///   - tokenCounts: of the texts.
@@ -27,10 +27,10 @@ struct DocumentPlaces {
       taken[free] += 1
       total += 1
     }
-    places = taken.enumerated().flatMap { text, count -> [Place] in
-      func place(_ steps: Int) -> Place { Place(text: text, end: (first + steps) * step + offset) }
-      if count == 1 { return [place(space[text] / 2)] }
-      return (0..<count).map { place(space[text] * $0 / (count - 1)) }
+    positions = taken.enumerated().flatMap { text, count -> [Position] in
+      func position(_ steps: Int) -> Position { Position(text: text, end: (first + steps) * step + offset) }
+      if count == 1 { return [position(space[text] / 2)] }
+      return (0..<count).map { position(space[text] * $0 / (count - 1)) }
     }
   }
 

@@ -6,7 +6,7 @@ public import PackedTiles
 /// weights have to be rounded for.
 ///
 /// Not thread-safe: one session or encoder at a time.
-public final class InputMoments {
+public final class SecondMoments {
   /// Columns whose moments with each other are kept; columns of different blocks count as independent.
   public let blockColumns: Int
   private let pack: ModelPack
