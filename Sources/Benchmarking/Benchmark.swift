@@ -20,7 +20,7 @@ public struct BenchmarkOptions: Sendable {
   public var documentChunkCount = 16
   /// Tokens of the question about it.
   public var questionLength = 64
-  /// Runs of each measurement; medians are told.
+  /// Runs of each measurement; medians are reported.
   public var runs = 5
 
   public init() {}
@@ -35,12 +35,13 @@ public struct BenchmarkResult: Sendable {
   public let operationsPerSecond: Double
   /// Bytes of weights read per second, at the median.
   public let bytesPerSecond: Double
-  /// For decoding at a depth: the median of the shares of the rate at depth 0 in the same run.
+  /// For decoding at a depth: the median ratio of its rate to the rate at depth 0 in the same run.
   public let shareOfDepth0: Double?
-  /// For decoding at depth 0: the median of the shares that its bytes per second are of those of plain reading, which took
-  /// turns with it, token by token.
+  /// For decoding at depth 0: the median ratio of its bytes per second to those of plain reading, which alternates with
+  /// it token by token.
   public let shareOfReading: Double?
-  /// For encoding: the seconds that a token of a chunk takes, in those of a token of the first prompt in the same run.
+  /// For encoding: the ratio of the seconds that a token of a chunk takes to those of a token of the first prompt in
+  /// the same run.
   public let costOfPrompt: Spread?
 
   public struct Spread: Sendable {
@@ -67,7 +68,7 @@ public struct BenchmarkReport: Sendable {
   public let weights: String
   public let peakOperationsPerSecond: Double
   public let peakBytesPerSecond: Double
-  /// What it costs to share work among the threads; 0 for one.
+  /// Seconds that it takes to share work among the threads; 0 for one thread.
   public let handOffSeconds: Double
   public let results: [BenchmarkResult]
   /// Nil for a plain pack.
@@ -131,8 +132,8 @@ public struct Benchmark: Sendable {
     self.options = options
   }
 
-  /// Runs everything, one kind of work after the other within each run, so that what the machine does meanwhile falls
-  /// on all alike.
+  /// Runs everything, one kind of work after the other within each run, so that other load on the machine affects all
+  /// kinds alike.
   /// - Parameter progress: called with the name of what comes next.
   /// - Throws: `Refusal` `prompt-too-long` when a length exceeds the model's window; those of the encoder and the store.
   public func run(progress: (String) -> Void = { _ in }) throws(Refusal) -> BenchmarkReport {
@@ -229,8 +230,9 @@ public struct Benchmark: Sendable {
     return Double(length) / (ContinuousClock.now - start).seconds
   }
 
-  /// Tokens per second at every depth, and the share that the bytes per second at depth 0, where weights are all that is
-  /// read, are of those of plain reading. Depths and reading take turns, token by token, so that all meet the same machine.
+  /// Tokens per second at every depth, and the ratio of the bytes per second at depth 0, where only weights are read,
+  /// to those of plain reading. Depths and reading alternate token by token, so that the machine is in the same state
+  /// for all.
   private func decode(besides reader: MemoryReader) -> (rates: [Double], shareOfReading: Double?) {
     let tokens = tokens(options.decodeCount + 1)
     let sessions = options.depths.map { depth in

@@ -4,18 +4,18 @@ import LlamaRuntime
 import ModelPacks
 public import SharedPack
 
-/// What stands between starting a program and the first token of an answer.
+/// The time and memory that the first token of an answer takes from the start of a program.
 public struct OpeningReport: Sendable {
   /// Seconds to open the pack, all of it in the system's cache: median, smallest and largest.
   public let opening: BenchmarkResult.Spread
-  /// Seconds from the open pack to what follows the first token.
+  /// Seconds from the open pack to the logits after the first token.
   public let firstToken: BenchmarkResult.Spread
-  /// Bytes that the process alone takes of memory after the first token, with what was touched of the room for keys and
-  /// values; nil where the system does not say.
+  /// Bytes of memory that belong to the process alone after the first token, among them the touched part of the room
+  /// for keys and values; nil where the system does not report them.
   public let privateByteCount: Int?
   /// Bytes reserved for keys and values.
   public let cacheByteCount: Int
-  /// Of the pack, which is shared.
+  /// Bytes of the pack, which processes share.
   public let packByteCount: Int
   /// Whether the pack is read again for every token, and the layers that stay nevertheless.
   public let streams: Bool
@@ -44,10 +44,10 @@ public struct OpeningReport: Sendable {
   ) throws(Refusal) -> OpeningReport {
     var opening: [Double] = []
     var firstToken: [Double] = []
-    // Once without a clock, so that the parts that opening reads are cached.
+    // Once untimed, so that the parts that opening reads are cached.
     var model = try open()
     var report: (privateBytes: Int?, cacheBytes: Int) = (nil, 0)
-    // To let go of a mapping that was touched takes longer than to make one: the models before end with the last.
+    // Unmapping touched pages takes longer than mapping them: all models live until the last measurement.
     var earlier = [model]
     for _ in 0..<runs {
       let start = ContinuousClock.now

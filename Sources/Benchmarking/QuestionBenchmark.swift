@@ -7,8 +7,8 @@ import TreeStore
 
 /// Asks a question about a stored document and without one, to the first token.
 ///
-/// The document's chunks have tokens of their own and share the rows of one chunk that was encoded: what is stored, read
-/// and attended to is as much as of a real one.
+/// The document's chunks have tokens of their own and share the rows of one chunk that was encoded: as much is stored,
+/// read and attended to as of a real one.
 final class QuestionBenchmark {
   private let model: LanguageModel
   private let directory: String
@@ -55,7 +55,7 @@ final class QuestionBenchmark {
   }
 
   /// Seconds to the first token about the document, its trees' search included, and without it.
-  /// - Parameter beginsWithout: which is first, as a machine does not keep its speed: runs take turns.
+  /// - Parameter beginsWithout: which of the two comes first. Runs alternate, as the speed of a machine drifts.
   /// - Throws: `Refusal` when the store is damaged.
   func run(beginsWithout: Bool) throws(Refusal) -> (about: Double, without: Double) {
     if beginsWithout {

@@ -4,7 +4,7 @@
 // asm/hwcap.h: HWCAP_ASIMDDP.
 #define HAS_DOT_PRODUCT (getauxval(AT_HWCAP) >> 20 & 1)
 #elif defined(__aarch64__)
-// Every processor that Apple's systems of 64 bits run on today.
+// Every processor of today's 64-bit Apple systems has them.
 #define HAS_DOT_PRODUCT 1
 #endif
 

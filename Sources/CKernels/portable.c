@@ -35,7 +35,7 @@ static inline i32x16 dot_tile(i32x16 sums, tile_bytes tile, four_activations act
   return sums;
 }
 
-// Moves exponent and fraction to their places and corrects the exponent by a product, which is right for subnormal
+// Moves exponent and fraction into position and corrects the exponent by a product, which is right for subnormal
 // numbers too; infinities and NaN keep an exponent of all ones.
 static inline f32x16 widen16_float16(const uint16_t *halves) {
   u16x16 bits;

@@ -1,6 +1,6 @@
 public import CanonicalJSON
 
-/// Which part of a result is not as it must be.
+/// The part of a result that is malformed, and its fault.
 struct ResultFault: Error {
   var structure: String
   var fault: String
@@ -113,7 +113,7 @@ extension Measure {
     ])
   }
 
-  /// Nil for what has no finite value, half an interval, or a count that is none.
+  /// Nil when the value is not finite, the interval has one end only, or the count is not a whole number from 0 on.
   fileprivate init?(_ json: JSONValue) {
     guard let value = json["value"]?.number, value.isFinite else { return nil }
     let (low, high, count) = (json["low"]?.number, json["high"]?.number, json["count"]?.integer)

@@ -3,7 +3,7 @@ public import FileAccess
 import ModelPacks
 public import SharedPack
 
-/// What an evaluation found: one file, one table.
+/// The result of an evaluation: one file, one table.
 ///
 /// The file is canonical JSON: `protocol`, `model` {`name`, `identity`, `weights`}, `settings` (an object),
 /// `columns` (names of labels and measures in the order of the table), `rows` of {`labels`: {name: word or number},
@@ -40,7 +40,7 @@ public struct EvaluationResult: Sendable, Equatable {
   public var protocolName: String
   /// Nil where answers came from files.
   public var model: Model?
-  /// Everything that the numbers depend on beside the model.
+  /// Everything that the numbers depend on besides the model.
   public var settings: [JSONValue.Member]
   /// Names of labels, then of measures, in the order in which a table shows them.
   public var columns: [String]

@@ -2,7 +2,7 @@ import CanonicalJSON
 import FileAccess
 
 extension JSONValue {
-  /// Reads a file that is JSON as a whole.
+  /// Reads a whole file as JSON.
   /// - Throws: `Refusal` `malformed-json`, and those of reading a file.
   init(reading path: String, limit: Int) throws(Refusal) {
     let bytes = try SequentialFile.contents(path, limit: limit)

@@ -11,9 +11,9 @@ import SharedPack
 /// A folder with a checkpoint, a case and the numbers that another implementation computed for it.
 ///
 /// `config.json` and `model.safetensors` are a checkpoint; `case.json` has the policy, the tokens of the context and of
-/// the running text, the preserved nodes of every chunk and the greedy tokens; `expected.safetensors` the numbers.
-/// For a plain checkpoint, `case.json` also has what the converter is asked for: `injected_layers`, `chunk_size`,
-/// `tree_depth` and `leaf_ratio`.
+/// the running text, the preserved nodes of every chunk and the greedy tokens; `expected.safetensors` the numbers. For
+/// a plain checkpoint, `case.json` also has the options of the converter: `injected_layers`, `chunk_size`, `tree_depth`
+/// and `leaf_ratio`.
 public struct GoldenCase: Sendable {
   /// The numbers that the weights are computed with.
   public enum Numeric: String, Sendable, CaseIterable {
@@ -28,7 +28,7 @@ public struct GoldenCase: Sendable {
   /// The preserved nodes of each chunk.
   public let trees: [[GoldenNode]]
   public let expected: SafetensorsFile
-  /// What a plain checkpoint is converted with; all nil where `config.json` says it.
+  /// The options that a plain checkpoint is converted with; nil where `config.json` has them.
   private let injectedLayers, chunkSize, treeDepth, leafRatio: Int?
 
   /// - Throws: `Refusal` `missing-file`, `malformed-case` or `malformed-safetensors`.
@@ -72,7 +72,7 @@ public struct GoldenCase: Sendable {
   }
 }
 
-/// A preserved node, in the words of `case.json`.
+/// A preserved node, as `case.json` describes it.
 public struct GoldenNode: Sendable, Hashable {
   public let path: String
   public let start: Int
@@ -94,7 +94,7 @@ public struct GoldenNode: Sendable, Hashable {
   }
 }
 
-/// What a run of a case gave.
+/// The result of running a case.
 public struct GoldenResult: Sendable {
   public let tensors: SafetensorsFile
   public let trees: [[GoldenNode]]
@@ -130,7 +130,7 @@ extension GoldenCase {
     var decoded: [Float] = []
     for expected in greedy {
       tokens.append(sampler.choose(next))
-      // The expected token goes on, so that the logits after a token that differs can still be compared.
+      // The session continues with the expected token, so that the logits after a token that differs can be compared.
       next = session.read(CollectionOfOne(expected))
       decoded += next
     }

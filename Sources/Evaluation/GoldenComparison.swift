@@ -2,7 +2,7 @@ public import CanonicalJSON
 import Conversion
 import Glibc
 
-/// What a run and its expectation have in common and where they part.
+/// How a run differs from what is expected.
 public struct GoldenComparison: Sendable {
   /// The largest difference in each expected tensor; infinite where it is missing or has another shape.
   public let differences: [(name: String, largest: Double, tolerance: Double)]

@@ -7,7 +7,7 @@ public enum LogProbabilities {
     return logits.map { Double($0) - normalizer }
   }
 
-  /// Of one token.
+  /// The log probability of one token.
   public static func of(_ token: Int, in logits: ArraySlice<Float>) -> Double {
     Double(logits[logits.startIndex + token]) - normalizer(logits)
   }

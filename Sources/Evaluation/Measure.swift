@@ -3,7 +3,7 @@ public struct Measure: Sendable, Equatable {
   public var value: Double
   public var low: Double?
   public var high: Double?
-  /// Documents or samples; nil for what is no mean: bytes, seconds.
+  /// Documents or samples; nil for what is not a mean, such as bytes and seconds.
   public var count: Int?
 
   /// - Precondition: finite numbers.

@@ -21,7 +21,7 @@ extension EvaluationResult {
     let lines = cells.map { line in
       zip(line, zip(widths, columns)).map { cell, form in
         let space = String(repeating: " ", count: form.0 - cell.count)
-        // Numbers are read from their right ends.
+        // Numbers are aligned at their right ends.
         return form.1.isText ? cell + space : space + cell
       }.joined(separator: "  ")
     }
@@ -32,14 +32,14 @@ extension EvaluationResult {
 }
 
 extension EvaluationResult.Row {
-  /// What a table shows of a column; nothing where the row has none.
+  /// The text of a cell; empty where the row has no such column.
   func cell(_ column: String) -> String {
     if let label = labels[column] { return label.description }
     guard let measure = measures[column] else { return "" }
     return column.hasSuffix("_bytes") ? Self.bytes(measure.value) : measure.text
   }
 
-  /// A number of bytes that people can read.
+  /// A number of bytes in a readable unit.
   private static func bytes(_ value: Double) -> String {
     let (unit, name) = value < 1e6 ? (1e3, "kB") : value < 1e9 ? (1e6, "MB") : (1e9, "GB")
     return "\(Measure.rounded(value / unit)) \(name)"

@@ -8,10 +8,10 @@ public enum AnswerRule: Sendable, Equatable {
   case words([String])
   /// It has one of these words.
   case anyWord([String])
-  /// It goes on with the right answer's tokens; those before the first wrong one count.
+  /// It continues with the right answer's tokens; those before the first wrong one count.
   case tokens
 
-  /// Whether an answer is right or wrong, not right in part.
+  /// Whether an answer is either right or wrong, and never partly right.
   public var isYesOrNo: Bool {
     switch self {
     case .number, .word, .anyWord: true
@@ -30,7 +30,7 @@ public enum AnswerRule: Sendable, Equatable {
       return scalars.drop { !belongs($0) }.prefix(while: belongs).elementsEqual(word.unicodeScalars) ? 1 : 0
     }
     func found(_ words: [String]) -> Int {
-      // Scalars, as strings that differ in theirs may be equal.
+      // Compares scalars, as strings with different scalars may be equal.
       let lower = text.lowercased().unicodeScalars
       return words.count { lower.contains($0.lowercased().unicodeScalars) }
     }

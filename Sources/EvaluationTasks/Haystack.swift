@@ -7,14 +7,14 @@ public struct Haystack: Sendable {
   /// The published noise starts with its first sentence.
   private let startsAnywhere: Bool
 
-  /// - Parameter documents: tokens of texts; none stands for the published noise.
+  /// - Parameter documents: tokens of texts; the published noise if there are none.
   public init(_ documents: [[Int32]], tokenizer: Tokenizer) {
     let documents = documents.filter { !$0.isEmpty }
     startsAnywhere = !documents.isEmpty
     self.documents = startsAnywhere ? documents : [tokenizer.encodeContinuation(" " + TaskWords.noise)]
   }
 
-  /// A stretch of one of the documents that are long enough; one that is not is repeated.
+  /// A stretch of one of the documents that are long enough; if there is none, one is repeated.
   func stretch(_ count: Int, _ generator: inout SplitMix64) -> [Int32] {
     let long = documents.filter { $0.count >= count }
     if startsAnywhere, !long.isEmpty {

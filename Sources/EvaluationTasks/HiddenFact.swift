@@ -6,7 +6,7 @@ struct HiddenFact {
   var answer: String
   /// What makes an answer right; nil: its first number or word is `answer`.
   var rule: AnswerRule?
-  /// What stands before the answer in a statement that may have the same words elsewhere.
+  /// The text before the answer, in a statement that may have the answer's words elsewhere.
   var mark = ""
 
   /// Source: `Tools/train/tasks.py`.

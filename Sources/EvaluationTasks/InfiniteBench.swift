@@ -1,6 +1,6 @@
 public import CanonicalJSON
 
-/// InfiniteBench: twelve tasks with contexts of 100 thousand tokens and more, a line of JSON a sample.
+/// InfiniteBench: twelve tasks with contexts of 100 thousand tokens and more, one line of JSON for each sample.
 ///
 /// Source: X. Zhang et al., ∞Bench, arXiv 2402.13718; answer lengths are those of its repository.
 public enum InfiniteBench {

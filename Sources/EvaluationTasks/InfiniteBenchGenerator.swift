@@ -27,7 +27,7 @@ public struct InfiniteBenchGenerator: Sendable {
   public let size: Int
   private var generator: SplitMix64
 
-  /// - Returns: nil for a task that is made of people's texts, or a size below 10.
+  /// - Returns: nil for a task that is made of real texts, or a size below 10.
   public init?(_ task: InfiniteBench.Task, size: Int? = nil, seed: UInt64) {
     guard Self.tasks.contains(task), (size ?? 10) >= 10 else { return nil }
     self.task = task

@@ -1,6 +1,6 @@
 public import CanonicalJSON
 
-/// LongBench: 21 tasks in English, Chinese and code, a line of JSON a sample.
+/// LongBench: 21 tasks in English, Chinese and code, one line of JSON for each sample.
 ///
 /// Source: Y. Bai et al., LongBench, arXiv 2308.14508; answer lengths are those of its repository.
 public enum LongBench {

@@ -1,6 +1,6 @@
 public import CanonicalJSON
 
-/// Questions about documents, among which others stand to distract.
+/// Questions about documents, with other documents that distract.
 public struct QuestionSet: Sendable {
   struct Question: Sendable {
     var text: String

@@ -8,11 +8,11 @@ public enum RetrievalTask: String, Sendable, CaseIterable {
   case multiNeedle = "multi-needle"
   /// A table of keys and values; one value is asked for.
   case keyValue = "key-value"
-  /// A passage of the context is begun, and goes on as in the context.
+  /// The beginning of a passage of the context, to be continued as it is there.
   case repeatContext = "repeat-context"
   /// Two facts in different chunks; the second question is about what the first one did not touch.
   case secondQuestion = "second-question"
-  /// Every chunk is the same, the fact in it, too.
+  /// Every chunk is the same, including the fact in it.
   case repeatedContext = "repeated-context"
   /// A fact whose answer begins in one chunk and ends in the next.
   case boundary
@@ -32,17 +32,17 @@ public enum TaskStyle: String, Sendable, CaseIterable {
 
 /// A context with something in it, and questions about it.
 public struct RetrievalSample: Sendable, Equatable {
-  /// A question, with all of the running text that it ends.
+  /// A question, with the whole running text that it ends.
   public struct Turn: Sendable, Equatable {
     /// The running text, whose last token the trees are searched with; the answer follows. Earlier questions stand in
     /// it with their right answers.
     public var prompt: [Int32]
-    /// The same without the begin-of-text token, as it goes on after text.
+    /// The same without the begin-of-text token, for use after other text.
     public var continuation: [Int32]
-    /// The right answer, as it would follow.
+    /// The tokens of the right answer.
     public var answer: [Int32]
     public var rule: AnswerRule
-    /// Where the answer stands in the context: any of these, in tokens.
+    /// The ranges of the context's tokens that are the answer; any of them suffices.
     public var answerRanges: [Range<Int>]
   }
 

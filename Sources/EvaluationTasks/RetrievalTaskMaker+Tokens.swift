@@ -12,7 +12,7 @@ extension Range<Int> {
 }
 
 extension RetrievalTaskMaker {
-  /// In the line, or, half of the time in the trainer's style, on a line of its own.
+  /// Encodes a statement within the line or, half of the time in the trainer's style, on a line of its own.
   func encode(_ fact: HiddenFact, _ random: inout SplitMix64) -> EncodedStatement {
     let ownLine = style == .trainer && random.next(below: 2) == 0
     let feed = ownLine ? tokenizer.encodeContinuation("\n") : []

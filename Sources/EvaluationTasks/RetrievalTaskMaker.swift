@@ -1,10 +1,10 @@
 import SeededRandom
 public import Tokenization
 
-/// Makes samples of retrieval tasks. A sample is a function of the seed and of what is asked for.
+/// Makes samples of retrieval tasks. A sample is a function of the seed and the arguments.
 ///
-/// Statements stand behind ends of sentences, as in `Tools/train/tasks.py`; a running text is the begin-of-text token,
-/// a question and what the answer follows.
+/// Statements follow ends of sentences, as in `Tools/train/tasks.py`; a running text is the begin-of-text token, a
+/// question and the words that the answer follows.
 public struct RetrievalTaskMaker: Sendable {
   let tokenizer: Tokenizer
   let haystack: Haystack

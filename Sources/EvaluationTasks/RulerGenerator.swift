@@ -1,7 +1,7 @@
 import CanonicalJSON
 import SeededRandom
 
-/// Makes RULER's samples to a length in tokens. A sample is a function of the seed and of what is asked for.
+/// Makes RULER's samples to a length in tokens. A sample is a function of the seed and the arguments.
 public struct RulerGenerator {
   private let essay: [Substring]
   private let squad: QuestionSet?
@@ -24,7 +24,7 @@ public struct RulerGenerator {
     self.tokenCount = tokenCount
   }
 
-  /// Whether the data of a task are there.
+  /// Whether the data that a task needs was given.
   public func canMake(_ task: Ruler.Task) -> Bool {
     switch task {
     case .squad: squad != nil
@@ -35,7 +35,7 @@ public struct RulerGenerator {
 
   /// How much of its haystack a task takes so that prompt and answer have at most `length` tokens: sentences of noise,
   /// words or documents.
-  /// - Throws: `SampleFault` when the least prompt is longer.
+  /// - Throws: `SampleFault` when the shortest prompt is longer.
   public func size(_ task: Ruler.Task, length: Int) throws(SampleFault) -> Int {
     func fits(_ size: Int) throws(SampleFault) -> Bool {
       tokenCount(try build(task, size: size, length: length, number: -1).prompt) + task.maxNewTokens <= length
@@ -222,7 +222,7 @@ public struct RulerGenerator {
     var words = Array(Set(TaskWords.nouns + TaskWords.adjectives).sorted())
     words.shuffle(using: &random)
     var used = Set(words)
-    // What the list lacks is made of two words.
+    // Beyond the list, words are made of two.
     while words.count < count {
       let word =
         TaskWords.adjectives[random.next(below: TaskWords.adjectives.count)]

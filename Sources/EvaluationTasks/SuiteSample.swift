@@ -9,13 +9,13 @@ public struct SuiteSample: Sendable {
   /// Whether the prompt goes into the model's chat template.
   public var usesChatTemplate = true
   public var record: AnswerRecord
-  /// What makes an answer right; nil where the suite's own program says it.
+  /// What makes an answer right; nil where the suite's own program decides.
   public var rule: AnswerRule?
 }
 
 /// How the suite's own program writes an answer down, for its scorer to read.
 public struct AnswerRecord: Sendable {
-  /// The file, a line of JSON an answer, with `*` for what answered.
+  /// The file, with one line of JSON for each answer; `*` stands for the method.
   public var path: String
   /// The key of the answer.
   public var key: String
@@ -31,7 +31,7 @@ public struct AnswerRecord: Sendable {
   public func line(_ answer: String) -> JSONValue { .object(fields + [JSONValue.Member(key, .string(answer))]) }
 }
 
-/// Which part of a sample, or of a file of prompts, is not as it must be.
+/// The part of a sample, or of a file of prompts, that is malformed, and its fault.
 public struct SampleFault: Error, Sendable, Equatable {
   public let field: String
   public let fault: String

@@ -1,8 +1,8 @@
 import SeededRandom
 
-/// The words that tasks are made of, and sentences that say nothing.
+/// The words that tasks are made of, and filler sentences.
 ///
-/// Words and templates are those of `Tools/train/tasks.py`, which teaches them: keep them alike.
+/// Words and templates are those of `Tools/train/tasks.py`, which teaches them: keep them the same.
 enum TaskWords {
   /// The published noise of the passkey task. Source: A. Mohtashami, M. Jaggi, Landmark Attention, arXiv 2305.16300.
   static let noise = "The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again."

@@ -13,7 +13,7 @@ internal import PackedTiles
   private let kvHeadCount: Int
   private let headDim: Int
   private var desks: [Desk]
-  /// Of every part of every piece of work, where threads share out the parts.
+  /// The sums of every part of every item of work, where threads share the parts.
   private let parts: AttentionSums
 
   /// Rows of a part: whole blocks of the running text, or injected spans that have this many together.
@@ -22,7 +22,7 @@ internal import PackedTiles
   /// so that tokens of one block see the same packed rows.
   private static let queriesTogether = 64
 
-  /// Of the next node, asked for while one is attended to: as far as kernels look ahead.
+  /// Bytes of the next node that are prefetched while one is attended to: as far as the kernels prefetch.
   private static let prefetchedByteCount = 2048
 
   init(compute: Compute, headCount: Int, kvHeadCount: Int, headDim: Int) {
@@ -88,10 +88,10 @@ internal import PackedTiles
   /// output[t, h] = Σ softmax(query[t, h] · keys · factor / √headDim) · values.
   ///
   /// - Parameters:
-  ///   - queries: (tokens, heads · head dim), not turned.
+  ///   - queries: (tokens, heads · head dim), not rotated.
   ///   - injected: rows that every query sees.
   ///   - runningText: rows of the text that the queries are the last tokens of; nil for cross-attention.
-  ///   - rotary: for spans with an angle; prepared for it.
+  ///   - rotary: the angles for spans that have one, computed already.
   ///   - output: (tokens, heads · head dim).
   func attend(
     _ queries: FloatBuffer, tokens: Int, to injected: InjectedRows, runningText: RunningTextRows? = nil,
@@ -118,7 +118,7 @@ internal import PackedTiles
         for item in range { attention.attend(item, of: call, desk: attention.desks[thread]) }
       }
     } else {
-      // Few heads and many rows: threads share out the parts.
+      // Few heads and many rows: threads share the parts.
       parts.prepare(count: items * call.partCount, queries: together * group)
       compute.threads.run(count: items * call.partCount, with: (self, call)) { work, thread, range in
         let (attention, call) = work
@@ -139,7 +139,7 @@ internal import PackedTiles
   }
 
   /// One item of work, part by part.
-  /// - Parameter weights: whether what the rows are given is added up as well.
+  /// - Parameter weights: whether the weights of the rows are added up as well.
   private func attend(_ item: Int, of call: Call, desk: Desk, weights: Bool = false) {
     desk.begin(item)
     let whole = unsafe desk.sums.start(0)
@@ -164,7 +164,7 @@ internal import PackedTiles
     if part < call.injected.parts.count {
       for index in call.injected.parts[part] {
         let span = call.injected.spans[index]
-        // Nodes lie far from one another: the kernels' look ahead ends with the node.
+        // Nodes lie far apart, and the kernels prefetch no further than the end of a node.
         if index + 1 < call.injected.spans.count {
           let next = call.injected.spans[index + 1]
           unsafe sp_prefetch(next.keys + item / call.sets * next.keyHeadByteStride, Self.prefetchedByteCount)
@@ -192,7 +192,7 @@ internal import PackedTiles
     }
   }
 
-  /// Attends to some rows of a span, or adds up what they are given.
+  /// Attends to some rows of a span, or adds up their weights.
   /// - Parameters:
   ///   - sums: the attention so far, or, where weights are added, to all rows.
   ///   - weights: of the head's rows in the cache, from its first one on.
@@ -234,7 +234,7 @@ internal import PackedTiles
       }
     case .tiles(let tiles):
       let quantized = unsafe desk.quantizedQueries(count, kernels)
-      // A part of the text may lie in two parts of the memory, when rows before it have gone.
+      // A part of the text may lie in two parts of the memory when rows before it have been dropped.
       var first = rows.lowerBound
       while first < rows.upperBound {
         let end = tiles.partByteStride == 0 ? rows.upperBound : (first / Self.partRows + 1) * Self.partRows
@@ -303,10 +303,10 @@ internal import PackedTiles
   }
 }
 
-/// What one thread works with while it attends.
+/// The buffers of one thread.
 private final class Desk {
   private(set) var queries: FloatBuffer
-  /// Of the whole, and of the part that is merged next.
+  /// The sums of all parts so far, and those of the part that is merged next.
   let sums: AttentionSums
   private let headDim: Int
   private var quantized = ActivationBuffer()
@@ -326,13 +326,13 @@ private final class Desk {
     item = nil
   }
 
-  /// The queries on the desk are of another item than before.
+  /// Starts an item, whose queries are laid out when its first rows are visited.
   func begin(_ item: Int) {
     if self.item != item { angle = nil }
     self.item = item
   }
 
-  /// Whether the queries have to be laid out anew, turned by an angle.
+  /// Whether the queries have to be laid out anew, rotated by an angle.
   func turn(to angle: RowSpan.QueryAngle) -> Bool {
     guard self.angle != angle else { return false }
     self.angle = angle

@@ -10,7 +10,7 @@ internal import PackedTiles
   let threads: ThreadPool
   @unsafe let kernels: UnsafePointer<sp_kernels_table>
   private var quantized: ActivationBuffer
-  /// Told what matrices are multiplied with; nil nearly always.
+  /// Collects the second moments of the matrices' inputs for calibration; nil otherwise.
   var moments: SecondMoments?
 
   init(threads: ThreadPool) {
@@ -193,9 +193,9 @@ internal import PackedTiles
   }
 }
 
-/// Room for quantized activations: it grows when a larger batch comes and is used again.
+/// A reused buffer for quantized activations, which grows when a larger batch comes.
 @safe struct ActivationBuffer: ~Copyable {
-  /// Values, scales and offsets, one behind the other.
+  /// Values, scales and offsets, one after the other.
   private var memory = AlignedMemory(byteCount: 0)
   private var tokens = 0
   private var columns = 0

@@ -2,7 +2,7 @@ internal import FileAccess
 
 /// Float32 values in memory of their own, aligned to 64 bytes: (rows, columns), row-major.
 ///
-/// Not filled at first; the system hands out its pages as they are touched. One thread writes a row at a time.
+/// The memory is not initialized; the system provides its pages as they are touched. One thread writes a row at a time.
 @safe final class FloatBuffer: @unchecked Sendable {
   let rows: Int
   let columns: Int
@@ -29,13 +29,13 @@ internal import FileAccess
     return result
   }
 
-  /// Takes over rows of another buffer of so many columns.
+  /// Copies rows of another buffer that has the same number of columns.
   func copy(rows range: Range<Int>, of other: FloatBuffer, to row: Int) {
     precondition(other.columns == columns && range.upperBound <= other.rows && row + range.count <= rows)
     unsafe self.row(row).update(from: other.row(range.lowerBound), count: range.count * columns)
   }
 
-  /// Replaces what an array holds by rows. It asks for no memory where there is enough.
+  /// Replaces the contents of an array by rows, without an allocation where the array has room.
   func copy(rows range: Range<Int>, into array: inout [Float]) {
     precondition(range.lowerBound >= 0 && range.upperBound <= rows)
     array.removeAll(keepingCapacity: true)

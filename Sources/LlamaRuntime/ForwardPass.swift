@@ -59,7 +59,7 @@ final class ForwardPass {
   /// x += attention of the projected queries to the running text, whose new rows enter the cache, and to merged rows.
   /// - Parameters:
   ///   - merged: injected rows that share the softmax with the running text.
-  ///   - endsPrompt: whether no further token of a prompt comes, which some cache policies wait for.
+  ///   - endsPrompt: whether the prompt ends with these tokens, which some cache policies wait for.
   func selfAttend(
     _ layer: LayerWeights, index: Int, tokens: Int, cache: KeyValueCache, merged: InjectedRows = .none,
     endsPrompt: Bool = true
@@ -113,7 +113,7 @@ final class ForwardPass {
     compute.multiply(normed, tokens: count, by: (head, logits))
   }
 
-  /// Where moments are collected, those of what the output would be multiplied with after each token.
+  /// Adds the moments of the output matrix's inputs, one for each token, where moments are collected.
   func collectOutputMoments(_ weights: LlamaWeights, tokens: Int) {
     guard let moments = compute.moments, let head = weights.head else { return }
     normalize(x, weights.norm, tokens: tokens)

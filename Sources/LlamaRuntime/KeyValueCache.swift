@@ -7,33 +7,33 @@ internal import PackedTiles
 ///
 /// Two forms. In floats, every row stays as it was written. In int8, rows are packed into tiles 64 at a time; the rows
 /// of the block that is not full are floats. A query sees the full blocks before its own block in int8 and the rows of
-/// its own block in floats: which of them it sees how depends on its position alone, so that a prompt read at once and
-/// one read token by token give the same bits.
+/// its own block in floats: in which form it sees a row depends on its position alone, so that a prompt read at once
+/// and one read token by token give the same bits.
 ///
-/// Where a policy has a window, the blocks of 64 rows with its sinks stay where they are, and those with its recent rows
-/// move down behind them when memory is full; where it chooses rows, those of each layer and head close ranks. Keys keep
-/// the angles of their tokens' positions: a query at its own position is as far from a recent key as it should be, and
-/// one at its slot from a sink.
+/// Where a policy has a window, the blocks of 64 rows with its sinks stay where they are, and those with its recent
+/// rows move down behind them when memory is full; where it chooses rows, the ones that stay move together in each
+/// layer and head. Keys keep the angles of their tokens' positions: a query at its own position is as far from a recent
+/// key as it should be, and one at its slot from a sink.
 @safe final class KeyValueCache {
   /// Tokens that the cache is made for.
   let capacity: Int
   private let policy: any RowPolicy
   private let layerCount: Int
   private let kvHeadCount: Int
-  /// Rows that there is memory for.
+  /// Rows that memory is reserved for.
   private let rowCapacity: Int
   /// Tokens that have been read, whose rows are filled in every layer.
   private(set) var count = 0
-  /// Tokens that have no row any more: (layer, kv head). Behind a window's sinks it is a multiple of 64.
+  /// Tokens that no longer have a row: (layer, kv head). Behind a window's sinks it is a multiple of 64.
   private var droppedCounts: [Int]
-  /// What attention gives the rows of each head of a layer, where the policy asks: (kv head, rows).
+  /// The attention weights of the rows of each head of a layer, where the policy needs them: (kv head, rows).
   let weights: FloatBuffer?
   /// The position of the first row.
   let firstPosition: Int
   private let floats: FloatRows?
   private let packed: PackedRows?
 
-  /// Reserves memory for the whole capacity; the system hands out its pages as tokens come.
+  /// Reserves memory for the whole capacity; the system provides its pages as tokens come.
   init(
     layerCount: Int, kvHeadCount: Int, headDim: Int, capacity: Int, encoding: RowEncoding, blockSize: Int,
     policy: any RowPolicy = FullRows(), firstPosition: Int = 0
@@ -82,7 +82,7 @@ internal import PackedTiles
   /// Rows of a head in memory.
   private func rowCount(layer: Int, head: Int) -> Int { count - droppedCounts[layer * kvHeadCount + head] }
 
-  /// Lets go of rows that no later token sees, before the rows of a block are written.
+  /// Drops rows that no later token sees, before the rows of a block are written.
   func makeRoom(for tokens: Int) {
     for layer in 0..<layerCount {
       guard let window = policy.window(layer: layer), rowCount(layer: layer, head: 0) + tokens > rowCapacity else {
@@ -133,7 +133,7 @@ internal import PackedTiles
   /// Whether every row stays where it was written.
   var keepsAllRows: Bool { slotCount == nil && !policy.choosesRows }
 
-  /// Slots that so many tokens take.
+  /// The slots that a number of tokens takes.
   func slots(of tokens: Int, layer: Int = 0) -> Int {
     policy.window(layer: layer).map { min(tokens, $0.rowCount) } ?? tokens
   }
@@ -146,7 +146,7 @@ internal import PackedTiles
   /// Counts the new tokens, after every layer has written theirs.
   func advance(_ tokens: Int) { count += tokens }
 
-  /// Goes on behind so many tokens, where the next rows of a layer are written: one layer may read ahead of the next.
+  /// Continues after `count` tokens, where the next rows are written: one layer may read ahead of the next.
   func seek(_ count: Int) {
     precondition(
       !policy.choosesRows && count <= capacity && droppedCounts.allSatisfy { $0 == 0 },
@@ -154,7 +154,7 @@ internal import PackedTiles
     self.count = count
   }
 
-  /// The rows that some of the queries of a head see, whose layer's latest `written` rows are not counted yet.
+  /// The rows that some of the queries of a head see. The layer's latest `written` rows are not counted yet.
   fileprivate func spans(layer: Int, head: Int, tokens: Range<Int>, written: Int) -> TextSpans {
     let rowCount = rowCount(layer: layer, head: head)
     let rows = rowCount + tokens.lowerBound..<rowCount + tokens.upperBound
@@ -164,7 +164,7 @@ internal import PackedTiles
       first = rows.lowerBound + 1 - window.recent
       sinkCount = window.sinks
     }
-    // Chosen rows stand where they do, wherever in the text they come from.
+    // The rows that a policy chose lie together, wherever in the text they come from.
     let textOffset = policy.choosesRows ? 0 : count - rowCount
     if let packed {
       return packed.spans(
@@ -174,8 +174,8 @@ internal import PackedTiles
     return floats?.spans(layer: layer, rows, first: first, sinks: sinkCount, textOffset: textOffset) ?? TextSpans()
   }
 
-  /// Whether any query sees sinks in spans of their own, and the tokens of the other rows that some of so
-  /// many queries see.
+  /// Whether any of `tokens` queries sees sinks in spans of their own, and the tokens of the other rows that any of
+  /// them sees.
   fileprivate func seen(layer: Int, tokens: Int) -> (sinks: Bool, tokens: Range<Int>) {
     guard let window = policy.window(layer: layer), count + tokens > window.rowCount else {
       let rows = policy.choosesRows ? (0..<kvHeadCount).reduce(0) { max($0, rowCount(layer: layer, head: $1)) } : count
@@ -184,14 +184,14 @@ internal import PackedTiles
     return (window.sinks > 0, max(count + 1 - window.recent, 0)..<count + tokens)
   }
 
-  /// The first query for which some tokens have gone, if not all are alike.
+  /// The first query that no longer sees all tokens before it, if there are queries before it that do.
   fileprivate func windowStart(layer: Int, tokens: Int) -> Int? {
     guard let slots = policy.window(layer: layer)?.rowCount, count < slots, count + tokens > slots else { return nil }
     return slots - count
   }
 
-  /// Turns every key on by its position times the difference of two tables' frequencies: what the dynamic scaling asks
-  /// for when the sequence has grown.
+  /// Rotates every key further, by its position times the difference between the frequencies of two tables: the dynamic
+  /// scaling requires it when the sequence has grown.
   func rerotate(from old: RotaryTable, to new: RotaryTable, _ compute: Compute) {
     guard let floats else { preconditionFailure("only float32 keys are turned without loss") }
     precondition(droppedCounts.allSatisfy { $0 == 0 }, "slots no longer grow when tokens have gone")
@@ -201,7 +201,7 @@ internal import PackedTiles
     }
   }
 
-  /// Writes some numbers into the next rows of all layers.
+  /// Writes small numbers into the next rows of all layers.
   func fill(rows: Int, _ compute: Compute) {
     precondition(count + rows <= rowCapacity, "the cache was made for fewer tokens")
     floats?.fill()
@@ -227,7 +227,8 @@ struct RunningTextRows {
   /// The first query that sees sinks apart from other rows, if there are others before it.
   var windowStart: Int? { cache.windowStart(layer: layer, tokens: tokens) }
 
-  /// Parts of the rows that the queries see: sinks are one, the others end at multiples of so many rows in the text.
+  /// Parts of the rows that the queries see: sinks are one, the others end at multiples of `Attention.partRows` rows in
+  /// the text.
   var parts: (sinks: Bool, numbers: Range<Int>) {
     let (sinks, tokens) = cache.seen(layer: layer, tokens: tokens)
     let partRows = Attention.partRows
@@ -240,12 +241,12 @@ struct RunningTextRows {
     cache.spans(layer: layer, head: head, tokens: tokens, written: self.tokens)
   }
 
-  /// Where what the rows are given is added up, if the policy asks.
+  /// Where the weights of the rows are added up, if the policy needs them.
   var weights: FloatBuffer? { cache.weights }
 }
 
-/// Rows of running text: sinks, where there are other rows between them and the recent ones, and all others; of both
-/// the packed ones and then those in floats.
+/// Spans of running text: the sinks, where other rows lie between them and the recent ones, and all other rows. Of
+/// each, the packed rows come before those in floats.
 struct TextSpans {
   var packedSinks: RowSpan?
   var sinks: RowSpan?
@@ -307,7 +308,8 @@ struct TextSpans {
 
   /// - Parameters:
   ///   - queries: their own rows.
-  ///   - first: the first row that the first query sees, each later one sees from one row later; nil: all.
+  ///   - first: the first row that the first query sees; each later query starts one row later. Nil: every query sees
+  ///     all.
   ///   - textOffset: tokens of the text before row 0's.
   func spans(layer: Int, _ queries: Range<Int>, first: Int?, sinks: Int, textOffset: Int) -> TextSpans {
     let seen = queries.lowerBound + 1

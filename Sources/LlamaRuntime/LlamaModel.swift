@@ -15,7 +15,7 @@ public final class LlamaModel: Sendable {
   /// Nil for a plain pack.
   let lowerWeights: LlamaWeights?
 
-  /// What of the weights stays in memory.
+  /// Which weights stay in memory.
   public let residency: WeightResidency
 
   /// Threads that share the work of all sessions and encoders.
@@ -26,8 +26,8 @@ public final class LlamaModel: Sendable {
     self.init(pack, pack.sharedLLM, threads: threads, memoryLimit: memoryLimit)
   }
 
-  /// A pack whose trees are read in another way than it was trained for, to measure what that does: another shape of
-  /// the trees, another position mode, fewer injected layers.
+  /// Reads the trees of a pack in another way than it was trained for, to measure the effect: another shape of the
+  /// trees, another position mode, fewer injected layers.
   /// - Returns: nil when the pack is plain, has no weights for it, or no tree has such a shape.
   public convenience init?(
     _ pack: ModelPack, reading sharedLLM: SharedLLMConfiguration, threads: ThreadPool = .shared,
@@ -71,8 +71,8 @@ public final class LlamaModel: Sendable {
     }
   }
 
-  /// Packs keep keys and values as they keep weights. The dynamic scaling turns keys again and again, and only float32
-  /// bears that.
+  /// Packs keep keys and values as they keep weights. The dynamic scaling rotates keys repeatedly, for which only
+  /// float32 is precise enough.
   var cacheEncoding: RowEncoding {
     if case .dynamic = configuration.ropeScaling { return .float32 }
     switch weights.layers.first?.query.element {

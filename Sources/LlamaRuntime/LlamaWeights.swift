@@ -13,7 +13,7 @@ struct LayerWeights: Sendable {
   let down: WeightMatrix
   /// Only in layers that read injected rows, and only in packs that were trained to.
   let crossAttention: CrossAttention?
-  /// Where the tensors lie in the pack, one behind the other.
+  /// The bytes of the tensors in the pack, where they follow one another.
   let byteRange: Range<Int>
 
   struct CrossAttention: Sendable {

@@ -25,7 +25,7 @@ public struct MachineLimits: Sendable {
   }
 }
 
-/// Reads a region of memory that no cache holds: what one-token products would take if they did nothing else.
+/// Reads a region of memory that no cache holds, as one-token products would if they did nothing else.
 public final class MemoryReader {
   public let byteCount: Int
   private let threads: ThreadPool
@@ -59,8 +59,8 @@ public final class MemoryReader {
 }
 
 extension MachineLimits {
-  /// Seconds from putting up work until every thread has taken a piece and all are done: the median of many times.
-  /// 0 for one thread.
+  /// Seconds from posting work until every thread has taken a piece and all are done: the median of many runs. 0 for
+  /// one thread.
   public static func handOffSeconds(threadCount: Int) -> Double {
     guard threadCount > 1 else { return 0 }
     let threads = ThreadPool(threadCount: threadCount)

@@ -5,9 +5,9 @@ internal import PackedTiles
 /// Rows in packed tiles, with the latest ones in floats.
 ///
 /// (layer, part of 1024 rows, key-value head, block of 64 rows, keys then values): keys as a matrix (64, head dim), one
-/// scale a row; values as a matrix (head dim, 64), one scale a channel. So a head's part is read as it lies, and memory
-/// is filled part by part as tokens come. Beside it the rows of the block that is not full, in float32.
-/// Format of the tiles: `Formats/packed-tile.md`.
+/// scale a row; values as a matrix (head dim, 64), one scale a channel. A head's part is thus contiguous, and memory is
+/// filled part by part as tokens come. The rows of the block that is not full are kept beside it, in float32. Format of
+/// the tiles: `Formats/packed-tile.md`.
 @safe final class PackedRows {
   /// Rows that are packed together: the group of the values' tiles.
   static let rowsTogether = 64
@@ -22,8 +22,8 @@ internal import PackedTiles
   private let rows: AlignedMemory
   /// The latest rows, of every layer and head: (layer · head, 2, 64, head dim), keys and values.
   private let tails: FloatBuffer
-  /// Of the layer that is being written, when it gets more rows than its tails hold: (head, rows from the start of the
-  /// first query's block on, head dim).
+  /// Rows of the layer that is being written, when there are more of them than its tails hold: (head, rows from the
+  /// start of the first query's block on, head dim).
   private let recentKeys: FloatBuffer
   private let recentValues: FloatBuffer
   /// A block of values transposed, for each head: (head dim, 64).
@@ -55,7 +55,7 @@ internal import PackedTiles
   var byteCount: Int { rows.byteCount + tails.rows * tails.columns * 4 }
 
   private var blockByteCount: Int { keyTiles.byteCount + valueTiles.byteCount }
-  /// Of one head.
+  /// Bytes of a part of one head.
   private var partByteCount: Int { blocksOfPart * blockByteCount }
 
   @unsafe private func block(layer: Int, _ block: Int, head: Int) -> UnsafeMutablePointer<UInt8> {
@@ -64,7 +64,7 @@ internal import PackedTiles
       .assumingMemoryBound(to: UInt8.self)
   }
 
-  /// Keys or, further on, values of the block that is not full.
+  /// The keys of the block that is not full; its values follow them.
   @unsafe private func tail(layer: Int, head: Int) -> UnsafeMutablePointer<Float> {
     unsafe tails.row((layer * kvHeadCount + head) * 2 * Self.rowsTogether)
   }
@@ -123,7 +123,7 @@ internal import PackedTiles
     }
   }
 
-  /// Packs 64 rows. What is not finite counts as 0: a model that overflows has no answer to lose.
+  /// Packs 64 rows. Values that are not finite count as 0: a model that overflows gives no useful answer in any case.
   @unsafe private func pack(
     _ keyRows: UnsafePointer<Float>, _ valueRows: UnsafePointer<Float>, head: Int,
     into block: UnsafeMutablePointer<UInt8>, _ compute: Compute
@@ -154,7 +154,8 @@ internal import PackedTiles
 
   /// - Parameters:
   ///   - queries: their own rows, within one block of 64.
-  ///   - first: the first row that the first query sees, each later one sees from one row later; nil: all.
+  ///   - first: the first row that the first query sees; each later query starts one row later. Nil: every query sees
+  ///     all.
   ///   - sinks: first rows that all see as well.
   ///   - textOffset: tokens of the text before row 0's.
   ///   - written: the rows of the latest `write` of the layer.

@@ -119,7 +119,7 @@ struct RotaryTable: Sendable {
     self.limit = limit
   }
 
-  /// Asks for the memory of positions below `count` at once.
+  /// Reserves the memory of positions below `count` at once.
   func reserve(count: Int) { angles.reserveCapacity(count * table.headDim) }
 
   /// Calls `body` with the cosines and the sines of a position: (headDim / 2) each.

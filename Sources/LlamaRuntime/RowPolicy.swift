@@ -2,22 +2,22 @@
 /// memory, for each layer and key-value head.
 ///
 /// The cache stores rows and attention reads them; neither knows a policy. One object belongs to one session and may
-/// keep what it has seen. A policy that gives nothing up costs nothing.
+/// keep what it has seen. A policy that drops no rows costs nothing.
 protocol RowPolicy: AnyObject {
   /// What tokens see of the rows of a layer; nil: every row before them and their own.
   func window(layer: Int) -> RowWindow?
 
-  /// Rows of a head that there has to be memory for.
+  /// The rows of a head that memory is reserved for.
   /// - Parameters:
   ///   - capacity: tokens that the text may grow to.
   ///   - blockSize: tokens that are written together, at most.
   func rowCapacity(tokens capacity: Int, blockSize: Int) -> Int
 
-  /// Whether `keptRows` is asked after a layer has attended. The rows of such a cache are floats, which can go one by
-  /// one; packed rows go with the whole block whose scales they share.
+  /// Whether `keptRows` is called after a layer has attended. Such a cache keeps its rows in floats, which can be
+  /// dropped one by one; packed rows can only be dropped with the whole block whose scales they share.
   var choosesRows: Bool { get }
 
-  /// Whether attention adds up what each row is given.
+  /// Whether attention adds up the weights of each row.
   var needsWeights: Bool { get }
 
   /// The rows of a head that stay after a step; the others are not read again.
@@ -32,7 +32,8 @@ extension RowPolicy {
 }
 
 /// The first rows of a text and the most recent ones: a token sees the first `sinks` of them and the last `recent`,
-/// itself among them. A query meets a sink at the place that it has in the window, a recent row at its own in the text.
+/// itself among them. A query is rotated to its slot in the window where it meets a sink, and to its position in the
+/// text where it meets a recent row.
 struct RowWindow: Equatable {
   var sinks: Int
   var recent: Int
@@ -45,10 +46,10 @@ struct AttentionStep {
   /// Rows of the head, those of the step's tokens last.
   var rowCount: Int
   var tokenCount: Int
-  /// Whether no further token of the prompt comes; true of tokens that are read one at a time.
+  /// Whether the prompt ends with this step; true of tokens that are read one at a time.
   var endsPrompt: Bool
-  /// What each row was given by the step's queries, all heads of the group together: (rows). Empty unless the policy
-  /// asked for it.
+  /// The attention weight of each row, summed over the step's queries and all heads of the group: (rows). Empty unless
+  /// the policy needs weights.
   var weights: [Float]
 }
 
@@ -71,7 +72,7 @@ final class StreamingRows: RowPolicy {
   func window(layer: Int) -> RowWindow? { window }
 
   func rowCapacity(tokens capacity: Int, blockSize: Int) -> Int {
-    // The oldest recent row may be the last one of its block; some blocks of room, so that rows seldom move.
+    // The oldest recent row may be the last one of its block; a few more blocks keep moves rare.
     min(
       capacity,
       KeyValueCache.wholeBlocks(window.sinks) + KeyValueCache.wholeBlocks(window.recent + blockSize)

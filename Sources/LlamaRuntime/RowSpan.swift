@@ -12,7 +12,7 @@ internal import PackedTiles
   /// Where the tiles of a head's rows lie, block of rows by block of rows. A block's keys are a matrix (rows, head dim),
   /// its values a matrix (head dim, rows).
   struct Tiles: Sendable {
-    /// Rows of a block, a multiple of 4; the last one has what is left.
+    /// Rows of a block, a multiple of 4; the last one has the rest.
     let blockRows: Int
     /// Bytes from one block's keys to the next one's, and from one block's values.
     let keyBlockByteStride: Int
@@ -99,7 +99,7 @@ internal import PackedTiles
 }
 
 extension RowSpan {
-  /// The rows of a node for a layer; whoever attends to them keeps the block.
+  /// The rows of a node for a layer. The caller keeps the block alive while it attends to them.
   static func node(_ block: NodeBlock, layer: Int, queryAngle: QueryAngle) -> RowSpan {
     let form: Form
     switch block.layout.encoding {

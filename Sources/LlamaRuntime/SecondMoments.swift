@@ -2,20 +2,20 @@ internal import CKernels
 public import ModelPacks
 public import PackedTiles
 
-/// Second moments of what a model's matrices are multiplied with, collected while sessions and encoders read: what
-/// weights have to be rounded for.
+/// Second moments of the inputs of a model's matrices, collected while sessions and encoders read. Weights are rounded
+/// so that the error on such inputs is small.
 ///
 /// Not thread-safe: one session or encoder at a time.
 public final class SecondMoments {
   /// Columns whose moments with each other are kept; columns of different blocks count as independent.
   public let blockColumns: Int
   private let pack: ModelPack
-  /// By where a matrix lies in the pack. Matrices with the same inputs share them.
+  /// Indices into `moments`, by the byte offset of a matrix in the pack. Matrices with the same inputs share moments.
   private var numbers: [Int: Int] = [:]
   /// (columns, blockColumns) each: row j and column k of a block hold Σ x_j x_k.
   private var moments: [FloatBuffer] = []
   private var isEmpty: [Bool] = []
-  /// Inputs of a block by columns, for each thread: (blockColumns · tokens).
+  /// The transposed inputs of a block, for each thread: (blockColumns · tokens).
   private var turned: [FloatBuffer] = []
 
   public init(_ model: LlamaModel, blockColumns: Int) {
@@ -31,7 +31,7 @@ public final class SecondMoments {
         share([cross.output])
       }
     }
-    // An embedding that serves as output, too, is rounded for the output: as an embedding it loses little in eight bits.
+    // An embedding that is also the output matrix is rounded as the latter: eight bits lose little of an embedding.
     if let head = model.weights.head { share([head]) }
   }
 
@@ -89,9 +89,9 @@ public final class SecondMoments {
     isEmpty[number] = false
   }
 
-  /// What the columns of a matrix make up for.
+  /// How the columns of a matrix make up for the rounding errors of the columns before them.
   /// - Parameter name: of a tensor.
-  /// - Returns: nil for what multiplies nothing, and where nothing was read that it is multiplied with.
+  /// - Returns: nil for a tensor that is not one of the matrices, and for a matrix whose inputs were never read.
   public func errorFeedback(forTensor name: String) -> ErrorFeedback? {
     guard let tensor = pack.tensor(named: name), let number = numbers[tensor.byteOffset], !isEmpty[number] else {
       return nil

@@ -17,13 +17,13 @@ public final class Session {
   /// Keeps the memory that the spans point into.
   private let context: InjectedContext?
   private let logitsOfOne: FloatBuffer
-  /// Tokens of a prompt that all go through a layer before the next layer comes.
+  /// Tokens of a prompt that all go through a layer before any goes through the next.
   private let passSize: Int
-  /// Whether the block that is read ends what was asked to be read.
+  /// Whether the current block is the last one of the tokens that were passed.
   private var endsPrompt = true
 
-  /// A pack larger than memory is read once for so many tokens. More would hold their states for longer, and nobody
-  /// hears of a pass before its end.
+  /// A pack larger than memory is read once for this many tokens. With more of them their states would take more
+  /// memory, and progress, which is reported after each pass, would come more rarely.
   private static let streamedPassSize = 1024
 
   /// - Parameters:
@@ -31,7 +31,7 @@ public final class Session {
   ///   - context: what is injected; nil, or one without rows, is the plain model.
   ///   - cachePolicy: which tokens of the running text stay.
   ///   - threads: share the work; nil takes the model's. Results do not depend on it.
-  ///   - moments: takes in what the model's matrices are multiplied with.
+  ///   - moments: collects the second moments of the inputs of the model's matrices.
   public convenience init(
     _ model: LlamaModel, capacity: Int, context: InjectedContext? = nil, cachePolicy: CachePolicy = .full,
     threads: ThreadPool? = nil, moments: SecondMoments? = nil
@@ -62,7 +62,7 @@ public final class Session {
     cache = model.makeCache(
       layerCount: configuration.layerCount, capacity: capacity, blockSize: forward.blockSize, policy: rowPolicy,
       firstPosition: firstPosition)
-    // Where rows go, there is no room for more than those of a block.
+    // Where rows are dropped, there is no room for more than those of a block.
     passSize = model.residency.streams && cache.keepsAllRows ? Self.streamedPassSize : forward.blockSize
     logitsOfOne = FloatBuffer(rows: 1, columns: configuration.vocabularySize)
     if let context, let shared = model.sharedLLM {
@@ -115,8 +115,8 @@ public final class Session {
     return logitsOfOne.array(rows: 0..<1)
   }
 
-  /// Reads one token and replaces `logits` by what the model expects after it: (vocabulary). Asks for no memory where
-  /// the array has room, but for now and then a token.
+  /// Reads one token and replaces `logits` by what the model expects after it: (vocabulary). Does not allocate where
+  /// the array has room, except for an occasional token.
   /// - Precondition: as of `read(_:)`.
   public func read(_ token: Int32, into logits: inout [Float]) {
     prepare(for: 1)
@@ -158,8 +158,8 @@ public final class Session {
     adjustScaling(sequenceLength: cache.firstPosition + cache.slots(of: cache.count + tokenCount))
   }
 
-  /// Whole blocks of tokens go through a layer before the next layer comes, so that a pack larger than memory is read
-  /// once for all of them.
+  /// Several blocks of tokens go through a layer before any goes through the next, so that a pack larger than memory is
+  /// read once for all of them.
   /// - Returns: the tokens of the last block, whose states are there.
   private func readPass(_ tokens: ArraySlice<Int32>) -> Int {
     guard tokens.count > forward.blockSize else {
@@ -228,7 +228,7 @@ public final class Session {
 }
 
 extension Range<Int> {
-  /// As few ranges as hold `size` each at most, alike but for one.
+  /// The fewest ranges of at most `size` each, whose lengths differ by at most one.
   func cutEvenly(atMost size: Int) -> [Range<Int>] {
     let parts = (count + size - 1) / size
     return (0..<parts).map { lowerBound + count * $0 / parts..<lowerBound + count * ($0 + 1) / parts }

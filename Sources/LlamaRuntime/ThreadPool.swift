@@ -15,7 +15,7 @@ public final class ThreadPool: Sendable {
   /// Held by the caller whose work is posted.
   private let turn = Mutex<Void>(())
 
-  /// One thread for each processor of the machine that is on. Everything that is not given another pool uses it.
+  /// One thread for each processor that is online. Everything that is not given another pool uses it.
   public static let shared = ThreadPool(threadCount: min(max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))), 1024))
 
   /// Pieces that a thread takes when all are equally fast: more cost more claims, fewer leave more to wait for.
@@ -73,15 +73,15 @@ private protocol PostedWork {
 
 /// Where the pool's work is posted. The threads keep it alive, so that the pool itself can go.
 @safe private final class WorkBoard: @unchecked Sendable {
-  /// Pieces that nobody has claimed yet in the last 16 bits, the number of the posting before them. A claim is good
-  /// when the word has not changed meanwhile, so one that comes late claims nothing of a later posting.
+  /// Pieces that nobody has claimed yet in the last 16 bits, the number of the posting before them. A claim succeeds
+  /// only if the word has not changed meanwhile, so a late one claims nothing of a later posting.
   private let unclaimed = Atomic<UInt64>(0)
   private let unfinished = Atomic<Int>(0)
   private let isClosed = Atomic<Bool>(false)
   private let sleepers = Atomic<Int>(0)
   private let callerSleeps = Atomic<Bool>(false)
 
-  // Written while no piece is unfinished, read by who has claimed one.
+  // Written while no piece is unfinished, read by a thread that has claimed one.
   @unsafe private var posted: UnsafeRawPointer?
   private var type: (any PostedWork.Type)?
   private var count = 0
@@ -94,8 +94,8 @@ private protocol PostedWork {
 
   private static let pieceMask: UInt64 = 0xFFFF
 
-  /// Looks for a change this often before it sleeps, which takes some ten microseconds: longer than what lies between
-  /// two products of a layer, shorter than what others on a shared machine would notice.
+  /// How often a thread looks for a change before it sleeps. That takes about ten microseconds: longer than the time
+  /// between two products of a layer, shorter than others on a shared machine would notice.
   private static let spins = 1000
 
   init() {
@@ -110,7 +110,7 @@ private protocol PostedWork {
     unsafe finished.deallocate()
   }
 
-  /// Sends the threads home.
+  /// Ends the threads.
   func close() {
     isClosed.store(true, ordering: .sequentiallyConsistent)
     wakeSleepers()
@@ -175,8 +175,8 @@ private protocol PostedWork {
     }
   }
 
-  /// - Parameter announcing: tells who may change the condition that a thread sleeps, or no longer does. The last look
-  ///   at the condition comes after it.
+  /// - Parameter announcing: records that a thread sleeps, or no longer does, for those who may change the condition,
+  ///   which is checked once more after that.
   @unsafe private func wait(
     for condition: UnsafeMutablePointer<pthread_cond_t>, announcing: (Bool) -> Void, until isMet: () -> Bool
   ) {
@@ -192,8 +192,8 @@ private protocol PostedWork {
   }
 }
 
-/// A thread for work that computes or waits for long: the pool that runs Swift's tasks has few threads, and they are not
-/// ours to block.
+/// A thread for work that computes or waits for long: the pool that runs Swift's tasks has few threads, which must not
+/// be blocked.
 package enum WorkThread {
   private final class Work: Sendable {
     let body: @Sendable () -> Void

@@ -16,17 +16,17 @@ public final class TreeEncoder {
   /// Nil where all weights stay in memory.
   private let weightStream: WeightStream?
 
-  /// What the encoder makes of a node.
+  /// An encoded node.
   public struct EncodedNode: Sendable {
     public let node: TreeNode
-    /// For retrieval: (hidden).
+    /// The vector that searches compare with the query's: (hidden).
     public let embedding: [Float]
     public let block: NodeBlock
   }
 
   /// - Parameters:
   ///   - threads: share the work; nil takes the model's. Results do not depend on it.
-  ///   - moments: takes in what the lower model's matrices are multiplied with.
+  ///   - moments: collects the second moments of the inputs of the lower model's matrices.
   /// - Returns: nil for a plain pack, which has no lower model.
   public init?(_ model: LlamaModel, encoding: RowEncoding, threads: ThreadPool? = nil, moments: SecondMoments? = nil) {
     guard let weights = model.lowerWeights, let shape = model.treeShape, let layout = model.nodeLayout(encoding)

@@ -23,7 +23,7 @@ internal import PackedTiles
     unsafe base = address
   }
 
-  /// Where packed tiles lie, nil for floats.
+  /// The layout of packed tiles; nil for floats.
   let tiles: PackedTileLayout?
 
   /// Blocks of 16 rows, the last one possibly of fewer.

@@ -30,7 +30,8 @@ public struct WeightResidency: Sendable, Hashable {
       self = .whole
       return
     }
-    // Of a stream, one layer is being dropped, one used and one read. They may have to do with less than they want.
+    // While weights are streamed, one layer is being dropped, one used and one read. The room for them may be less than
+    // that.
     var room = memoryLimit - memoryLimit / 4 - 3 * (layerByteCounts.max() ?? 0)
     let resident = layerByteCounts.prefix { layer in
       room -= layer

@@ -1,13 +1,13 @@
 internal import FileAccess
 internal import ModelPacks
 
-/// Has the weights of a pass read one stage ahead of it and dropped behind it, for a pack that is larger than memory.
+/// Reads the weights of a pass one stage ahead of it and drops them behind it, for a pack that is larger than memory.
 ///
-/// A stage is a layer, or the head above them. Not thread-safe: it goes with one session or encoder.
+/// A stage is a layer, or the head above them. Not thread-safe: it belongs to one session or encoder.
 final class WeightStream {
   /// The bytes of each stage in the pack, in the order of a pass, which begins anew behind the last.
   private let stages: [Range<Int>]
-  /// Stages from the first that are not dropped.
+  /// The number of stages, from the first, that are never dropped.
   private let residentCount: Int
   private let readAhead: ReadAhead
   private var isRead: [Bool]
@@ -20,7 +20,7 @@ final class WeightStream {
     isRead = stages.map { _ in false }
   }
 
-  /// The pass has come to a stage.
+  /// Called when the pass reaches a stage.
   func enter(_ stage: Int) {
     let last = current
     current = stage
@@ -29,7 +29,7 @@ final class WeightStream {
       readAhead.drop(stages[last])
       isRead[last] = false
     }
-    // Resident stages are there: the disk goes on with the next one that is not.
+    // Resident stages are in memory: the next one to read is the first that is not.
     let next = (1..<max(stages.count, 1)).lazy.map { (stage + $0) % self.stages.count }
       .first { $0 >= self.residentCount || !self.isRead[$0] }
     if let next { read(next) }

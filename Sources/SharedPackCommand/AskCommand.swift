@@ -6,7 +6,7 @@ public import NodeBlocks
 import SharedPack
 import TreeStore
 
-/// By what nodes of trees are chosen, as an argument.
+/// How nodes of trees are chosen, as an argument.
 enum PolicyArgument: String, ExpressibleByArgument, CaseIterable {
   case cosine, bm25, right, left, random
 

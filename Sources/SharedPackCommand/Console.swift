@@ -6,7 +6,7 @@ import LlamaRuntime
 import SharedPack
 import Synchronization
 
-/// Where words go: data to standard output, everything else to standard error.
+/// Data goes to standard output, everything else to standard error.
 enum Console {
   static func output(_ text: String, terminator: String = "\n") { write(text + terminator, to: STDOUT_FILENO) }
 
@@ -18,7 +18,7 @@ enum Console {
       let count = unsafe bytes.withUnsafeBytes { unsafe Glibc.write(descriptor, $0.baseAddress, $0.count) }
       if count < 0 {
         if errno == EINTR { continue }
-        // Nobody can be told when it is standard error that fails.
+        // A failure of standard error itself cannot be reported.
         guard descriptor == STDOUT_FILENO else { return }
         error("sharedpack: standard output: \(reason(errno)) [input-output]")
         Glibc.exit(ExitStatus.inputOutput.rawValue)

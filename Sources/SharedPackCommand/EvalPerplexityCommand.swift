@@ -111,7 +111,7 @@ struct EvalPerplexityCommand: ParsableCommand {
   }
 }
 
-/// Which documents are taken of texts, and what of them is scored.
+/// Which documents are taken from texts, and which of their tokens are scored.
 struct EvalDocumentArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
@@ -151,7 +151,7 @@ struct EvalDocumentArguments: ParsableArguments {
   }
 }
 
-/// Values with commas between them, none twice.
+/// Different values, separated by commas.
 struct ListArgument<Value: ExpressibleByArgument & Hashable>: ExpressibleByArgument {
   let values: [Value]
 

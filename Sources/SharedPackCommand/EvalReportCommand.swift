@@ -48,7 +48,7 @@ struct EvalReportCommand: ParsableCommand {
   }
 }
 
-/// How every evaluation hands over what it found.
+/// How every evaluation reports its result.
 enum EvalOutput {
   /// A title, the table and the notes.
   static func print(_ result: EvaluationResult) {

@@ -28,7 +28,7 @@ struct SuiteArguments: ParsableArguments {
     try LanguageModel(opening: model, threadCount: asking.threads?.count)
   }
 
-  /// - Parameter predictions: the directory that answers are written below.
+  /// - Parameter predictions: the directory that answers are written to.
   func run(predictions: String?) -> SuiteRun {
     var run = SuiteRun()
     run.methods = asking.contextMethods

@@ -5,7 +5,7 @@ import EvaluationTasks
 import NodeBlocks
 import SharedPack
 
-/// A value of the library's that has a name, as an argument.
+/// A named value of the library, as an argument.
 struct NameArgument<Value: RawRepresentable<String> & CaseIterable & Hashable & Sendable>: ExpressibleByArgument,
   Hashable
 {
@@ -62,7 +62,7 @@ struct AskingArguments: ParsableArguments {
 }
 
 extension TreeSearch {
-  /// Every policy with every expansion; those that look at no question once.
+  /// Every policy with every expansion; a policy that does not look at the question comes once.
   static func all(_ policies: [PolicyArgument], seed: UInt64, _ expansions: [TreeExpansion]) -> [TreeSearch] {
     policies.flatMap { policy in
       let searches = expansions.map { TreeSearch(policy.policy(seed: seed), expansion: $0) }

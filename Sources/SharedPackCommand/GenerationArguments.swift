@@ -61,7 +61,7 @@ struct GenerationArguments: ParsableArguments {
   }
 }
 
-/// Shows an answer while it is written.
+/// Shows an answer while it is generated.
 enum ResponsePrinter {
   static func print(
     _ stream: ResponseStream, output: OutputOptions, echo: String = "", facts: [JSONValue.Member] = []

@@ -69,7 +69,7 @@ struct VerifyCommand: ParsableCommand {
   }
 }
 
-/// A pack in words.
+/// A description of a pack.
 enum PackDescription {
   static func text(_ pack: ModelPack, listingTensors: Bool) -> String {
     let c = pack.configuration

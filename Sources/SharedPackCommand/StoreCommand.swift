@@ -266,7 +266,7 @@ private func json(_ document: StoredDocument, listingChunks: Bool = false) -> JS
   ])
 }
 
-/// A store in words.
+/// A description of a store.
 enum StoreDescription {
   static func text(_ store: TreeStore) -> String {
     let configuration = store.configuration

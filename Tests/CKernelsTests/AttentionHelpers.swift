@@ -107,7 +107,7 @@ struct AttentionRows {
     return (rows, weights.map { $0 / sum })
   }
 
-  /// What the softmax gives each row, all queries together.
+  /// The weight of each row in the softmax, summed over all queries.
   func exactWeights(_ window: Window) -> [Float] {
     var result = [Double](repeating: 0, count: shape.rows)
     for query in 0..<shape.queries {
@@ -117,7 +117,7 @@ struct AttentionRows {
     return result.map { Float($0) }
   }
 
-  /// What the kernels say that it gives.
+  /// The same as the kernels compute it.
   func weights(_ kernels: Kernels, _ window: Window, packed: Bool) -> [Float] {
     var result = [Float](repeating: 0, count: shape.rows)
     unsafe result.withUnsafeMutableBufferPointer { weights in
@@ -141,7 +141,7 @@ struct AttentionRows {
     unsafe visitPacked(kernels, window, queries: queries, adding: nil)
   }
 
-  /// - Parameter weights: where what the rows are given is added; nil for nowhere.
+  /// - Parameter weights: where the weights of the rows are added; nil for nowhere.
   @unsafe private func visitFloats(
     _ kernels: Kernels, _ window: Window, rows: Range<Int>? = nil, queries range: Range<Int>? = nil,
     adding weights: UnsafeMutablePointer<Float>?
@@ -167,7 +167,7 @@ struct AttentionRows {
     return result
   }
 
-  /// - Parameter weights: where what the rows are given is added; nil for nowhere.
+  /// - Parameter weights: where the weights of the rows are added; nil for nowhere.
   @unsafe private func visitPacked(
     _ kernels: Kernels, _ window: Window, queries range: Range<Int>? = nil,
     adding weights: UnsafeMutablePointer<Float>?

@@ -49,7 +49,7 @@ import Testing
     }
   }
 
-  /// What rows are given is what the softmax gives them, and the same on every instruction set.
+  /// The weights of rows are those of the softmax, and the same on every instruction set.
   @Test(arguments: Kernels.available, shapes)
   func weights(kernels: Kernels, shape: Shape) {
     let rows = AttentionRows(shape)

@@ -77,7 +77,7 @@ func tiles(
   return tiles
 }
 
-/// Quantizes activations (tokens, columns), and hands them on.
+/// Calls `body` with activations (tokens, columns), quantized.
 /// - Returns: the quantized values, (tokens, columns padded to a multiple of 8).
 @unsafe func withActivations(
   _ kernels: Kernels, _ input: [Float], tokens: Int, columns: Int, groupSize: Int, _ body: (sp_activations) -> Void

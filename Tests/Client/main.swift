@@ -1,9 +1,9 @@
-// A program of somebody else's, built by `Tools/client-check` as a package outside of this one with the strictest settings:
-// `import SharedPack` is all that it takes to name and use whatever the library speaks of.
+// A client of the library, which `Tools/client-check` builds as a package of its own with the strictest settings:
+// `import SharedPack` is enough to name and use every type of the library's interface.
 
 import SharedPack
 
-/// What must be so.
+/// A condition that does not hold.
 struct Failure: Error {
   let description: String
 }

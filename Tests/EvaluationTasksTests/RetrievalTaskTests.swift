@@ -69,7 +69,8 @@ import Tokenization
     }
   }
 
-  /// In the trainer's style a depth is every position in a chunk alike: a search that always goes right must not profit.
+  /// In the trainer's style a depth means every position in a chunk equally often: a search that always goes right must
+  /// not profit.
   @Test func depthsFavourNoPositionInAChunk() throws {
     var quarters = [Int](repeating: 0, count: 4)
     for number in 0..<200 {

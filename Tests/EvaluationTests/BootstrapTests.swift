@@ -24,7 +24,7 @@ import Testing
     #expect(Bootstrap().mean(of: [2, 2, 2]) == Measure(2, low: 2, high: 2, count: 3))
   }
 
-  /// What all documents have in common is no uncertainty of a paired difference.
+  /// What all documents have in common adds nothing to the uncertainty of a paired difference.
   @Test func differences() {
     let a = [10.0, 200, 3000, 40000]
     let difference = Bootstrap().difference(a.map { $0 + 0.5 }, a)

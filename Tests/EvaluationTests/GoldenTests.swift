@@ -82,7 +82,7 @@ import Testing
   }
 }
 
-/// Cases that cannot be believed are refused by name, and runs that differ are told.
+/// Malformed cases are refused by name, and runs that differ are reported.
 @Suite struct GoldenFaultTests {
   /// A copy of a case whose `case.json` is changed.
   private func edited(_ edit: (inout String) -> Void) throws -> (Scratch, String) {

@@ -73,7 +73,7 @@ import TinyCheckpoint
       let isShared = row.labels["method"] == .text("shared")
       #expect((row.measures["leaf"] != nil) == isShared)
     }
-    // One who knows where the answer is finds it, but for answers across a boundary of leaves.
+    // The oracle finds every answer, except across a boundary of leaves.
     let oracle = result.rows.filter { $0.labels["policy"] == "oracle" && $0.labels["task"] == "passkey" }
     #expect(oracle.count == 2)
     #expect(oracle.allSatisfy { ($0.measures["leaf"]?.value ?? 0) >= 0.5 })
@@ -152,7 +152,7 @@ import TinyCheckpoint
     await #expect(throws: Refusal.self) { try await short.ruler(workplace.model(), options) }
   }
 
-  /// What is wrong with a file is told with its line and field.
+  /// A fault in a file is reported with its line and field.
   @Test func refusals() async throws {
     let workplace = try Workplace()
     let good = #"{"input": "", "context": "", "answers": ["a"], "dataset": "hotpotqa"}"#

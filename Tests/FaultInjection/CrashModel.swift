@@ -4,7 +4,7 @@ import Glibc
 /// What a power cut may leave of a directory whose changes are in a journal.
 ///
 /// What was written to a file is durable once the file has been synchronized, and a name made, changed or removed once
-/// its directory has been. Of all else each change is lost or kept, whatever becomes of the ones before it.
+/// its directory has been. Any other change is lost or kept independently of the ones before it.
 public struct CrashModel {
   /// A file or a directory, whatever its names are.
   private typealias Object = Int
@@ -25,7 +25,7 @@ public struct CrashModel {
     var durablePoint = Int.max
   }
 
-  /// What is in a directory, by path in it; nil for directories.
+  /// The contents of a directory: the bytes of files by their paths in it, nil for directories.
   public typealias Contents = [String: [UInt8]?]
 
   private static let root: Object = 0

@@ -1,7 +1,7 @@
 public import FileAccess
 import Synchronization
 
-/// Notes the calls to the file system of a piece of work, and makes chosen ones fail.
+/// Records the calls that a piece of work makes to the file system, and makes chosen ones fail.
 public final class FaultSchedule: FileProbe {
   private struct State {
     var operations: [FileOperation] = []
@@ -14,7 +14,7 @@ public final class FaultSchedule: FileProbe {
   private let isPersistent: Bool
 
   /// - Parameters:
-  ///   - fault: nil for none, to note calls only.
+  ///   - fault: nil records the calls only.
   ///   - first: the number of the call, from 0, that it happens to.
   ///   - persistently: whether it happens to all calls after that one, too.
   public init(_ fault: FileFault? = nil, at first: Int = 0, persistently isPersistent: Bool = false) {

@@ -15,8 +15,8 @@ final class ReferenceLlama {
 
   private let configuration = LlamaConfiguration.small
   private let seen: (_ layer: Int, _ kvHead: Int, _ token: Int) -> Seen
-  /// What a token's queries give each token that they see, all heads of a group together: by layer, key-value head and
-  /// token.
+  /// The weights that a token's queries give each token that they see, summed over the heads of a group: by layer,
+  /// key-value head and token.
   private(set) var weights: [[Int]: [Int: Double]] = [:]
 
   init(seen: @escaping (_ layer: Int, _ kvHead: Int, _ token: Int) -> Seen) { self.seen = seen }

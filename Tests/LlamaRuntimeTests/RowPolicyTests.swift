@@ -6,13 +6,13 @@ import Testing
 /// The seam between caches and policies: what a policy drops of a layer and a head is not read again, nothing else
 /// changes, and the weights that it is given are those of the softmax.
 @Suite struct RowPolicyTests {
-  /// Keeps of the rows of a layer and a head those of the tokens that it likes, and the last one.
+  /// Of the rows of a layer and a head, keeps those of the tokens that it likes, and the last one.
   private final class ChosenRows: RowPolicy {
     let likes: (_ layer: Int, _ head: Int, _ token: Int) -> Bool
     let needsWeights: Bool
     /// The tokens of the rows, by layer and head.
     private(set) var tokens: [[Int]: [Int]] = [:]
-    /// What tokens were given in all, by layer, head and token; of all steps.
+    /// The weights of tokens, summed over all steps, by layer, head and token.
     private(set) var weights: [[Int]: Double] = [:]
     private var count: [[Int]: Int] = [:]
 

@@ -71,7 +71,7 @@ import Testing
     #expect(answers[0] == answers[1])
   }
 
-  /// Every kind of work is measured, and its share of a limit of the same run told.
+  /// Every kind of work is measured, and its share of a limit of the same run reported.
   @Test func benchMeasuresEverything() throws {
     let workplace = try Workplace()
     let arguments = ["bench", "model.spk", "--prompt", "20", "--depth", "0", "--depth", "2000", "--decode", "2"]
@@ -112,7 +112,7 @@ import Testing
     #expect(Directory.exists("\(workplace.path)/none.spk") == nil)
   }
 
-  /// Standard input is a text like any other: not changed, and refused when it is none.
+  /// Standard input is a text like any other: not changed, and refused when it is not text.
   @Test func standardInput() throws {
     let workplace = try Workplace()
     let tokenize = ["tokenize", "model.spk", "-", "--ids"]
@@ -128,7 +128,7 @@ import Testing
     #expect(try workplace.run("tokenize", "model.spk", "--count", "--", "-5").output == "3\n")
   }
 
-  /// A text to round for is named in the pack, makes other weights, the same ones again, and leaves nothing else behind.
+  /// A calibration text is named in the pack and changes the weights, reproducibly. No other file is left behind.
   @Test func calibratedConversion() throws {
     let workplace = try Workplace()
     try workplace.write(Array(String(repeating: Workplace.text + ". ", count: 20).utf8), to: "book.txt")
@@ -159,7 +159,7 @@ import Testing
     #expect(outcome.error == "sharedpack: standard output: No space left on device [input-output]\n")
   }
 
-  /// A second writer is told to come again, and readers do not mind.
+  /// A second writer is asked to try again later, and readers are not affected.
   @Test func busyStore() throws {
     let workplace = try Workplace()
     #expect(try workplace.run("store", "build", "model.spk", "notes.txt", "--store", "library").status == 0)

@@ -1,5 +1,5 @@
-/// The targets of a `Package.swift`, read from its text: strings, names, arrays and calls. What would have to be run in
-/// order to be known is refused.
+/// The targets of a `Package.swift`, read from its text: strings, names, arrays and calls. Values that would have to be
+/// computed are refused.
 struct PackageManifest {
   struct Target: Equatable {
     var name: String
@@ -113,7 +113,7 @@ private struct ManifestParser {
     rest.removeFirst()
   }
 
-  /// Whether a mark comes next, which is then passed.
+  /// Skips a mark if it comes next, and returns whether it did.
   private mutating func take(_ mark: Character) -> Bool {
     guard rest.first == .mark(mark) else { return false }
     rest.removeFirst()

@@ -3,7 +3,7 @@ import Conversion
 public import FileAccess
 public import ModelPacks
 
-/// A whole Hugging Face directory of made-up numbers, with a tokenizer, for tests that go the whole way.
+/// A whole Hugging Face directory of made-up numbers, with a tokenizer, for end-to-end tests.
 public enum TinyCheckpoint {
   static let llama = LlamaConfiguration(
     hiddenSize: 32, intermediateSize: 48, layerCount: 3, headCount: 4, kvHeadCount: 2, headDim: 8, vocabularySize: 288,

@@ -40,10 +40,10 @@ typedef struct sp_tile_layout {
   size_t group_size;
 } sp_tile_layout;
 
-/// What the columns of a matrix make up for of the rounding errors of columns before them in their block.
+/// How the columns of a matrix make up for the rounding errors of the columns before them in their block.
 typedef struct sp_feedback {
-  const float *coefficients;  // (columns, block_columns): in row j, column k of a block what of the error of the block's
-                              // column j is added to column k > j before that is rounded
+  const float *coefficients;  // (columns, block_columns): in row j, column k of a block: the factor of column j's error
+                              // that is added to column k > j before that one is rounded
   size_t block_columns;       // at most 256, a multiple of the group size
 } sp_feedback;
 
@@ -193,7 +193,7 @@ static inline void sp_spin_hint(void) {
 #endif
 }
 
-/// Asks for memory that is needed soon.
+/// Prefetches memory that is needed soon.
 static inline void sp_prefetch(const void *memory, size_t byte_count) {
   for (size_t i = 0; i < byte_count; i += 64) __builtin_prefetch((const char *)memory + i);
 }

@@ -81,7 +81,7 @@ struct DocumentReader {
     Set(windows.flatMap { layout.parts(windows: $0, documentLength: documentLength).chunks })
   }
 
-  /// Looks whether a store has all chunks of some documents, so that none is missed after hours.
+  /// Checks that a store has all chunks of some documents, so that a missing one does not come up after hours.
   /// - Throws: `Refusal` `chunk-not-stored`, or what a damaged store throws.
   func requireStored(_ documents: [EvaluationDocument]) throws(Refusal) {
     for source in sources {
@@ -132,7 +132,7 @@ struct DocumentReader {
     for windows in options.windows.sorted() {
       let parts = self.layout.parts(windows: windows, documentLength: document.tokens.count)
       let running = begun(Array(document.tokens[parts.runningText]))
-      // Chunks that several lengths have stand before the same running text, so a query's choice holds for all.
+      // Chunks that several lengths share precede the same running text, so a query's choice holds for all of them.
       let read = Array(running.dropLast())
       let query =
         options.searches.first(where: \.policy.looksAtEmbeddings).map { model.searchQuery(read, for: $0) }
@@ -266,7 +266,7 @@ private struct KeptChunks {
   var chunks: [Int: Chunk] = [:]
   private var text: Int?
 
-  /// Forgets what is not of the document.
+  /// Drops what does not belong to the document.
   /// - Parameter areShared: whether the same is kept of a chunk in every document.
   mutating func begin(_ document: EvaluationDocument, areShared: Bool) {
     if areShared, text == document.text {

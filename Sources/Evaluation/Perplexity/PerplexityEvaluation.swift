@@ -19,8 +19,8 @@ public struct PerplexityEvaluation {
   private let store: DocumentStore?
   private let reader: DocumentReader
 
-  /// - Parameter store: where trees are taken from; nil encodes them. The result is the same to the last bit, but for the
-  ///   times. Its encoding takes the place of that of the options.
+  /// - Parameter store: where trees are taken from; nil encodes them. The result is the same to the last bit, except
+  ///   for the times. Its encoding replaces that of the options.
   /// - Throws: `Refusal` `no-injection` for `shared` of a plain pack, `unfit-layout` when scored tokens or running text
   ///   do not fit the model, or chunks those of a store.
   public init(
@@ -205,7 +205,7 @@ extension PerplexityEvaluation {
     return row
   }
 
-  /// What the numbers depend on.
+  /// The settings that the numbers depend on.
   var settings: [JSONValue.Member] {
     var members: [(String, JSONValue)] = [
       ("window", .integer(layout.window)), ("scored", .integer(options.scored)),

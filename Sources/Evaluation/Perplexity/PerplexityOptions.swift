@@ -1,9 +1,9 @@
 public import ContextTrees
 public import NodeBlocks
 
-/// What perplexity is measured of.
+/// How perplexity is measured.
 public struct PerplexityOptions: Sendable {
-  /// What is put beside each other, on the same tokens.
+  /// The methods that are compared on the same tokens.
   public enum Method: String, Sendable, Hashable, CaseIterable {
     /// Running text with the context's trees.
     case shared
@@ -27,14 +27,14 @@ public struct PerplexityOptions: Sendable {
   public var sinks = 4
   /// Windows that streaming reads, at most.
   public var streamingWindows = 8
-  /// Whether what is read begins with the model's begin-of-text token, in the place of its first token.
+  /// Whether what is read begins with the model's begin-of-text token, in place of its first token.
   public var beginsText = false
   /// Whether the texts of a source are one text, one after another.
   public var joinsTexts = false
   /// Whether documents of a text may share tokens, but for those that count.
   public var overlaps = false
   public var bootstrap = Bootstrap()
-  /// How rows are shared out.
+  /// How rows are distributed over the levels.
   var levels = RowLevels.geometric
 
   public init() {}

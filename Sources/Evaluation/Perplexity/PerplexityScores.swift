@@ -6,12 +6,12 @@ import NodeBlocks
 struct PerplexityVariant: Hashable {
   var method: PerplexityOptions.Method
   var windows: Int
-  /// Of `shared`.
+  /// Of the method `shared`; nil for others.
   var search: TreeSearch?
   var encoding: RowEncoding?
 }
 
-/// What reading a document in one way gave.
+/// The score of a document that was read in one way.
 struct PerplexityScore {
   /// Mean negative log likelihood of the scored tokens, in nats.
   var nll: Double

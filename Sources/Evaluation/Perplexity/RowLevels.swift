@@ -1,12 +1,12 @@
 import ContextTrees
 
-/// Rows of each level, when their sum is about that of the paper's way.
+/// How rows are distributed over the levels of a tree, with about as many rows in all as in the paper.
 enum RowLevels: String, CaseIterable {
-  /// A level upwards has twice the ratio: every kept node has the same rows. The paper's.
+  /// Each level up doubles the ratio, so that every kept node has the same number of rows: the paper's way.
   case geometric
   /// One ratio for all.
   case flat
-  /// A level upwards has half the ratio: fine where nothing was found.
+  /// Each level up halves the ratio: rows are densest where the search did not descend.
   case inverse
   /// The deepest level alone has rows; what is beside the path is not seen.
   case leaves
@@ -14,7 +14,7 @@ enum RowLevels: String, CaseIterable {
 
 extension RowLevels {
   /// The nodes with the ratios of this profile; those without rows are left out.
-  /// - Parameter nodes: what is kept of a chunk, with the ratios of the paper.
+  /// - Parameter nodes: the kept nodes of a chunk, with the ratios of the paper.
   func shared(_ nodes: [TreeNode], depth: Int) -> [TreeNode] {
     if self == .geometric { return nodes }
     let rows = nodes.reduce(0) { $0 + $1.rowCount }

@@ -4,7 +4,7 @@ struct DotPlot {
   var rows: [(name: String, measure: Measure)]
   /// A value to draw a line at.
   var reference: Double?
-  /// What the axis shows; nil takes what the values need.
+  /// The range of the axis; nil fits it to the values.
   var range: ClosedRange<Double>?
 
   private static let (width, right, top, line) = (640.0, 20.0, 30.0, 20.0)

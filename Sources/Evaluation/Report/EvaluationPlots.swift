@@ -16,7 +16,7 @@ struct EvaluationPlots {
     }
   }
 
-  /// What has plots of its own.
+  /// Columns whose values each get plots of their own.
   private static let facets = ["domain", "task"]
 
   var all: [String] {
@@ -27,7 +27,7 @@ struct EvaluationPlots {
     return (isGrid ? heatMaps(x) : []) + lines(x)
   }
 
-  /// What is plotted, and the value to draw a line at.
+  /// The measures that are plotted, each with the value to draw a line at.
   private var plotted: [(measure: String, reference: Double?)] {
     let candidates: [(String, Double?)] = [
       ("perplexity", nil), ("to_truncated", 1), ("to_float32", 1), ("accuracy", nil), ("leaf", nil), ("score", nil),

@@ -4,7 +4,7 @@ public import FileAccess
 /// One page about some results, for people: plots and tables, nothing from outside, light and dark.
 public struct EvaluationReport {
   private let results: [EvaluationResult]
-  /// What each result is called.
+  /// The name of each result.
   private let names: [String]
 
   /// - Parameter names: of the results, such as those of their files; nil takes those of their protocols.
@@ -89,7 +89,7 @@ public struct EvaluationReport {
     return value.string ?? String(decoding: value.canonical, as: UTF8.self)
   }
 
-  /// What a table shows of a column; a dash where a row has none.
+  /// The text of a cell; a dash where the row has no such column.
   private func cell(_ row: EvaluationResult.Row, _ column: String) -> String {
     let text = row.cell(column)
     return text.isEmpty ? "–" : escapedHTML(text)

@@ -1,4 +1,4 @@
-/// Text for a page: characters that mean something in HTML are written out.
+/// Text for a page, with the characters escaped that have a meaning in HTML.
 func escapedHTML(_ text: String) -> String {
   var result = ""
   for character in text {
@@ -16,7 +16,7 @@ func escapedHTML(_ text: String) -> String {
 /// A coordinate in a drawing.
 func coordinate(_ value: Double) -> String { ((value * 10).rounded() / 10).description }
 
-/// What a plot starts with: the picture's element, which is still open, and its title.
+/// The start of a plot: the opening tag of its element, and its title.
 /// - Parameter attributes: of the element, beside its own.
 func plotStart(width: Double, height: Double, title: String, attributes: String = "") -> [String] {
   [

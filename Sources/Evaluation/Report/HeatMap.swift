@@ -5,7 +5,7 @@ struct HeatMap {
   var depths: [Double]
   var cells: [(length: Double, depth: Double, measure: Measure)]
 
-  /// What lengths are called.
+  /// The title of the lengths.
   private let lengthName: String
 
   /// The largest value that a cell can have.

@@ -7,12 +7,12 @@ struct LinePlot {
   var series: [PlotSeries]
   /// A value to draw a line at.
   var reference: Double?
-  /// What the axis shows; nil takes what the values need.
+  /// The range of the axis; nil fits it to the values.
   var range: ClosedRange<Double>?
 
   private static let (width, height) = (640.0, 300.0)
   private static let (left, right, top, bottom) = (56.0, 12.0, 30.0, 40.0)
-  /// Colours that the page has.
+  /// The number of series colours that the page has.
   static let colourCount = 6
 
   var svg: String {

@@ -8,27 +8,28 @@ import NodeBlocks
 /// What a sweep measures: a model, texts, the default, and the values of each factor.
 ///
 /// A JSON object: `model` (a pack), `texts` (paths), and, all with defaults, `windows`, `documents`, `scored`,
-/// `running_text`, `policy`, `seeds` (of the random policy: how many), `kv`, `join`, `overlap`, `tasks` (what is hidden in
-/// the texts and asked for; an empty list asks nothing), `samples` (of each task), and `factors`, an object of lists:
-/// `depth`, `leaf_ratio`, `levels`, `injected_layers`, `policy`, `similarity`, `expansion`, `positions`, `chunk_size`, `kv`,
-/// `running_text`. A factor that is left out takes the values that fit the model; an empty list leaves it out.
-/// `checkpoints` has what only training can change, by factor and value the pack of a model with the same tokenizer and
-/// window: `{"injection": {"top": "top.spk"}}`. Paths start where the program runs.
+/// `running_text`, `policy`, `seeds` (how many the random policy is run with), `kv`, `join`, `overlap`, `tasks` (what
+/// is hidden in the texts and asked for; an empty list asks nothing), `samples` (of each task), and `factors`, an
+/// object of lists: `depth`, `leaf_ratio`, `levels`, `injected_layers`, `policy`, `similarity`, `expansion`,
+/// `positions`, `chunk_size`, `kv`, `running_text`. A factor that is left out takes the values that fit the model; an
+/// empty list leaves it out. `checkpoints` is for what only training can change: by factor and value, the pack of a
+/// model with the same tokenizer and window: `{"injection": {"top": "top.spk"}}`. Paths are relative to the working
+/// directory.
 public struct SweepConfiguration: Sendable {
-  /// Where it was read.
+  /// The file that it was read from.
   let path: String
   public var model: String
   public var texts: [String]
   var options = PerplexityOptions()
-  /// The random policy is measured with the seeds 0 up to this, which is not among them.
+  /// The random policy is measured with the seeds 0 ..< seedCount.
   var seedCount = 3
   var tasks: [RetrievalTask] = [.passkey, .needle]
-  /// Of each task.
+  /// Samples of each task.
   var sampleCount = 10
   /// Values by factor, as they are written.
   var factors: [Factor: [JSONValue]] = [:]
 
-  /// Packs of other models, by what they were trained with in place of the default.
+  /// Packs of other models, by the factor and value that they were trained with instead of the default.
   var checkpoints: [(factor: String, value: String, path: String)] = []
 
   /// What is varied, one at a time.

@@ -7,8 +7,8 @@ import ModelPacks
 import NodeBlocks
 public import SharedPack
 
-/// The ablations of the paper: one factor at a time is changed, for the same scored tokens. What a trained checkpoint cannot
-/// show without being trained anew, other checkpoints show.
+/// The ablations of the paper: one factor at a time is changed, for the same scored tokens. Factors that a checkpoint
+/// can only have by training are measured with other checkpoints.
 /// Source: arXiv 2410.19318, Tables 5 and 9 to 12.
 public struct SweepEvaluation {
   private typealias Factor = SweepConfiguration.Factor
@@ -16,7 +16,7 @@ public struct SweepEvaluation {
   private let model: LanguageModel
   private let configuration: SweepConfiguration
   private let base: SweepVariant
-  /// What was trained with another value of a factor.
+  /// Models that were trained with another value of a factor.
   private let others: [(factor: String, value: String, model: LanguageModel)]
 
   /// - Throws: `Refusal` `no-injection` for a plain pack, `other-tokenizer` for a checkpoint that reads other tokens, and
@@ -46,7 +46,7 @@ public struct SweepEvaluation {
 
   /// Measures the default and every variant.
   /// - Parameter progress: called with a variant's name, variants done and all of them.
-  /// - Throws: `Refusal` `malformed-sweep` for a value that is none of its factor's, and those of
+  /// - Throws: `Refusal` `malformed-sweep` for a value that its factor does not have, and those of
   ///   `PerplexityEvaluation`.
   public func run(
     _ sources: [EvaluationSource], progress: (_ name: String, _ done: Int, _ of: Int) -> Void
@@ -68,7 +68,7 @@ public struct SweepEvaluation {
     let haystack = configuration.tasks.isEmpty ? nil : try RetrievalEvaluation.haystack(model, sources)
     let total = variants.count + others.count + 1
     progress("default", 0, total)
-    // The first pass reads the pack into memory; nobody's time should have that.
+    // The first pass reads the pack into memory, which must not count in any variant's time.
     _ = try evaluation.scores(Array(documents.prefix(1))) { _, _ in }
     let standard = try await outcome(ways(base), documents, haystack)
     var outcomes: [(factor: Factor, value: Label, outcome: Outcome?, remark: String?)] = []
@@ -145,18 +145,18 @@ public struct SweepEvaluation {
     return result
   }
 
-  /// What reading all documents in one way gave.
+  /// The results of reading all documents in one way.
   private struct Outcome {
     /// Means over the seeds, where there are several.
     var scores: [PerplexityScore]
     var peakBytes: Int?
-    /// Of the perplexity, over seeds.
+    /// The deviation of the perplexity over the seeds.
     var seedDeviation: Double?
-    /// What was hidden and asked for, of all seeds.
+    /// The rows of the retrieval tasks, of all seeds.
     var samples: [RetrievalEvaluation.Row] = []
   }
 
-  /// A model that reads as a variant says, and what measures it.
+  /// A model that is set up as a variant, and its evaluations.
   private struct Way {
     var model: LanguageModel
     var perplexity: PerplexityEvaluation
@@ -254,7 +254,7 @@ extension SweepEvaluation {
         labels: ["table": .text(ablation), "factor": .text(factor), "value": .text(value), "remark": .text(remark)],
         measures: outcome.map { measures($0, standard).filter { shown.contains($0.key) } } ?? [:])
     }
-    // What the paper varied, and what else there are checkpoints of.
+    // The factors that the paper varied, then any others that there are checkpoints of.
     var others =
       SharedLLMConfiguration.InjectionPlace.allCases.map { ("injection", $0.rawValue) } + [("split noise", "0")]
     for (factor, value, _) in trained where !others.contains(where: { $0 == (factor, value) }) {

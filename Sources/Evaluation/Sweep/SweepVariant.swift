@@ -16,7 +16,7 @@ struct SweepVariant: Hashable {
   var levels = RowLevels.geometric
 
   /// The default with another value of a factor.
-  /// - Returns: nil when the value is none of the factor's.
+  /// - Returns: nil when the factor has no such value.
   func changing(_ factor: SweepConfiguration.Factor, to value: JSONValue) -> SweepVariant? {
     var variant = self
     func number(_ change: (inout SweepVariant, Int) -> Void) -> SweepVariant? {
@@ -63,7 +63,7 @@ struct SweepVariant: Hashable {
     taskSearch = search
   }
 
-  /// What a row of a table says about being the default or near it.
+  /// How a table marks the variant if it is the default, or the default of one use.
   func remark(default base: SweepVariant) -> String? {
     switch (search == base.search, taskSearch == base.taskSearch) {
     case (true, true): self == base ? "default" : nil
@@ -73,7 +73,7 @@ struct SweepVariant: Hashable {
     }
   }
 
-  /// What the variant has of a factor.
+  /// The variant's value of a factor.
   func value(of factor: SweepConfiguration.Factor) -> Label {
     switch factor {
     case .depth: Label(sharedLLM.treeDepth)

@@ -9,7 +9,7 @@ import Tokenization
 public enum ContextMethod: Sendable, Hashable {
   /// Through trees that are searched in this way.
   case shared(TreeSearch)
-  /// Through trees that are searched by one who knows where the answer is: what a perfect policy would give.
+  /// Through trees that are searched with knowledge of where the answer is, as a perfect policy would.
   case oracle
   /// The plain model reads as much as the window holds.
   case truncated
@@ -34,16 +34,16 @@ public enum ContextMethod: Sendable, Hashable {
     }
   }
 
-  /// How many nodes are opened, by its name; nil where no question decides.
+  /// The expansion's name; nil where the policy does not look at the question.
   public var expansionName: String? {
     guard case .shared(let search) = self, search.policy.looksAtQuery else { return nil }
     return search.expansion.description
   }
 
-  /// What a file of its answers is called by.
+  /// The method's name in the paths of answers.
   var fileName: String { [name, policyName, expansionName].compactMap(\.self).joined(separator: "-") }
 
-  /// What tells the method's rows from others.
+  /// The labels that tell the method's rows from others.
   var labels: [String: Label] {
     var labels: [String: Label] = ["method": .text(name)]
     if let policyName { labels["policy"] = .text(policyName) }
@@ -53,7 +53,7 @@ public enum ContextMethod: Sendable, Hashable {
 }
 
 extension LanguageModel {
-  /// The text and the tokens that the model goes on with, most likely token by most likely token.
+  /// The text and the tokens of the model's greedy continuation.
   /// - Throws: `Refusal` as `generate(_:context:options:)`.
   func greedyAnswer(
     _ prompt: [Int32], context: ContextSelection? = nil, maxTokens: Int, stopStrings: [String] = [], sinks: Int? = nil

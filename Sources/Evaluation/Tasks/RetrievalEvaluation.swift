@@ -22,19 +22,19 @@ public struct RetrievalEvaluation: Sendable {
   /// Samples for each row.
   public var sampleCount = 20
   public var methods: [ContextMethod] = [.shared(.standard), .shared(TreeSearch(.right)), .truncated]
-  /// Windows that streaming reads, at most: of longer contexts the end.
+  /// The most windows that streaming reads; of a longer context it reads the end.
   public var streamingWindows = 8
   public var style = TaskStyle.trainer
   public var seed: UInt64 = 1
   public var encoding = RowEncoding.int8
   /// Where contexts are cut into chunks.
   public var borders = ChunkBorders.sentences
-  /// How rows are shared out.
+  /// How rows are distributed over the levels.
   var levels = RowLevels.geometric
 
   public init() {}
 
-  /// One row of the result while it is filled.
+  /// A row of the result that is being filled.
   struct Row {
     var labels: [String: Label]
     var scores: [Double] = []
@@ -45,7 +45,7 @@ public struct RetrievalEvaluation: Sendable {
   }
 
   /// - Parameters:
-  ///   - sources: what things are hidden in; none takes the published noise.
+  ///   - sources: texts that things are hidden in; the published noise if there are none.
   ///   - progress: called with samples done, of how many.
   /// - Throws: `Refusal` `no-tokenizer`, `no-injection`, `task-does-not-fit`, and those of asking.
   public func run(
@@ -108,7 +108,7 @@ public struct RetrievalEvaluation: Sendable {
     var index = 0
     for method in methods {
       for (number, turn) in sample.turns.enumerated() {
-        // A second question is asked twice: of trees searched for it, and of those found for the first.
+        // A second question is asked twice: with trees searched for it, and with those found for the first.
         for isStale in number > 0 && method.policyName != nil ? [false, true] : [false] {
           if index == rows.count {
             var labels = method.labels
@@ -147,7 +147,7 @@ public struct RetrievalEvaluation: Sendable {
     }
   }
 
-  /// A context as it is searched: where its chunks lie in it, and each with its tree.
+  /// A context with the ranges of its chunks and their trees.
   private struct ReadContext {
     var source: ChunkSource
     var ranges: [Range<Int>]

@@ -6,7 +6,7 @@ import ModelPacks
 import SharedPack
 
 extension SuiteRun {
-  /// What one method made of one sample.
+  /// One method's answer to one sample.
   struct Answer {
     var method: ContextMethod
     var text: String

@@ -5,14 +5,14 @@ import ModelPacks
 public import SharedPack
 import Tokenization
 
-/// What RULER's samples are made of.
+/// How RULER's samples are made.
 public struct RulerOptions: Sendable {
   public var tasks = Ruler.Task.allCases
   /// Lengths of prompt and answer together, in windows of the model.
   public var windows = [1, 2, 4]
   public var sampleCount = 20
   public var seed: UInt64 = 1
-  /// Texts that needles are hidden in; none takes the published noise.
+  /// Texts that needles are hidden in; the published noise if there are none.
   public var essays: [EvaluationSource] = []
   /// SQuAD 2.0 in its published form, for qa_1.
   public var squadPath: String?
@@ -78,7 +78,7 @@ extension SuiteRun {
     )
   }
 
-  /// The means over tasks of what differs in nothing else.
+  /// The means over tasks of rows that differ in nothing else.
   private static func averages(_ rows: [EvaluationResult.Row]) -> [EvaluationResult.Row] {
     var groups: [(labels: [String: Label], scores: [Double])] = []
     for row in rows {

@@ -9,18 +9,18 @@ import SharedPack
 
 /// A suite of tasks, from its files or from a generator: a model answers its prompts by every method.
 ///
-/// Answers are written down as the suite's own program does, for its scorer (`Tools/score`). RULER's, whose prompts are
-/// ours, are scored here.
+/// Answers are written as the suite's own program writes them, for its scorer (`Tools/score`). RULER's, whose prompts
+/// are ours, are scored here.
 public struct SuiteRun {
   public var methods: [ContextMethod] = [.shared(.standard), .truncated]
   public var encoding = RowEncoding.int8
-  /// Tokens of a prompt; of a longer one both ends are kept. Nil takes it whole.
+  /// The most tokens of a prompt; of a longer one both ends are kept. Nil: no limit.
   public var promptLimit: Int?
   /// Whether prompts go into the model's chat template, where the task says so and the model has one.
   public var usesChatTemplate = true
   /// Samples of each task, at most; nil takes all.
   public var sampleLimit: Int?
-  /// The directory that answers are written below; nil: nowhere.
+  /// The directory that answers are written to; nil: they are not written.
   public var predictionsPath: String?
   /// Called with a task and the samples of it that are done.
   public var progress: (_ task: String, _ done: Int) -> Void = { _, _ in }
@@ -45,12 +45,12 @@ public struct SuiteRun {
 
   public init() {}
 
-  /// Creates the directory of predictions before time goes into them.
+  /// Creates the directory of predictions, so that it fails before time is spent on them.
   func createDirectory() throws(Refusal) {
     if let predictionsPath { try Directory.create(predictionsPath) }
   }
 
-  /// Where the predictions will be, for the suite's own rules.
+  /// A note that says how to score the predictions by the suite's own rules.
   func scoringNote(_ suite: String) -> [String] {
     guard let predictionsPath else { return [] }
     let files = Set(predictions.keys.map { "\(predictionsPath)/\($0.prefix { $0 != "/" })/*/*.jsonl" })
