@@ -16,13 +16,6 @@ public enum RowEncoding: UInt8, Sendable, Hashable, CaseIterable {
     case .float32: .float32
     }
   }
-
-  /// Takes a case's name, `float16`, or its short form, `f16`.
-  public init?(name: String) {
-    let named = Self.allCases.first { ["\($0)", "\($0)".replacing("float", with: "f")].contains(name) }
-    guard let named else { return nil }
-    self = named
-  }
 }
 
 /// Where the keys and values of a node lie in its block of bytes: layer by layer, in a layer head by head, in a head

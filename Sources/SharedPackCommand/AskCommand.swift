@@ -2,7 +2,7 @@ public import ArgumentParser
 import CanonicalJSON
 public import ContextTrees
 import FileAccess
-public import NodeBlocks
+import NodeBlocks
 import SharedPack
 import TreeStore
 
@@ -29,12 +29,16 @@ extension TreeExpansion: ExpressibleByArgument {
 }
 
 /// How keys and values are stored, as an argument.
-extension RowEncoding: ExpressibleByArgument {
-  public init?(argument: String) { self.init(name: argument) }
+enum RowEncodingArgument: String, ExpressibleByArgument, CaseIterable {
+  case int8, f16, f32
 
-  public var defaultValueDescription: String { "\(self)" }
-
-  public static var allValueStrings: [String] { ["int8", "f16", "f32"] }
+  var encoding: RowEncoding {
+    switch self {
+    case .int8: .int8
+    case .f16: .float16
+    case .f32: .float32
+    }
+  }
 }
 
 struct AskCommand: AsyncParsableCommand {
@@ -79,7 +83,7 @@ struct AskCommand: AsyncParsableCommand {
 
   @Option(
     help: ArgumentHelp("How text files that are encoded now keep their rows: int8, f16 or f32.", valueName: "form"))
-  var kv: RowEncoding?
+  var kv: RowEncodingArgument?
 
   @Flag(help: "Ask without the model's chat template, if it has one.")
   var raw = false
@@ -101,7 +105,7 @@ struct AskCommand: AsyncParsableCommand {
     let text = try TextArgument.text(question)
     guard !text.isEmpty else { throw Refusal(.emptyPrompt, file: "question", "has no text") }
     let prompt = try model.chatTemplate != nil && !raw ? model.chatPrompt([.user(text)]) : model.textPrompt(text)
-    let encoding = kv ?? library?.store.configuration.layout.encoding ?? .int8
+    let encoding = kv?.encoding ?? library?.store.configuration.layout.encoding ?? .int8
     var sources: [ContextDocument] = []
     for name in documents { sources.append(try document(name, model: model, library: library, encoding: encoding)) }
     let selection = try model.select(

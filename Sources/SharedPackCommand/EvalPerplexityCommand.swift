@@ -58,7 +58,7 @@ struct EvalPerplexityCommand: ParsableCommand {
     help: ArgumentHelp(
       "How rows are stored: int8, f16, f32. Without it: int8, or as the store has them.", valueName: "list")
   )
-  var kv: ListArgument<RowEncoding>?
+  var kv: ListArgument<RowEncodingArgument>?
 
   @Option(
     help: ArgumentHelp("Take trees from this store instead of encoding them.", valueName: "directory"),
@@ -97,7 +97,7 @@ struct EvalPerplexityCommand: ParsableCommand {
     options.windows = windows.values
     options.methods = methods.values.map(\.value)
     options.searches = TreeSearch.all(policy.values, seed: 0, expansion.values)
-    if let kv { options.encodings = kv.values }
+    if let kv { options.encodings = kv.values.map(\.encoding) }
     options.sinks = sinks
     options.streamingWindows = streamingWindows
     let model = try LanguageModel(opening: model, threadCount: threads?.count)

@@ -32,7 +32,7 @@ struct SuiteArguments: ParsableArguments {
   func run(predictions: String?) -> SuiteRun {
     var run = SuiteRun()
     run.methods = asking.contextMethods
-    run.encoding = asking.kv
+    run.encoding = asking.kv.encoding
     run.promptLimit = promptLimit
     run.usesChatTemplate = !raw
     run.sampleLimit = limit

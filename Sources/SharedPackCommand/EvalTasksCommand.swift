@@ -38,7 +38,7 @@ struct AskingArguments: ParsableArguments {
   var expansion = ListArgument([TreeExpansion.bestFirst])
 
   @Option(help: ArgumentHelp("How rows are kept: int8, f16 or f32.", valueName: "form"))
-  var kv = RowEncoding.int8
+  var kv = RowEncodingArgument.int8
 
   @Option(help: ArgumentHelp("The same seed makes the same samples.", valueName: "number"))
   var seed: UInt64 = 1
@@ -141,7 +141,7 @@ struct EvalTasksCommand: AsyncParsableCommand {
     evaluation.methods = asking.contextMethods + (oracle ? [.oracle] : [])
     evaluation.style = style.value
     evaluation.seed = asking.seed
-    evaluation.encoding = asking.kv
+    evaluation.encoding = asking.kv.encoding
     evaluation.borders = borders.value
     let model = try LanguageModel(opening: model, threadCount: asking.threads?.count)
     var bar = ProgressBar("Asking", unit: .samples, mode: output.output.progress)

@@ -49,7 +49,7 @@ extension StoreCommand {
     var store: String
 
     @Option(help: ArgumentHelp("How keys and values are stored: int8, f16 or f32.", valueName: "form"))
-    var kv = RowEncoding.int8
+    var kv = RowEncodingArgument.int8
 
     @Option(
       help: ArgumentHelp(
@@ -74,13 +74,13 @@ extension StoreCommand {
       let model = try memory.open(model, threads: threads)
       let sources = try DocumentSource.find(paths)
       if dryRun {
-        return show(try StoreBuilder.plan(sources, model: model, encoding: kv, borders: borders.value))
+        return show(try StoreBuilder.plan(sources, model: model, encoding: kv.encoding, borders: borders.value))
       }
       if model.injectionIsUntrained {
         Console.error("sharedpack: the injection of this model is untrained (merged softmax)")
       }
       var builder = try StoreBuilder(
-        opening: store, model: model, encoding: kv, compression: compress.compression, borders: borders.value)
+        opening: store, model: model, encoding: kv.encoding, compression: compress.compression, borders: borders.value)
       var reports: [StoreBuilder.Report] = []
       for source in sources {
         var bar = ProgressBar("Encoding \(source.name)", unit: .tokens, mode: output.progress)

@@ -100,7 +100,7 @@ public struct SweepConfiguration: Sendable {
       options.searches = [TreeSearch(policy)]
     }
     if let value = json["kv"] {
-      guard let encoding = value.string.flatMap(RowEncoding.init(name:)) else {
+      guard let encoding = RowEncoding(sweepName: value) else {
         throw refuse("kv", "is not a row encoding")
       }
       options.encodings = [encoding]
@@ -129,6 +129,19 @@ extension SearchPolicy {
     let all: [SearchPolicy] = [.right, .left, .random(seed: 0), .cosine, .dot, .distance, .centred, .bm25]
     guard let policy = all.first(where: { $0.name == value.string }) else { return nil }
     self = policy
+  }
+}
+
+extension RowEncoding {
+  /// Takes the names of the command line (`f16`) and those of the cases (`float16`).
+  init?(sweepName value: JSONValue) {
+    guard let name = value.string,
+      let encoding = RowEncoding.allCases.first(where: {
+        let long = "\($0)"
+        return long == name || long.replacing("float", with: "f") == name
+      })
+    else { return nil }
+    self = encoding
   }
 }
 

@@ -43,7 +43,7 @@ struct SweepVariant: Hashable {
       guard let policy = SearchPolicy(sweepName: value) else { return nil }
       variant.setSearch(TreeSearch(policy))
     case .rows:
-      guard let encoding = value.string.flatMap(RowEncoding.init(name:)) else { return nil }
+      guard let encoding = RowEncoding(sweepName: value) else { return nil }
       variant.encoding = encoding
     case .levels:
       guard let levels = value.string.flatMap(RowLevels.init(rawValue:)) else { return nil }
