@@ -18,6 +18,9 @@ internal import PackedTiles
   /// Tokens that the cache is made for.
   let capacity: Int
   private let policy: any RowPolicy
+  /// The policy's answers, which do not change: a token of every layer and head needs them.
+  private let windows: [RowWindow?]
+  private let choosesRows: Bool
   private let layerCount: Int
   private let kvHeadCount: Int
   /// Rows that memory is reserved for.
@@ -40,13 +43,15 @@ internal import PackedTiles
   ) {
     self.capacity = capacity
     self.policy = policy
+    windows = (0..<layerCount).map(policy.window(layer:))
+    choosesRows = policy.choosesRows
     self.layerCount = layerCount
     self.kvHeadCount = kvHeadCount
     self.firstPosition = firstPosition
     rowCapacity = policy.rowCapacity(tokens: capacity, blockSize: blockSize)
     droppedCounts = [Int](repeating: 0, count: layerCount * kvHeadCount)
     weights = policy.needsWeights ? FloatBuffer(rows: kvHeadCount, columns: rowCapacity) : nil
-    precondition(!policy.choosesRows || encoding != .int8, "packed rows do not go one by one")
+    precondition(!choosesRows || encoding != .int8, "packed rows do not go one by one")
     switch encoding {
     case .float16, .float32:
       floats = FloatRows(
@@ -85,7 +90,7 @@ internal import PackedTiles
   /// Drops rows that no later token sees, before the rows of a block are written.
   func makeRoom(for tokens: Int) {
     for layer in 0..<layerCount {
-      guard let window = policy.window(layer: layer), rowCount(layer: layer, head: 0) + tokens > rowCapacity else {
+      guard let window = windows[layer], rowCount(layer: layer, head: 0) + tokens > rowCapacity else {
         continue
       }
       let kept = Self.wholeBlocks(window.sinks)
@@ -103,12 +108,12 @@ internal import PackedTiles
   /// Lets the policy choose among the rows of a layer that has attended; its latest rows are not counted yet.
   /// - Parameter endsPrompt: see `AttentionStep`.
   func chooseRows(layer: Int, tokens: Int, endsPrompt: Bool) {
-    guard policy.choosesRows, let floats else { return }
+    guard choosesRows, let floats else { return }
     for head in 0..<kvHeadCount {
       let rowCount = rowCount(layer: layer, head: head) + tokens
       let step = AttentionStep(
         rowCount: rowCount, tokenCount: tokens, endsPrompt: endsPrompt,
-        weights: weights.map { Array($0.array(rows: head..<head + 1).prefix(rowCount)) } ?? [])
+        weights: weights.map { unsafe Array(UnsafeBufferPointer(start: $0.row(head), count: rowCount)) } ?? [])
       guard let kept = policy.keptRows(layer: layer, head: head, after: step) else { continue }
       var next = 0
       for rows in kept {
@@ -122,20 +127,16 @@ internal import PackedTiles
 
   /// Rows that a token sees of any layer, at most; nil without a limit.
   var slotCount: Int? {
-    var most = 0
-    for layer in 0..<layerCount {
-      guard let window = policy.window(layer: layer) else { return nil }
-      most = max(most, window.rowCount)
-    }
-    return most
+    let limits = windows.compactMap { $0?.rowCount }
+    return limits.count == layerCount ? limits.max() : nil
   }
 
   /// Whether every row stays where it was written.
-  var keepsAllRows: Bool { slotCount == nil && !policy.choosesRows }
+  var keepsAllRows: Bool { slotCount == nil && !choosesRows }
 
   /// The slots that a number of tokens takes.
   func slots(of tokens: Int, layer: Int = 0) -> Int {
-    policy.window(layer: layer).map { min(tokens, $0.rowCount) } ?? tokens
+    windows[layer].map { min(tokens, $0.rowCount) } ?? tokens
   }
 
   /// The rows of a layer that `tokens` queries see, whose own rows were the last ones written and are not counted yet.
@@ -149,7 +150,7 @@ internal import PackedTiles
   /// Continues after `count` tokens, where the next rows are written: one layer may read ahead of the next.
   func seek(_ count: Int) {
     precondition(
-      !policy.choosesRows && count <= capacity && droppedCounts.allSatisfy { $0 == 0 },
+      !choosesRows && count <= capacity && droppedCounts.allSatisfy { $0 == 0 },
       "rows that have gone do not come back")
     self.count = count
   }
@@ -160,12 +161,12 @@ internal import PackedTiles
     let rows = rowCount + tokens.lowerBound..<rowCount + tokens.upperBound
     var first: Int?
     var sinkCount = 0
-    if let window = policy.window(layer: layer), count + tokens.upperBound > window.rowCount {
+    if let window = windows[layer], count + tokens.upperBound > window.rowCount {
       first = rows.lowerBound + 1 - window.recent
       sinkCount = window.sinks
     }
     // The rows that a policy chose lie together, wherever in the text they come from.
-    let textOffset = policy.choosesRows ? 0 : count - rowCount
+    let textOffset = choosesRows ? 0 : count - rowCount
     if let packed {
       return packed.spans(
         layer: layer, rows, first: first, sinks: sinkCount, textOffset: textOffset,
@@ -177,8 +178,8 @@ internal import PackedTiles
   /// Whether any of `tokens` queries sees sinks in spans of their own, and the tokens of the other rows that any of
   /// them sees.
   fileprivate func seen(layer: Int, tokens: Int) -> (sinks: Bool, tokens: Range<Int>) {
-    guard let window = policy.window(layer: layer), count + tokens > window.rowCount else {
-      let rows = policy.choosesRows ? (0..<kvHeadCount).reduce(0) { max($0, rowCount(layer: layer, head: $1)) } : count
+    guard let window = windows[layer], count + tokens > window.rowCount else {
+      let rows = choosesRows ? (0..<kvHeadCount).reduce(0) { max($0, rowCount(layer: layer, head: $1)) } : count
       return (false, 0..<rows + tokens)
     }
     return (window.sinks > 0, max(count + 1 - window.recent, 0)..<count + tokens)
@@ -186,7 +187,7 @@ internal import PackedTiles
 
   /// The first query that no longer sees all tokens before it, if there are queries before it that do.
   fileprivate func windowStart(layer: Int, tokens: Int) -> Int? {
-    guard let slots = policy.window(layer: layer)?.rowCount, count < slots, count + tokens > slots else { return nil }
+    guard let slots = windows[layer]?.rowCount, count < slots, count + tokens > slots else { return nil }
     return slots - count
   }
 

@@ -4,7 +4,7 @@
 /// The cache stores rows and attention reads them; neither knows a policy. One object belongs to one session and may
 /// keep what it has seen. A policy that drops no rows costs nothing.
 protocol RowPolicy: AnyObject {
-  /// What tokens see of the rows of a layer; nil: every row before them and their own.
+  /// What tokens see of the rows of a layer; nil: every row before them and their own. Always the same for a layer.
   func window(layer: Int) -> RowWindow?
 
   /// The rows of a head that memory is reserved for.
