@@ -37,7 +37,7 @@ final class QuestionBenchmark {
     _ model: LanguageModel, chunkCount: Int, tokens: (Int) -> [Int32], in directory: String
   ) throws(Refusal) {
     let shape = try model.requireTrees(.int8).shape
-    guard let encoder = TreeEncoder(model.runtime, encoding: .int8) else { return }
+    let encoder = try model.makeTreeEncoder(.int8)
     let text = tokens(shape.chunkSize + chunkCount)
     let first = try encoder.encode(Array(text.prefix(shape.chunkSize)))
     var writer = try TreeStoreWriter(

@@ -13,11 +13,7 @@ enum ChunkSource {
   /// The lower model of a model.
   /// - Throws: `Refusal` `no-injection` for a plain pack.
   init(encoding model: LanguageModel, _ encoding: RowEncoding) throws(Refusal) {
-    _ = try model.requireTrees(encoding)
-    guard let encoder = TreeEncoder(model.runtime, encoding: encoding) else {
-      preconditionFailure("a model with trees has an encoder")
-    }
-    self = .encoder(encoder)
+    self = .encoder(try model.makeTreeEncoder(encoding))
   }
 
   var layout: NodeBlockLayout {
@@ -27,9 +23,13 @@ enum ChunkSource {
     }
   }
 
-  /// - Parameter domain: of the chunk, for the message when a store does not have it.
+  /// - Parameters:
+  ///   - isSearched: whether embeddings will be compared; otherwise nodes are encoded one by one in `block(of:in:)`.
+  ///   - domain: of the chunk, for the message when a store does not have it.
   /// - Throws: `Refusal` `chunk-not-stored`, `not-finite`, or what a damaged store throws.
-  func chunk(of tokens: [Int32], shape: TreeShape, domain: String) throws(Refusal) -> ContextChunk {
+  func chunk(
+    of tokens: [Int32], shape: TreeShape, isSearched: Bool, domain: String
+  ) throws(Refusal) -> ContextChunk {
     switch self {
     case .store(let store):
       guard let chunk = try store.store.chunk(store.store.chunkKey(tokens: tokens)) else {
@@ -38,13 +38,15 @@ enum ChunkSource {
           "is not in the store: build it of the same texts with --chunk-borders fixed")
       }
       return ContextChunk(chunk)
-    case .encoder(let encoder): return ContextChunk(try encoder.encode(tokens), shape: shape)
+    case .encoder(let encoder):
+      return isSearched
+        ? ContextChunk(try encoder.encode(tokens), shape: shape) : ContextChunk(unencoded: tokens, shape: shape)
     }
   }
 
   /// The rows of a node of a chunk. The lower model also makes them with another ratio than the tree has.
   func block(of node: TreeNode, in chunk: ContextChunk) throws(Refusal) -> NodeBlock {
-    if case .encoder(let encoder) = self, chunk.tree.node(node.number) != node {
+    if case .encoder(let encoder) = self, !chunk.hasRows || chunk.tree.node(node.number) != node {
       return try encoder.encode(alone: node, of: chunk.tokens).block
     }
     return try chunk.block(of: node)

@@ -9,6 +9,7 @@ public struct ContextChunk: SearchableChunk, Sendable {
   private enum Source: Sendable {
     case stored(StoredChunk)
     case fresh(EncodedChunk)
+    case unencoded
   }
 
   /// In the order of the text.
@@ -31,6 +32,16 @@ public struct ContextChunk: SearchableChunk, Sendable {
     source = .fresh(encoded)
   }
 
+  /// A chunk that is searched without embeddings, whose rows the caller encodes as it needs them.
+  package init(unencoded tokens: [Int32], shape: TreeShape) {
+    self.tokens = tokens
+    tree = ContextTree(shape: shape, tokenCount: tokens.count)
+    source = .unencoded
+  }
+
+  /// Whether the chunk has its nodes' embeddings and rows.
+  package var hasRows: Bool { if case .unencoded = source { false } else { true } }
+
   /// The vector that a query is compared with: (hidden).
   /// - Throws: `Refusal` when a stored one is damaged.
   public func embedding(of node: TreeNode) throws(Refusal) -> [Float] {
@@ -38,7 +49,9 @@ public struct ContextChunk: SearchableChunk, Sendable {
     case .stored(let chunk): return try chunk.embedding(of: node)
     case .fresh(let chunk):
       let size = chunk.embeddings.count / tree.nodes.count
-      return Array(chunk.embeddings[tree.index(of: node) * size..<(tree.index(of: node) + 1) * size])
+      let start = tree.index(of: node) * size
+      return Array(chunk.embeddings[start..<start + size])
+    case .unencoded: preconditionFailure("the chunk was not encoded")
     }
   }
 
@@ -48,6 +61,7 @@ public struct ContextChunk: SearchableChunk, Sendable {
     switch source {
     case .stored(let chunk): return try chunk.block(of: node)
     case .fresh(let chunk): return chunk.blocks[tree.index(of: node)]
+    case .unencoded: preconditionFailure("the chunk was not encoded")
     }
   }
 }

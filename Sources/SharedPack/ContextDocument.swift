@@ -70,9 +70,7 @@ extension LanguageModel {
     moments: SecondMoments?, progress: (_ done: Int, _ total: Int) -> Void
   ) throws(Refusal) -> ContextDocument {
     let configuration = try storeConfiguration(encoding)
-    guard let encoder = TreeEncoder(runtime, encoding: encoding, moments: moments) else {
-      preconditionFailure("a model with trees has an encoder")
-    }
+    let encoder = try makeTreeEncoder(encoding, moments: moments)
     var chunks: [ContextChunk] = []
     let shape = configuration.shape
     for range in self.chunks(of: tokens, shape: shape, borders: borders) {

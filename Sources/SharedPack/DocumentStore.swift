@@ -73,9 +73,7 @@ public struct StoreBuilder: ~Copyable {
     borders: ChunkBorders = .sentences
   ) throws(Refusal) {
     let configuration = try model.storeConfiguration(encoding)
-    guard let encoder = TreeEncoder(model.runtime, encoding: encoding) else {
-      preconditionFailure("a model with trees has an encoder")
-    }
+    let encoder = try model.makeTreeEncoder(encoding)
     writer = try TreeStoreWriter(opening: path, creating: configuration)
     self.model = model
     shape = configuration.shape

@@ -99,6 +99,17 @@ public final class LanguageModel: Sendable {
     return (shape, layout)
   }
 
+  /// The lower model, which encodes chunks.
+  /// - Parameter moments: receives the inputs of the lower model's matrices.
+  /// - Throws: `Refusal` `no-injection` for a plain pack.
+  package func makeTreeEncoder(_ encoding: RowEncoding, moments: SecondMoments? = nil) throws(Refusal) -> TreeEncoder {
+    _ = try requireTrees(encoding)
+    guard let encoder = TreeEncoder(runtime, encoding: encoding, moments: moments) else {
+      preconditionFailure("a model with trees has an encoder")
+    }
+    return encoder
+  }
+
   /// The configuration of the stores that this model can read.
   /// - Throws: `Refusal` `no-injection` for a plain pack.
   package func storeConfiguration(_ encoding: RowEncoding) throws(Refusal) -> TreeStoreConfiguration {

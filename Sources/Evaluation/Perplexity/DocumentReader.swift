@@ -89,7 +89,8 @@ struct DocumentReader {
       let shape = try model.requireTrees(source.layout.encoding).shape
       for document in documents {
         for range in chunks(of: options.windows) {
-          _ = try source.chunk(of: Array(document.tokens[range]), shape: shape, domain: document.domain)
+          _ = try source.chunk(
+            of: Array(document.tokens[range]), shape: shape, isSearched: false, domain: document.domain)
         }
       }
     }
@@ -167,7 +168,9 @@ struct DocumentReader {
       let position = document.start + range.lowerBound
       if kept[number].chunks[position] == nil {
         let start = ContinuousClock.now
-        let chunk = try source.chunk(of: Array(document.tokens[range]), shape: shape, domain: document.domain)
+        let chunk = try source.chunk(
+          of: Array(document.tokens[range]), shape: shape,
+          isSearched: options.searches.contains(where: \.policy.looksAtEmbeddings), domain: document.domain)
         var keptOfChunk = KeptChunks.Chunk()
         for search in options.searches where !search.isJoint {
           // The number tells chunks apart, for the random policy.

@@ -159,7 +159,8 @@ public struct RetrievalEvaluation: Sendable {
     let shape = try model.requireTrees(encoding).shape
     var context = ReadContext(source: source, ranges: model.chunks(of: tokens, shape: shape, borders: borders))
     for range in context.ranges {
-      context.chunks.append(try source.chunk(of: Array(tokens[range]), shape: shape, domain: "context"))
+      context.chunks.append(
+        try source.chunk(of: Array(tokens[range]), shape: shape, isSearched: true, domain: "context"))
     }
     return context
   }
