@@ -7,17 +7,12 @@ internal import PackedTiles
   /// The tokens of a pass whose rows are kept.
   private let tokens: [Int]
   private let memory: AlignedMemory
-  /// Of one head: (rows, head dim), or transposed.
-  private var keys: [Float]
-  private var values: [Float]
 
   /// - Parameter tokens: the numbers of the tokens in a pass that have a row each; not empty.
   public init(layout: NodeBlockLayout, keeping tokens: [Int]) {
     self.layout = layout
     self.tokens = tokens
     memory = AlignedMemory(byteCount: layout.byteCount(rows: tokens.count), isZeroed: true)
-    keys = [Float](repeating: 0, count: tokens.count * layout.headDim)
-    values = keys
   }
 
   /// Writes a layer's rows.
@@ -28,6 +23,10 @@ internal import PackedTiles
     layer: Int, keys passKeys: UnsafePointer<Float>, values passValues: UnsafePointer<Float>
   ) -> Bool {
     let (headDim, width) = (layout.headDim, layout.kvHeadCount * layout.headDim)
+    let (isTransposed, rowCount) = (layout.encoding == .int8, tokens.count)
+    // Of one head: (rows, head dim). Locals, as the loops would check every access to an object's arrays.
+    var keys = [Float](repeating: 0, count: rowCount * headDim)
+    var values = keys
     var isFinite = true
     for head in 0..<layout.kvHeadCount {
       for (row, token) in tokens.enumerated() {
@@ -36,15 +35,15 @@ internal import PackedTiles
         for d in 0..<headDim {
           keys[row * headDim + d] = unsafe key[d]
           // Tiles hold values transposed.
-          values[layout.encoding == .int8 ? d * tokens.count + row : row * headDim + d] = unsafe value[d]
+          values[isTransposed ? d * rowCount + row : row * headDim + d] = unsafe value[d]
         }
       }
-      let keyOffset = layout.keyByteOffset(layer: layer, head: head, rows: tokens.count)
-      let valueOffset = layout.valueByteOffset(layer: layer, head: head, rows: tokens.count)
-      let stored = unsafe store(keys, tiles: layout.keyTiles(rows: tokens.count), at: keyOffset..<valueOffset)
+      let keyOffset = layout.keyByteOffset(layer: layer, head: head, rows: rowCount)
+      let valueOffset = layout.valueByteOffset(layer: layer, head: head, rows: rowCount)
+      let stored = unsafe store(keys, tiles: layout.keyTiles(rows: rowCount), at: keyOffset..<valueOffset)
       let alsoStored = unsafe store(
-        values, tiles: layout.valueTiles(rows: tokens.count),
-        at: valueOffset..<valueOffset + layout.valueByteCount(rows: tokens.count))
+        values, tiles: layout.valueTiles(rows: rowCount),
+        at: valueOffset..<valueOffset + layout.valueByteCount(rows: rowCount))
       isFinite = isFinite && stored && alsoStored
     }
     return isFinite
