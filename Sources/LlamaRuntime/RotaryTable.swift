@@ -37,6 +37,7 @@ struct RotaryTable: Sendable {
         let smooth = (turns - low) / (high - low)
         return (1 - smooth) * frequency / factor + smooth * frequency
       }
+    case .divisors(let divisors): self.frequencies = zip(plain, divisors).map { $0 / $1 }
     }
     scoreFactor = Float(attentionFactor * attentionFactor)
   }

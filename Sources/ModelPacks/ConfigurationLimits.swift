@@ -21,12 +21,12 @@ extension LlamaConfiguration {
       return "token \(token) is not in the vocabulary of \(vocabularySize)"
     }
     if endOfTextTokens.count > 64 { return "there are more than 64 endOfTextTokens" }
-    return ropeScaling.fault ?? sharedLLM?.fault(layerCount: layerCount)
+    return ropeScaling.fault(headDim: headDim) ?? sharedLLM?.fault(layerCount: layerCount)
   }
 }
 
 extension RopeScaling {
-  fileprivate var fault: String? {
+  fileprivate func fault(headDim: Int) -> String? {
     func fault(_ numbers: [(String, Double)], positions: Int = 1) -> String? {
       for (name, value) in numbers where !(value > 0 && value < 1e9) {
         return "ropeScaling: \(name) is \(value); it must be positive"
@@ -48,6 +48,11 @@ extension RopeScaling {
       if !(low < high) { return "ropeScaling: lowFrequencyFactor \(low) is not below highFrequencyFactor \(high)" }
       return fault(
         [("factor", factor), ("lowFrequencyFactor", low), ("highFrequencyFactor", high)], positions: positions)
+    case .divisors(let divisors):
+      if divisors.count != headDim / 2 {
+        return "ropeScaling: there are \(divisors.count) divisors; headDim \(headDim) has \(headDim / 2) pairs"
+      }
+      return fault(divisors.enumerated().map { ("divisor \($0)", $1) })
     }
   }
 }

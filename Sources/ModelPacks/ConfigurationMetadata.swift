@@ -80,26 +80,29 @@ extension RopeScaling {
         "lowFrequencyFactor": .number(low),
         "originalPositionCount": .integer(positions),
       ])
+    case .divisors(let divisors):
+      .members(["divisors": .array(divisors.map { .number($0) }), "kind": .string("divisors")])
     }
   }
 
   init(_ reader: MetadataReader) throws(Refusal) {
-    let factor = try reader.number("factor")
+    func factor() throws(Refusal) -> Double { try reader.number("factor") }
     switch try reader.string("kind") {
-    case "linear": self = .linear(factor: factor)
+    case "linear": self = .linear(factor: try factor())
     case "dynamic":
-      self = .dynamic(factor: factor, originalPositionCount: try reader.integer("originalPositionCount"))
+      self = .dynamic(factor: try factor(), originalPositionCount: try reader.integer("originalPositionCount"))
     case "yarn":
       self = .yarn(
         Yarn(
-          factor: factor, originalPositionCount: try reader.integer("originalPositionCount"),
+          factor: try factor(), originalPositionCount: try reader.integer("originalPositionCount"),
           betaFast: try reader.number("betaFast"), betaSlow: try reader.number("betaSlow"),
           attentionFactor: try reader.number("attentionFactor"), truncates: try reader.boolean("truncates")))
     case "llama3":
       self = .llama3(
-        factor: factor, lowFrequencyFactor: try reader.number("lowFrequencyFactor"),
+        factor: try factor(), lowFrequencyFactor: try reader.number("lowFrequencyFactor"),
         highFrequencyFactor: try reader.number("highFrequencyFactor"),
         originalPositionCount: try reader.integer("originalPositionCount"))
+    case "divisors": self = .divisors(try reader.numbers("divisors"))
     case let other: throw reader.fault("\"\(other)\" is not a way of scaling rotary positions")
     }
   }

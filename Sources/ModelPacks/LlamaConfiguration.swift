@@ -51,6 +51,9 @@ public enum RopeScaling: Sendable, Hashable {
   case yarn(Yarn)
   /// LLaMA 3.1's rule.
   case llama3(factor: Double, lowFrequencyFactor: Double, highFrequencyFactor: Double, originalPositionCount: Int)
+  /// The angles of each pair (i, i + headDim / 2) divided by a number of its own: (headDim / 2). How a rule is written
+  /// whose result is known, not its parameters.
+  case divisors([Double])
 
   public struct Yarn: Sendable, Hashable {
     public var factor: Double

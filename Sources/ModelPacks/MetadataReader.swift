@@ -35,13 +35,16 @@ struct MetadataReader {
     try required(key, try optional(key, "true or false", \.boolean))
   }
 
-  func integers(_ key: String) throws(Refusal) -> [Int] {
+  func integers(_ key: String) throws(Refusal) -> [Int] { try array(key, "an array of integers", \.integer) }
+  func numbers(_ key: String) throws(Refusal) -> [Double] { try array(key, "an array of numbers", \.number) }
+
+  private func array<Value>(_ key: String, _ kind: String, _ get: (JSONValue) -> Value?) throws(Refusal) -> [Value] {
     try required(
       key,
-      try optional(key, "an array of integers") { value in
+      try optional(key, kind) { value in
         guard let values = value.array else { return nil }
-        let integers = values.compactMap(\.integer)
-        return integers.count == values.count ? integers : nil
+        let results = values.compactMap(get)
+        return results.count == values.count ? results : nil
       })
   }
 

@@ -65,7 +65,26 @@ import Testing
 
   @Test(arguments: cases)
   func logitsAreTransformers(_ reference: Case) throws {
-    let pack = try TestPack(reference.configuration)
+    try expectLogits(of: reference, from: reference.configuration)
+  }
+
+  /// LLaMA 3.1's rule, when only what it does to each pair is known.
+  @Test(arguments: cases.filter { if case .llama3 = $0.configuration.ropeScaling { true } else { false } })
+  func divisorsStandForARule(_ reference: Case) throws {
+    var configuration = reference.configuration
+    guard case .llama3(let factor, let low, let high, let original) = configuration.ropeScaling else { return }
+    configuration.ropeScaling = .divisors(
+      (0..<configuration.headDim / 2).map { pair in
+        let frequency = pow(configuration.ropeTheta, -2 * Double(pair) / Double(configuration.headDim))
+        let turns = Double(original) * frequency / (2 * Double.pi)
+        let kept = min(max((turns - low) / (high - low), 0), 1)
+        return 1 / (kept + (1 - kept) / factor)
+      })
+    try expectLogits(of: reference, from: configuration)
+  }
+
+  private func expectLogits(of reference: Case, from configuration: LlamaConfiguration) throws {
+    let pack = try TestPack(configuration)
     let session = Session(pack.model, capacity: reference.tokens.count, threads: ThreadPool(threadCount: 2))
     let logits = session.readAll(reference.tokens)
     let vocabulary = reference.configuration.vocabularySize

@@ -86,6 +86,7 @@ import Testing
         factor: 16, originalPositionCount: 8, betaFast: 32, betaSlow: 1, attentionFactor: 1.2772588722239782,
         truncates: true)),
     .llama3(factor: 8, lowFrequencyFactor: 1, highFrequencyFactor: 4, originalPositionCount: 8192),
+    .divisors([8.125]),
   ]
 
   @Test(arguments: scalings)

@@ -81,6 +81,11 @@ struct RawPack {
     metadata = Array(text.replacing(old, with: new).utf8)
   }
 
+  /// Adds a way of scaling rotary positions.
+  mutating func scaleRope(_ members: String) {
+    replaceInMetadata(#""ropeTheta""#, #""ropeScaling":{\#(members)},"ropeTheta""#)
+  }
+
   var index: [UInt8] {
     var writer = ByteWriter()
     let names = entries.flatMap(\.name.utf8) + namesTail

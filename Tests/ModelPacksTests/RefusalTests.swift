@@ -93,9 +93,11 @@ import Testing
     Surgery(.invalidMetadata, "epsilon 0") { $0.replaceInMetadata("1e-05", "0.0") },
     Surgery(.invalidMetadata, "rotary base 0") { $0.replaceInMetadata("10000.0", "0.0") },
     Surgery(.invalidMetadata, "unknown encoding") { $0.replaceInMetadata(#"float32"}"#, #"float64"}"#) },
-    Surgery(.invalidMetadata, "unknown rope scaling") {
-      $0.replaceInMetadata(#""ropeTheta""#, #""ropeScaling":{"factor":2.0,"kind":"cubic"},"ropeTheta""#)
-    },
+    Surgery(.invalidMetadata, "unknown rope scaling") { $0.scaleRope(#""factor":2.0,"kind":"cubic""#) },
+    Surgery(.invalidMetadata, "more divisors than pairs") { $0.scaleRope(#""divisors":[1.0,1.0],"kind":"divisors""#) },
+    Surgery(.invalidMetadata, "no divisors") { $0.scaleRope(#""kind":"divisors""#) },
+    Surgery(.invalidMetadata, "a divisor of 0") { $0.scaleRope(#""divisors":[0.0],"kind":"divisors""#) },
+    Surgery(.invalidMetadata, "a divisor that is a text") { $0.scaleRope(#""divisors":["1"],"kind":"divisors""#) },
     Surgery(.invalidMetadata, "group size 6") {
       $0.replaceInMetadata(#"float32"}"#, #"int8","groupSize":6}"#)
     },
