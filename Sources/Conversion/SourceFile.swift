@@ -89,7 +89,7 @@ struct SourceFile: Sendable {
   private static func part(
     _ tensor: SourceTensor, _ number: Int, _ need: LlamaTensor, file: String
   ) throws(Refusal) -> Part {
-    let shape = need.isNorm ? [need.columns] : [need.rows, need.columns]
+    let shape = need.isVector ? [need.columns] : [need.rows, need.columns]
     guard tensor.shape == shape else {
       throw Refusal(
         .wrongShape, file: file, structure: tensor.name,

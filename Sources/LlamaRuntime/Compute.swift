@@ -27,7 +27,7 @@ internal import PackedTiles
 
   typealias Product = (matrix: WeightMatrix, output: FloatBuffer)
 
-  /// output[t] = matrix · x[t], or added to output, for the first `tokens` rows and each of up to three matrices.
+  /// output[t] = matrix · x[t] + bias, or added to output, for the first `tokens` rows and each of up to three matrices.
   ///
   /// - Parameters:
   ///   - x: (tokens, columns of every matrix).
@@ -71,7 +71,7 @@ internal import PackedTiles
     }
   }
 
-  /// gate's output = silu(gate · x[t]) · (up · x[t]). Some rows at a time: their products do not leave the caches
+  /// gate's output = silu(gate · x[t]) · (up · x[t]), with their biases. Some rows at a time: their products do not leave the caches
   /// before they are activated.
   func multiplyGated(_ x: FloatBuffer, tokens: Int, gate: Product, up: Product) {
     guard gate.matrix.tiles?.groupSize == up.matrix.tiles?.groupSize else {
@@ -120,7 +120,7 @@ internal import PackedTiles
     precondition(product.output.rows == first.output.rows)
   }
 
-  /// The product for some blocks of 16 rows.
+  /// The product for some blocks of 16 rows, to which these rows' biases are added while they are in the caches.
   private func multiply(
     _ x: FloatBuffer, tokens: Int, by product: Product, blocks: Range<Int>, _ adding: Bool
   ) {
@@ -132,6 +132,13 @@ internal import PackedTiles
     } else {
       unsafe kernels.pointee.product_floats(
         matrix.kernelMatrix, blocks.lowerBound, blocks.upperBound, x.base, tokens, target)
+    }
+    guard let bias = matrix.bias else { return }
+    let first = blocks.lowerBound * PackedTileLayout.tileRows
+    let end = min(blocks.upperBound * PackedTileLayout.tileRows, matrix.rows)
+    for t in 0..<tokens {
+      let row = unsafe output.row(t)
+      for i in first..<end { unsafe row[i] += bias.base[i] }
     }
   }
 

@@ -70,12 +70,17 @@ private struct TensorFinder {
 
   func matrix(_ name: String) -> WeightMatrix { WeightMatrix(tensor(name), in: pack) }
 
+  /// A matrix with the bias that the pack may have for it.
+  func projection(_ name: String) -> WeightMatrix {
+    WeightMatrix(tensor("\(name).weight"), bias: pack.tensor(named: "\(name).bias"), in: pack)
+  }
+
   func vector(_ name: String) -> WeightVector { WeightVector(tensor(name), in: pack) }
 
   func layer(_ prefix: String) -> LayerWeights {
     // The first and the last of a layer's tensors. Format: Formats/model-pack.md §Tensors.
     let input = tensor("\(prefix).input_layernorm.weight")
-    let down = tensor("\(prefix).mlp.down_proj.weight")
+    let last = pack.tensor(named: "\(prefix).mlp.down_proj.bias") ?? tensor("\(prefix).mlp.down_proj.weight")
     var crossAttention: LayerWeights.CrossAttention?
     if pack.tensor(named: "\(prefix).cross_attn.q_proj.weight") != nil {
       crossAttention = LayerWeights.CrossAttention(
@@ -85,16 +90,16 @@ private struct TensorFinder {
     }
     return LayerWeights(
       inputNorm: WeightVector(input, in: pack),
-      query: matrix("\(prefix).self_attn.q_proj.weight"),
-      key: matrix("\(prefix).self_attn.k_proj.weight"),
-      value: matrix("\(prefix).self_attn.v_proj.weight"),
-      output: matrix("\(prefix).self_attn.o_proj.weight"),
+      query: projection("\(prefix).self_attn.q_proj"),
+      key: projection("\(prefix).self_attn.k_proj"),
+      value: projection("\(prefix).self_attn.v_proj"),
+      output: projection("\(prefix).self_attn.o_proj"),
       postAttentionNorm: vector("\(prefix).post_attention_layernorm.weight"),
-      gate: matrix("\(prefix).mlp.gate_proj.weight"),
-      up: matrix("\(prefix).mlp.up_proj.weight"),
-      down: WeightMatrix(down, in: pack),
+      gate: projection("\(prefix).mlp.gate_proj"),
+      up: projection("\(prefix).mlp.up_proj"),
+      down: projection("\(prefix).mlp.down_proj"),
       crossAttention: crossAttention,
-      byteRange: input.byteOffset..<down.byteOffset + down.byteCount)
+      byteRange: input.byteOffset..<last.byteOffset + last.byteCount)
   }
 
   private func tensor(_ name: String) -> PackTensor {

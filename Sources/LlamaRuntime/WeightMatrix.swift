@@ -2,7 +2,7 @@ internal import CKernels
 internal import ModelPacks
 internal import PackedTiles
 
-/// A weight matrix as it lies in the mapping: (rows, columns), one row for each output.
+/// A weight matrix as it lies in the mapping: (rows, columns), one row for each output, with its bias, if it has one.
 @safe struct WeightMatrix: @unchecked Sendable {
   let rows: Int
   let columns: Int
@@ -10,8 +10,11 @@ internal import PackedTiles
   /// Where it lies in the pack.
   let byteRange: Range<Int>
   @unsafe let base: UnsafeRawPointer
+  /// What is added to products with the matrix, one number for each row; nil for most matrices.
+  let bias: WeightVector?
 
-  init(_ tensor: PackTensor, in pack: ModelPack) {
+  init(_ tensor: PackTensor, bias: PackTensor? = nil, in pack: ModelPack) {
+    self.bias = bias.map { WeightVector($0, in: pack) }
     rows = tensor.rows
     columns = tensor.columns
     element = tensor.encoding.element

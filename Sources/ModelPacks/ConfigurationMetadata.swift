@@ -5,7 +5,10 @@ import FileAccess
 
 extension LlamaConfiguration {
   var json: JSONValue {
+    // A bias that is not there is not mentioned: packs of before there were biases have the same bytes.
     .members([
+      "attentionInputBias": attentionInputBias ? .boolean(true) : nil,
+      "attentionOutputBias": attentionOutputBias ? .boolean(true) : nil,
       "beginOfTextToken": beginOfTextToken.map { .integer(Int($0)) },
       "endOfTextTokens": .array(endOfTextTokens.map { .integer(Int($0)) }),
       "headCount": .integer(headCount),
@@ -15,6 +18,7 @@ extension LlamaConfiguration {
       "kvHeadCount": .integer(kvHeadCount),
       "layerCount": .integer(layerCount),
       "maxPositionCount": .integer(maxPositionCount),
+      "mlpBias": mlpBias ? .boolean(true) : nil,
       // The shortest decimal of the float32, not that of its double.
       "rmsNormEpsilon": .number(Double(rmsNormEpsilon.description) ?? Double(rmsNormEpsilon)),
       "ropeScaling": ropeScaling.json,
@@ -47,7 +51,10 @@ extension LlamaConfiguration {
       maxPositionCount: try reader.integer("maxPositionCount"),
       tiesWordEmbeddings: try reader.boolean("tiesWordEmbeddings"),
       beginOfTextToken: try reader.optionalInteger("beginOfTextToken").map(token),
-      endOfTextTokens: endOfTextTokens)
+      endOfTextTokens: endOfTextTokens,
+      attentionInputBias: try reader.optionalBoolean("attentionInputBias") ?? false,
+      attentionOutputBias: try reader.optionalBoolean("attentionOutputBias") ?? false,
+      mlpBias: try reader.optionalBoolean("mlpBias") ?? false)
   }
 }
 

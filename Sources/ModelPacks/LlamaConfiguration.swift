@@ -17,11 +17,18 @@ public struct LlamaConfiguration: Sendable, Hashable {
   public var tiesWordEmbeddings: Bool
   public var beginOfTextToken: Int32?
   public var endOfTextTokens: [Int32]
+  /// Whether self-attention's projections to queries, keys and values add a bias.
+  public var attentionInputBias: Bool
+  /// Whether self-attention's output projection adds a bias.
+  public var attentionOutputBias: Bool
+  /// Whether the three projections of the MLP add a bias.
+  public var mlpBias: Bool
 
   public init(
     hiddenSize: Int, intermediateSize: Int, layerCount: Int, headCount: Int, kvHeadCount: Int, headDim: Int,
     vocabularySize: Int, rmsNormEpsilon: Float, ropeTheta: Double, ropeScaling: RopeScaling, maxPositionCount: Int,
-    tiesWordEmbeddings: Bool, beginOfTextToken: Int32?, endOfTextTokens: [Int32]
+    tiesWordEmbeddings: Bool, beginOfTextToken: Int32?, endOfTextTokens: [Int32], attentionInputBias: Bool = false,
+    attentionOutputBias: Bool = false, mlpBias: Bool = false
   ) {
     self.hiddenSize = hiddenSize
     self.intermediateSize = intermediateSize
@@ -37,6 +44,9 @@ public struct LlamaConfiguration: Sendable, Hashable {
     self.tiesWordEmbeddings = tiesWordEmbeddings
     self.beginOfTextToken = beginOfTextToken
     self.endOfTextTokens = endOfTextTokens
+    self.attentionInputBias = attentionInputBias
+    self.attentionOutputBias = attentionOutputBias
+    self.mlpBias = mlpBias
   }
 }
 

@@ -2,7 +2,7 @@
 public struct LlamaTensor: Sendable, Hashable {
   /// The Hugging Face name.
   public let name: String
-  /// 1 for the weights of a norm.
+  /// 1 for the weights of a norm and for a bias.
   public let rows: Int
   public let columns: Int
   public let kind: Kind
@@ -10,13 +10,16 @@ public struct LlamaTensor: Sendable, Hashable {
   public enum Kind: Sendable, Hashable {
     /// The weights of a norm, which stay float32 in every pack.
     case norm
+    /// What a projection adds to its product, which stays float32 in every pack.
+    case bias
     /// A projection inside a layer.
     case projection
     /// An embedding or the output projection: a row for each token of the vocabulary.
     case vocabulary
   }
 
-  public var isNorm: Bool { kind == .norm }
+  /// Whether it has one dimension only, and stays float32 in every pack.
+  public var isVector: Bool { kind == .norm || kind == .bias }
 }
 
 extension LlamaConfiguration {
@@ -49,8 +52,9 @@ private struct TensorList {
 
   init(configuration: LlamaConfiguration) { self.configuration = configuration }
 
-  mutating func matrix(_ name: String, _ rows: Int, _ columns: Int) {
+  mutating func matrix(_ name: String, _ rows: Int, _ columns: Int, hasBias: Bool = false) {
     tensors.append(LlamaTensor(name: name + ".weight", rows: rows, columns: columns, kind: .projection))
+    if hasBias { tensors.append(LlamaTensor(name: name + ".bias", rows: 1, columns: rows, kind: .bias)) }
   }
 
   mutating func vocabulary(_ name: String) {
@@ -68,19 +72,21 @@ private struct TensorList {
     let hiddenSize = configuration.hiddenSize
     let querySize = configuration.headCount * configuration.headDim
     let keySize = configuration.kvHeadCount * configuration.headDim
+    let inputBias = configuration.attentionInputBias
     norm("\(prefix).input_layernorm")
-    matrix("\(prefix).self_attn.q_proj", querySize, hiddenSize)
-    matrix("\(prefix).self_attn.k_proj", keySize, hiddenSize)
-    matrix("\(prefix).self_attn.v_proj", keySize, hiddenSize)
-    matrix("\(prefix).self_attn.o_proj", hiddenSize, querySize)
+    matrix("\(prefix).self_attn.q_proj", querySize, hiddenSize, hasBias: inputBias)
+    matrix("\(prefix).self_attn.k_proj", keySize, hiddenSize, hasBias: inputBias)
+    matrix("\(prefix).self_attn.v_proj", keySize, hiddenSize, hasBias: inputBias)
+    matrix("\(prefix).self_attn.o_proj", hiddenSize, querySize, hasBias: configuration.attentionOutputBias)
     if hasCrossAttention {
       norm("\(prefix).cross_attn.layernorm")
       matrix("\(prefix).cross_attn.q_proj", querySize, hiddenSize)
       matrix("\(prefix).cross_attn.o_proj", hiddenSize, querySize)
     }
     norm("\(prefix).post_attention_layernorm")
-    matrix("\(prefix).mlp.gate_proj", configuration.intermediateSize, hiddenSize)
-    matrix("\(prefix).mlp.up_proj", configuration.intermediateSize, hiddenSize)
-    matrix("\(prefix).mlp.down_proj", hiddenSize, configuration.intermediateSize)
+    let mlpBias = configuration.mlpBias
+    matrix("\(prefix).mlp.gate_proj", configuration.intermediateSize, hiddenSize, hasBias: mlpBias)
+    matrix("\(prefix).mlp.up_proj", configuration.intermediateSize, hiddenSize, hasBias: mlpBias)
+    matrix("\(prefix).mlp.down_proj", hiddenSize, configuration.intermediateSize, hasBias: mlpBias)
   }
 }

@@ -25,15 +25,14 @@ struct MetadataReader {
 
   func optionalString(_ key: String) throws(Refusal) -> String? { try optional(key, "a string", \.string) }
   func optionalInteger(_ key: String) throws(Refusal) -> Int? { try optional(key, "an integer", \.integer) }
+  func optionalBoolean(_ key: String) throws(Refusal) -> Bool? { try optional(key, "true or false", \.boolean) }
   func optionalNumber(_ key: String) throws(Refusal) -> Double? { try optional(key, "a number", \.number) }
 
   func string(_ key: String) throws(Refusal) -> String { try required(key, try optionalString(key)) }
   func integer(_ key: String) throws(Refusal) -> Int { try required(key, try optionalInteger(key)) }
   func number(_ key: String) throws(Refusal) -> Double { try required(key, try optionalNumber(key)) }
 
-  func boolean(_ key: String) throws(Refusal) -> Bool {
-    try required(key, try optional(key, "true or false", \.boolean))
-  }
+  func boolean(_ key: String) throws(Refusal) -> Bool { try required(key, try optionalBoolean(key)) }
 
   func integers(_ key: String) throws(Refusal) -> [Int] { try array(key, "an array of integers", \.integer) }
   func numbers(_ key: String) throws(Refusal) -> [Double] { try array(key, "an array of numbers", \.number) }

@@ -36,12 +36,12 @@ public enum TensorEncoding: Sendable, Hashable {
     PackedTileLayout(element, rows: rows, columns: columns, groupSize: groupSize)
   }
 
-  /// The encoding of a tensor in a pack that is converted to this one: the weights of norms are float32, and what has
-  /// a row for each token stays int8 in packs of int4.
+  /// The encoding of a tensor in a pack that is converted to this one: the weights of norms and biases are float32, and
+  /// what has a row for each token stays int8 in packs of int4.
   /// Format: `Formats/model-pack.md` §Tensors.
   package func encoding(of tensor: LlamaTensor) -> TensorEncoding {
     switch (tensor.kind, self) {
-    case (.norm, _): .float32
+    case (.norm, _), (.bias, _): .float32
     case (.vocabulary, .int4): .int8(groupSize: 128)
     default: self
     }
@@ -92,7 +92,7 @@ public struct PackTensor: Sendable, Hashable {
   /// The Hugging Face name, such as `model.layers.0.self_attn.q_proj.weight`.
   public let name: String
   public let encoding: TensorEncoding
-  /// Output features of a projection, tokens of an embedding, 1 of a norm's weights.
+  /// Output features of a projection, tokens of an embedding, 1 of a norm's weights and of a bias.
   public let rows: Int
   public let columns: Int
   /// From the start of the file; a multiple of 64.

@@ -138,8 +138,9 @@ enum TensorIndex {
           .wrongShape, file: file, structure: structure,
           "is \(tensor.rows) × \(tensor.columns); the model needs \(need.rows) × \(need.columns)")
       }
-      guard !need.isNorm || tensor.encoding == .float32 else {
-        throw Refusal(.unknownEncoding, file: file, structure: structure, "the weights of a norm must be float32")
+      guard !need.isVector || tensor.encoding == .float32 else {
+        throw Refusal(
+          .unknownEncoding, file: file, structure: structure, "the weights of a norm and biases must be float32")
       }
     }
   }

@@ -158,7 +158,7 @@ import Tokenization
         }
         tensors.append(
           SourceTensor(
-            name: tensor.name, shape: tensor.isNorm ? [tensor.columns] : [tensor.rows, tensor.columns],
+            name: tensor.name, shape: tensor.isVector ? [tensor.columns] : [tensor.rows, tensor.columns],
             byteRange: start..<writer.bytes.count, typeName: "block", blocks: fourByteBlocks))
       }
       writer.append([UInt8](repeating: 0xEE, count: 3))

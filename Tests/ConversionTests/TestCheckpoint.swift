@@ -45,7 +45,7 @@ struct TestCheckpoint {
       tensors.append(
         Tensor(
           name: tensor.name, elementType: element.rawValue,
-          shape: tensor.isNorm ? [tensor.columns] : [tensor.rows, tensor.columns],
+          shape: tensor.isVector ? [tensor.columns] : [tensor.rows, tensor.columns],
           bytes: Self.bytes(of: values, element)))
     }
   }

@@ -8,7 +8,7 @@ import Testing
 /// The committed cases are `Tools/verify/reference/sharedllm.py`'s, plain NumPy; the shared ones another implementation's.
 @Suite struct GoldenTests {
   @Test func thereAreCases() {
-    #expect(GoldenFolder.committed.count == 12)
+    #expect(GoldenFolder.committed.count == 14)
   }
 
   @Test(arguments: GoldenFolder.committed, [1, 2])

@@ -9,9 +9,9 @@ import Testing
 @Suite struct InvarianceTests {
   static let encodings: [TensorEncoding] = [.float32, .float16, .int8(groupSize: 32), .int4(groupSize: 16)]
 
-  @Test(arguments: encodings)
-  func threadsAndStepsChangeNothing(_ quantization: TensorEncoding) throws {
-    let pack = try TestPack(.small, quantization: quantization)
+  @Test(arguments: encodings, [LlamaConfiguration.small, .biased])
+  func threadsAndStepsChangeNothing(_ quantization: TensorEncoding, _ configuration: LlamaConfiguration) throws {
+    let pack = try TestPack(configuration, quantization: quantization)
     // More than one block of a prompt.
     let tokens = LlamaConfiguration.small.tokens("text", 300)
     let expected = Session(pack.model, capacity: 300, threads: ThreadPool(threadCount: 1)).readAll(tokens)

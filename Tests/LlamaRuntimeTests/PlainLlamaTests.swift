@@ -52,15 +52,17 @@ import Testing
         vocabularySize: integer("vocab_size"), rmsNormEpsilon: 1e-5, ropeTheta: config["rope_theta"]?.number ?? 0,
         ropeScaling: ropeScaling, maxPositionCount: window,
         tiesWordEmbeddings: config["tie_word_embeddings"]?.boolean ?? false, beginOfTextToken: 1,
-        endOfTextTokens: [2]),
+        endOfTextTokens: [2],
+        attentionInputBias: config["attention_bias"]?.boolean ?? (config["model_type"]?.string == "qwen2"),
+        attentionOutputBias: config["attention_bias"]?.boolean ?? false, mlpBias: config["mlp_bias"]?.boolean ?? false),
       tokens: (json["tokens"]?.array ?? []).compactMap { $0.integer.map { Int32($0) } },
       positions: (json["positions"]?.array ?? []).compactMap(\.integer),
       logits: (json["logits"]?.array ?? []).map { ($0.array ?? []).compactMap { $0.number.map { Float($0) } } })
   }
 
   @Test func thereAreCases() {
-    // Two shapes, five scalings, within the window and four times beyond it.
-    #expect(Self.cases.count == 20)
+    // Two shapes, five scalings, within the window and four times beyond it; three sets of biases, Qwen2 and Mistral.
+    #expect(Self.cases.count == 25)
   }
 
   @Test(arguments: cases)

@@ -67,6 +67,15 @@ extension LlamaConfiguration {
     rmsNormEpsilon: 1e-5, ropeTheta: 10000, ropeScaling: .none, maxPositionCount: 512, tiesWordEmbeddings: false,
     beginOfTextToken: 1, endOfTextTokens: [2])
 
+  /// The same with a bias for every projection.
+  static let biased = {
+    var configuration = small
+    configuration.attentionInputBias = true
+    configuration.attentionOutputBias = true
+    configuration.mlpBias = true
+    return configuration
+  }()
+
   /// Tokens that differ from text to text.
   func tokens(_ name: String, _ count: Int) -> [Int32] {
     TestPack.uniform(name, count).map { Int32(($0 + 1) / 2 * Float(vocabularySize)) }

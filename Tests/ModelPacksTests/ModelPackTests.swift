@@ -136,6 +136,35 @@ import Testing
     #expect(pack.tensor(named: "model.layers.0.input_layernorm.weight")?.encoding == .float32)
   }
 
+  /// A bias stands behind its matrix, in float32, in the layers of both models; cross-attention has none.
+  @Test(arguments: [(true, false, false), (false, true, false), (false, false, true), (true, true, true)])
+  func biasesStandBehindTheirMatrices(input: Bool, output: Bool, mlp: Bool) throws {
+    var configuration = Self.tiny
+    configuration.intermediateSize = 6
+    configuration.attentionInputBias = input
+    configuration.attentionOutputBias = output
+    configuration.mlpBias = mlp
+    let sharedLLM = SharedLLMConfiguration(
+      injectedLayerCount: 1, chunkSize: 8, treeDepth: 1, leafRatio: 1, positionMode: .local,
+      injection: .crossAttention, lowerModel: .own)
+    let scratch = try Scratch()
+    let path = "\(scratch.path)/a.spk"
+    _ = try Self.write(
+      Self.contents(configuration, sharedLLM: sharedLLM, quantization: .int4(groupSize: 8)), to: path
+    ) { [UInt8](repeating: UInt8($0), count: $1) }
+    let pack = try ModelPack(opening: path)
+    try pack.verify()
+    #expect(pack.configuration == configuration)
+    let biases = pack.tensors.filter { $0.name.hasSuffix(".bias") }
+    #expect(biases.count == 2 * ((input ? 3 : 0) + (output ? 1 : 0) + (mlp ? 3 : 0)))
+    for (tensor, before) in zip(pack.tensors.dropFirst(), pack.tensors) where tensor.name.hasSuffix(".bias") {
+      #expect(before.name == tensor.name.dropLast(4) + "weight" && tensor.encoding == .float32)
+      #expect(tensor.rows == 1 && tensor.columns == before.rows && !tensor.name.contains("cross_attn"))
+    }
+    // Without biases, the metadata does not speak of them.
+    #expect(String(describing: pack.metadata).contains("mlpBias") == mlp)
+  }
+
   /// What has a row for each token stays int8 in packs of int4.
   @Test func vocabularyStaysInt8() throws {
     let scratch = try Scratch()

@@ -98,6 +98,9 @@ import Testing
     Surgery(.invalidMetadata, "no divisors") { $0.scaleRope(#""kind":"divisors""#) },
     Surgery(.invalidMetadata, "a divisor of 0") { $0.scaleRope(#""divisors":[0.0],"kind":"divisors""#) },
     Surgery(.invalidMetadata, "a divisor that is a text") { $0.scaleRope(#""divisors":["1"],"kind":"divisors""#) },
+    Surgery(.invalidMetadata, "a number for a bias") {
+      $0.replaceInMetadata(#""rmsNormEpsilon""#, #""mlpBias":1,"rmsNormEpsilon""#)
+    },
     Surgery(.invalidMetadata, "group size 6") {
       $0.replaceInMetadata(#"float32"}"#, #"int8","groupSize":6}"#)
     },
@@ -142,6 +145,9 @@ import Testing
       $0.entries[0].byteCount = 0
     },
     Surgery(.duplicateTensor, "a name twice") { $0.entries[3].name = $0.entries[2].name },
+    Surgery(.missingTensor, "biases that are not there") {
+      $0.replaceInMetadata(#"{"beginOf"#, #"{"attentionInputBias":true,"beginOf"#)
+    },
     Surgery(.missingTensor, "another name") { $0.entries[3].name = "model.layers.0.self_attn.k_proj.bias" },
     Surgery(.unexpectedTensor, "one more") {
       var extra = $0.entries[10]

@@ -28,8 +28,8 @@ public enum TinyCheckpoint {
     var tensors: [String: SafetensorsFile.Tensor] = [:]
     for (number, tensor) in llama.tensors(sharedLLM: shared).enumerated() {
       tensors[tensor.name] = SafetensorsFile.Tensor(
-        shape: tensor.isNorm ? [tensor.columns] : [tensor.rows, tensor.columns],
-        values: .float32((0..<tensor.rows * tensor.columns).map { tensor.isNorm ? 1 : value($0, of: number) }))
+        shape: tensor.isVector ? [tensor.columns] : [tensor.rows, tensor.columns],
+        values: .float32((0..<tensor.rows * tensor.columns).map { tensor.kind == .norm ? 1 : value($0, of: number) }))
     }
     try SafetensorsFile(tensors).write(to: "\(directory)/model.safetensors")
     try write(tokenizer, to: "\(directory)/tokenizer.model")

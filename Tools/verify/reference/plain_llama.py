@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes what transformers computes for small LLaMAs under every RoPE scaling, as a fixture for the tests.
+"""Writes what transformers computes for small LLaMAs under every RoPE scaling and with biases, and for small models of the
+kinds that are LLaMAs under another name, as a fixture for the tests.
 
     python3 Tools/verify/reference/plain_llama.py > Tests/LlamaRuntimeTests/Fixtures/plain-llama.json
 
@@ -11,7 +12,7 @@ import sys
 
 import numpy as np
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 MASK = (1 << 64) - 1
 
@@ -33,7 +34,7 @@ def fill(model):
     with torch.no_grad():
         for name, tensor in model.named_parameters():
             values = uniform(name, tensor.numel()).reshape(tuple(tensor.shape))
-            if tensor.dim() == 1:
+            if "norm" in name:
                 values = 1 + np.float32(0.25) * values
             elif "embed_tokens" not in name:
                 values = values * np.float32(0.25)
@@ -47,6 +48,15 @@ SHAPES = {
                     num_key_value_heads=2, head_dim=16, rope_theta=500000.0, tie_word_embeddings=True,
                     rms_norm_eps=1e-5),
 }
+# Name: what differs from the first shape. A sliding window that is as long as the text changes nothing.
+KINDS = {
+    "attention biases": dict(attention_bias=True, num_key_value_heads=2),
+    "mlp biases": dict(mlp_bias=True),
+    "all biases": dict(attention_bias=True, mlp_bias=True, head_dim=8, tie_word_embeddings=True),
+    "qwen2": dict(model_type="qwen2", num_key_value_heads=2, tie_word_embeddings=True, rope_theta=1e6),
+    "mistral": dict(model_type="mistral", num_key_value_heads=2, head_dim=24, sliding_window=64),
+}
+CLASSES = dict(llama="LlamaForCausalLM", mistral="MistralForCausalLM", qwen2="Qwen2ForCausalLM")
 WINDOW = 64
 SCALINGS = {
     "none": None,
@@ -59,32 +69,38 @@ SCALINGS = {
 VOCABULARY = 96
 
 
+def case(name, length, shape, scaling=None):
+    """What a model reads and computes, and the `config.json` of the time before transformers 5."""
+    values = dict(dict(model_type="llama"), **shape)
+    theta = values.pop("rope_theta")
+    common = dict(vocab_size=VOCABULARY, max_position_embeddings=WINDOW, bos_token_id=1, eos_token_id=2)
+    config = AutoConfig.for_model(
+        **values, **common, rope_parameters=dict(scaling or dict(rope_type="default"), rope_theta=theta),
+        attn_implementation="eager")
+    model = AutoModelForCausalLM.from_config(config).double()
+    fill(model)
+    model.eval()
+    tokens = [int(x) for x in (uniform(f"tokens {length}", length) + 1) * (VOCABULARY / 2)]
+    with torch.no_grad():
+        logits = model(torch.tensor([tokens])).logits[0]
+    positions = [0, length // 2, length - 2, length - 1]
+    print(name, float(logits.abs().max()), file=sys.stderr)
+    return dict(
+        name=f"{name} {length}",
+        config=dict(architectures=[CLASSES[values["model_type"]]], hidden_act="silu", **common, rope_theta=theta,
+                    torch_dtype="float32", **({"rope_scaling": scaling} if scaling else {}), **values),
+        tokens=tokens, positions=positions,
+        logits=[[float(f"{x:.7g}") for x in logits[p].tolist()] for p in positions])
+
+
 def main():
     cases = []
     for shape_name, shape in SHAPES.items():
         for scaling_name, scaling in SCALINGS.items():
-            shape_values = dict(shape)
-            theta = shape_values.pop("rope_theta")
-            parameters = dict(scaling or dict(rope_type="default"), rope_theta=theta)
-            config = LlamaConfig(vocab_size=VOCABULARY, max_position_embeddings=WINDOW, rope_parameters=parameters,
-                                 attn_implementation="eager", bos_token_id=1, eos_token_id=2, **shape_values)
-            model = LlamaForCausalLM(config).double()
-            fill(model)
-            model.eval()
             for length in (16, 4 * WINDOW):
-                tokens = [int(x) for x in (uniform(f"tokens {length}", length) + 1) * (VOCABULARY / 2)]
-                with torch.no_grad():
-                    logits = model(torch.tensor([tokens])).logits[0]
-                positions = [0, length // 2, length - 2, length - 1]
-                cases.append(dict(
-                    name=f"{shape_name} {scaling_name} {length}",
-                    config=dict(architectures=["LlamaForCausalLM"], model_type="llama", hidden_act="silu",
-                                vocab_size=VOCABULARY, max_position_embeddings=WINDOW, bos_token_id=1, eos_token_id=2,
-                                rope_theta=theta, torch_dtype="float32",
-                                **({"rope_scaling": scaling} if scaling else {}), **shape_values),
-                    tokens=tokens, positions=positions,
-                    logits=[[float(f"{x:.7g}") for x in logits[p].tolist()] for p in positions]))
-                print(cases[-1]["name"], float(logits.abs().max()), file=sys.stderr)
+                cases.append(case(f"{shape_name} {scaling_name}", length, shape, scaling))
+    for name, changes in KINDS.items():
+        cases.append(case(name, WINDOW, dict(SHAPES["llama-2"], **changes)))
     json.dump(dict(source="Tools/verify/reference/plain_llama.py with transformers", cases=cases), sys.stdout,
               separators=(",", ":"))
     print()

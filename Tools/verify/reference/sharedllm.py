@@ -131,8 +131,12 @@ class Stack:
     def norm(self, x, name):
         return rms_norm(x, self.weight(f"{name}.weight"), self.epsilon)
 
-    def heads(self, x, name):
+    def project(self, x, name):
         y = x @ self.weight(f"{name}.weight").T
+        return y + self.tensors.get(f"{self.prefix}.{name}.bias", 0)
+
+    def heads(self, x, name):
+        y = self.project(x, name)
         return y.reshape(len(x), -1, self.config["head_dim"])
 
     def keys_and_values(self, x, layer):
@@ -154,7 +158,7 @@ class Stack:
             values = np.concatenate([memory[1], values])
             visible = np.concatenate([np.ones((len(x), len(memory[0])), dtype=bool), visible], axis=1)
         attended = attend(queries, keys, values, visible)
-        return x + attended @ self.weight(f"layers.{layer}.self_attn.o_proj.weight").T
+        return x + self.project(attended, f"layers.{layer}.self_attn.o_proj")
 
     def cross_attention(self, x, layer, keys, values, query_angle):
         """x + attention to all rows of the memory. keys: rotated by their full angles."""
@@ -162,13 +166,13 @@ class Stack:
         queries = self.heads(normed, f"layers.{layer}.cross_attn.q_proj")
         queries = rotate(queries, np.full(len(x), query_angle), self.frequencies)
         attended = attend(queries, keys, values, np.ones((len(x), len(keys)), dtype=bool))
-        return x + attended @ self.weight(f"layers.{layer}.cross_attn.o_proj.weight").T
+        return x + self.project(attended, f"layers.{layer}.cross_attn.o_proj")
 
     def feed_forward(self, x, layer):
         normed = self.norm(x, f"layers.{layer}.post_attention_layernorm")
-        gate = silu(normed @ self.weight(f"layers.{layer}.mlp.gate_proj.weight").T)
-        up = normed @ self.weight(f"layers.{layer}.mlp.up_proj.weight").T
-        return x + (gate * up) @ self.weight(f"layers.{layer}.mlp.down_proj.weight").T
+        gate = silu(self.project(normed, f"layers.{layer}.mlp.gate_proj"))
+        up = self.project(normed, f"layers.{layer}.mlp.up_proj")
+        return x + self.project(gate * up, f"layers.{layer}.mlp.down_proj")
 
     def embedding(self, tokens):
         """The embedding that is searched with: the last token's state after one whole layer and the final norm."""
@@ -407,6 +411,13 @@ CASES = {
     "interleave": (
         base(num_hidden_layers=5, intermediate_size=16, num_key_value_heads=1, tie_word_embeddings=True,
              sharedllm=shared(2, 16, 2, 2, "compose", injection_place="interleave")), "cosine", 40, 8, False, {}),
+    "biases": (
+        base(num_hidden_layers=2, intermediate_size=24, num_key_value_heads=1, attention_bias=True, mlp_bias=True,
+             tie_word_embeddings=True, sharedllm=shared(2, 16, 2, 2, "compose")), "cosine", 45, 8, True, {}),
+    "merged-qwen2": (
+        base(architectures=["Qwen2ForCausalLM"], model_type="qwen2", num_hidden_layers=2, intermediate_size=24,
+             num_key_value_heads=1, tie_word_embeddings=True),
+        "cosine", 40, 8, False, dict(injected_layers=1, chunk_size=16, tree_depth=2, leaf_ratio=2)),
 }
 
 
@@ -417,10 +428,17 @@ def layer_shapes(config, prefix, crossed):
     shapes = {"input_layernorm": [hidden], "post_attention_layernorm": [hidden], "self_attn.q_proj": [query, hidden],
               "self_attn.k_proj": [key, hidden], "self_attn.v_proj": [key, hidden], "self_attn.o_proj": [hidden, query],
               "mlp.gate_proj": [inner, hidden], "mlp.up_proj": [inner, hidden], "mlp.down_proj": [hidden, inner]}
+    attention = ["q_proj", "k_proj", "v_proj"]
+    biased = [f"self_attn.{name}" for name in attention] if config["model_type"] == "qwen2" else []
+    if config.get("attention_bias"):
+        biased = [f"self_attn.{name}" for name in attention + ["o_proj"]]
+    if config.get("mlp_bias"):
+        biased += ["mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"]
+    biases = {f"{prefix}.{name}.bias": shapes[name][:1] for name in biased}
     if crossed:
         shapes.update({"cross_attn.layernorm": [hidden], "cross_attn.q_proj": [query, hidden],
                        "cross_attn.o_proj": [hidden, query]})
-    return {f"{prefix}.{name}.weight": shape for name, shape in shapes.items()}
+    return {**{f"{prefix}.{name}.weight": shape for name, shape in shapes.items()}, **biases}
 
 
 def random_weights(config, has_own_lower, generator):
@@ -444,6 +462,8 @@ def random_weights(config, has_own_lower, generator):
         elif "embed_tokens" in name:
             # Tied embeddings are also the output projection, and logits should not be larger than a real model's.
             values *= 0.25 if config["tie_word_embeddings"] else 1
+        elif name.endswith(".bias"):
+            values *= 0.5
         else:
             # Large enough that attention prefers some rows.
             values *= 1.5 / math.sqrt(shapes[name][-1])
