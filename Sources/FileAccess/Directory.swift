@@ -53,9 +53,17 @@ public enum Directory {
   public enum Kind: Sendable { case file, directory, other }
 
   /// The kind of file that a path leads to, following symbolic links; nil when it leads nowhere.
-  public static func exists(_ path: String) -> Kind? {
+  public static func exists(_ path: String) -> Kind? { (try? kind(of: path)) ?? nil }
+
+  /// The same, for callers that have to tell nothing from what they may not see.
+  /// - Throws: `Refusal` `not-a-directory` for a path through a file, `permission-denied`, `not-a-regular-file` for links
+  ///   that go round in circles, or `input-output`.
+  public static func kind(of path: String) throws(Refusal) -> Kind? {
     var status = stat()
-    guard unsafe stat(path, &status) == 0 else { return nil }
+    guard unsafe stat(path, &status) == 0 else {
+      guard errno == ENOENT else { throw SystemError.refusal("stat", path: path) }
+      return nil
+    }
     switch status.st_mode & S_IFMT {
     case S_IFREG: return .file
     case S_IFDIR: return .directory
