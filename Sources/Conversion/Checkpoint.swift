@@ -28,6 +28,8 @@ public protocol ConfigurationSource: Sendable {
   var path: String { get }
   /// The files that were read besides the weights, for the provenance.
   var provenance: [PackProvenance.Source] { get }
+  /// Lines for the person who converts, about what is not as one might expect.
+  var notes: [String] { get }
 
   /// - Parameter isSharedLLM: whether the checkpoint has what only SharedLLM has; then its class may have any name.
   /// - Throws: `Refusal` `unsupported-architecture`, `unsupported-configuration` or `invalid-configuration`.
@@ -35,6 +37,10 @@ public protocol ConfigurationSource: Sendable {
 
   /// - Throws: `Refusal` `unsupported-configuration` or `invalid-configuration`.
   func sharedLLM() throws(Refusal) -> SharedLLMDeclaration
+}
+
+extension ConfigurationSource {
+  public var notes: [String] { [] }
 }
 
 /// A configuration's settings for SharedLLM; nil for those that it leaves open.

@@ -20,6 +20,8 @@ public struct ConversionPlan: Sendable {
   /// Tensors of the checkpoint that a LLaMA has no use for, such as `rotary_emb.inv_freq`.
   public let unusedTensors: [String]
   public let hasTokenizer: Bool
+  /// Lines for the person who converts, about what is not as one might expect of the checkpoint.
+  public let notes: [String]
   public let sourceByteCount: Int
   public let packByteCount: Int
   /// Bytes of all buffers: the memory that the conversion takes besides the program itself.

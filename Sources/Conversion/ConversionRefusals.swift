@@ -4,7 +4,9 @@ public import FileAccess
 extension Refusal.Name {
   /// A safetensors file that is not one, or lies about itself.
   public static let malformedSafetensors = Refusal.Name("malformed-safetensors", .badInput)
-  /// `model.safetensors.index.json` and the files it names do not agree.
+  /// Weights in files of a kind that is not read.
+  public static let unsupportedFormat = Refusal.Name("unsupported-format", .badInput)
+  /// `model.safetensors.index.json` and the files it names do not agree, or there is none and the files do not tell.
   public static let malformedShardIndex = Refusal.Name("malformed-shard-index", .badInput)
   public static let unsupportedElementType = Refusal.Name("unsupported-element-type", .badInput)
   /// A key of `config.json` is missing, of a wrong type or out of range.
@@ -24,6 +26,9 @@ extension JSONValue {
     do {
       try self.init(parsing: text)
     } catch {
+      if let mistaken = MistakenFile(text.prefix(MistakenFile.beginningByteCount)) {
+        throw mistaken.refusal(file: file, insteadOf: "JSON")
+      }
       throw Refusal(.malformedJSON, file: file, error.description)
     }
   }

@@ -51,7 +51,8 @@ public struct Converter: Sendable {
   private let files: [SourceFile]
 
   /// Reads the configuration, the tokenizer and the headers of the weights, and plans the pack.
-  /// - Parameter directory: holds `config.json` and `model.safetensors`, or shards and their index.
+  /// - Parameter directory: holds `config.json` and `model.safetensors`, or shards; or a model's folder in Hugging Face's
+  ///   cache.
   /// - Throws: `Refusal`: exit status 66 for what is missing, 65 for what cannot be converted, 64 for options.
   public init(directory: String, options: Options = Options()) throws(Refusal) {
     try self.init(Checkpoint(huggingFace: directory), options: options)
@@ -91,6 +92,7 @@ public struct Converter: Sendable {
       configuration: configuration, sharedLLM: sharedLLM, quantization: quantization,
       sources: weights.files.map { .init(name: $0.name, byteCount: $0.byteCount) }, tensors: tensors,
       unusedTensors: unused, hasTokenizer: section.tokenizer != nil,
+      notes: checkpoint.configuration.notes + weights.notes,
       sourceByteCount: weights.files.reduce(0) { $0 + $1.byteCount }, packByteCount: packByteCount,
       memoryByteCount: PiecePipe.bufferCount * SourceFile.bufferByteCount(files)
         + PieceEncoder.memoryByteCount(files, tensors: tensors))

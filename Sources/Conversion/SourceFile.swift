@@ -62,10 +62,11 @@ struct SourceFile: Sendable {
             .misplacedTensor, file: file.path, structure: tensor.name, "lies in another tensor or beyond the end")
         }
         pieces.digest(upTo: tensor.byteRange.lowerBound)
+        // An output projection is not used where the embedding serves as one.
         if let number = numbers[tensor.name] {
           pieces.convert(try part(tensor, number, needed[number], file: file.path))
         } else {
-          guard isIgnored(tensor.name, numbers) else {
+          guard tensor.isDispensable || tensor.name == "lm_head.weight" else {
             throw Refusal(
               .unexpectedTensor, file: file.path, structure: tensor.name,
               "is not a tensor of this architecture")
@@ -78,11 +79,6 @@ struct SourceFile: Sendable {
       files.append(SourceFile(path: file.path, byteCount: file.byteCount, pieces: pieces.all))
     }
     return (files, unused)
-  }
-
-  /// Tensors that transformers leaves aside too: cached angles, and an output projection where the embedding serves.
-  private static func isIgnored(_ name: String, _ needed: [String: Int]) -> Bool {
-    name.hasSuffix(".rotary_emb.inv_freq") || (name == "lm_head.weight" && needed[name] == nil)
   }
 
   /// All of a tensor.

@@ -6,9 +6,15 @@ public protocol WeightSource: Sendable {
   /// Of all the files, for messages.
   var path: String { get }
   var files: [WeightFile] { get }
+  /// Lines for the person who converts, about what is not as one might expect.
+  var notes: [String] { get }
 
   /// - Parameter number: of the file in `files`.
   func open(_ number: Int) throws(Refusal) -> any WeightReader
+}
+
+extension WeightSource {
+  public var notes: [String] { [] }
 }
 
 /// A file of weights and where its tensors lie.

@@ -66,9 +66,26 @@ import Testing
     Surgery(.malformedSafetensors, header: #""data_offsets":[0,768]"#, #""data_offsets":[0,9223372036854775807]"#),
     Surgery(.malformedSafetensors, header: #""data_offsets":[768,800]"#, #""data_offsets":[736,768]"#),
     Surgery(.unsupportedElementType, header: #""F32""#, #""Q4""#),
-    Surgery(.unsupportedElementType, "eight-byte floats") {
-      $0.tensors[0].elementType = "F64"
+    Surgery(.unsupportedElementType, "whole numbers") { $0.tensors[0].elementType = "I32" },
+    Surgery(.unsupportedElementType, "complex numbers") {
+      $0.tensors[0].elementType = "C64"
       $0.tensors[0].bytes += $0.tensors[0].bytes
+    },
+    Surgery(.malformedSafetensors, header: #"{"format":"pt"}"#, "[]"),
+    Surgery(.wrongShape, "an empty weight") {
+      $0.tensors[0].shape[0] = 0
+      $0.tensors[0].bytes = []
+    },
+    Surgery(.unexpectedTensor, "a scale") {
+      $0.tensors.append(
+        .init(
+          name: "model.layers.0.self_attn.q_proj.weight_scale", elementType: "F32", shape: [1], bytes: [0, 0, 0, 0]))
+    },
+    Surgery(.unexpectedTensor, "a mask among the weights") {
+      $0.tensors.append(.init(name: "model.mask", elementType: "F32", shape: [1], bytes: [0, 0, 0, 0]))
+    },
+    Surgery(.missingTensor, "biases that the configuration asks for") {
+      $0.configuration["attention_bias"] = .boolean(true)
     },
     Surgery(.wrongShape, "rows and columns exchanged") { $0.tensors[0].shape.reverse() },
     Surgery(.unexpectedTensor, "a bias") {
@@ -137,6 +154,7 @@ import Testing
   }
 
   static let values: [(TestCheckpoint.Element, Float, TensorEncoding, Refusal.Name)] = [
+    (.float64, .nan, .int8(groupSize: 8), .nonFiniteWeight),
     (.float32, .nan, .int8(groupSize: 8), .nonFiniteWeight),
     (.float32, .infinity, .float32, .nonFiniteWeight),
     (.float16, -.infinity, .float16, .nonFiniteWeight),

@@ -12,6 +12,7 @@ struct TestCheckpoint {
   }
 
   enum Element: String, CaseIterable {
+    case float64 = "F64"
     case float32 = "F32"
     case float16 = "F16"
     case bfloat16 = "BF16"
@@ -30,6 +31,10 @@ struct TestCheckpoint {
   var editHeader: (inout [UInt8]) -> Void = { _ in }
   /// Changes the finished bytes of a file of weights.
   var editFile: (inout [UInt8]) -> Void = { _ in }
+  /// `generation_config.json`; nil is none.
+  var generation: JSONValue?
+  /// Whether shards have an index.
+  var hasIndex = true
   /// Changes the map of the index: tensor and file.
   var editMap: (inout [(String, String)]) -> Void = { _ in }
 
@@ -58,6 +63,7 @@ struct TestCheckpoint {
     var writer = ByteWriter()
     for value in values {
       switch element {
+      case .float64: writer.integer(Double(value).bitPattern)
       case .float32: writer.integer(value.bitPattern)
       case .float16: writer.integer(Float16(value).bitPattern)
       case .bfloat16: writer.integer(UInt16(value.bitPattern >> 16))
@@ -95,6 +101,7 @@ struct TestCheckpoint {
     try Self.write(
       JSONValue.object(configuration.sorted { $0.key < $1.key }.map { .init($0.key, $0.value) }).canonical,
       to: "\(directory)/config.json")
+    if let generation { try Self.write(generation.canonical, to: "\(directory)/generation_config.json") }
     guard let shards else {
       try Self.write(safetensors(tensors.indices), to: "\(directory)/model.safetensors")
       return
@@ -104,6 +111,7 @@ struct TestCheckpoint {
       try Self.write(safetensors(shard.tensors), to: "\(directory)/\(shard.name)")
       map += tensors[shard.tensors].map { ($0.name, shard.name) }
     }
+    guard hasIndex else { return }
     editMap(&map)
     let index = JSONValue.members(["weight_map": .object(map.map { .init($0.0, .string($0.1)) })])
     try Self.write(index.canonical, to: "\(directory)/model.safetensors.index.json")

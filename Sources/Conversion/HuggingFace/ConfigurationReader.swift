@@ -1,7 +1,7 @@
 import CanonicalJSON
 import FileAccess
 
-/// Reads keys of `config.json`. A null is an absent key, as in transformers.
+/// Reads keys of `config.json` or `generation_config.json`. A null is an absent key, as in transformers.
 struct ConfigurationReader {
   let json: JSONValue
   let file: String
@@ -17,6 +17,9 @@ struct ConfigurationReader {
   private func value(_ key: String) -> JSONValue? { json[key].flatMap { $0 == .null ? nil : $0 } }
 
   func has(_ key: String) -> Bool { value(key) != nil }
+
+  /// For the keys whose null says something: that there is none, where an absent key has a default.
+  func isNull(_ key: String) -> Bool { json[key] == .null }
 
   private func optional<Value>(_ key: String, _ kind: String, _ get: (JSONValue) -> Value?) throws(Refusal) -> Value? {
     guard let value = value(key) else { return nil }

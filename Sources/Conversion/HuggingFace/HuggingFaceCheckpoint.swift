@@ -1,14 +1,17 @@
 import FileAccess
 
 extension Checkpoint {
-  /// A directory in Hugging Face's layout: `config.json`, safetensors and the tokenizer's files.
-  /// - Throws: `Refusal` `missing-file`, `not-a-directory`, and those of the three sources.
+  /// A directory in Hugging Face's layout: `config.json`, safetensors and the tokenizer's files. A model's folder in
+  /// Hugging Face's cache stands for the snapshot of its main branch.
+  /// - Throws: `Refusal` `missing-file`, `not-a-directory`, `malformed-hub-cache`, and those of the three sources.
   init(huggingFace directory: String) throws(Refusal) {
-    guard Directory.exists(directory) == .directory else {
+    let kind = try Directory.kind(of: directory)
+    guard kind == .directory else {
       throw Refusal(
-        Directory.exists(directory) == nil ? .missingFile : .notADirectory, file: directory,
+        kind == nil ? .missingFile : .notADirectory, file: directory,
         "is not a directory with config.json and model.safetensors")
     }
+    let directory = try HubCache.snapshot(of: directory) ?? directory
     let configuration = try HuggingFaceConfiguration(directory: directory)
     let weights = try SafetensorsWeights(directory: directory)
     self.init(

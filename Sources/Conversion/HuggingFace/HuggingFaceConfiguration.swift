@@ -2,7 +2,7 @@ import CanonicalJSON
 import FileAccess
 import ModelPacks
 
-/// `config.json`.
+/// `config.json`, and `generation_config.json` if there is one.
 ///
 /// Of SharedLLM it declares, in this order:
 /// - a block `sharedllm`: `injected_layers`, `injection_place`, `chunk_size`, `tree_depth`, `leaf_ratio`,
@@ -15,19 +15,44 @@ struct HuggingFaceConfiguration: ConfigurationSource {
   let path: String
   let provenance: [PackProvenance.Source]
   private let reader: ConfigurationReader
+  private let generation: ConfigurationReader?
 
   /// - Throws: `Refusal` `missing-file`, `malformed-json`, `invalid-configuration`, `too-large`.
   init(directory: String) throws(Refusal) {
     path = "\(directory)/config.json"
+    var provenance: [PackProvenance.Source] = []
+    reader = try Self.read("config.json", in: directory, &provenance)
+    let generationName = "generation_config.json"
+    generation =
+      try Directory.kind(of: "\(directory)/\(generationName)") == nil
+      ? nil : Self.read(generationName, in: directory, &provenance)
+    self.provenance = provenance
+  }
+
+  private static func read(
+    _ name: String, in directory: String, _ provenance: inout [PackProvenance.Source]
+  ) throws(Refusal) -> ConfigurationReader {
+    let path = "\(directory)/\(name)"
     let text = try SequentialFile.contents(path, limit: 1 << 20)
     let json = try JSONValue(parsing: text, file: path)
     guard json.object != nil else { throw Refusal(.invalidConfiguration, file: path, "is not a JSON object") }
-    reader = ConfigurationReader(json: json, file: path)
-    provenance = [PackProvenance.Source(name: "config.json", byteCount: text.count, digest: Digest256(of: text))]
+    provenance.append(PackProvenance.Source(name: name, byteCount: text.count, digest: Digest256(of: text)))
+    return ConfigurationReader(json: json, file: path)
   }
 
   func llama(isSharedLLM: Bool) throws(Refusal) -> LlamaConfiguration {
-    try LlamaConfiguration(reader, isSharedLLM: isSharedLLM)
+    try LlamaConfiguration(reader, generation: generation, isSharedLLM: isSharedLLM)
+  }
+
+  /// A faulty configuration is for `llama(isSharedLLM:)` to refuse.
+  var notes: [String] {
+    guard let family = try? LlamaFamily(reader, isSharedLLM: true), let window = try? family.slidingWindow(reader),
+      let trained = try? reader.integer("max_position_embeddings") ?? family.usualMaxPositionCount, window < trained
+    else { return [] }
+    return [
+      "\(path): sliding_window \(window) is shorter than max_position_embeddings \(trained): the model's window is "
+        + "\(window) tokens, up to which the sliding window hides nothing"
+    ]
   }
 
   func sharedLLM() throws(Refusal) -> SharedLLMDeclaration {

@@ -5,10 +5,15 @@ import ModelPacks
 
 extension LlamaConfiguration {
   /// Reads `config.json`, with transformers' defaults for keys that are absent.
-  /// - Parameter isSharedLLM: whether the checkpoint has what only SharedLLM has; then its class may have any name.
+  /// - Parameters:
+  ///   - generation: reads `generation_config.json`; nil when there is none.
+  ///   - isSharedLLM: whether the checkpoint has what only SharedLLM has; then its class may have any name.
   /// - Throws: `Refusal` `unsupported-architecture`, `unsupported-configuration` or `invalid-configuration`.
-  init(_ reader: ConfigurationReader, isSharedLLM: Bool) throws(Refusal) {
-    try Self.checkArchitecture(reader, isSharedLLM: isSharedLLM)
+  init(
+    _ reader: ConfigurationReader, generation: ConfigurationReader?, isSharedLLM: Bool
+  ) throws(Refusal) {
+    let family = try LlamaFamily(reader, isSharedLLM: isSharedLLM)
+    try Self.checkWays(reader)
     let hiddenSize = try reader.required("hidden_size", reader.integer("hidden_size"))
     let headCount = try reader.required("num_attention_heads", reader.integer("num_attention_heads"))
     var headDim = try reader.integer("head_dim")
@@ -18,7 +23,11 @@ extension LlamaConfiguration {
       }
       headDim = hiddenSize / headCount
     }
-    let maxPositionCount = try reader.integer("max_position_embeddings") ?? 2048
+    let maxPositionCount = try reader.integer("max_position_embeddings") ?? family.usualMaxPositionCount
+    var kvHeadCount = try reader.integer("num_key_value_heads")
+    if kvHeadCount == nil, !reader.isNull("num_key_value_heads") { kvHeadCount = family.usualKVHeadCount }
+    let attentionBias = family == .llama ? try reader.boolean("attention_bias") ?? false : false
+    let mlpBias = family == .llama ? try reader.boolean("mlp_bias") ?? false : false
     // transformers 5 keeps the base among the other parameters of the rotary positions.
     let rope = try reader.object("rope_parameters", "rope_scaling")
     let ropeTheta = try reader.number("rope_theta")
@@ -27,7 +36,7 @@ extension LlamaConfiguration {
       intermediateSize: try reader.required("intermediate_size", reader.integer("intermediate_size")),
       layerCount: try reader.required("num_hidden_layers", reader.integer("num_hidden_layers")),
       headCount: headCount,
-      kvHeadCount: try reader.integer("num_key_value_heads") ?? headCount,
+      kvHeadCount: kvHeadCount ?? headCount,
       headDim: headDim ?? 0,
       vocabularySize: try reader.required("vocab_size", reader.integer("vocab_size")),
       rmsNormEpsilon: Float(try reader.number("rms_norm_eps") ?? 1e-6),
@@ -35,40 +44,51 @@ extension LlamaConfiguration {
       ropeScaling: try rope.map { rope throws(Refusal) in
         try RopeScaling(rope, maxPositionCount: maxPositionCount)
       } ?? .none,
-      maxPositionCount: maxPositionCount,
+      // Up to there, a sliding window hides nothing.
+      maxPositionCount: min(maxPositionCount, try family.slidingWindow(reader) ?? maxPositionCount),
       tiesWordEmbeddings: try reader.boolean("tie_word_embeddings") ?? false,
-      beginOfTextToken: try Self.tokens(reader, "bos_token_id", default: 1).first,
-      endOfTextTokens: try Self.tokens(reader, "eos_token_id", default: 2))
+      beginOfTextToken: try Self.tokens(reader, "bos_token_id", default: family.usualBeginOfTextToken).first,
+      endOfTextTokens: try Self.endOfTextTokens(reader, generation, default: family.usualEndOfTextToken),
+      attentionInputBias: attentionBias || family == .qwen2, attentionOutputBias: attentionBias, mlpBias: mlpBias)
     if let fault = fault(sharedLLM: nil) { throw reader.fault(fault) }
   }
 
-  private static func checkArchitecture(_ reader: ConfigurationReader, isSharedLLM: Bool) throws(Refusal) {
-    let type = try reader.string("model_type") ?? "llama"
-    let names = try reader.strings("architectures") ?? []
-    guard isSharedLLM || (type == "llama" && (names.isEmpty || names.contains("LlamaForCausalLM"))) else {
-      throw reader.fault(
-        .unsupportedArchitecture,
-        "the architecture is \(names.first ?? type) (\(type)); only LlamaForCausalLM (llama) can be converted")
-    }
+  private static func checkWays(_ reader: ConfigurationReader) throws(Refusal) {
     let activation = try reader.string("hidden_act") ?? "silu"
     guard activation == "silu" else {
       throw reader.fault(.unsupportedConfiguration, "hidden_act is \(activation); only silu can be run")
     }
-    for key in ["attention_bias", "mlp_bias"] {
-      guard try reader.boolean(key) ?? false else { continue }
-      throw reader.fault(.unsupportedConfiguration, "\(key) is true; only projections without bias can be run")
-    }
     if reader.has("quantization_config") {
+      let method = try reader.object("quantization_config")?.string("quant_method")
       throw reader.fault(
-        .unsupportedConfiguration, "quantization_config is present; convert the checkpoint it was made from")
+        .unsupportedConfiguration,
+        "quantization_config\(method.map { " (\($0))" } ?? "") is present; convert the checkpoint it was made from")
     }
+  }
+
+  /// The tokens that end a text by either file: chat models are often given theirs in `generation_config.json` only.
+  private static func endOfTextTokens(
+    _ reader: ConfigurationReader, _ generation: ConfigurationReader?, default token: Int?
+  ) throws(Refusal) -> [Int32] {
+    let key = "eos_token_id"
+    guard let generation, generation.has(key) else { return try tokens(reader, key, default: token) }
+    // The default is for a checkpoint that is silent.
+    var result = try tokens(reader, key, default: nil)
+    let vocabularySize = try reader.integer("vocab_size") ?? .max
+    for token in try tokens(generation, key, default: nil) where !result.contains(token) {
+      guard 0..<vocabularySize ~= Int(token) else {
+        throw generation.fault("\(key): \(token) is not in the vocabulary of \(vocabularySize)")
+      }
+      result.append(token)
+    }
+    return result
   }
 
   /// The tokens of a key. An explicit null means none; an absent key means transformers' default.
   private static func tokens(
-    _ reader: ConfigurationReader, _ key: String, default token: Int
+    _ reader: ConfigurationReader, _ key: String, default token: Int?
   ) throws(Refusal) -> [Int32] {
-    guard reader.json[key] != nil else { return [Int32(token)] }
+    guard reader.json[key] != nil else { return token.map { [Int32($0)] } ?? [] }
     var tokens: [Int32] = []
     for value in try reader.integers(key) ?? [] {
       // Some checkpoints write -1 where they have none.

@@ -32,8 +32,8 @@ struct SafetensorsHeader: Sendable {
   ]
 
   /// Reads the header of an open file.
-  /// - Throws: `Refusal` `malformed-safetensors`, `malformed-json`, `too-large`, `unsupported-element-type` or
-  ///   `input-output`.
+  /// - Throws: `Refusal` `malformed-safetensors`, `malformed-json`, `mistaken-file`, `too-large`,
+  ///   `unsupported-element-type` or `input-output`.
   init(reading file: borrowing SequentialFile) throws(Refusal) {
     let path = file.path
     guard file.byteCount >= 8 else {
@@ -43,6 +43,9 @@ struct SafetensorsHeader: Sendable {
     try Self.read(file, at: 0, into: &prefix)
     let length = prefix.reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
     guard length <= Self.headerByteLimit else {
+      var beginning = [UInt8](repeating: 0, count: min(file.byteCount, MistakenFile.beginningByteCount))
+      try Self.read(file, at: 0, into: &beginning)
+      if let mistaken = MistakenFile(beginning) { throw mistaken.refusal(file: path, insteadOf: "the weights") }
       throw Refusal(
         .tooLarge, file: path, structure: "header", "states \(length) bytes; at most \(Self.headerByteLimit) are read")
     }
@@ -84,6 +87,8 @@ struct SafetensorsHeader: Sendable {
     var tensors: [Tensor] = []
     for member in members {
       if member.key == "__metadata__" {
+        // Some programs write null where they have nothing to say.
+        if member.value == .null { continue }
         guard let pairs = member.value.object, pairs.allSatisfy({ $0.value.string != nil }) else {
           throw Self.malformed(file, "__metadata__ is not an object of strings")
         }

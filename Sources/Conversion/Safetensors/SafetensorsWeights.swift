@@ -1,7 +1,8 @@
 import CanonicalJSON
 import FileAccess
 
-/// The weights of a directory in Hugging Face's layout: one safetensors file, or several under an index.
+/// The weights of a directory in Hugging Face's layout: one safetensors file, or several under an index. Without an
+/// index, shards whose names say that they are all there are read as they are.
 ///
 /// Links are followed, as a directory of the Hugging Face cache consists of them; names with a separator are refused.
 struct SafetensorsWeights: WeightSource {
@@ -9,22 +10,34 @@ struct SafetensorsWeights: WeightSource {
   let path: String
   /// Sorted by name.
   let files: [WeightFile]
+  let notes: [String]
 
   static let indexName = "model.safetensors.index.json"
   static let singleName = "model.safetensors"
 
   /// Reads the headers of all files.
-  /// - Throws: `Refusal` `missing-file`, `malformed-json`, `malformed-shard-index` or those of `SafetensorsHeader`.
+  /// - Throws: `Refusal` `missing-file`, `malformed-json`, `malformed-shard-index`, `unsupported-format` or those of
+  ///   `SafetensorsHeader`.
   init(directory: String) throws(Refusal) {
     path = directory
     let indexPath = "\(directory)/\(Self.indexName)"
     var homes: [String: String]?
     var names = [Self.singleName]
-    if Directory.exists("\(directory)/\(Self.singleName)") == nil, Directory.exists(indexPath) != nil {
+    var notes: [String] = []
+    if try Directory.kind(of: "\(directory)/\(Self.singleName)") != nil {
+    } else if try Directory.kind(of: indexPath) != nil {
       let index = try Self.shardIndex(indexPath)
       homes = index
       names = Set(index.values).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    } else {
+      let all = try Directory.names(in: directory)
+      names = try ShardName.checkpoint(all, directory: directory)
+      guard !names.isEmpty else { throw Self.nothingToRead(all, directory: directory) }
+      if names.count > 1 {
+        notes.append("\(directory): no \(Self.indexName): the \(names.count) shards are read as they are")
+      }
     }
+    self.notes = notes
     var files: [WeightFile] = []
     for name in names { files.append(try Self.file(name, directory: directory)) }
     self.files = files
@@ -61,15 +74,33 @@ struct SafetensorsWeights: WeightSource {
     do {
       file = try SequentialFile(path)
     } catch {
-      guard error.name == .missingFile else { throw error }
-      throw Refusal(
-        .missingFile, file: path,
-        name == singleName
-          ? "is missing, and so is \(indexName); only safetensors checkpoints can be converted"
-          : "is listed in \(indexName) and missing")
+      guard error.name == .missingFile, name != singleName else { throw error }
+      throw Refusal(.missingFile, file: path, "is listed in \(indexName) and missing")
     }
     let header = try SafetensorsHeader(reading: file)
     return WeightFile(name: name, path: path, byteCount: file.byteCount, tensors: header.tensors.map(SourceTensor.init))
+  }
+
+  /// - Parameter names: of all files in the directory.
+  private static func nothingToRead(_ names: [String], directory: String) -> Refusal {
+    if names.contains(singleName) {
+      return Refusal(.missingFile, file: "\(directory)/\(singleName)", "is a link that leads nowhere")
+    }
+    if names.contains("adapter_model.safetensors") {
+      return Refusal(
+        .unsupportedFormat, file: "\(directory)/adapter_model.safetensors",
+        "is an adapter, not a model: merge it into the model that it was trained for")
+    }
+    let endings = [".bin", ".bin.index.json", ".pt", ".pth", ".ckpt"]
+    let files = names.filter { name in endings.contains { name.hasSuffix($0) } && name != "training_args.bin" }
+    if let name = files.first(where: { $0.hasPrefix("pytorch_model") }) ?? files.first {
+      return Refusal(
+        .unsupportedFormat, file: "\(directory)/\(name)",
+        "is PyTorch's own format, which can run code when it is read: convert the checkpoint to safetensors first")
+    }
+    return Refusal(
+      .missingFile, file: "\(directory)/\(singleName)",
+      "is missing, and so are \(indexName) and shards; only safetensors checkpoints can be converted")
   }
 
   /// The file of each tensor.
@@ -98,15 +129,8 @@ struct SafetensorsWeights: WeightSource {
 
 extension SourceTensor {
   fileprivate init(_ tensor: SafetensorsHeader.Tensor) {
-    let blocks: NumberBlocks? =
-      switch tensor.elementType {
-      case "F32": .float32
-      case "F16": .float16
-      case "BF16": .bfloat16
-      default: nil
-      }
     self.init(
       name: tensor.name, shape: tensor.shape, byteRange: tensor.byteRange, typeName: tensor.elementType,
-      blocks: blocks)
+      blocks: NumberBlocks(safetensors: tensor.elementType))
   }
 }
