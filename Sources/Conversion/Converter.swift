@@ -84,7 +84,7 @@ public struct Converter: Sendable {
         provenance: PackProvenance(converter: options.converter, licence: options.licence, sources: sources)),
       tokenizer: section.tokenizer, chatTemplate: section.chatTemplate)
     let (tensors, packByteCount) = try contents.layout(file: checkpoint.path)
-    let needed = configuration.tensors(sharedLLM: sharedLLM)
+    let needed = weights.sources(of: configuration.tensors(sharedLLM: sharedLLM))
     let (files, unused) = try SourceFile.plan(weights, needed: needed)
     self.files = files
     self.weights = weights

@@ -72,12 +72,13 @@ public final class LlamaModel: Sendable {
   }
 
   /// Packs keep keys and values as they keep weights. The dynamic scaling rotates keys repeatedly, for which only
-  /// float32 is precise enough.
+  /// float32 is precise enough. Biases make some numbers of a key very much larger than the others, which eight bits with
+  /// one scale would lose.
   var cacheEncoding: RowEncoding {
     if case .dynamic = configuration.ropeScaling { return .float32 }
     switch weights.layers.first?.query.element {
     case .float16: return .float16
-    case .int8, .int4: return .int8
+    case .int8, .int4: return configuration.attentionInputBias ? .float16 : .int8
     default: return .float32
     }
   }

@@ -20,6 +20,11 @@ public struct LlamaTensor: Sendable, Hashable {
 
   /// Whether it has one dimension only, and stays float32 in every pack.
   public var isVector: Bool { kind == .norm || kind == .bias }
+
+  /// The same tensor under the name that it has elsewhere.
+  package func renamed(_ name: String) -> LlamaTensor {
+    LlamaTensor(name: name, rows: rows, columns: columns, kind: kind)
+  }
 }
 
 extension LlamaConfiguration {

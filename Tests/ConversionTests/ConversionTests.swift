@@ -152,6 +152,21 @@ import Testing
     #expect(pack.configuration.tiesWordEmbeddings && pack.tensor(named: "lm_head.weight") == nil)
   }
 
+  /// safetensors' own functions keep one name of a tensor that has two, and that may be either.
+  @Test func tiedEmbeddingsMayBeCalledOutputProjection() throws {
+    var llama = TestCheckpoint.llama
+    llama.tiesWordEmbeddings = true
+    var checkpoint = TestCheckpoint(llama: llama)
+    checkpoint.configuration["tie_word_embeddings"] = .boolean(true)
+    let scratch = try Scratch()
+    let plain = try Self.convert(checkpoint, scratch)
+    checkpoint.tensors[0].name = "lm_head.weight"
+    #expect(try Self.convert(checkpoint, scratch).tensors == plain.tensors)
+    checkpoint.configuration["tie_word_embeddings"] = .boolean(false)
+    let refusal = #expect(throws: Refusal.self) { try Self.convert(checkpoint, scratch) }
+    #expect(refusal?.name.text == "missing-tensor")
+  }
+
   static let shared = SharedLLMConfiguration(
     injectedLayerCount: 1, chunkSize: 32, treeDepth: 2, leafRatio: 4, positionMode: .compose,
     injection: .crossAttention, lowerModel: .shared)

@@ -26,6 +26,27 @@ import Testing
     #expect(logits == expected)
   }
 
+  /// Qwen2's biases make one or two numbers of every key a hundred times as large as the others, which must not be lost
+  /// beside them.
+  @Test func largeBiasesHideNoKeys() throws {
+    let tokens = LlamaConfiguration.biased.tokens("text", 200)
+    func logits(_ quantization: TensorEncoding, bias: Float) throws -> [Float] {
+      func edit(_ name: String, _ values: inout [Float]) {
+        guard name.hasSuffix("k_proj.bias") else { return }
+        for head in 0..<2 { values[8 * head + 3] = head == 0 ? bias : -bias }
+      }
+      let pack = try TestPack(.biased, quantization: quantization, edit: edit)
+      return Session(pack.model, capacity: tokens.count, threads: ThreadPool(threadCount: 2)).readAll(tokens)
+    }
+    func error(bias: Float) throws -> Float {
+      let exact = try logits(.float32, bias: bias)
+      let squares = zip(exact, try logits(.int8(groupSize: 16), bias: bias)).map { ($0 - $1) * ($0 - $1) }
+      return (squares.reduce(0, +) / Float(squares.count)).squareRoot()
+    }
+    let (small, large) = (try error(bias: 0.1), try error(bias: 100))
+    #expect(large < 1.5 * small, "\(small) without large biases, \(large) with them")
+  }
+
   /// More rows than a part of them holds, of the running text and injected: single tokens share the parts out among
   /// threads, prompts do not.
   @Test(arguments: encodings)

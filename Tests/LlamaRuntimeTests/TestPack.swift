@@ -11,7 +11,8 @@ final class TestPack {
 
   init(
     _ configuration: LlamaConfiguration, sharedLLM: SharedLLMConfiguration? = nil,
-    quantization: TensorEncoding = .float32, name: (String) -> String = { $0 }
+    quantization: TensorEncoding = .float32, name: (String) -> String = { $0 },
+    edit: (_ tensor: String, _ values: inout [Float]) -> Void = { _, _ in }
   ) throws {
     directory = try Directory.temporary("runtime-tests")
     let path = "\(directory)/model.spk"
@@ -28,6 +29,7 @@ final class TestPack {
       } else if !tensor.name.contains("embed_tokens") {
         values = values.map { 0.25 * $0 }
       }
+      edit(tensor.name, &values)
       let bytes = Self.encode(values, tensor)
       try unsafe writer.append(bytes.span.bytes, toTensor: number)
     }
