@@ -158,7 +158,7 @@ import Testing
     ("pytorch_model.bin", "unsupported-format", "convert the checkpoint to safetensors first"),
     ("pytorch_model.bin.index.json", "unsupported-format", "convert the checkpoint to safetensors first"),
     ("consolidated.00.pth", "unsupported-format", "convert the checkpoint to safetensors first"),
-    ("adapter_model.safetensors", "unsupported-format", "merge it into the model"),
+    ("adapter_model.safetensors", "unsupported-format", "merge the adapter into the model"),
     ("training_args.bin", "missing-file", "only safetensors checkpoints can be converted"),
   ])
   func otherWeights(file: String, name: String, advice: String) throws {
@@ -169,6 +169,16 @@ import Testing
     let refusal = try #require(Self.refusal(scratch.path))
     #expect(refusal.name.text == name && refusal.fault.contains(advice), "\(refusal)")
     #expect(refusal.file.hasSuffix(name == "missing-file" ? "/model.safetensors" : "/\(file)"))
+  }
+
+  @Test(arguments: ["adapter_config.json", "params.json"]) func otherLayouts(file: String) throws {
+    let scratch = try Scratch()
+    try TestCheckpoint().write(to: scratch.path)
+    try TestCheckpoint.write(Array("{}".utf8), to: "\(scratch.path)/\(file)")
+    #expect(Self.refusal(scratch.path) == nil)
+    try Directory.removeFile("\(scratch.path)/config.json")
+    let refusal = try #require(Self.refusal(scratch.path))
+    #expect(refusal.name == .unsupportedFormat && refusal.file == "\(scratch.path)/\(file)")
   }
 
   /// What may not be looked at is not called missing.

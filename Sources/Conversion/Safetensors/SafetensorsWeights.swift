@@ -89,7 +89,7 @@ struct SafetensorsWeights: WeightSource {
     if names.contains("adapter_model.safetensors") {
       return Refusal(
         .unsupportedFormat, file: "\(directory)/adapter_model.safetensors",
-        "is an adapter, not a model: merge it into the model that it was trained for")
+        "is an adapter's, not a model's: merge the adapter into the model that it was trained for")
     }
     let endings = [".bin", ".bin.index.json", ".pt", ".pth", ".ckpt"]
     let files = names.filter { name in endings.contains { name.hasSuffix($0) } && name != "training_args.bin" }
