@@ -68,6 +68,21 @@ public protocol TokenizerSource: Sendable {
   var provenance: [PackProvenance.Source] { get }
   /// nil for a checkpoint without one, whose pack takes token ids.
   var tokenizer: Tokenizer? { get }
-  /// The Jinja program that the model was trained with, and the file that it is from.
-  var chatTemplate: (text: String, path: String)? { get }
+  /// The Jinja programs that render conversations, and the file that each is from. No two have the same name.
+  var chatTemplates: [(name: String, text: String, path: String)] { get }
+  /// The spellings of the special tokens that templates refer to by name, such as `bos_token`.
+  var specialTokenSpellings: [(key: String, spellings: [String])] { get }
+  /// One line for each thing that the files say differently, or that was left out. Each names the files.
+  var notes: [String] { get }
+}
+
+extension TokenizerSource {
+  public var chatTemplates: [(name: String, text: String, path: String)] { [] }
+  public var specialTokenSpellings: [(key: String, spellings: [String])] { [] }
+  public var notes: [String] { [] }
+
+  /// The template that is taken when nobody asks for another one.
+  public var chatTemplate: (text: String, path: String)? {
+    chatTemplates.first { $0.name == "default" }.map { ($0.text, $0.path) }
+  }
 }

@@ -104,7 +104,7 @@ extension Vocabulary {
     case .byte:
       state.endToken(tookSpace: false, hasText: true)
       output.append(bytes[piece.lowerBound])
-    case .normal, .userDefined, .unused:
+    case .normal, .userDefined, .unused, .inert:
       guard definition.unit == .characters else {
         output.append(contentsOf: bytes[piece])
         return

@@ -45,7 +45,20 @@ extension Tokenizer {
     var encoder = Encoder(vocabulary)
     encoder.tokens.reserveCapacity(text.count / 3 + 2)
     if addingBeginOfText, let beginOfTextToken { encoder.append(beginOfTextToken) }
-    encoder.encode(text, parsingSpecialTokens: parsingSpecialTokens, continuing: continuing)
+    encoder.encode(text, parsingSpecialTokens ? .everywhere : .nowhere, continuing: continuing)
+    return encoder.tokens
+  }
+
+  /// The tokens of a rendered template.
+  ///
+  /// Special tokens are recognized only where no byte of the spelling lies in `literalRanges`: what users wrote stays
+  /// text. Added tokens that are not special are recognized everywhere, as in any text. Nothing is put in front.
+  /// Otherwise these are the ids that the reference gives for the whole text without special tokens around it.
+  /// - Parameter literalRanges: of what users wrote, in bytes of UTF-8; ascending, and not overlapping.
+  public func encode(_ text: String, withoutSpecialTokensIn literalRanges: [Range<Int>]) -> [Int32] {
+    var encoder = Encoder(vocabulary)
+    encoder.tokens.reserveCapacity(text.utf8.count / 3 + 2)
+    encoder.encode(Array(text.utf8), .outside(literalRanges), continuing: false)
     return encoder.tokens
   }
 }
@@ -62,7 +75,7 @@ struct Encoder {
   var tokens: [Int32] = []
   var workspace = MergeWorkspace()
   /// The last token stands for characters without a token: the next such character adds none.
-  private var endsUnknown = false
+  var endsUnknown = false
 
   init(_ vocabulary: Vocabulary) {
     self.vocabulary = vocabulary
@@ -76,25 +89,21 @@ struct Encoder {
   }
 
   /// Splits a text at the tokens that are matched in it and encodes the stretches between.
-  mutating func encode(_ text: [UInt8], parsingSpecialTokens: Bool, continuing: Bool) {
-    let span = text.span
-    let matched =
-      parsingSpecialTokens
-      ? vocabulary.special
-      : flags.contains(.splitsAtUserDefined) ? vocabulary.userDefined : PieceTrie()
+  mutating func encode(_ text: [UInt8], _ policy: SpecialTokenPolicy, continuing: Bool) {
+    if let steps = vocabulary.steps { return encode(text, steps, policy, continuing: continuing) }
+    let matched: PieceTrie
+    if case .nowhere = policy {
+      matched = flags.contains(.splitsAtUserDefined) ? vocabulary.userDefined : PieceTrie()
+    } else {
+      matched = vocabulary.special
+    }
     var start = 0
-    if !matched.isEmpty {
-      var offset = 0
-      while offset < text.count {
-        guard let match = matched.longestMatch(at: offset, of: span, end: text.count) else {
-          offset += 1
-          continue
-        }
-        encodeStretch(text, start..<offset, continuing: continuing)
-        append(match.token)
-        offset += match.byteCount
-        start = offset
+    for match in vocabulary.addedTokens(in: text.span, 0..<text.count, matched, policy) {
+      if start < match.range.lowerBound {
+        encodeStretch(text, start..<match.range.lowerBound, continuing: continuing)
       }
+      append(match.token)
+      start = match.range.upperBound
     }
     encodeStretch(text, start..<text.count, continuing: continuing)
   }

@@ -1,24 +1,18 @@
 import CanonicalJSON
 
-/// The combined effect of the normalizer, pre-tokenizer, post-processor and decoder of a `tokenizer.json`.
+/// The combined effect of the normalizer, pre-tokenizer and decoder of a `tokenizer.json`, for the combinations that
+/// have a short name: those of LLaMA and GPT-2. `HuggingFaceSteps` has the others.
 struct HuggingFaceComponents {
   private(set) var unit = SymbolUnit.characters
   private(set) var pattern = WordPattern.none
   private(set) var prefixRule = PrefixRule.never
   private(set) var flags: TokenizerFlags = []
   private(set) var hasNormalizer = false
-  private(set) var firstTemplateToken: String?
 
   private static let mark = "\u{2581}"
-  private static let llama3Pattern =
-    #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|"#
-    + #"\s*[\r\n]+|\s+(?!\S)|\s+"#
-  private static let gpt2Pattern = #"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"#
-
   init(_ root: JSONValue) throws(TokenizerError) {
     try readNormalizer(root["normalizer"])
     try readPreTokenizer(root["pre_tokenizer"])
-    try readPostProcessor(root["post_processor"])
     try readDecoder(root["decoder"])
     guard unit == .characters || !hasNormalizer else {
       throw TokenizerError(.unsupported, "normalizer", "one before a vocabulary of bytes")
@@ -73,11 +67,12 @@ struct HuggingFaceComponents {
   }
 
   private mutating func readSplit(_ component: JSONValue) throws(TokenizerError) {
-    switch component["pattern"]?["Regex"]?.string {
-    case Self.llama3Pattern: pattern = .llama3
-    case Self.gpt2Pattern: pattern = .gpt2
-    default: throw TokenizerError(.unsupported, "pre_tokenizer", "the pattern of Split")
+    guard let expression = component["pattern"]?["Regex"]?.string,
+      let known = WordPattern(expression: expression.utf8)
+    else {
+      throw TokenizerError(.unsupported, "pre_tokenizer", "the pattern of Split")
     }
+    pattern = known
     guard component["behavior"]?.string == "Isolated", component["invert"]?.boolean != true else {
       throw Self.unsupported(component, "pre_tokenizer")
     }
@@ -105,18 +100,6 @@ struct HuggingFaceComponents {
     case "first": prefixRule = .startUnlessPresent
     case "never": break
     default: throw Self.unsupported(component, "pre_tokenizer")
-    }
-  }
-
-  private mutating func readPostProcessor(_ value: JSONValue?) throws(TokenizerError) {
-    for component in try Self.list(value, "processors", "post_processor") {
-      switch component["type"]?.string {
-      // It changes offsets only.
-      case "ByteLevel": continue
-      case "TemplateProcessing":
-        firstTemplateToken = component["single"]?.array?.first?["SpecialToken"]?["id"]?.string ?? firstTemplateToken
-      default: throw Self.unsupported(component, "post_processor")
-      }
     }
   }
 

@@ -1,4 +1,4 @@
-import CanonicalJSON
+public import CanonicalJSON
 
 extension Tokenizer {
   /// Reads a Hugging Face `tokenizer.json` with a BPE model: over bytes, as LLaMA-3 has it, or over characters with
@@ -7,27 +7,38 @@ extension Tokenizer {
   /// Tokens are those of tokenizers 0.23.3 for each stretch of text. Truncation and padding are left to the caller.
   /// - Throws: `TokenizerError`; a component that is not known is named. See Formats/tokenizer.md.
   public init(huggingFace text: [UInt8], configuration: TokenizerConfiguration? = nil) throws(TokenizerError) {
-    let root = try TokenizerConfiguration.json(text, structure: "tokenizer.json")
-    let importer = try HuggingFaceImporter(root)
+    try self.init(
+      huggingFace: try TokenizerConfiguration.json(text, structure: "tokenizer.json"), configuration: configuration)
+  }
+
+  /// As `init(huggingFace:configuration:)`, of the contents of a `tokenizer.json` that has been parsed, or was never a
+  /// file.
+  public init(huggingFace root: JSONValue, configuration: TokenizerConfiguration? = nil) throws(TokenizerError) {
+    var notes: [String] = []
+    let importer = try HuggingFaceImporter(root, configuration, &notes)
     var definition = try importer.definition()
-    try configuration?.apply(to: &definition)
-    if definition.beginOfText == nil { definition.beginOfText = try importer.postProcessorBegin(definition) }
-    definition.adoptUsualNames()
-    if configuration?.addsPrefixSpace == false, definition.unit == .characters {
+    configuration?.nameSpecialTokens(of: &definition, &notes)
+    try importer.chooseBegin(of: &definition, configuration)
+    if configuration?.addsPrefixSpace == false, definition.unit == .characters,
+      !definition.flags.contains(.usesSteps)
+    {
       definition.prefixRule = .never
       definition.flags.remove(.dropsLeadingSpace)
     }
     try self.init(definition)
+    importNotes = notes
   }
 }
 
 struct HuggingFaceImporter {
   private let root: JSONValue
   private let model: JSONValue
-  private let components: HuggingFaceComponents
   private let addedTokens: [TokenizerConfiguration.AddedToken]
 
-  init(_ root: JSONValue) throws(TokenizerError) {
+  /// - Parameter notes: takes a line for each thing that the two files say differently.
+  init(
+    _ root: JSONValue, _ configuration: TokenizerConfiguration?, _ notes: inout [String]
+  ) throws(TokenizerError) {
     guard root.object != nil, let model = root["model"], model.object != nil else {
       throw TokenizerError(.malformed, "tokenizer.json", "it has no model")
     }
@@ -43,21 +54,62 @@ struct HuggingFaceImporter {
     if let dropout = model["dropout"], dropout != .null, dropout.number != 0 {
       throw TokenizerError(.unsupported, "model", "dropout")
     }
-    components = try HuggingFaceComponents(root)
     var addedTokens: [TokenizerConfiguration.AddedToken] = []
     for (index, value) in (root["added_tokens"]?.array ?? []).enumerated() {
       let structure = "added_tokens, entry \(index)"
       guard let id = value["id"]?.integer else { throw TokenizerError(.malformed, structure, "it has no id") }
-      let token = try TokenizerConfiguration.AddedToken(value, id: id, structure: structure)
-      if !token.isSpecial, token.isNormalized, components.hasNormalizer {
-        throw TokenizerError(.unsupported, structure, "it is matched in normalized text")
-      }
-      addedTokens.append(token)
+      addedTokens.append(try TokenizerConfiguration.AddedToken(value, id: id, structure: structure))
     }
+    try configuration?.mergeAddedTokens(into: &addedTokens, vocabulary: model["vocab"]?.object ?? [], &notes)
     self.addedTokens = addedTokens.sorted { $0.id < $1.id }
   }
 
+  /// What is put in front of texts: what the configuration says for good, else what the post-processor says. When
+  /// both are silent, models of LLaMA's own class have their begin-of-text token there, and so do files without a
+  /// configuration.
+  fileprivate func chooseBegin(
+    of definition: inout TokenizerDefinition, _ configuration: TokenizerConfiguration?
+  ) throws(TokenizerError) {
+    switch configuration?.putsBeginInFront {
+    case false?: definition.beginOfText = nil
+    case true?: definition.adoptUsualBegin()
+    case nil:
+      if let name = try PostProcessing.firstToken(root) {
+        definition.beginOfText = try token(name, definition)
+      } else if configuration?.isOfLlamaClass ?? true {
+        definition.adoptUsualBegin()
+      } else {
+        definition.beginOfText = nil
+      }
+    }
+    definition.adoptUsualEnds()
+  }
+
+  /// As short as it can be: the components of LLaMA and GPT-2 have names, all others become steps.
   func definition() throws(TokenizerError) -> TokenizerDefinition {
+    if let components = try? HuggingFaceComponents(root), let definition = try shortDefinition(components) {
+      return definition
+    }
+    let steps = try HuggingFaceSteps(root)
+    var definition = TokenizerDefinition(unit: steps.unit)
+    definition.flags = steps.flags.union(.splitsAtUserDefined)
+    definition.normalizers = steps.normalizers
+    definition.splits = steps.splits
+    if model["ignore_merges"]?.boolean == true { definition.flags.insert(.wholePieceFirst) }
+    if model["fuse_unk"]?.boolean == true { definition.flags.insert(.fusesUnknown) }
+    if model["byte_fallback"]?.boolean == true, steps.unit == .characters { definition.flags.insert(.byteFallback) }
+    try appendPieces(to: &definition)
+    try appendMerges(to: &definition)
+    try adoptUnknownToken(&definition)
+    return definition
+  }
+
+  /// Nil when the vocabulary or an added token needs what only steps have.
+  private func shortDefinition(_ components: HuggingFaceComponents) throws(TokenizerError) -> TokenizerDefinition? {
+    for token in addedTokens {
+      if token.options.subtracting(.normalized) != [] { return nil }
+      if !token.isSpecial, token.options.contains(.normalized), components.hasNormalizer { return nil }
+    }
     var definition = TokenizerDefinition(unit: components.unit, pattern: components.pattern)
     definition.prefixRule = components.prefixRule
     definition.flags = components.flags.union(.splitsAtUserDefined)
@@ -65,17 +117,24 @@ struct HuggingFaceImporter {
     case .bytes:
       if model["ignore_merges"]?.boolean == true { definition.flags.insert(.wholePieceFirst) }
     case .characters:
-      guard model["byte_fallback"]?.boolean == true else {
-        throw TokenizerError(.unsupported, "model", "characters without byte_fallback")
-      }
-      guard model["ignore_merges"]?.boolean != true else {
-        throw TokenizerError(.unsupported, "model", "ignore_merges for a vocabulary of characters")
-      }
+      guard model["byte_fallback"]?.boolean == true, model["ignore_merges"]?.boolean != true else { return nil }
       definition.flags.insert(.byteFallback)
     }
     try appendPieces(to: &definition)
+    guard !definition.kinds.contains(.inert), definition.hasAllBytes else { return nil }
     try appendMerges(to: &definition)
     return definition
+  }
+
+  /// What the reference takes for characters without a token, with steps.
+  private func adoptUnknownToken(_ definition: inout TokenizerDefinition) throws(TokenizerError) {
+    guard let name = model["unk_token"]?.string else { return }
+    let hasAll = definition.hasAllBytes
+    guard definition.unit == .characters && !definition.flags.contains(.byteFallback) || !hasAll else { return }
+    guard definition.unit == .characters || model["byte_fallback"]?.boolean != true else {
+      throw TokenizerError(.unsupported, "model", "byte_fallback for a vocabulary of bytes that lacks some")
+    }
+    definition.unknownToken = try token(name, definition)
   }
 
   private func appendPieces(to definition: inout TokenizerDefinition) throws(TokenizerError) {
@@ -103,28 +162,35 @@ struct HuggingFaceImporter {
       }
       try add(member.key, at: id, "vocab")
     }
-    var added: [Int: Bool] = [:]
+    var added: [Int: TokenizerConfiguration.AddedToken] = [:]
     for token in addedTokens {
       try add(token.content, at: token.id, "added token \(token.id)")
-      guard added.updateValue(token.isSpecial, forKey: token.id) == nil else {
+      guard added.updateValue(token, forKey: token.id) == nil else {
         throw TokenizerError(.duplicatePiece, "added token \(token.id)", "it is there twice")
       }
     }
     let unknown = model["unk_token"]?.string.map { Array($0.utf8) }
     for (id, spelling) in spellings.enumerated() {
-      guard let spelling else { throw TokenizerError(.missingPiece, "vocab", "no piece has the id \(id)") }
+      guard let spelling else {
+        definition.append([], .inert)
+        continue
+      }
       let text = Array(spelling.utf8)
-      if definition.unit == .characters, text == unknown {
+      let usesSteps = definition.flags.contains(.usesSteps)
+      if definition.unit == .characters, !usesSteps, text == unknown {
         definition.unknownToken = Int32(id)
         definition.unknownSurface = text
         definition.append(text, .unknown)
-      } else if let isSpecial = added[id] {
-        definition.append(text, isSpecial ? .control : .userDefined)
+      } else if let token = added[id] {
+        definition.append(text, token.isSpecial ? .control : .userDefined)
+        if usesSteps, !token.options.isEmpty { definition.options[Int32(id)] = token.options }
       } else if definition.unit == .bytes {
-        guard let bytes = ByteAlphabet.bytes(spelling) else {
-          throw TokenizerError(.malformed, "piece \(id)", "a character stands for no byte")
+        // No text leads to a piece with a character that stands for no byte.
+        if let bytes = ByteAlphabet.bytes(spelling), !bytes.isEmpty {
+          definition.append(bytes, .normal)
+        } else {
+          definition.append(text, .inert)
         }
-        definition.append(bytes, .normal)
       } else if let byte = bytePieceValue(text) {
         definition.append([byte], .byte)
       } else {
@@ -141,7 +207,8 @@ struct HuggingFaceImporter {
       throw TokenizerError(.tooLarge, "merges", "\(merges.count) exceed \(TokenizerLimits.mergeCount)")
     }
     var index = PieceIndex(capacity: definition.pieces.count)
-    for piece in definition.kinds.indices where definition.kinds[piece] != .byte {
+    for piece in definition.kinds.indices
+    where definition.kinds[piece] != .byte && definition.kinds[piece] != .inert {
       guard definition.pieces[piece].count > 0, index.insert(piece, of: definition.pieces) else {
         throw TokenizerError(.duplicatePiece, "piece \(piece)", "its spelling is empty, or another piece's")
       }
@@ -150,7 +217,9 @@ struct HuggingFaceImporter {
     var pairs: Set<UInt64> = []
     for (rank, merge) in merges.enumerated() {
       let structure = "merge \(rank)"
-      guard let (left, right) = Self.pair(merge), let leftBytes = bytes(left), let rightBytes = bytes(right) else {
+      guard let (left, right) = Self.pair(merge), let leftBytes = bytes(left, definition.unit),
+        let rightBytes = bytes(right, definition.unit)
+      else {
         throw TokenizerError(.malformed, structure, "it is not a pair of pieces")
       }
       let joined = leftBytes + rightBytes
@@ -163,14 +232,17 @@ struct HuggingFaceImporter {
       guard pairs.insert(UInt64(left) << 32 | UInt64(right)).inserted else {
         throw TokenizerError(.duplicatePiece, structure, "its pair has a merge already")
       }
-      // Such a piece has been found before merging starts.
-      if definition.kinds[Int(result)] == .userDefined { continue }
+      // Such a piece has been found before merging starts, and text never becomes a special one.
+      switch definition.kinds[Int(result)] {
+      case .userDefined, .control: continue
+      default: break
+      }
       definition.merges.append(Merge(left: left, right: right, result: result, sharesRank: false))
     }
   }
 
-  private func bytes(_ spelling: String) -> [UInt8]? {
-    components.unit == .bytes ? ByteAlphabet.bytes(spelling) : Array(spelling.utf8)
+  private func bytes(_ spelling: String, _ unit: SymbolUnit) -> [UInt8]? {
+    unit == .bytes ? ByteAlphabet.bytes(spelling) : Array(spelling.utf8)
   }
 
   private static func pair(_ merge: JSONValue) -> (String, String)? {
@@ -183,14 +255,17 @@ struct HuggingFaceImporter {
     return (String(text[..<space]), String(right))
   }
 
-  /// The token that the template of the post-processor puts first.
-  func postProcessorBegin(_ definition: TokenizerDefinition) throws(TokenizerError) -> Int32? {
-    guard let name = components.firstTemplateToken else { return nil }
-    let spelling = Array(name.utf8)
-    guard let token = definition.kinds.indices.first(where: { definition.pieces[$0].elementsEqual(spelling) }) else {
-      throw TokenizerError(.malformed, "post_processor", "\"\(name)\" is not a token")
+  /// The token that a setting names.
+  func token(_ name: String, _ definition: TokenizerDefinition) throws(TokenizerError) -> Int32 {
+    let spellings = [Array(name.utf8)] + (definition.unit == .bytes ? [ByteAlphabet.bytes(name) ?? []] : [])
+    for spelling in spellings {
+      if let token = definition.kinds.indices.first(where: {
+        definition.kinds[$0] != .inert && definition.pieces[$0].elementsEqual(spelling)
+      }) {
+        return Int32(token)
+      }
     }
-    return Int32(token)
+    throw TokenizerError(.malformed, "tokenizer.json", "\"\(name)\" is named and is not a token")
   }
 }
 
@@ -210,6 +285,22 @@ enum ByteAlphabet {
     }
     return bytes
   }()
+
+  /// The character of each byte, in UTF-8.
+  private static let spellings: [[UInt8]] = {
+    var spellings = [[UInt8]](repeating: [], count: 256)
+    for (scalar, byte) in byteOfScalar.enumerated() where byte >= 0 {
+      spellings[Int(byte)] = scalar < 0x80 ? [UInt8(scalar)] : [UInt8(0xC0 | scalar >> 6), UInt8(0x80 | scalar & 0x3F)]
+    }
+    return spellings
+  }()
+
+  static func spelling(_ byte: UInt8) -> [UInt8] { spellings[Int(byte)] }
+
+  static func byte(_ scalar: UInt32) -> UInt8? {
+    guard Int(scalar) < byteOfScalar.count, byteOfScalar[Int(scalar)] >= 0 else { return nil }
+    return UInt8(byteOfScalar[Int(scalar)])
+  }
 
   static func bytes(_ spelling: String) -> [UInt8]? {
     var bytes: [UInt8] = []

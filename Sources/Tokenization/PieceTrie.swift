@@ -31,6 +31,33 @@ struct PieceTrie: Sendable {
     return walk(from: start, of: text, end: end)
   }
 
+  /// Whether a piece has been inserted.
+  func contains(_ piece: [UInt8]) -> Bool {
+    var node: UInt32 = 0
+    for byte in piece {
+      guard let child = edges[UInt64(node) << 8 | UInt64(byte)] else { return false }
+      node = child
+    }
+    return tokens[Int(node)] >= 0
+  }
+
+  /// The longest of the matches that a condition allows.
+  @inline(__always)
+  func longestMatch(
+    at start: Int, of text: Span<UInt8>, end: Int, where allows: (Int32, Int) -> Bool
+  ) -> (token: Int32, byteCount: Int)? {
+    guard isFirst[Int(text[start])] else { return nil }
+    var node: UInt32 = 0
+    var best: (token: Int32, byteCount: Int)?
+    for offset in start..<end {
+      guard let child = edges[UInt64(node) << 8 | UInt64(text[offset])] else { break }
+      node = child
+      let token = tokens[Int(node)]
+      if token >= 0, allows(token, offset + 1 - start) { best = (token, offset + 1 - start) }
+    }
+    return best
+  }
+
   private func walk(from start: Int, of text: Span<UInt8>, end: Int) -> (token: Int32, byteCount: Int)? {
     var node: UInt32 = 0
     var best: (token: Int32, byteCount: Int)?

@@ -10,7 +10,8 @@ extension Tokenizer {
     }
     let parsed = try SentencePieceModel(model.span)
     var definition = try parsed.definition()
-    try configuration?.apply(to: &definition)
+    var notes: [String] = []
+    try configuration?.apply(to: &definition, &notes)
     if configuration?.addsPrefixSpace == false {
       definition.prefixRule = .never
       if !parsed.removesExtraSpaces { definition.flags.remove(.dropsLeadingSpace) }
@@ -18,6 +19,60 @@ extension Tokenizer {
       // The legacy behaviour is a space after every special token.
       definition.prefixRule = .start
     }
+    try self.init(definition)
+    importNotes = notes
+  }
+}
+
+/// A piece of a SentencePiece model, from wherever it was kept.
+public struct SentencePiece: Sendable, Hashable {
+  /// The numbers are SentencePiece's, which GGUF files have, too.
+  public enum Kind: Int, Sendable {
+    case normal = 1
+    case unknown = 2
+    case control = 3
+    case userDefined = 4
+    case unused = 5
+    case byte = 6
+  }
+
+  /// As it is spelled, in UTF-8: with U+2581 for spaces, `<0x2A>` for a byte.
+  public var text: [UInt8]
+  /// Higher goes first. Special pieces have any.
+  public var score: Float
+  public var kind: Kind
+
+  public init(text: [UInt8], score: Float, kind: Kind) {
+    self.text = text
+    self.score = score
+    self.kind = kind
+  }
+}
+
+extension Tokenizer {
+  /// Makes a tokenizer of SentencePiece's BPE type from its pieces, in the order of their ids.
+  /// - Parameters:
+  ///   - addsDummyPrefix: every stretch of text between special tokens gets a space in front.
+  ///   - removesExtraSpaces: runs of spaces become one, and none is left at the ends.
+  ///   - beginOfText: the token in front of every text, if there is one; any piece can be it.
+  ///   - endOfText: the tokens that end what a model generates.
+  /// - Throws: `TokenizerError`, see Formats/tokenizer.md.
+  public init(
+    sentencePieces pieces: [SentencePiece], addsDummyPrefix: Bool = true, removesExtraSpaces: Bool = false,
+    beginOfText: Int32?, endOfText: [Int32]
+  ) throws(TokenizerError) {
+    guard pieces.count <= TokenizerLimits.symbolCount else {
+      throw TokenizerError(.tooLarge, "pieces", "there are more than \(TokenizerLimits.symbolCount)")
+    }
+    var model = SentencePieceModel(pieces)
+    model.addsDummyPrefix = addsDummyPrefix
+    model.removesExtraSpaces = removesExtraSpaces
+    for (index, piece) in pieces.enumerated() where !piece.score.isFinite {
+      throw TokenizerError(.badScore, "piece \(index)", "its score is \(piece.score)")
+    }
+    var definition = try model.definition()
+    definition.beginOfText = beginOfText
+    definition.endOfText = endOfText
     try self.init(definition)
   }
 }
@@ -36,6 +91,19 @@ struct SentencePieceModel {
   var removesExtraSpaces = true
   var escapesSpaces = true
   private let bytes: [UInt8]
+
+  /// Of the BPE type, with bytes for characters without a piece if there are pieces for bytes.
+  init(_ list: [SentencePiece]) {
+    var bytes: [UInt8] = []
+    modelType = 2
+    for piece in list {
+      let start = bytes.count
+      bytes += piece.text
+      pieces.append((start..<bytes.count, piece.score, UInt64(piece.kind.rawValue)))
+      if piece.kind == .byte { byteFallback = true }
+    }
+    self.bytes = bytes
+  }
 
   init(_ span: Span<UInt8>) throws(TokenizerError) {
     var bytes: [UInt8] = []

@@ -3,7 +3,9 @@
 /// Format: Formats/tokenizer.md, "The serialized form".
 enum SerializedForm {
   static let magic: [UInt8] = Array("SPTK".utf8)
-  static let version: UInt32 = 1
+  /// What a tokenizer is written as when the first version can express it, so that its bytes stay the same.
+  static let firstVersion: UInt32 = 1
+  static let version: UInt32 = 2
   static let headerByteCount = 64
   static let noToken = UInt32.max
 }
@@ -18,7 +20,8 @@ extension Tokenizer {
       output.append(contentsOf: bytes)
       while output.count % 4 != 0 { output.append(0) }
     }
-    append(SerializedForm.version)
+    let isFirstVersion = definition.fitsFirstVersion
+    append(isFirstVersion ? SerializedForm.firstVersion : SerializedForm.version)
     append(definition.unit.rawValue)
     append(definition.pattern.rawValue)
     append(definition.prefixRule.rawValue)
@@ -31,8 +34,8 @@ extension Tokenizer {
     append(UInt32(definition.pieces.bytes.count))
     append(UInt32(definition.extraCharacters.count))
     append(UInt32(definition.merges.count))
-    append(0)
-    append(0)
+    append(isFirstVersion ? 0 : UInt32(definition.normalizers.count) | UInt32(definition.splits.count) << 16)
+    append(isFirstVersion ? 0 : UInt32(definition.options.count))
     for token in definition.endOfText { append(UInt32(token)) }
     appendPadded(definition.unknownSurface)
     for end in definition.pieces.ends { append(end) }
@@ -44,6 +47,18 @@ extension Tokenizer {
         UInt64(merge.left) | UInt64(merge.right) << 20 | UInt64(merge.result) << 40 | (merge.sharesRank ? 1 << 60 : 0)
       append(UInt32(truncatingIfNeeded: word))
       append(UInt32(truncatingIfNeeded: word >> 32))
+    }
+    for (token, options) in definition.options.sorted(by: { $0.key < $1.key }) {
+      append(UInt32(token))
+      append(options.rawValue)
+    }
+    for record in definition.normalizers.map(\.record) + definition.splits.map(\.record) {
+      append(record.kind)
+      append(record.parameter)
+      append(UInt32(record.first.count))
+      append(UInt32(record.second.count))
+      appendPadded(record.first)
+      appendPadded(record.second)
     }
     return output
   }
@@ -77,14 +92,17 @@ private struct SerializedReader: ~Escapable {
   mutating func definition() throws(TokenizerError) -> TokenizerDefinition {
     guard try take(4) == SerializedForm.magic else { throw malformed("header", "it does not start with SPTK") }
     let version = try word()
-    guard version == SerializedForm.version else {
-      throw TokenizerError(.unknownVersion, "header", "version \(version); \(SerializedForm.version) is known here")
+    guard version == SerializedForm.firstVersion || version == SerializedForm.version else {
+      throw TokenizerError(
+        .unknownVersion, "header",
+        "version \(version); \(SerializedForm.firstVersion) and \(SerializedForm.version) are known here")
     }
+    let isFirstVersion = version == SerializedForm.firstVersion
     guard let unit = SymbolUnit(rawValue: try word()) else { throw malformed("header", "an unknown symbol unit") }
     guard let pattern = WordPattern(rawValue: try word()) else { throw malformed("header", "an unknown pattern") }
     guard let rule = PrefixRule(rawValue: try word()) else { throw malformed("header", "an unknown prefix rule") }
     let flags = TokenizerFlags(rawValue: try word())
-    guard flags.isSubset(of: .all) else { throw malformed("header", "unknown flags") }
+    guard flags.isSubset(of: isFirstVersion ? .first : .all) else { throw malformed("header", "unknown flags") }
     var definition = TokenizerDefinition(unit: unit, pattern: pattern, prefixRule: rule, flags: flags)
     definition.unknownToken = try token()
     definition.beginOfText = try token()
@@ -94,13 +112,18 @@ private struct SerializedReader: ~Escapable {
     let pieceByteCount = Int(try word())
     let characterCount = Int(try word())
     let mergeCount = Int(try word())
-    guard try word() == 0, try word() == 0 else { throw malformed("header", "reserved fields are not zero") }
+    let stepCounts = try word()
+    let optionCount = Int(try word())
+    guard !isFirstVersion || stepCounts == 0 && optionCount == 0 else {
+      throw malformed("header", "reserved fields are not zero")
+    }
     // Each term is below 2^35, so the sum cannot overflow. An exact size means that no count makes us allocate more
     // than there are bytes for.
     let expected =
       SerializedForm.headerByteCount + 4 * endOfTextCount + padded(surfaceByteCount) + 4 * pieceCount
       + padded(pieceCount) + padded(pieceByteCount) + 4 * characterCount + 8 * mergeCount
-    guard bytes.byteCount == expected else {
+      + 8 * optionCount
+    guard isFirstVersion ? bytes.byteCount == expected : bytes.byteCount >= expected else {
       throw TokenizerError(
         bytes.byteCount < expected ? .truncated : .malformed, "header",
         "the counts need \(expected) bytes and there are \(bytes.byteCount)")
@@ -112,7 +135,48 @@ private struct SerializedReader: ~Escapable {
     definition.pieces.bytes = try takePadded(pieceByteCount)
     definition.extraCharacters = try words(characterCount)
     definition.merges = try merges(mergeCount)
+    if !isFirstVersion {
+      definition.options = try options(optionCount)
+      for index in 0..<Int(stepCounts & 0xFFFF) {
+        guard let step = NormalizerStep(try record()) else { throw malformed("normalizer \(index)", "it is not known") }
+        definition.normalizers.append(step)
+      }
+      for index in 0..<Int(stepCounts >> 16) {
+        guard let step = SplitStep(try record()) else { throw malformed("split \(index)", "it is not known") }
+        definition.splits.append(step)
+      }
+      guard offset == bytes.byteCount else { throw malformed("steps", "bytes follow them") }
+      // One tokenizer has one form.
+      guard !definition.fitsFirstVersion else {
+        throw malformed("header", "version \(version) for what version \(SerializedForm.firstVersion) says")
+      }
+    }
     return definition
+  }
+
+  @_lifetime(self: copy self)
+  private mutating func options(_ count: Int) throws(TokenizerError) -> [Int32: AddedTokenOptions] {
+    var options: [Int32: AddedTokenOptions] = [:]
+    var last: UInt32?
+    for index in 0..<count {
+      let token = try word()
+      guard last.map({ $0 < token }) ?? true, token <= UInt32(Int32.max) else {
+        throw malformed("options \(index)", "tokens do not ascend")
+      }
+      options[Int32(token)] = AddedTokenOptions(rawValue: try word())
+      last = token
+    }
+    return options
+  }
+
+  @_lifetime(self: copy self)
+  private mutating func record() throws(TokenizerError) -> StepRecord {
+    var record = StepRecord(kind: try word(), parameter: try word())
+    let firstByteCount = Int(try word())
+    let secondByteCount = Int(try word())
+    record.first = try takePadded(firstByteCount)
+    record.second = try takePadded(secondByteCount)
+    return record
   }
 
   private func padded(_ count: Int) -> Int { (count + 3) / 4 * 4 }

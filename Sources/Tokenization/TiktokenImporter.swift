@@ -13,9 +13,12 @@ extension Tokenizer {
     try definition.deriveMerges(scores: definition.kinds.indices.map { -Float($0) })
     let firstSpecial = Int32(definition.pieces.count)
     for name in TiktokenRanks.specialNames { definition.append(name.utf8, .control) }
-    try configuration?.apply(to: &definition, renamingFrom: firstSpecial)
-    definition.adoptUsualNames()
+    var notes: [String] = []
+    try configuration?.apply(to: &definition, renamingFrom: firstSpecial, &notes)
+    if configuration?.putsBeginInFront != false { definition.adoptUsualBegin() }
+    definition.adoptUsualEnds()
     try self.init(definition)
+    importNotes = notes
   }
 
   /// Reads a `tokenizer.model`, whichever of the two formats it has.

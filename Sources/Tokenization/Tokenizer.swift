@@ -9,6 +9,8 @@ import Synchronization
 /// Format: Formats/tokenizer.md.
 public struct Tokenizer: Sendable {
   let vocabulary: Vocabulary
+  /// One line for each thing that the files said twice, and differently, or that was left out. Not serialized.
+  public internal(set) var importNotes: [String] = []
 
   init(_ definition: TokenizerDefinition) throws(TokenizerError) {
     vocabulary = try Vocabulary(definition)
@@ -55,6 +57,12 @@ final class Vocabulary: Sendable {
   let userDefined: PieceTrie
   /// Matched in texts whose special tokens are wanted.
   let special: PieceTrie
+  /// With steps: the added tokens that are found in the text as it is, and in the normalized text.
+  let rawAdded: PieceTrie
+  let normalizedAdded: PieceTrie
+  /// What `normalizers` and `splits` do; nil without `usesSteps`.
+  let steps: StepPlan?
+  let hasTokenOptions: Bool
   let hasUnused: Bool
   /// No piece has a space after something else, so that no merge goes past the start of a word.
   let isBrokenBySpaces: Bool
@@ -66,6 +74,9 @@ final class Vocabulary: Sendable {
   init(_ definition: TokenizerDefinition) throws(TokenizerError) {
     try definition.check()
     self.definition = definition
+    let usesSteps = definition.flags.contains(.usesSteps)
+    steps = usesSteps ? try StepPlan(definition) : nil
+    hasTokenOptions = !definition.options.isEmpty
     let pieces = definition.pieces
     let kinds = definition.kinds
     var small = [UInt32](repeating: Symbol.unknown, count: 256)
@@ -98,6 +109,7 @@ final class Vocabulary: Sendable {
           special.insert(pieces.bytes[range], token: Int32(index))
         }
       case .normal, .unused: break
+      case .inert: continue
       }
       switch definition.unit {
       case .bytes:
@@ -118,10 +130,10 @@ final class Vocabulary: Sendable {
       let symbol = UInt32(pieces.count + index)
       if scalar < 0x80 { small[Int(scalar)] = symbol } else { characters[scalar] = symbol }
     }
-    if definition.unit == .bytes, let missing = small.firstIndex(of: Symbol.unknown) {
+    if definition.unit == .bytes, !usesSteps, let missing = small.firstIndex(of: Symbol.unknown) {
       throw TokenizerError(.missingPiece, "byte \(missing)", "no piece is this byte alone")
     }
-    if definition.flags.contains(.byteFallback), let missing = byteTokens.firstIndex(of: -1) {
+    if definition.flags.contains(.byteFallback), !usesSteps, let missing = byteTokens.firstIndex(of: -1) {
       throw TokenizerError(.missingPiece, "byte \(missing)", "byte fallback needs a byte piece")
     }
     smallSymbols = small
@@ -130,8 +142,33 @@ final class Vocabulary: Sendable {
     namedTokens = named
     self.userDefined = userDefined
     self.special = special
+    (rawAdded, normalizedAdded) = usesSteps ? try Self.addedTokens(definition, steps) : (PieceTrie(), PieceTrie())
     hasUnused = kinds.contains(.unused)
-    isBrokenBySpaces = definition.unit == .characters && !definition.hasSpaceWithinPiece
+    isBrokenBySpaces = definition.unit == .characters && !usesSteps && !definition.hasSpaceWithinPiece
+  }
+
+  /// What is looked for in texts before they are normalized, and after.
+  private static func addedTokens(
+    _ definition: TokenizerDefinition, _ steps: StepPlan?
+  ) throws(TokenizerError) -> (raw: PieceTrie, normalized: PieceTrie) {
+    var raw = PieceTrie()
+    var normalized = PieceTrie()
+    for index in definition.kinds.indices {
+      guard definition.kinds[index] == .control || definition.kinds[index] == .userDefined else { continue }
+      let token = Int32(index)
+      guard definition.options[token]?.contains(.normalized) == true else {
+        raw.insert(definition.pieces[index], token: token)
+        continue
+      }
+      var text = NormalizedText(definition.pieces[index], trackingSources: false)
+      steps?.normalize(&text, continuing: false)
+      guard !text.bytes.isEmpty else {
+        throw TokenizerError(.unsupported, "added token \(index)", "nothing is left of it in normalized text")
+      }
+      // Of two that are equal when normalized, the first one counts.
+      if !normalized.contains(text.bytes) { normalized.insert(text.bytes, token: token) }
+    }
+    return (raw, normalized)
   }
 }
 

@@ -22,6 +22,17 @@ extension TokenizerDefinition {
     return false
   }
 
+  /// Whether every text has tokens without an unknown one: each byte has a piece, or byte fallback has all of them.
+  var hasAllBytes: Bool {
+    let kind = unit == .bytes ? PieceKind.normal : .byte
+    guard unit == .bytes || flags.contains(.byteFallback) else { return false }
+    var found = [Bool](repeating: false, count: 256)
+    for index in kinds.indices where kinds[index] == kind && pieces.range(index).count == 1 {
+      found[Int(pieces.bytes[pieces.range(index).lowerBound])] = true
+    }
+    return found.allSatisfy { $0 }
+  }
+
   /// Checks that all parts agree. After it, every index that encoding and decoding follow stays within its array.
   func check() throws(TokenizerError) {
     let symbolCount = pieces.count + extraCharacters.count
@@ -44,10 +55,11 @@ extension TokenizerDefinition {
       }
     }
     if let unknownToken {
-      guard kinds[Int(unknownToken)] == .unknown else {
+      guard kinds[Int(unknownToken)] == .unknown || flags.contains(.usesSteps) && kinds[Int(unknownToken)] != .inert
+      else {
         throw TokenizerError(.malformed, "unknown token", "piece \(unknownToken) is of another kind")
       }
-    } else if unit == .characters, !flags.contains(.byteFallback) {
+    } else if unit == .characters, !flags.contains(.byteFallback), !flags.contains(.usesSteps) {
       throw TokenizerError(.missingPiece, "unknown token", "some characters have no token")
     }
     guard unknownSurface.count <= TokenizerLimits.pieceByteCount,
@@ -55,7 +67,8 @@ extension TokenizerDefinition {
     else {
       throw TokenizerError(.malformed, "unknown surface", "it is not UTF-8, or too long")
     }
-    guard unit == .characters || pattern != .none else {
+    try checkSteps()
+    guard unit == .characters || pattern != .none || flags.contains(.usesSteps) else {
       throw TokenizerError(.unsupported, "word pattern", "symbols are bytes and no pattern splits the text")
     }
   }
@@ -71,7 +84,7 @@ extension TokenizerDefinition {
         throw TokenizerError(.malformed, "piece \(index)", "it leaves the bytes of the pieces")
       }
       let count = Int(end - start)
-      guard count > 0 else { throw TokenizerError(.malformed, "piece \(index)", "it is empty") }
+      guard count > 0 || kinds[index] == .inert else { throw TokenizerError(.malformed, "piece \(index)", "it is empty") }
       guard count <= TokenizerLimits.pieceByteCount else {
         throw TokenizerError(.tooLarge, "piece \(index)", "it has \(count) bytes")
       }
@@ -88,6 +101,10 @@ extension TokenizerDefinition {
         guard unit == .characters else {
           throw TokenizerError(.malformed, "piece \(index)", "an unused piece of a vocabulary of bytes")
         }
+        guard !flags.contains(.usesSteps) else {
+          throw TokenizerError(.malformed, "piece \(index)", "an unused piece of a vocabulary with steps")
+        }
+      case .inert: break
       case .normal: break
       }
       if kinds[index] == .byte || kinds[index] == .normal && unit == .bytes { continue }
@@ -131,6 +148,54 @@ extension TokenizerDefinition {
       guard kinds[Int(merge.result)] == .normal || kinds[Int(merge.result)] == .unused else {
         throw TokenizerError(.malformed, "merge \(index)", "it makes a special piece")
       }
+    }
+  }
+
+  /// Checks the steps and the options of added tokens.
+  private func checkSteps() throws(TokenizerError) {
+    for (token, value) in options.sorted(by: { $0.key < $1.key }) {
+      let structure = "options of added token \(token)"
+      guard token >= 0, Int(token) < pieces.count,
+        kinds[Int(token)] == .control || kinds[Int(token)] == .userDefined
+      else { throw TokenizerError(.malformed, structure, "it is not an added token") }
+      guard !value.isEmpty, value.isSubset(of: .all) else {
+        throw TokenizerError(.malformed, structure, "there are none, or unknown ones")
+      }
+      guard flags.contains(.usesSteps) || !value.contains(.normalized) else {
+        throw TokenizerError(.malformed, structure, "there is no normalized text")
+      }
+    }
+    guard flags.contains(.usesSteps) else {
+      guard normalizers.isEmpty, splits.isEmpty, !flags.contains(.fusesUnknown) else {
+        throw TokenizerError(.malformed, "steps", "there are some, and the flag for them is not set")
+      }
+      return
+    }
+    guard pattern == .none, prefixRule == .never, flags.isDisjoint(with: .replacedBySteps), extraCharacters.isEmpty
+    else {
+      throw TokenizerError(.malformed, "steps", "the header splits or prepares the text, too")
+    }
+    guard max(normalizers.count, splits.count) <= TokenizerLimits.stepCount else {
+      throw TokenizerError(.tooLarge, "steps", "there are more than \(TokenizerLimits.stepCount)")
+    }
+    for (index, record) in (normalizers.map(\.record) + splits.map(\.record)).enumerated() {
+      for text in [record.first, record.second] {
+        guard text.count <= TokenizerLimits.stepByteCount else {
+          throw TokenizerError(
+            .tooLarge, "step \(index)", "\(text.count) bytes exceed \(TokenizerLimits.stepByteCount)")
+        }
+        guard String(validating: text, as: UTF8.self) != nil else {
+          throw TokenizerError(.malformed, "step \(index)", "its text is not UTF-8")
+        }
+      }
+    }
+    let byteSteps = splits.indices.filter { if case .byteLevel = splits[$0] { true } else { false } }
+    let spaceSteps = splits.indices.filter { if case .metaspace = splits[$0] { true } else { false } }
+    guard byteSteps.count == (unit == .bytes ? 1 : 0) else {
+      throw TokenizerError(.malformed, "steps", "the symbols of merging are not those that the steps make")
+    }
+    guard spaceSteps.count <= 1, spaceSteps.isEmpty || byteSteps.isEmpty else {
+      throw TokenizerError(.unsupported, "steps", "Metaspace twice, or with ByteLevel")
     }
   }
 }

@@ -11,6 +11,8 @@ enum PieceKind: UInt8 {
   case unused = 4
   /// One byte of a character without a token. Its piece is that byte.
   case byte = 5
+  /// Never produced: an id without a piece, whose bytes are empty, or a spelling that no text leads to.
+  case inert = 6
 }
 
 /// The symbols that merges start from.
@@ -59,7 +61,35 @@ struct TokenizerFlags: OptionSet {
   /// User-defined pieces end a stretch of text. Otherwise they are symbols within one.
   static let splitsAtUserDefined = TokenizerFlags(rawValue: 1 << 6)
 
-  static let all = TokenizerFlags(rawValue: 1 << 7 - 1)
+  /// The text goes through `normalizers` and `splits` instead of what the pattern, the prefix rule and the flags about
+  /// spaces say, and characters without a token are treated as the package `tokenizers` treats them.
+  static let usesSteps = TokenizerFlags(rawValue: 1 << 7)
+  /// With `usesSteps`: characters without a token that follow each other in a word are one unknown token.
+  static let fusesUnknown = TokenizerFlags(rawValue: 1 << 8)
+
+  /// Those of version 1 of the serialized form.
+  static let first = TokenizerFlags(rawValue: 1 << 7 - 1)
+  static let all = TokenizerFlags(rawValue: 1 << 9 - 1)
+  /// What steps replace.
+  static let replacedBySteps: TokenizerFlags = [
+    .escapesSpaces, .removesExtraSpaces, .splitsAtSpaces,
+  ]
+}
+
+/// How an added token is found in a text.
+struct AddedTokenOptions: OptionSet, Equatable {
+  let rawValue: UInt32
+
+  /// It takes the white space before it.
+  static let stripsLeft = AddedTokenOptions(rawValue: 1 << 0)
+  /// It takes the white space after it.
+  static let stripsRight = AddedTokenOptions(rawValue: 1 << 1)
+  /// It is found only where no letter, digit or other part of a word touches it.
+  static let singleWord = AddedTokenOptions(rawValue: 1 << 2)
+  /// It is looked for, normalized, in the normalized text. Only with `usesSteps`.
+  static let normalized = AddedTokenOptions(rawValue: 1 << 3)
+
+  static let all = AddedTokenOptions(rawValue: 1 << 4 - 1)
 }
 
 /// Byte strings one after another.
@@ -109,6 +139,17 @@ struct TokenizerDefinition: Equatable {
   var unknownSurface: [UInt8] = []
   var beginOfText: Int32?
   var endOfText: [Int32] = []
+  /// What a text goes through before it is split, with `usesSteps`.
+  var normalizers: [NormalizerStep] = []
+  /// What splits a text into words, with `usesSteps`.
+  var splits: [SplitStep] = []
+  /// Of the control and user-defined pieces that have any.
+  var options: [Int32: AddedTokenOptions] = [:]
+
+  /// Whether version 1 of the serialized form can express it.
+  var fitsFirstVersion: Bool {
+    flags.isSubset(of: .first) && options.isEmpty && !kinds.contains(.inert)
+  }
 
   mutating func append(_ piece: some Sequence<UInt8>, _ kind: PieceKind) {
     pieces.append(piece)

@@ -52,4 +52,8 @@ enum TokenizerLimits {
   /// Special and user-defined pieces, which are matched in texts.
   static let matchedPieceCount = 1 << 16
   static let matchedByteCount = 1 << 20
+  /// Normalizers, and steps that split.
+  static let stepCount = 64
+  /// A pattern or another text of a step.
+  static let stepByteCount = 1 << 14
 }

@@ -94,4 +94,13 @@ enum UTF8Scan {
     if lead < 0xF0 { return ((lead & 0x0F) << 12 | second << 6 | third, 3) }
     return ((lead & 0x07) << 18 | second << 12 | third << 6 | UInt32(bytes[offset + 3] & 0x3F), 4)
   }
+
+  /// Where the scalar starts that ends at an offset of valid UTF-8.
+  /// - Precondition: the offset is not 0.
+  @inline(__always)
+  static func start(before end: Int, of bytes: Span<UInt8>) -> Int {
+    var start = end - 1
+    while start > 0, bytes[start] & 0xC0 == 0x80 { start -= 1 }
+    return start
+  }
 }
