@@ -38,7 +38,7 @@ let package = Package(
       name: "FileAccess",
       dependencies: ["CXXHash", "CZstd", "CLz4", .product(name: "Crypto", package: "swift-crypto")],
       swiftSettings: strict),
-    .target(name: "Tokenization", dependencies: ["CanonicalJSON"], swiftSettings: strict),
+    .target(name: "Tokenization", dependencies: ["CanonicalJSON", "Templates"], swiftSettings: strict),
     .target(name: "ContextTrees", dependencies: ["SeededRandom"], swiftSettings: strict),
     .target(
       name: "EvaluationTasks", dependencies: ["CanonicalJSON", "SeededRandom", "Tokenization"], swiftSettings: strict),

@@ -39,9 +39,12 @@ public struct Converter: Sendable {
 
   /// Where the chat template of a pack comes from.
   public enum ChatTemplateChoice: Sendable, Hashable {
-    /// The checkpoint's, which must be one that is known.
+    /// The checkpoint's own: the one named `default` if there are several.
     case fromCheckpoint
-    case named(ChatTemplate)
+    /// One of the checkpoint's several by its name, or one of `ChatTemplate.builtInNames`.
+    case named(String)
+    /// A Jinja program, and the file that it is from, for messages.
+    case program(String, file: String)
     case none
   }
 

@@ -7,15 +7,19 @@ import Tokenization
 struct TokenizerSection {
   /// Format: `Formats/tokenizer.md`.
   private(set) var tokenizer: [UInt8]?
-  /// A name that `ChatTemplate` knows.
+  /// Format: `Formats/model-pack.md`, chat template.
   private(set) var chatTemplate: String?
+  /// Lines for the person who converts.
+  private(set) var notes: [String] = []
 
   /// - Parameters:
   ///   - choice: what to do about the chat template.
-  /// - Throws: `Refusal` `tokenizer-mismatch` or `chat-template-unknown`.
+  /// - Throws: `Refusal` `tokenizer-mismatch`; for a template that was asked for by name or given, `invalid-option`,
+  ///   `tokenizer-missing-piece` and `chat-template-failed`.
   init(
     _ checkpoint: Checkpoint, configuration: LlamaConfiguration, chatTemplate choice: Converter.ChatTemplateChoice
   ) throws(Refusal) {
+    notes = checkpoint.tokenizer.notes
     guard let tokenizer = checkpoint.tokenizer.tokenizer else { return }
     guard tokenizer.vocabularySize <= configuration.vocabularySize else {
       throw Refusal(
@@ -23,21 +27,59 @@ struct TokenizerSection {
         "the tokenizer has \(tokenizer.vocabularySize) tokens and the model \(configuration.vocabularySize)")
     }
     self.tokenizer = tokenizer.serialized()
-    switch choice {
-    case .none: chatTemplate = nil
-    case .named(let template): chatTemplate = template.rawValue
-    case .fromCheckpoint:
-      chatTemplate = try checkpoint.tokenizer.chatTemplate.map { source throws(Refusal) in
-        do throws(TokenizerError) {
-          return try ChatTemplate(recognizing: source.text).rawValue
-        } catch {
-          throw Refusal(
-            Refusal.Name(error.name, .badInput), file: source.path, structure: "chat template",
-            "\(error.fault); --chat-template \(ChatTemplate.allCases.map(\.rawValue).joined(separator: " or "))"
-              + " takes that one, none goes without")
-        }
-      }
+    guard let (template, path) = try Self.template(choice, of: checkpoint, tokenizer) else { return }
+    let text = template.serialized
+    guard text.utf8.count <= ChatTemplate.serializedByteCountLimit else {
+      notes.append("\(path): the chat template is too long, and is left out")
+      return
     }
+    chatTemplate = text
+    do throws(TokenizerError) {
+      _ = try template.text([ChatMessage(role: .user, content: "Hello")])
+    } catch {
+      // Only who gave a program wants to hear at once that it is not one.
+      if case .program = choice, error.name == "chat-template-failed" { throw Refusal(error, file: path) }
+      notes.append("\(path): a first question does not go through the chat template: \(error)")
+    }
+  }
+
+  /// The template that is chosen, and the file that it is from.
+  private static func template(
+    _ choice: Converter.ChatTemplateChoice, of checkpoint: Checkpoint, _ tokenizer: Tokenizer
+  ) throws(Refusal) -> (template: ChatTemplate, path: String)? {
+    let own = checkpoint.tokenizer.chatTemplates
+    let specialTokens = Dictionary(
+      checkpoint.tokenizer.specialTokenSpellings.map { ($0.key, $0.spellings) }, uniquingKeysWith: { first, _ in first })
+    switch choice {
+    case .none: return nil
+    case .program(let source, let path): return (ChatTemplate(source: source, specialTokens: specialTokens), path)
+    case .fromCheckpoint:
+      guard let chosen = own.first(where: { $0.name == "default" }) ?? own.first else { return nil }
+      return (ChatTemplate(source: chosen.text, specialTokens: specialTokens), chosen.path)
+    case .named(let name):
+      if let chosen = own.first(where: { $0.name == name }) {
+        return (ChatTemplate(source: chosen.text, specialTokens: specialTokens), chosen.path)
+      }
+      if let template = ChatTemplate(named: name, specialTokens: specialTokens, tokenizer: tokenizer) {
+        do throws(TokenizerError) {
+          try ChatTemplate.require(named: name, of: tokenizer)
+        } catch {
+          throw Refusal(error, file: checkpoint.path)
+        }
+        return (template, checkpoint.path)
+      }
+      let names = (own.map(\.name) + ChatTemplate.builtInNames).joined(separator: ", ")
+      throw Refusal(
+        .invalidOption, file: checkpoint.path, structure: "chat template",
+        "\"\(name)\" is none of \(names), and no file")
+    }
+  }
+}
+
+extension Refusal {
+  /// - Parameter file: that the tokenizer or the template is from.
+  init(_ error: TokenizerError, file: String) {
+    self.init(Refusal.Name(error.name, .badInput), file: file, structure: error.structure, error.fault)
   }
 }
 

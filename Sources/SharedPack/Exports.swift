@@ -22,6 +22,8 @@
 @_exported public import struct ModelPacks.SharedLLMConfiguration
 @_exported public import enum ModelPacks.TensorEncoding
 @_exported public import enum NodeBlocks.RowEncoding
+@_exported public import struct Templates.RenderedText
+@_exported public import struct Templates.TemplateDate
 @_exported public import struct TreeStore.ChunkKey
 @_exported public import struct TreeStore.GarbageReport
 @_exported public import struct TreeStore.SegmentInspection

@@ -54,13 +54,12 @@ public final class LanguageModel: Sendable {
     } else {
       tokenizer = nil
     }
-    if let name = pack.chatTemplate {
-      guard let template = ChatTemplate(rawValue: name) else {
-        throw Refusal(
-          .chatTemplateUnknown, file: path, structure: "chat template",
-          "this version renders \(ChatTemplate.allCases.map(\.rawValue).joined(separator: ", ")), not \"\(name)\"")
+    if let text = pack.chatTemplate, let tokenizer {
+      do throws(TokenizerError) {
+        chatTemplate = try ChatTemplate(serialized: text, tokenizer: tokenizer)
+      } catch {
+        throw Refusal(templateError: error, file: path)
       }
-      chatTemplate = template
     } else {
       chatTemplate = nil
     }
@@ -127,6 +126,10 @@ extension Refusal {
       structure: ["tokenizer", error.structure].filter { !$0.isEmpty }
         .joined(separator: ", "), error.fault)
   }
+
+  init(templateError error: TokenizerError, file: String) {
+    self.init(Name(error.name, .badInput), file: file, structure: error.structure, error.fault)
+  }
 }
 
 extension Refusal.Name {
@@ -134,6 +137,6 @@ extension Refusal.Name {
   public static let noTokenizer = Refusal.Name("no-tokenizer", .badInput)
   /// A plain pack reads no documents.
   public static let noInjection = Refusal.Name("no-injection", .badInput)
-  /// A pack has a chat template that this version does not know.
+  /// A pack's chat template has a form that this version does not know.
   public static let chatTemplateUnknown = Refusal.Name("chat-template-unknown", .badInput)
 }

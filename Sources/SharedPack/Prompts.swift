@@ -1,5 +1,6 @@
 public import FileAccess
 import ModelPacks
+public import Templates
 public import Tokenization
 
 extension LanguageModel {
@@ -11,11 +12,13 @@ extension LanguageModel {
   }
 
   /// The tokens of a conversation that the assistant is to continue, in the model's chat template.
-  /// - Parameter messages: all turns so far, such as `[.system("…"), .user("…"), .assistant("…"), .user("…")]`. LLaMA-2
-  ///   takes an optional system message first, then user and assistant in turns; LLaMA-3 any order.
+  /// - Parameters:
+  ///   - messages: all turns so far, such as `[.system("…"), .user("…"), .assistant("…"), .user("…")]`. Which orders are
+  ///     allowed is the template's business.
+  ///   - now: the time for templates that write the date; the machine's local time if not given.
   /// - Throws: `Refusal` `no-tokenizer`, `no-chat-template`, `chat-messages-invalid` when the template does not allow a
-  ///   message or the last one is the assistant's.
-  public func chatPrompt(_ messages: [ChatMessage]) throws(Refusal) -> [Int32] {
+  ///   message or the last one is the assistant's, `chat-template-failed` when the template cannot be run.
+  public func chatPrompt(_ messages: [ChatMessage], now: TemplateDate? = nil) throws(Refusal) -> [Int32] {
     let tokenizer = try requireTokenizer()
     guard let chatTemplate else {
       throw Refusal(.noChatTemplate, file: pack.path, "the pack has no chat template: ask without it")
@@ -26,9 +29,9 @@ extension LanguageModel {
         "the last one is the assistant's: nothing to answer")
     }
     do throws(TokenizerError) {
-      return try chatTemplate.render(messages, with: tokenizer)
+      return try chatTemplate.render(messages, with: tokenizer, now: now ?? .now)
     } catch {
-      throw Refusal(tokenizerError: error, file: pack.path)
+      throw Refusal(templateError: error, file: pack.path)
     }
   }
 
@@ -70,6 +73,8 @@ extension ChatMessage {
 extension Refusal.Name {
   /// A pack has no chat template.
   public static let noChatTemplate = Refusal.Name("no-chat-template", .badInput)
+  /// A chat template is not a program that can be run.
+  public static let chatTemplateFailed = Refusal.Name("chat-template-failed", .badInput)
   /// A chat template does not allow a message of a conversation.
   public static let chatMessagesInvalid = Refusal.Name("chat-messages-invalid", .badInput)
 }

@@ -10,22 +10,6 @@ enum QuantizationArgument: String, ExpressibleByArgument, CaseIterable {
   case int8, int4, f16, f32
 }
 
-struct ChatTemplateArgument: ExpressibleByArgument {
-  let choice: Converter.ChatTemplateChoice
-
-  init?(argument: String) {
-    if argument == "none" {
-      choice = .none
-    } else if let template = ChatTemplate(rawValue: argument) {
-      choice = .named(template)
-    } else {
-      return nil
-    }
-  }
-
-  static var allValueStrings: [String] { ChatTemplate.allCases.map(\.rawValue) + ["none"] }
-}
-
 struct ConvertCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "convert",
@@ -85,8 +69,13 @@ struct ConvertCommand: ParsableCommand {
   var leafRatio: Int?
 
   @Option(
-    help: ArgumentHelp("llama-2, llama-3 or none, instead of the checkpoint's own.", valueName: "name"))
-  var chatTemplate: ChatTemplateArgument?
+    help: ArgumentHelp(
+      """
+      Instead of the checkpoint's own: one of its others or \(ChatTemplate.builtInNames.joined(separator: ", ")) by name, \
+      a file with a Jinja program, or none.
+      """, valueName: "name"),
+    completion: .file(extensions: ["jinja"]))
+  var chatTemplate: String?
 
   @Option(help: ArgumentHelp("The licence of the weights, to be recorded in the pack.", valueName: "name"))
   var licence: String?
@@ -110,7 +99,7 @@ struct ConvertCommand: ParsableCommand {
     options.treeDepth = treeDepth
     options.leafRatio = leafRatio
     options.licence = licence
-    if let chatTemplate { options.chatTemplate = chatTemplate.choice }
+    if let chatTemplate { options.chatTemplate = try Self.choice(chatTemplate) }
     options.converter = "sharedpack \(SharedPackCommand.configuration.version)"
     let conversion = try ModelConversion(directory: directory, options: options, calibrationText: calibrate)
     let plan = conversion.plan
@@ -148,6 +137,15 @@ struct ConvertCommand: ParsableCommand {
     } else {
       Console.output("\(output): \(Format.bytes(summary.packByteCount)), identity \(summary.identity)")
     }
+  }
+
+  private static func choice(_ argument: String) throws -> ModelConversion.Options.ChatTemplateChoice {
+    if argument == "none" { return .none }
+    guard !ChatTemplate.builtInNames.contains(argument), Directory.exists(argument) != nil else {
+      return .named(argument)
+    }
+    let text = try SequentialFile.contents(argument, limit: ChatTemplate.sourceByteCountLimit)
+    return .program(String(decoding: text, as: UTF8.self), file: argument)
   }
 
   private func show(_ plan: ConversionPlan) {

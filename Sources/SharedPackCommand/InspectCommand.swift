@@ -92,7 +92,7 @@ enum PackDescription {
       lines.append("documents   none: a plain model")
     }
     lines.append("tokenizer   \(pack.tokenizer.map { "\(Format.bytes($0.count))" } ?? "none")")
-    lines.append("chat        \(pack.chatTemplate ?? "none")")
+    lines.append("chat        \(pack.chatTemplate.map { "a template of \(Format.bytes($0.utf8.count))" } ?? "none")")
     lines.append("converter   \(pack.provenance.converter)")
     if let licence = pack.provenance.licence { lines.append("licence     \(licence)") }
     for source in pack.provenance.sources {

@@ -1,3 +1,6 @@
+import CanonicalJSON
+public import Templates
+
 /// One turn of a conversation.
 public struct ChatMessage: Sendable, Hashable {
   public enum Role: String, Sendable, CaseIterable {
@@ -13,108 +16,108 @@ public struct ChatMessage: Sendable, Hashable {
   }
 }
 
-/// How the messages of a conversation become the tokens that a chat model was trained on.
+/// How the messages of a conversation become the tokens that a chat model was trained on: a program in Jinja, and the
+/// special tokens that it names.
 ///
-/// The templates are rendered here, not interpreted: special tokens are put in by their ids, and nothing in a message
-/// can become one. The raw value is the name under which a model pack keeps the template.
-public enum ChatTemplate: String, Sendable, Hashable, CaseIterable {
-  /// `[INST] <<SYS>> … [/INST]`.
-  case llama2 = "llama-2"
-  /// `<|start_header_id|>role<|end_header_id|>`.
-  case llama3 = "llama-3"
+/// What a message says never becomes a special token: those are recognized only in what the program itself writes.
+/// Format: `Formats/model-pack.md`, chat template.
+public struct ChatTemplate: Sendable, Hashable {
+  /// The program.
+  public let source: String
+  /// The spellings that the program knows by names such as `bos_token`; several for `additional_special_tokens`.
+  public let specialTokens: [String: [String]]
 
-  /// The tokens of a conversation, starting with the begin-of-text token.
+  public init(source: String, specialTokens: [String: [String]]) {
+    self.source = source
+    self.specialTokens = specialTokens
+  }
+
+  /// Names of variables that hold a list of tokens, however many there are.
+  private static let lists: Set<String> = ["additional_special_tokens", "extra_special_tokens"]
+
+  /// The text of a conversation, and which parts of it messages wrote.
   /// - Parameters:
-  ///   - messages: LLaMA-2 takes an optional system message first, then user and assistant in turns. LLaMA-3 takes
-  ///     any order.
-  ///   - addingGenerationPrompt: ends with what comes before the assistant's next message. LLaMA-2 has nothing there.
-  /// - Throws: `TokenizerError` `chat-messages-invalid` when the template does not allow the messages,
-  ///   `tokenizer-missing-piece` when the vocabulary lacks a special token of the template.
-  public func render(
-    _ messages: [ChatMessage], with tokenizer: Tokenizer, addingGenerationPrompt: Bool = true
-  ) throws(TokenizerError) -> [Int32] {
-    switch self {
-    case .llama2: try Self.renderLlama2(messages, tokenizer)
-    case .llama3: try Self.renderLlama3(messages, tokenizer, addingGenerationPrompt)
-    }
-  }
-
-  /// Source: Touvron et al. 2023, Llama 2, and its published code: each user message with its answer is a text of its
-  /// own, between begin and end of text.
-  private static func renderLlama2(
-    _ messages: [ChatMessage], _ tokenizer: Tokenizer
-  ) throws(TokenizerError) -> [Int32] {
-    guard let begin = tokenizer.beginOfTextToken, let end = tokenizer.endOfTextTokens.first else {
-      throw TokenizerError(.missingPiece, "chat template llama-2", "no token begins or ends a text")
-    }
-    var turns = messages[...]
-    var system = ""
-    if let first = turns.first, first.role == .system {
-      system = "<<SYS>>\n\(first.content)\n<</SYS>>\n\n"
-      turns.removeFirst()
-    }
-    guard !turns.isEmpty else { throw TokenizerError(.badMessages, "messages", "there is none of the user") }
-    var tokens: [Int32] = []
-    var question = ""
-    for (index, turn) in turns.enumerated() {
-      guard turn.role == (index % 2 == 0 ? .user : .assistant) else {
-        throw TokenizerError(
-          .badMessages, "message \(turns.startIndex + index)", "user and assistant do not take turns")
-      }
-      if turn.role == .user {
-        question = "[INST] \(trimmed((index == 0 ? system : "") + turn.content)) [/INST]"
-      } else {
-        tokens.append(begin)
-        tokens += tokenizer.encode("\(question) \(trimmed(turn.content)) ", addingBeginOfText: false)
-        tokens.append(end)
-        question = ""
-      }
-    }
-    if !question.isEmpty { tokens += tokenizer.encode(question, addingBeginOfText: true) }
-    return tokens
-  }
-
-  /// Source: the published model card of Meta Llama 3, prompt format.
-  private static func renderLlama3(
-    _ messages: [ChatMessage], _ tokenizer: Tokenizer, _ addingGenerationPrompt: Bool
-  ) throws(TokenizerError) -> [Int32] {
-    func special(_ name: String) throws(TokenizerError) -> Int32 {
-      guard let token = tokenizer.token(named: name) else {
-        throw TokenizerError(.missingPiece, "chat template llama-3", "\(name) is not a token")
-      }
-      return token
-    }
-    let startHeader = try special("<|start_header_id|>")
-    let endHeader = try special("<|end_header_id|>")
-    let endOfTurn = try special("<|eot_id|>")
+  ///   - addingGenerationPrompt: ends with what comes before the assistant's next message, if the program has that.
+  ///   - now: the time for programs that write the date; without it they take one of their own.
+  /// - Throws: `TokenizerError` `chat-messages-invalid` when the program refuses the messages, `chat-template-failed`
+  ///   when it is not one that can be run.
+  public func text(
+    _ messages: [ChatMessage], addingGenerationPrompt: Bool = true, now: TemplateDate? = nil
+  ) throws(TokenizerError) -> RenderedText {
     guard !messages.isEmpty else { throw TokenizerError(.badMessages, "messages", "there is none") }
-    var tokens = [try special("<|begin_of_text|>")]
-    func appendHeader(_ role: ChatMessage.Role) {
-      tokens.append(startHeader)
-      tokens += tokenizer.encodeContinuation(role.rawValue)
-      tokens.append(endHeader)
+    var variables: [String: TemplateValue] = [
+      "messages": .array(
+        messages.map { message in
+          .object([
+            ("role", .string(TemplateString(message.role.rawValue))),
+            ("content", .string(TemplateString(message.content, isMarked: true))),
+          ])
+        }),
+      "add_generation_prompt": .boolean(addingGenerationPrompt),
+      // The names that transformers always gives.
+      "tools": .none,
+      "documents": .none,
+    ]
+    for (name, spellings) in specialTokens {
+      let values = spellings.map { TemplateValue.string(TemplateString($0)) }
+      if Self.lists.contains(name) {
+        variables[name] = .array(values)
+      } else if let value = values.first {
+        variables[name] = value
+      }
     }
-    for message in messages {
-      appendHeader(message.role)
-      tokens += tokenizer.encodeContinuation("\n\n" + trimmed(message.content))
-      tokens.append(endOfTurn)
+    do throws(TemplateError) {
+      return try Template(parsing: source).render(variables, now: now)
+    } catch {
+      let structure = error.line.map { "chat template, line \($0)" } ?? "chat template"
+      throw TokenizerError(error.name == .raised ? .badMessages : .templateFailed, structure, error.fault)
     }
-    if addingGenerationPrompt {
-      appendHeader(.assistant)
-      tokens += tokenizer.encodeContinuation("\n\n")
-    }
-    return tokens
   }
 
-  /// The text without white space at both ends. The templates use Python's `strip`, which knows four more such
-  /// characters than Unicode.
-  private static func trimmed(_ text: String) -> String {
-    func isSpace(_ scalar: Unicode.Scalar) -> Bool {
-      (0x1C...0x1F).contains(scalar.value) || scalar.properties.isWhitespace
+  /// The tokens of a conversation.
+  /// - Parameters:
+  ///   - addingGenerationPrompt: ends with what comes before the assistant's next message, if the program has that.
+  ///   - now: the time for programs that write the date; without it they take one of their own.
+  /// - Throws: `TokenizerError` as ``text(_:addingGenerationPrompt:now:)``.
+  public func render(
+    _ messages: [ChatMessage], with tokenizer: Tokenizer, addingGenerationPrompt: Bool = true,
+    now: TemplateDate? = nil
+  ) throws(TokenizerError) -> [Int32] {
+    let rendered = try text(messages, addingGenerationPrompt: addingGenerationPrompt, now: now)
+    return tokenizer.encode(rendered.text, withoutSpecialTokensIn: rendered.markedRanges)
+  }
+}
+
+extension ChatTemplate {
+  /// The longest program that is read from a file.
+  public static let sourceByteCountLimit = 1 << 20
+
+  /// The longest form that a pack keeps.
+  package static let serializedByteCountLimit = 1 << 20
+
+  /// The template as a pack keeps it.
+  package var serialized: String {
+    let tokens = specialTokens.sorted { $0.key < $1.key }.map { name, spellings in
+      JSONValue.Member(name, .array(spellings.map { .string($0) }))
     }
-    let scalars = text.unicodeScalars
-    guard let first = scalars.firstIndex(where: { !isSpace($0) }), let last = scalars.lastIndex(where: { !isSpace($0) })
-    else { return "" }
-    return String(scalars[first...last])
+    let json = JSONValue.members(["source": .string(source), "special_tokens": .object(tokens)])
+    return String(decoding: json.canonical, as: UTF8.self)
+  }
+
+  /// Reads the form that a pack keeps: a JSON object or, in packs that older versions made, the name of a template.
+  /// - Throws: `TokenizerError` `chat-template-unknown`.
+  package init(serialized text: String, tokenizer: Tokenizer) throws(TokenizerError) {
+    if let template = ChatTemplate(named: text, specialTokens: [:], tokenizer: tokenizer) {
+      self = template
+      return
+    }
+    guard let root = try? JSONValue(parsing: Array(text.utf8)), let source = root["source"]?.string,
+      let members = root["special_tokens"]?.object
+    else {
+      throw TokenizerError(.unknownTemplate, "chat template", "this version cannot read its form")
+    }
+    var specialTokens: [String: [String]] = [:]
+    for member in members { specialTokens[member.key] = (member.value.array ?? []).compactMap(\.string) }
+    self.init(source: source, specialTokens: specialTokens)
   }
 }

@@ -33,6 +33,8 @@ public struct TokenizerError: Error, Sendable, Hashable, CustomStringConvertible
     /// The serialized form is of a version that is not known here.
     case unknownVersion = "tokenizer-unknown-version"
     case unknownTemplate = "chat-template-unknown"
+    /// A template is not a program that can be run, or asks for what there is not.
+    case templateFailed = "chat-template-failed"
     /// Messages do not fit the template: roles out of order, no message.
     case badMessages = "chat-messages-invalid"
   }

@@ -80,7 +80,7 @@ let template: ChatTemplate? = model.chatTemplate
 
 // Errors.
 do throws(Refusal) {
-  print(try model.chatPrompt(messages).count, "tokens of \(template?.rawValue ?? "no template")")
+  print(try model.chatPrompt(messages, now: TemplateDate.now).count, "tokens of \(template?.source ?? "no template")")
 } catch {
   let status: ExitStatus = error.name.exitStatus
   try require(error.name == .noChatTemplate && status == .badInput && error.file == path, "\(error)")

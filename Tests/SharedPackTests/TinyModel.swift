@@ -45,7 +45,8 @@ struct TinyModel {
   var hasTokenizer = true
   var positionMode = PositionMode.compose
   var endOfText = 2
-  var chatTemplate: ChatTemplate?
+  /// One of those that come with the library.
+  var chatTemplate: String?
 
   static let layerCount = 3
   static let injectedLayerCount = 2
