@@ -64,7 +64,7 @@ internal import PackedTiles
       shift = (runningText?.precedingCount ?? 0) % together
       windowStart = runningText?.windowStart
       sets = (shift + tokens + together - 1) / together + (windowStart == nil ? 0 : 1)
-      textParts = runningText?.parts ?? (false, 0..<0)
+      textParts = runningText?.parts(behind: injected.open.rows) ?? (false, 0..<0)
     }
 
     var partCount: Int { injected.parts.count + (textParts.sinks ? 1 : 0) + textParts.numbers.count }
@@ -162,15 +162,7 @@ internal import PackedTiles
 
   @unsafe private func attend(_ item: Int, part: Int, of call: Call, desk: Desk, into sums: sp_attention) {
     if part < call.injected.parts.count {
-      for index in call.injected.parts[part] {
-        let span = call.injected.spans[index]
-        // Nodes lie far apart, and the kernels prefetch no further than the end of a node.
-        if index + 1 < call.injected.spans.count {
-          let next = call.injected.spans[index + 1]
-          unsafe sp_prefetch(next.keys + item / call.sets * next.keyHeadByteStride, Self.prefetchedByteCount)
-        }
-        unsafe visit(item, of: call, span, span.rows, desk: desk, sums)
-      }
+      unsafe visit(item, injected: call.injected.parts[part], of: call, desk: desk, into: sums)
       return
     }
     let tokens = call.tokens(item: item)
@@ -186,9 +178,24 @@ internal import PackedTiles
       attend(to: spans.packedSinks, tokens: 0..<Int.max)
       attend(to: spans.sinks, tokens: 0..<Int.max)
     } else {
-      let first = (call.textParts.numbers.lowerBound + number) * Self.partRows
+      if number == 0 { unsafe visit(item, injected: call.injected.open.spans, of: call, desk: desk, into: sums) }
+      let first = (call.textParts.numbers.lowerBound + number) * Self.partRows - call.injected.open.rows
       attend(to: spans.packed, tokens: first..<first + Self.partRows)
       attend(to: spans.latest, tokens: first..<first + Self.partRows)
+    }
+  }
+
+  @unsafe private func visit(
+    _ item: Int, injected spans: Range<Int>, of call: Call, desk: Desk, into sums: sp_attention
+  ) {
+    for index in spans {
+      let span = call.injected.spans[index]
+      // Spans lie far apart, and the kernels prefetch no further than the end of one.
+      if index + 1 < call.injected.spans.count {
+        let next = call.injected.spans[index + 1]
+        unsafe sp_prefetch(next.keys + item / call.sets * next.keyHeadByteStride, Self.prefetchedByteCount)
+      }
+      unsafe visit(item, of: call, span, span.rows, desk: desk, sums)
     }
   }
 
@@ -216,6 +223,7 @@ internal import PackedTiles
           switch span.queryAngle {
           case .position: call.runningText?.position(token: token) ?? 0
           case .slot: call.runningText?.slot(token: token) ?? 0
+          case .moved(let shift): (call.runningText?.position(token: token) ?? 0) - shift
           case .fixed(let position): position
           }
         if position != 0 {

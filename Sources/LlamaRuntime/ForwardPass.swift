@@ -20,14 +20,18 @@ final class ForwardPass {
   private let gate: FloatBuffer
   private let up: FloatBuffer
 
-  init(_ configuration: LlamaConfiguration, rotary: RotaryTable, blockSize: Int, threads: ThreadPool) {
+  /// - Parameter firstPosition: the smallest that anything is turned by.
+  init(
+    _ configuration: LlamaConfiguration, rotary: RotaryTable, firstPosition: Int = 0, blockSize: Int,
+    threads: ThreadPool
+  ) {
     self.configuration = configuration
     self.blockSize = blockSize
     compute = Compute(threads: threads)
     attention = Attention(
       compute: compute, headCount: configuration.headCount, kvHeadCount: configuration.kvHeadCount,
       headDim: configuration.headDim)
-    self.rotary = RotaryCache(rotary)
+    self.rotary = RotaryCache(rotary, from: firstPosition)
     func buffer(_ columns: Int) -> FloatBuffer { FloatBuffer(rows: blockSize, columns: columns) }
     x = buffer(configuration.hiddenSize)
     normed = buffer(configuration.hiddenSize)

@@ -33,6 +33,7 @@ internal import PackedTiles
   let weights: FloatBuffer?
   /// The position of the first row.
   let firstPosition: Int
+  private let encoding: RowEncoding
   private let floats: FloatRows?
   private let packed: PackedRows?
 
@@ -48,6 +49,7 @@ internal import PackedTiles
     self.layerCount = layerCount
     self.kvHeadCount = kvHeadCount
     self.firstPosition = firstPosition
+    self.encoding = encoding
     rowCapacity = policy.rowCapacity(tokens: capacity, blockSize: blockSize)
     droppedCounts = [Int](repeating: 0, count: layerCount * kvHeadCount)
     weights = policy.needsWeights ? FloatBuffer(rows: kvHeadCount, columns: rowCapacity) : nil
@@ -191,6 +193,32 @@ internal import PackedTiles
     return slots - count
   }
 
+  /// A copy of some of the rows of every layer.
+  /// - Parameter range: at most `Attention.partRows` tokens, from a multiple of 64 to another or to the end.
+  /// - Returns: nil when a key or value is not finite.
+  /// - Precondition: the cache keeps all rows.
+  func textRows(_ range: Range<Int>) -> TextRows? {
+    let together = PackedRows.rowsTogether
+    precondition(
+      keepsAllRows && range.count <= Attention.partRows && range.lowerBound % together == 0
+        && range.upperBound <= count && (range.upperBound % together == 0 || range.upperBound == count), "whole blocks")
+    guard let headDim = floats?.headDim ?? packed?.headDim,
+      let layout = TextRowLayout(
+        layerCount: layerCount, kvHeadCount: kvHeadCount, headDim: headDim, encoding: encoding)
+    else { preconditionFailure("a model has such heads") }
+    let writer = TextRowWriter(layout: layout, rowCount: range.count)
+    for layer in 0..<layerCount {
+      for head in 0..<kvHeadCount {
+        if let packed {
+          guard packed.copy(layer: layer, head: head, range, to: writer) else { return nil }
+        } else {
+          floats?.copy(layer: layer, head: head, range, to: writer)
+        }
+      }
+    }
+    return writer.finish()
+  }
+
   /// Rotates every key further, by its position times the difference between the frequencies of two tables: the dynamic
   /// scaling requires it when the sequence has grown.
   func rerotate(from old: RotaryTable, to new: RotaryTable, _ compute: Compute) {
@@ -230,10 +258,13 @@ struct RunningTextRows {
 
   /// Parts of the rows that the queries see: sinks are one, the others end at multiples of `Attention.partRows` rows in
   /// the text.
-  var parts: (sinks: Bool, numbers: Range<Int>) {
+  /// - Parameter before: rows of the first part that are not in the cache.
+  func parts(behind before: Int) -> (sinks: Bool, numbers: Range<Int>) {
     let (sinks, tokens) = cache.seen(layer: layer, tokens: tokens)
     let partRows = Attention.partRows
-    return (sinks, tokens.lowerBound / partRows..<(tokens.upperBound + partRows - 1) / partRows)
+    return (
+      sinks, (before + tokens.lowerBound) / partRows..<(before + tokens.upperBound + partRows - 1) / partRows
+    )
   }
 
   /// The rows of a head that a set of queries sees, which lies before or behind `windowStart` and must not straddle a
@@ -259,7 +290,7 @@ struct TextSpans {
 @safe private final class FloatRows {
   private let layerCount: Int
   private let kvHeadCount: Int
-  private let headDim: Int
+  let headDim: Int
   private let capacity: Int
   private let element: ElementType
   private let keyMemory: AlignedMemory
@@ -332,6 +363,16 @@ struct TextSpans {
       keys: UnsafeRawPointer(keys + offset), values: UnsafeRawPointer(values + offset), keyHeadByteStride: stride,
       valueHeadByteStride: stride, rows: rows, textOffset: textOffset, form: .floats(element), queryAngle: queryAngle,
       visibility: visibility)
+  }
+
+  /// Copies rows of a head.
+  func copy(layer: Int, head: Int, _ rows: Range<Int>, to writer: TextRowWriter) {
+    let from = byteOffset(layer: layer, head: head, row: rows.lowerBound)
+    let byteCount = rows.count * headDim * element.byteCount
+    let target = unsafe writer.head(head, layer: layer)
+    unsafe target.copyMemory(from: keys + from, byteCount: byteCount)
+    unsafe (target + writer.layout.floatByteCount(rows: rows.count)).copyMemory(
+      from: values + from, byteCount: byteCount)
   }
 
   /// Moves rows of a head down.

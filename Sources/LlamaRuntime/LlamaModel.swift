@@ -71,6 +71,16 @@ public final class LlamaModel: Sendable {
     }
   }
 
+  /// How the rows of a text are laid out, in the form of a session's own.
+  public var textRowLayout: TextRowLayout {
+    guard
+      let layout = TextRowLayout(
+        layerCount: configuration.layerCount, kvHeadCount: configuration.kvHeadCount, headDim: configuration.headDim,
+        encoding: cacheEncoding)
+    else { preconditionFailure("a pack's sizes have been checked") }
+    return layout
+  }
+
   /// Packs keep keys and values as they keep weights. The dynamic scaling rotates keys repeatedly, for which only
   /// float32 is precise enough. Biases make some numbers of a key very much larger than the others, which eight bits with
   /// one scale would lose.

@@ -1,5 +1,6 @@
 internal import CKernels
 internal import FileAccess
+internal import NodeBlocks
 internal import PackedTiles
 
 /// Rows in packed tiles, with the latest ones in floats.
@@ -13,7 +14,7 @@ internal import PackedTiles
   static let rowsTogether = 64
 
   private let kvHeadCount: Int
-  private let headDim: Int
+  let headDim: Int
   private let parts: Int
   private let blocksOfPart: Int
   private let blockSize: Int
@@ -224,6 +225,23 @@ internal import PackedTiles
       keys: UnsafeRawPointer(keys), values: UnsafeRawPointer(values), keyHeadByteStride: headRows * headDim * 4,
       valueHeadByteStride: headRows * headDim * 4, rows: rows, textOffset: textOffset, form: .floats(.float32),
       queryAngle: queryAngle, visibility: visibility)
+  }
+
+  /// Copies rows of a head: full blocks as they are, and the latest rows packed.
+  /// - Returns: false when a value of the latest rows is not finite.
+  func copy(layer: Int, head: Int, _ range: Range<Int>, to writer: TextRowWriter) -> Bool {
+    let together = Self.rowsTogether
+    let target = unsafe writer.head(head, layer: layer)
+    let whole = range.count / together
+    for index in 0..<whole {
+      unsafe (target + index * blockByteCount).copyMemory(
+        from: block(layer: layer, range.lowerBound / together + index, head: head), byteCount: blockByteCount)
+    }
+    let rest = range.count % together
+    guard rest > 0 else { return true }
+    let keys = unsafe tail(layer: layer, head: head)
+    return unsafe writer.writeLast(
+      rest, head: head, layer: layer, keys: keys, values: keys + together * headDim)
   }
 
   /// Moves full blocks of all heads of a layer down.

@@ -80,24 +80,29 @@ struct RotaryTable: Sendable {
 /// The angles of positions, computed when they are first needed.
 @safe final class RotaryCache {
   private(set) var table: RotaryTable
-  /// Of positions from 0 on: (positions, 2, headDim / 2).
+  /// The first position that anything asks for.
+  private let start: Int
+  /// Of positions from `start` on: (positions, 2, headDim / 2).
   private var angles: [Float] = []
   /// Positions from here on are kept only while their block is read; nil keeps all.
   private var limit: Int?
   private var block: (start: Int, angles: [Float]) = (0, [])
 
-  init(_ table: RotaryTable) { self.table = table }
+  init(_ table: RotaryTable, from start: Int = 0) {
+    self.table = table
+    self.start = start
+  }
 
   /// Computes all angles anew from another table.
   func replaceTable(_ new: RotaryTable) {
-    let count = knownCount
+    let end = knownEnd
     table = new
     angles = []
     block = (0, [])
-    if count > 0 { prepare(0..<count) }
+    if end > start { prepare(start..<end) }
   }
 
-  private var knownCount: Int { angles.count / max(table.headDim, 1) }
+  private var knownEnd: Int { start + angles.count / max(table.headDim, 1) }
 
   /// Makes positions available.
   func prepare(_ positions: Range<Int>) {
@@ -106,8 +111,8 @@ struct RotaryTable: Sendable {
       block.start = positions.lowerBound
       block.angles.removeAll(keepingCapacity: true)
       for position in positions { RotaryTable.append(table.frequencies, position: position, to: &block.angles) }
-    } else if positions.upperBound > knownCount {
-      for position in knownCount..<positions.upperBound {
+    } else if positions.upperBound > knownEnd {
+      for position in knownEnd..<positions.upperBound {
         RotaryTable.append(table.frequencies, position: position, to: &angles)
       }
     }
@@ -120,14 +125,14 @@ struct RotaryTable: Sendable {
     self.limit = limit
   }
 
-  /// Reserves the memory of positions below `count` at once.
-  func reserve(count: Int) { angles.reserveCapacity(count * table.headDim) }
+  /// Reserves the memory of positions below `end` at once.
+  func reserve(below end: Int) { angles.reserveCapacity((end - start) * table.headDim) }
 
   /// Calls `body` with the cosines and the sines of a position: (headDim / 2) each.
   func with(_ position: Int, _ body: (UnsafePointer<Float>, UnsafePointer<Float>) -> Void) {
     let half = table.headDim / 2
-    let isKnown = position < knownCount
-    let offset = (isKnown ? position : position - block.start) * 2 * half
+    let isKnown = position < knownEnd
+    let offset = (position - (isKnown ? start : block.start)) * 2 * half
     unsafe (isKnown ? angles : block.angles).withUnsafeBufferPointer { buffer in
       precondition(offset >= 0 && offset + 2 * half <= buffer.count, "the position was not prepared")
       guard let base = buffer.baseAddress else { return }

@@ -29,6 +29,8 @@ internal import PackedTiles
     case position
     /// The query's own among the rows of the cache.
     case slot
+    /// The query's own in the text, less how far the rows were moved from where they were read.
+    case moved(by: Int)
     /// The same for all; 0 leaves them as they are.
     case fixed(Int)
   }
@@ -127,21 +129,36 @@ struct InjectedRows: Sendable {
   let spans: [RowSpan]
   /// Consecutive spans that are attended to in one piece.
   let parts: [Range<Int>]
+  /// The spans behind these, which are one piece with the first rows of the running text, and how many rows they have:
+  /// where pieces end then depends on the text alone, and not on what of it was stored.
+  let open: (spans: Range<Int>, rows: Int)
 
   static let none = InjectedRows([])
 
-  init(_ spans: [RowSpan]) {
+  init(_ spans: [RowSpan]) { self.init(spans, staysOpen: false) }
+
+  /// Rows of the text before the running one.
+  init(prefix spans: [RowSpan]) { self.init(spans, staysOpen: true) }
+
+  private init(_ spans: [RowSpan], staysOpen: Bool) {
     self.spans = spans
     var parts: [Range<Int>] = []
     var start = 0
     var rows = 0
     for (index, span) in spans.enumerated() {
       rows += span.rows.count
-      if rows >= Attention.partRows || index == spans.count - 1 {
+      if rows >= Attention.partRows {
         parts.append(start..<index + 1)
         start = index + 1
         rows = 0
       }
+    }
+    // The running text is cut where its own blocks of rows end.
+    if staysOpen, rows % PackedRows.rowsTogether == 0 {
+      open = (start..<spans.count, rows)
+    } else {
+      if rows > 0 { parts.append(start..<spans.count) }
+      open = (spans.count..<spans.count, 0)
     }
     self.parts = parts
   }

@@ -1,6 +1,7 @@
 internal import ContextTrees
+public import FileAccess
 internal import ModelPacks
-internal import NodeBlocks
+public import NodeBlocks
 
 /// One running text on a model: what has been read so far, and the context that is injected into it.
 ///
@@ -14,8 +15,9 @@ public final class Session {
   /// What each injected layer reads; empty without a context.
   private let injectedRows: [InjectedRows]
   private let injection: SharedLLMConfiguration.Injection?
-  /// Keeps the memory that the spans point into.
+  /// Keep the memory that the spans point into.
   private let context: InjectedContext?
+  private let prefix: TextPrefix?
   private let logitsOfOne: FloatBuffer
   /// Tokens of a prompt that all go through a layer before any goes through the next.
   private let passSize: Int
@@ -41,21 +43,35 @@ public final class Session {
       moments: moments)
   }
 
+  /// Continues a text of which stored rows are there.
+  /// - Parameters:
+  ///   - prefix: stands before the running text, in every layer.
+  ///   - capacity: tokens that the running text may grow to.
+  ///   - threads: share the work; nil takes the model's. Results do not depend on it.
+  /// - Precondition: the rows are this model's, and its rotary scaling does not depend on the length of the text.
+  public convenience init(_ model: LlamaModel, behind prefix: TextPrefix, capacity: Int, threads: ThreadPool? = nil) {
+    self.init(model, capacity: capacity, prefix: prefix, rowPolicy: FullRows(), threads: threads)
+  }
+
   init(
-    _ model: LlamaModel, capacity: Int, context: InjectedContext? = nil, rowPolicy: any RowPolicy,
-    threads: ThreadPool? = nil, moments: SecondMoments? = nil
+    _ model: LlamaModel, capacity: Int, context: InjectedContext? = nil, prefix: TextPrefix? = nil,
+    rowPolicy: any RowPolicy, threads: ThreadPool? = nil, moments: SecondMoments? = nil
   ) {
     self.model = model
     let configuration = model.configuration
+    self.prefix = prefix
+    precondition(prefix.map { $0.layout == model.textRowLayout } ?? true, "the prefix is another model's")
+    precondition(prefix == nil || context == nil, "a text has one beginning")
     let context = context.flatMap { $0.rowCount > 0 ? $0 : nil }
     if let layout = context?.layout {
       precondition(layout == model.nodeLayout(layout.encoding), "the context is another model's")
     }
     self.context = context
     injection = context == nil ? nil : model.sharedLLM?.injection
-    let firstPosition = injection == .mergedSoftmax ? model.mergedPositionOffset : 0
+    let firstPosition = prefix?.tokenCount ?? (injection == .mergedSoftmax ? model.mergedPositionOffset : 0)
     forward = ForwardPass(
       configuration, rotary: RotaryTable(configuration, sequenceLength: 0),
+      firstPosition: prefix.map { $0.tokenCount - max($0.shifts.upperBound, 0) } ?? 0,
       blockSize: min(max(capacity, 1), model.promptBlockSize), threads: threads ?? model.threads)
     forward.compute.moments = moments
     weightStream = model.makeWeightStream(model.weights)
@@ -78,17 +94,31 @@ public final class Session {
       injectedRows = rows
       forward.rotary.prepare(0..<chunkCount + 2)
     } else {
-      injectedRows = [InjectedRows](repeating: .none, count: configuration.layerCount)
+      injectedRows = (0..<configuration.layerCount).map { prefix?.rows(layer: $0) ?? .none }
+      if let prefix, prefix.shifts.lowerBound < 0 {
+        forward.rotary.prepare(0..<firstPosition + capacity - prefix.shifts.lowerBound)
+      }
     }
     if let slotCount = cache.slotCount {
       forward.rotary.keep(below: max(firstPosition + slotCount, (context?.chunks.count ?? 0) + 2))
     } else {
-      forward.rotary.reserve(count: firstPosition + capacity)
+      forward.rotary.reserve(below: firstPosition + capacity)
     }
   }
 
   /// Tokens read so far.
   public var tokenCount: Int { cache.count }
+
+  /// A copy of the rows of some of the tokens read, to stand before another text.
+  /// - Parameter range: at most 1,024 tokens, from a multiple of 64 to another or to the end.
+  /// - Throws: `Refusal` `not-finite` when the weights make keys or values overflow.
+  /// - Precondition: the cache policy keeps all rows.
+  public func rows(_ range: Range<Int>) throws(Refusal) -> TextRows {
+    guard let rows = cache.textRows(range) else {
+      throw Refusal(.notFinite, file: model.pack.path, structure: "keys and values", "they overflow")
+    }
+    return rows
+  }
 
   /// Tokens that still fit.
   public var remainingCapacity: Int { cache.capacity - cache.count }
@@ -200,7 +230,8 @@ public final class Session {
     let injected = injectedRows[index]
     forward.project(layer, tokens: tokens)
     forward.selfAttend(
-      layer, index: index, tokens: tokens, cache: cache, merged: injection == .mergedSoftmax ? injected : .none,
+      layer, index: index, tokens: tokens, cache: cache,
+      merged: prefix != nil || injection == .mergedSoftmax ? injected : .none,
       endsPrompt: endsPrompt)
     if let cross = layer.crossAttention, injection == .crossAttention, !injected.spans.isEmpty {
       forward.crossAttend(cross, tokens: tokens, to: injected)

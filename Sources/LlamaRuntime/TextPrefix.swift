@@ -1,0 +1,96 @@
+public import NodeBlocks
+internal import PackedTiles
+
+/// Stored rows of all layers that stand before a running text, one piece after another, as if their tokens had been
+/// read.
+///
+/// A piece may have been read elsewhere: then queries that meet its keys are turned back by how far it was moved, which
+/// replaces turning the keys.
+public struct TextPrefix: Sendable {
+  struct Piece: Sendable {
+    let rows: TextRows
+    /// Whole blocks, but for the last row.
+    let range: Range<Int>
+    /// Positions by which the rows were moved.
+    let shift: Int
+  }
+
+  public let layout: TextRowLayout
+  private(set) var pieces: [Piece] = []
+  /// Tokens that stand there: the position of the next one.
+  public private(set) var tokenCount = 0
+
+  public init(layout: TextRowLayout) { self.layout = layout }
+
+  /// Appends rows.
+  /// - Parameters:
+  ///   - rows: at most 1,024.
+  ///   - range: those of the rows that are appended, from a multiple of 64 to another or to the end; nil for all.
+  ///   - position: at which the first of all the rows was read.
+  /// - Precondition: the rows have the layout.
+  public mutating func append(_ rows: TextRows, range: Range<Int>? = nil, readAt position: Int) {
+    let range = range ?? 0..<rows.rowCount
+    let together = TextRowLayout.rowsTogether
+    precondition(rows.layout == layout && rows.rowCount <= Attention.partRows, "rows of another model")
+    precondition(
+      range.lowerBound % together == 0 && range.upperBound <= rows.rowCount
+        && (range.upperBound % together == 0 || range.upperBound == rows.rowCount), "whole blocks")
+    guard !range.isEmpty else { return }
+    pieces.append(Piece(rows: rows, range: range, shift: tokenCount - position - range.lowerBound))
+    tokenCount += range.count
+  }
+
+  /// The least and the greatest of how far pieces were moved.
+  var shifts: ClosedRange<Int> {
+    let shifts = pieces.map(\.shift)
+    return (shifts.min() ?? 0)...(shifts.max() ?? 0)
+  }
+
+  /// The rows of a layer.
+  func rows(layer: Int) -> InjectedRows {
+    InjectedRows(prefix: pieces.flatMap { RowSpan.spans($0, layer: layer) })
+  }
+}
+
+extension RowSpan {
+  /// The rows of a piece for a layer: whole blocks and what is left. The caller keeps the piece alive.
+  static func spans(_ piece: TextPrefix.Piece, layer: Int) -> [RowSpan] {
+    let layout = piece.rows.layout
+    let together = TextRowLayout.rowsTogether
+    let head = unsafe piece.rows.head(0, layer: layer)
+    let stride = layout.headByteCount(rows: piece.rows.rowCount)
+    let angle = piece.shift == 0 ? QueryAngle.position : .moved(by: piece.shift)
+    guard layout.encoding == .int8 else {
+      let row = layout.headDim * layout.encoding.element.byteCount
+      let keys = unsafe head + piece.range.lowerBound * row
+      return [
+        unsafe RowSpan(
+          keys: keys, values: keys + layout.floatByteCount(rows: piece.rows.rowCount), keyHeadByteStride: stride,
+          valueHeadByteStride: stride, rows: piece.range, form: .floats(layout.encoding.element), queryAngle: angle,
+          visibility: .all)
+      ]
+    }
+    let blockByteCount = layout.blockByteCount(blockRows: together)
+    func span(_ rows: Range<Int>, blockRows: Int, at start: UnsafeRawPointer) -> RowSpan {
+      let (keyTiles, valueTiles) = (layout.keyTiles(blockRows: blockRows), layout.valueTiles(blockRows: blockRows))
+      return unsafe RowSpan(
+        keys: start, values: start + keyTiles.byteCount, keyHeadByteStride: stride, valueHeadByteStride: stride,
+        rows: rows,
+        form: .tiles(
+          Tiles(
+            blockRows: valueTiles.groupSize, keyBlockByteStride: blockByteCount, valueBlockByteStride: blockByteCount,
+            valueChannelByteStride: valueTiles.rowBlockByteCount, partByteStride: 0)),
+        queryAngle: angle, visibility: .all)
+    }
+    var spans: [RowSpan] = []
+    let whole = piece.range.upperBound / together * together
+    if whole > piece.range.lowerBound {
+      spans.append(unsafe span(piece.range.lowerBound..<whole, blockRows: together, at: head))
+    }
+    if piece.range.upperBound > whole {
+      let rest = piece.range.upperBound - whole
+      spans.append(unsafe span(0..<rest, blockRows: rest, at: head + whole / together * blockByteCount))
+    }
+    return spans
+  }
+}
