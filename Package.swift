@@ -34,6 +34,7 @@ let package = Package(
     .target(name: "PackedTiles", dependencies: ["CKernels"], swiftSettings: strict),
     .target(name: "CanonicalJSON", swiftSettings: strict),
     .target(name: "SeededRandom", swiftSettings: strict),
+    .target(name: "Templates", swiftSettings: strict),
     .target(
       name: "FileAccess",
       dependencies: ["CXXHash", "CZstd", "CLz4", .product(name: "Crypto", package: "swift-crypto")],
@@ -64,8 +65,8 @@ let package = Package(
     .target(
       name: "SharedPack",
       dependencies: [
-        "FileAccess", "ModelPacks", "Tokenization", "LlamaRuntime", "ContextTrees", "NodeBlocks", "Conversion",
-        "PackedTiles", "TreeStore",
+        "FileAccess", "ModelPacks", "Templates", "Tokenization", "LlamaRuntime", "ContextTrees", "NodeBlocks",
+        "Conversion", "PackedTiles", "TreeStore",
       ],
       swiftSettings: strict),
     .target(
@@ -96,7 +97,7 @@ let package = Package(
     .testTarget(
       name: "FileAccessTests", dependencies: ["FileAccess", "FaultInjection"], swiftSettings: strict),
     .testTarget(name: "PackedTilesTests", dependencies: ["PackedTiles"], swiftSettings: strict),
-    .testTarget(name: "TokenizationTests", dependencies: ["Tokenization", "SeededRandom"], swiftSettings: strict),
+    .testTarget(name: "TokenizationTests", dependencies: ["Tokenization", "SeededRandom", "Templates"], swiftSettings: strict),
     .testTarget(name: "SeededRandomTests", dependencies: ["SeededRandom"], swiftSettings: strict),
     .testTarget(name: "ContextTreesTests", dependencies: ["ContextTrees"], swiftSettings: strict),
     .testTarget(name: "NodeBlocksTests", dependencies: ["NodeBlocks", "PackedTiles"], swiftSettings: strict),

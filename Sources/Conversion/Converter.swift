@@ -1,7 +1,7 @@
 public import FileAccess
 public import ModelPacks
 package import PackedTiles
-public import Tokenization
+import Tokenization
 
 /// Turns a checkpoint into a model pack.
 ///
@@ -95,7 +95,7 @@ public struct Converter: Sendable {
       configuration: configuration, sharedLLM: sharedLLM, quantization: quantization,
       sources: weights.files.map { .init(name: $0.name, byteCount: $0.byteCount) }, tensors: tensors,
       unusedTensors: unused, hasTokenizer: section.tokenizer != nil,
-      notes: checkpoint.configuration.notes + weights.notes,
+      notes: checkpoint.configuration.notes + section.notes + weights.notes,
       sourceByteCount: weights.files.reduce(0) { $0 + $1.byteCount }, packByteCount: packByteCount,
       memoryByteCount: PiecePipe.bufferCount * SourceFile.bufferByteCount(files)
         + PieceEncoder.memoryByteCount(files, tensors: tensors))

@@ -145,6 +145,13 @@ public final class Session {
     return logitsOfOne.array(rows: 0..<1)
   }
 
+  /// Reads tokens for their rows alone.
+  /// - Precondition: as of `read(_:)`.
+  public func skim(_ tokens: [Int32]) {
+    prepare(for: tokens.count)
+    for pass in tokens.indices.cutEvenly(atMost: passSize) { _ = readPass(tokens[pass]) }
+  }
+
   /// Reads one token and replaces `logits` by what the model expects after it: (vocabulary). Does not allocate where
   /// the array has room, except for an occasional token.
   /// - Precondition: as of `read(_:)`.

@@ -4,20 +4,45 @@ package import LlamaRuntime
 import ModelPacks
 import NodeBlocks
 
-/// The nodes that a query picks from the trees of some documents, and their rows.
+/// What a question reads of some documents: nodes that it picks from their trees or, for a plain model, chunks.
 public struct ContextSelection: Sendable {
-  /// The preserved nodes of every chunk, documents and chunks in order.
+  /// The preserved nodes of every chunk, documents and chunks in order; empty for a plain model.
   public let nodes: [[TreeNode]]
-  package let context: InjectedContext
+  /// Chunks that have a part in it.
+  public let chunkCount: Int
+  package let rows: Rows
+
+  package enum Rows: Sendable {
+    /// Of trees, for the layers that read them.
+    case trees(InjectedContext)
+    /// Of a text before the running one, for all layers.
+    case text(TextPrefix)
+  }
 
   /// Nodes that the caller's own search picked.
   package init(nodes: [[TreeNode]], context: InjectedContext) {
     self.nodes = nodes
-    self.context = context
+    chunkCount = nodes.count
+    rows = .trees(context)
   }
 
-  /// Rows of keys and values that are injected into each layer.
-  public var rowCount: Int { context.rowCount }
+  /// A text that stands before the question.
+  package init(text: TextPrefix, chunkCount: Int) {
+    nodes = []
+    self.chunkCount = chunkCount
+    rows = .text(text)
+  }
+
+  /// Rows of keys and values that are there for each layer.
+  public var rowCount: Int {
+    switch rows {
+    case .trees(let context): context.rowCount
+    case .text(let text): text.tokenCount
+    }
+  }
+
+  /// What is injected from trees.
+  package var context: InjectedContext? { if case .trees(let context) = rows { context } else { nil } }
 }
 
 extension LanguageModel {

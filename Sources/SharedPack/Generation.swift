@@ -192,7 +192,7 @@ extension LanguageModel {
   public func generate(
     _ prompt: [Int32], context: ContextSelection? = nil, options: GenerationOptions = GenerationOptions()
   ) throws(Refusal) -> ResponseStream {
-    try requirePrompt(prompt, options.cachePolicy)
+    try requirePrompt(prompt, behind: context, options.cachePolicy)
     return ResponseStream { sink in
       try self.generate(prompt, context: context, options: options, into: sink)
     }
@@ -207,13 +207,21 @@ extension LanguageModel {
   }
 
   /// - Throws: `Refusal` `empty-prompt`, `prompt-too-long`, `token-out-of-range`, `cache-too-large`.
-  private func requirePrompt(_ prompt: [Int32], _ policy: CachePolicy) throws(Refusal) {
+  private func requirePrompt(
+    _ prompt: [Int32], behind context: ContextSelection?, _ policy: CachePolicy
+  ) throws(Refusal) {
     guard !prompt.isEmpty else { throw Refusal(.emptyPrompt, file: pack.path, "the prompt has no tokens") }
     try requireCachePolicy(policy)
-    guard policy != .full || prompt.count < runtime.window else {
+    let before = context?.tokensBefore ?? 0
+    guard policy != .full || before + prompt.count < runtime.window else {
       throw Refusal(
         .promptTooLong, file: pack.path,
-        "the prompt has \(prompt.count) tokens; the window holds \(runtime.window), one of them for the answer")
+        "the prompt has \(before + prompt.count) tokens; the window holds \(runtime.window), one of them for the answer"
+      )
+    }
+    guard policy == .full || context?.text == nil else {
+      throw Refusal(
+        .cacheTooLarge, file: pack.path, "documents that stand before a question need the cache policy full")
     }
     try requireTokens(prompt, file: pack.path)
   }
@@ -232,9 +240,12 @@ extension LanguageModel {
     into sink: ResponseSink
   ) throws(CancellationError) {
     let start = ContinuousClock.now
-    let room = options.cachePolicy == .full ? min(options.maxTokens, runtime.window - prompt.count) : options.maxTokens
-    let session = Session(
-      runtime, capacity: prompt.count + max(room, 1), context: context?.context, cachePolicy: options.cachePolicy)
+    let left = runtime.window - (context?.tokensBefore ?? 0) - prompt.count
+    let room = options.cachePolicy == .full ? min(options.maxTokens, left) : options.maxTokens
+    let capacity = prompt.count + max(room, 1)
+    let session =
+      context?.text.map { Session(runtime, behind: $0, capacity: capacity) }
+      ?? Session(runtime, capacity: capacity, context: context?.context, cachePolicy: options.cachePolicy)
     var logits = try session.read(prompt) { (done) throws(CancellationError) in
       try sink.yield(.promptProgress(done: done, of: prompt.count))
     }
@@ -245,8 +256,8 @@ extension LanguageModel {
     var summary = ResponseSummary(
       promptTokens: prompt.count, tokens: [],
       finishReason: room < options.maxTokens ? .window : .maxTokens,
-      contextChunks: context?.nodes.count ?? 0, contextRows: context?.rowCount ?? 0,
-      injectionIsUntrained: context != nil && injectionIsUntrained, secondsToFirstToken: 0, secondsInAll: 0)
+      contextChunks: context?.chunkCount ?? 0, contextRows: context?.rowCount ?? 0,
+      injectionIsUntrained: context?.context != nil && injectionIsUntrained, secondsToFirstToken: 0, secondsInAll: 0)
     let endTokens = Set(configuration.endOfTextTokens + (tokenizer?.endOfTextTokens ?? []))
 
     while summary.tokens.count < room {
@@ -272,6 +283,14 @@ extension LanguageModel {
     summary.secondsInAll = (ContinuousClock.now - start).seconds
     try sink.yield(.finished(summary))
   }
+}
+
+extension ContextSelection {
+  /// The text that stands before the prompt.
+  fileprivate var text: TextPrefix? { if case .text(let text) = rows { text } else { nil } }
+
+  /// Tokens that stand before the prompt in the model's window.
+  fileprivate var tokensBefore: Int { text?.tokenCount ?? 0 }
 }
 
 extension Refusal.Name {

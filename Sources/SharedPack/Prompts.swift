@@ -20,6 +20,12 @@ extension LanguageModel {
   ///   message or the last one is the assistant's, `chat-template-failed` when the template cannot be run.
   public func chatPrompt(_ messages: [ChatMessage], now: TemplateDate? = nil) throws(Refusal) -> [Int32] {
     let tokenizer = try requireTokenizer()
+    let rendered = try chatText(messages, now: now)
+    return tokenizer.encode(rendered.text, withoutSpecialTokensIn: rendered.markedRanges)
+  }
+
+  /// The text of a conversation, as ``chatPrompt(_:now:)``.
+  package func chatText(_ messages: [ChatMessage], now: TemplateDate? = nil) throws(Refusal) -> RenderedText {
     guard let chatTemplate else {
       throw Refusal(.noChatTemplate, file: pack.path, "the pack has no chat template: ask without it")
     }
@@ -29,7 +35,7 @@ extension LanguageModel {
         "the last one is the assistant's: nothing to answer")
     }
     do throws(TokenizerError) {
-      return try chatTemplate.render(messages, with: tokenizer, now: now ?? .now)
+      return try chatTemplate.text(messages, now: now ?? .now)
     } catch {
       throw Refusal(templateError: error, file: pack.path)
     }

@@ -52,6 +52,9 @@ struct AskCommand: AsyncParsableCommand {
       Documents are read in the order in which they are named. A name that the store
       has stands for the stored document; any other is a text file, which is encoded
       for this question.
+
+      A plain model reads, of text files of any length, the chunks that share rare
+      words with the question.
       """)
 
   @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))
@@ -88,6 +91,7 @@ struct AskCommand: AsyncParsableCommand {
   @Flag(help: "Ask without the model's chat template, if it has one.")
   var raw = false
 
+  @OptionGroup var reading: DeepReadingArguments
   @OptionGroup var generation: GenerationArguments
   @OptionGroup var memory: MemoryArguments
   @OptionGroup var output: OutputOptions
@@ -104,6 +108,7 @@ struct AskCommand: AsyncParsableCommand {
     let library = try store.map { path throws(Refusal) in try DocumentStore(opening: path, model: model) }
     let text = try TextArgument.text(question)
     guard !text.isEmpty else { throw Refusal(.emptyPrompt, file: "question", "has no text") }
+    if model.pack.sharedLLM == nil { return try await askPlainModel(model, text) }
     let prompt = try model.chatTemplate != nil && !raw ? model.chatPrompt([.user(text)]) : model.textPrompt(text)
     let encoding = kv?.encoding ?? library?.store.configuration.layout.encoding ?? .int8
     var sources: [ContextDocument] = []
@@ -124,6 +129,47 @@ struct AskCommand: AsyncParsableCommand {
             sources.map {
               .members([
                 "name": .string($0.name), "tokens": .integer($0.tokenCount), "chunks": .integer($0.chunks.count),
+              ])
+            })),
+      ])
+  }
+
+  /// Reads the chunks that fit the question.
+  private func askPlainModel(_ model: LanguageModel, _ question: String) async throws {
+    var sources: [PlainDocument] = []
+    for path in documents {
+      sources.append(try model.plainDocument(DocumentSource(name: path, path: path), reading: reading.reading))
+    }
+    let passages = try model.passages(of: sources, for: question, reading: reading.reading)
+    let frame = try model.readingFrame(usesChatTemplate: !raw)
+    let selection = try model.read(passages, of: sources, behind: frame)
+    for passage in passages {
+      let source = sources[passage.document]
+      Console.error(
+        "sharedpack: reading \(source.name), chunk \(passage.chunk + 1) of \(source.chunks.count) "
+          + "(score \(Format.rounded(Double(passage.score))))")
+    }
+    try await ResponsePrinter.print(
+      try model.generate(
+        try model.questionPrompt(question, in: frame), context: selection, options: generation.options),
+      output: output,
+      facts: [
+        JSONValue.Member("question", .string(question)),
+        JSONValue.Member(
+          "documents",
+          .array(
+            sources.map {
+              .members([
+                "name": .string($0.name), "tokens": .integer($0.tokens.count), "chunks": .integer($0.chunks.count),
+              ])
+            })),
+        JSONValue.Member(
+          "sources",
+          .array(
+            passages.map {
+              .members([
+                "document": .string(sources[$0.document].name), "chunk": .integer($0.chunk),
+                "score": .number(Double($0.score)),
               ])
             })),
       ])

@@ -70,7 +70,7 @@ public struct ChatTemplate: Sendable, Hashable {
       return try Template(parsing: source).render(variables, now: now)
     } catch {
       let structure = error.line.map { "chat template, line \($0)" } ?? "chat template"
-      throw TokenizerError(error.name == .raised ? .badMessages : .templateFailed, structure, error.fault)
+      throw TokenizerError(error.kind == .raised ? .badMessages : .templateFailed, structure, error.fault)
     }
   }
 

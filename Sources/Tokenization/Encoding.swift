@@ -61,6 +61,13 @@ extension Tokenizer {
     encoder.encode(Array(text.utf8), .outside(literalRanges), continuing: false)
     return encoder.tokens
   }
+
+  /// As `encode(_:withoutSpecialTokensIn:)`, of text that continues other tokens.
+  public func encodeContinuation(_ text: String, withoutSpecialTokensIn literalRanges: [Range<Int>]) -> [Int32] {
+    var encoder = Encoder(vocabulary)
+    encoder.encode(Array(text.utf8), .outside(literalRanges), continuing: true)
+    return encoder.tokens
+  }
 }
 
 extension Vocabulary {

@@ -1,0 +1,102 @@
+import ArgumentParser
+import Evaluation
+import EvaluationTasks
+import SharedPack
+
+struct EvalFactsCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "facts",
+    abstract: "Put invented facts into novels and ask about them in plain words.",
+    discussion: """
+      sharedpack eval facts model.spk --haystack novels/ --output facts.json
+      sharedpack eval facts model.spk --haystack novels/ --manner deep,whole --tokens 4096
+
+      For models that follow instructions. All manners see the same samples:
+        deep   stored rows of the chunks that fit the question
+        again  the same chunks, as text in the prompt
+        whole  the whole text in the prompt
+        none   no text
+      Questions: one fact, two facts in two texts, a fact that is changed later, and one
+      that is absent, where the value that stands in the text must not be the answer.
+      """)
+
+  @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))
+  var model: String
+
+  @Option(help: ArgumentHelp("How the text is read: deep, again, whole, none.", valueName: "list"))
+  var manner = ListArgument([FactEvaluation.Manner.deep, .again].map(NameArgument.init))
+
+  @Option(help: ArgumentHelp("What is asked for: one, two, changed, absent.", valueName: "list"))
+  var question = ListArgument([NameArgument(FactQuestion.one)])
+
+  @Option(help: ArgumentHelp("Tokens of the texts.", valueName: "list"))
+  var tokens = ListArgument([4096])
+
+  @Option(help: ArgumentHelp("Samples for each row.", valueName: "count"))
+  var samples = 100
+
+  @Option(
+    name: .customLong("haystack"),
+    help: ArgumentHelp(
+      "Texts to hide facts in: a file, a .zst file of texts, a directory. Repeatable.", valueName: "path"),
+    completion: .file())
+  var haystacks: [String]
+
+  @OptionGroup var reading: DeepReadingArguments
+
+  @Option(help: ArgumentHelp("The same seed makes the same samples.", valueName: "number"))
+  var seed: UInt64 = 1
+
+  @Option(help: ArgumentHelp("Threads that share the work, 1 to 1024.", valueName: "count"))
+  var threads: ThreadCountArgument?
+
+  @Flag(help: "Print every question and answer to standard error.")
+  var verbose = false
+
+  @OptionGroup var output: EvalOutputOptions
+
+  func validate() throws {
+    guard samples > 0, tokens.values.allSatisfy({ (64...1 << 22).contains($0) }) else {
+      throw ValidationError("--samples must be at least 1, --tokens 64 to 4194304.")
+    }
+    guard seed <= UInt64(Int.max) else { throw ValidationError("--seed must be below 2^63.") }
+  }
+
+  func run() async throws {
+    var evaluation = FactEvaluation()
+    evaluation.manners = manner.values.map(\.value)
+    evaluation.questions = question.values.map(\.value)
+    evaluation.lengths = tokens.values
+    evaluation.sampleCount = samples
+    evaluation.reading = reading.reading
+    evaluation.seed = seed
+    let model = try LanguageModel(opening: model, threadCount: threads?.count)
+    var bar = ProgressBar("Asking", unit: .samples, mode: output.output.progress)
+    let sources = try haystacks.map { try EvaluationSource(reading: $0) }
+    let result = try await evaluation.run(
+      model, haystack: sources, progress: { bar.update($0, of: $1) },
+      answer: { question, manner, text, isRight in
+        if verbose { Console.error("\(isRight ? "right" : "wrong") \(manner.rawValue): \(question) -> \(text)") }
+      })
+    bar.finish()
+    try output.finish(result)
+  }
+}
+
+/// How a plain model reads documents, as options.
+struct DeepReadingArguments: ParsableArguments {
+  @Option(help: ArgumentHelp("For a plain model: tokens of a chunk, 64 to 1024.", valueName: "tokens"))
+  var chunkSize = DeepReading().chunkSize
+
+  @Option(
+    name: .customLong("chunks"),
+    help: ArgumentHelp("For a plain model: chunks that are read for a question.", valueName: "count"))
+  var chunkCount = DeepReading().chunkCount
+
+  var reading: DeepReading { DeepReading(chunkSize: chunkSize, chunkCount: chunkCount) }
+
+  func validate() throws {
+    guard (64...1024).contains(chunkSize) else { throw ValidationError("--chunk-size must be 64 to 1024.") }
+    guard (1...4096).contains(chunkCount) else { throw ValidationError("--chunks must be 1 to 4096.") }
+  }
+}
