@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes what transformers computes for small LLaMAs under every RoPE scaling and with biases, and for small models of the
-kinds that are LLaMAs under another name, as a fixture for the tests.
+"""Writes what transformers computes for small LLaMAs under every RoPE scaling and with biases, and for small models of
+the kinds that are LLaMAs under another name, as a fixture for the tests.
 
     python3 Tools/verify/reference/plain_llama.py > Tests/LlamaRuntimeTests/Fixtures/plain-llama.json
 
