@@ -33,8 +33,8 @@ let package = Package(
     .target(name: "CKernels"),
     .target(name: "PackedTiles", dependencies: ["CKernels"], swiftSettings: strict),
     .target(name: "CanonicalJSON", swiftSettings: strict),
-    .target(name: "SeededRandom", swiftSettings: strict),
     .target(name: "Templates", swiftSettings: strict),
+    .target(name: "SeededRandom", swiftSettings: strict),
     .target(
       name: "FileAccess",
       dependencies: ["CXXHash", "CZstd", "CLz4", .product(name: "Crypto", package: "swift-crypto")],
@@ -93,6 +93,9 @@ let package = Package(
       swiftSettings: strict),
 
     .testTarget(name: "CanonicalJSONTests", dependencies: ["CanonicalJSON"], swiftSettings: strict),
+    .testTarget(
+      name: "TemplatesTests", dependencies: ["Templates", "CanonicalJSON", "SeededRandom"],
+      resources: [.copy("Fixtures")], swiftSettings: strict),
     .testTarget(name: "CKernelsTests", dependencies: ["CKernels", "SeededRandom"], swiftSettings: strict),
     .testTarget(
       name: "FileAccessTests", dependencies: ["FileAccess", "FaultInjection"], swiftSettings: strict),
