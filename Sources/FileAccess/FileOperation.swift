@@ -6,6 +6,10 @@ public enum FileOperation: Sendable, Hashable {
   case open(path: String)
   /// Opens a file, which is created if it is missing.
   case create(path: String)
+  /// Creates a file without a name, which operations know by this path.
+  case createUnnamed(path: String)
+  /// Gives a file without a name one that no file has.
+  case link(from: String, to: String)
   case list(path: String)
   case read(path: String, byteOffset: Int, byteCount: Int)
   case map(path: String)

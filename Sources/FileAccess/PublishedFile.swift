@@ -2,42 +2,29 @@ import Glibc
 
 /// A file that appears under its name only when it is whole and durable.
 ///
-/// It is written under a temporary name in the same directory, synchronized, renamed, and the directory synchronized.
-/// Anything that ends before `publish()` leaves nothing behind (a killed process leaves the temporary file, whose name
-/// starts with a dot and ends in `.partial`).
+/// It is written without a name or under a temporary one in the same directory, synchronized, named, and the directory
+/// synchronized. Anything that ends before `publish()` leaves nothing behind; only a killed process leaves a temporary
+/// file, if it has a name.
 public struct PublishedFile: ~Copyable {
   public let path: String
-  private let temporaryPath: String
-  private let descriptor: Descriptor
-  private var isPublished = false
+  private var file: TemporaryFile
   /// Bytes appended so far.
   public private(set) var byteCount = 0
 
   /// Creates the temporary file.
-  /// - Parameter mode: permission bits of the finished file, subject to the umask.
+  /// - Parameters:
+  ///   - mode: permission bits of the finished file, subject to the umask.
+  ///   - unnamed: whether the file shall have no name before it is published, if the file system can do that; if not,
+  ///     `removeRemains(of:)` finds what a killed process left. Otherwise the caller's lock must tell whose files may
+  ///     be removed.
   /// - Throws: `Refusal` `cannot-create` when the directory is missing or not writable.
-  public init(creating path: String, mode: UInt32 = 0o644) throws(Refusal) {
-    let (directory, name) = Directory.split(path)
-    let unique = String(UInt64.random(in: .min ... .max), radix: 16)
-    let temporaryPath = "\(directory)/.\(name).\(unique).partial"
+  public init(creating path: String, mode: UInt32 = 0o644, unnamed: Bool = false) throws(Refusal) {
     do {
-      descriptor = try Descriptor(
-        opening: temporaryPath, flags: O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: mode_t(mode))
+      file = try TemporaryFile(beside: path, mode: mode_t(mode), unnamed: unnamed)
     } catch {
-      // The call may have failed after it created the file, but not if the name was already taken.
-      if error.name != .alreadyExists { Self.removeTemporary(temporaryPath) }
       throw Refusal(error.name == .noSpace ? .noSpace : .cannotCreate, file: path, error.fault)
     }
     self.path = path
-    self.temporaryPath = temporaryPath
-  }
-
-  deinit {
-    if !isPublished { Self.removeTemporary(temporaryPath) }
-  }
-
-  private static func removeTemporary(_ path: String) {
-    _ = FileOperation.perform(.remove(path: path)) { unsafe Int(unlink(path)) }
   }
 
   /// Appends bytes after those appended before.
@@ -61,9 +48,9 @@ public struct PublishedFile: ~Copyable {
         let rest = unsafe UnsafeRawBufferPointer(rebasing: buffer[done...])
         let offset = byteOffset + done
         let count = unsafe FileOperation.transfer(
-          .write(path: temporaryPath, byteOffset: offset, byteCount: rest.count), byteCount: rest.count,
+          .write(path: file.path, byteOffset: offset, byteCount: rest.count), byteCount: rest.count,
           from: rest.baseAddress
-        ) { unsafe pwrite(descriptor.number, rest.baseAddress, $0, off_t(offset)) }
+        ) { unsafe pwrite(file.descriptor.number, rest.baseAddress, $0, off_t(offset)) }
         if count < 0 { return errno }
         // Otherwise this loop would never end.
         if count == 0 { return ENOSPC }
@@ -76,8 +63,8 @@ public struct PublishedFile: ~Copyable {
 
   /// Sets the length: the file grows with zeros.
   public func resize(to byteCount: Int) throws(Refusal) {
-    let result = FileOperation.perform(.truncate(path: temporaryPath, byteCount: byteCount)) {
-      Int(ftruncate(descriptor.number, off_t(byteCount)))
+    let result = FileOperation.perform(.truncate(path: file.path, byteCount: byteCount)) {
+      Int(ftruncate(file.descriptor.number, off_t(byteCount)))
     }
     guard result == 0 else { throw failure("ftruncate", code: errno) }
   }
@@ -87,7 +74,8 @@ public struct PublishedFile: ~Copyable {
   ///   done, or only the last step, the directory's synchronization, failed.
   public mutating func publish() throws(Refusal) {
     try synchronize()
-    try rename(to: path)
+    try file.rename(to: path, replacing: true)
+    try Directory.synchronize(Directory.split(path).directory)
   }
 
   /// Makes the file durable and visible in its directory under a name that is known only now, such as the digest of
@@ -95,27 +83,42 @@ public struct PublishedFile: ~Copyable {
   /// - Throws: `Refusal` `already-exists` and others; then nothing has changed, with the exceptions of `publish()`.
   public mutating func publish(as name: String) throws(Refusal) {
     let directory = Directory.split(path).directory
-    let target = "\(directory)/\(name)"
     try synchronize()
-    guard Directory.exists(target) == nil else { throw SystemError.refusal("rename", path: target, code: EEXIST) }
-    try rename(to: target)
+    try file.rename(to: "\(directory)/\(name)", replacing: false)
+    try Directory.synchronize(directory)
   }
 
   private func synchronize() throws(Refusal) {
-    try descriptor.synchronize(.synchronize(path: temporaryPath), path: path)
-  }
-
-  private mutating func rename(to target: String) throws(Refusal) {
-    let temporaryPath = temporaryPath
-    let result = FileOperation.perform(.rename(from: temporaryPath, to: target)) {
-      unsafe Int(Glibc.rename(temporaryPath, target))
-    }
-    guard result == 0 else { throw failure("rename", code: errno) }
-    isPublished = true
-    try Directory.synchronize(Directory.split(target).directory)
+    try file.descriptor.synchronize(.synchronize(path: file.path), path: path)
   }
 
   private func failure(_ call: String, code: Int32) -> Refusal {
     SystemError.refusal(call, path: path, code: code)
   }
+}
+
+// MARK: What is left
+
+extension PublishedFile {
+  /// A temporary name beside a file's, which `removeRemains(of:)` knows.
+  public static func temporaryPath(beside path: String) -> String { TemporaryFile.path(beside: path) }
+
+  /// Removes what killed processes left of files that were to have a name: temporary files that no process has locked.
+  /// Frees space and changes no content, so a failure is left to the next caller.
+  public static func removeRemains(of path: String) {
+    let (directory, name) = Directory.split(path)
+    for entry in (try? Directory.names(in: directory)) ?? [] where TemporaryFile.isTemporary(entry, for: name) {
+      try? removeUnlocked("\(directory)/\(entry)")
+    }
+  }
+
+  private static func removeUnlocked(_ path: String) throws(Refusal) {
+    let file = try Descriptor(opening: path, flags: O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+    _ = try file.regularFileByteCount(path: path)
+    if file.lock(path: path) { try Directory.removeFile(path) }
+  }
+
+  /// Removes the temporary files of this process and ends it, for a process that was told to end.
+  /// - Parameter end: ends the process.
+  public static func abandonAll(_ end: () -> Never) -> Never { TemporaryFile.removeAll(end) }
 }

@@ -52,6 +52,8 @@ extension Refusal.Name {
   public static let cannotCreate = Refusal.Name("cannot-create", .cannotCreate)
   public static let alreadyExists = Refusal.Name("already-exists", .cannotCreate)
   public static let noSpace = Refusal.Name("no-space", .inputOutput)
+  /// The file system has no such operation.
+  public static let notSupported = Refusal.Name("not-supported", .inputOutput)
   public static let inputOutput = Refusal.Name("input-output", .inputOutput)
   public static let busy = Refusal.Name("busy", .tryAgain)
   public static let truncated = Refusal.Name("truncated", .badInput)

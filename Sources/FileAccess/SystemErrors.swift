@@ -16,6 +16,7 @@ enum SystemError {
     case EEXIST, ENOTEMPTY: .alreadyExists
     case ENOSPC, EDQUOT, EFBIG: .noSpace
     case EWOULDBLOCK: .busy
+    case EOPNOTSUPP: .notSupported
     default: .inputOutput
     }
   }
@@ -25,9 +26,10 @@ enum SystemError {
 struct Descriptor: ~Copyable, Sendable {
   let number: Int32
 
+  /// - Parameter operation: as probes see it; nil for what the flags say.
   /// - Throws: `Refusal` named after errno.
-  init(opening path: String, flags: Int32, mode: mode_t = 0) throws(Refusal) {
-    let operation: FileOperation = flags & O_CREAT == 0 ? .open(path: path) : .create(path: path)
+  init(opening path: String, flags: Int32, mode: mode_t = 0, as operation: FileOperation? = nil) throws(Refusal) {
+    let operation = operation ?? (flags & O_CREAT == 0 ? .open(path: path) : .create(path: path))
     func close(_ number: Int) { _ = Glibc.close(Int32(number)) }
     number = Int32(
       FileOperation.perform(operation, undo: close) { unsafe Int(Glibc.open(path, flags | O_CLOEXEC, mode)) })
@@ -49,6 +51,18 @@ struct Descriptor: ~Copyable, Sendable {
     guard FileOperation.perform(operation, { Int(fsync(number)) }) == 0 else {
       throw SystemError.refusal("fsync", path: path)
     }
+  }
+
+  /// Takes an exclusive lock on the file unless another descriptor has one; it ends with the descriptor.
+  /// - Returns: whether it was taken; otherwise errno is set.
+  func lock(path: String) -> Bool {
+    FileOperation.perform(.lock(path: path)) { Int(flock(number, LOCK_EX | LOCK_NB)) } == 0
+  }
+
+  /// Whether a name leads to the file.
+  var hasName: Bool {
+    var status = stat()
+    return unsafe fstat(number, &status) == 0 && status.st_nlink > 0
   }
 
   /// The length of a regular file, in bytes.

@@ -131,11 +131,11 @@ public struct ModelPackWriter: ~Copyable {
   private var open: [Int: (hasher: Hasher256, byteCount: Int)] = [:]
   private var isWritten: [Bool]
 
-  /// Creates the file under a temporary name, with room for all tensors.
+  /// Creates the file, without its name, with room for all tensors.
   /// - Throws: `Refusal` `invalid-metadata`, `too-large`, `cannot-create` or `no-space`.
   public init(creating path: String, contents: PackContents) throws(Refusal) {
     let layout = try PackLayout(contents, file: path)
-    let file = try PublishedFile(creating: path)
+    let file = try PublishedFile(creating: path, unnamed: true)
     try file.resize(to: layout.header.fileByteCount)
     self.file = file
     isWritten = [Bool](repeating: false, count: layout.tensors.count)

@@ -54,6 +54,14 @@ public struct CrashModel {
         let object = steps.count + 1
         step = named(path) { .link(name: $0, object) }
         live[path] = object
+      case .createUnnamed(let path):
+        // Not in a directory: nothing is left of it.
+        guard let path = inside(path) else { break }
+        live[path] = steps.count + 1
+      case .link(let from, let to):
+        guard let from = inside(from), let to = inside(to), let object = live[from] else { break }
+        step = named(to) { .link(name: $0, object) }
+        live[to] = object
       case .createDirectory(let path):
         guard let path = inside(path) else { break }
         let object = steps.count + 1

@@ -32,6 +32,22 @@ import Testing
     #expect(kept.map { $0["a"] != nil } == [false, false, false, false, false, true, true])
   }
 
+  /// Without a name, nothing is seen of a file before it is whole, whatever the disk keeps; a file that it replaces is
+  /// there until then.
+  @Test func unnamedFile() throws {
+    let (lost, kept) = try states { (root) throws(Refusal) in
+      for byte: UInt8 in [1, 2] {
+        var file = try PublishedFile(creating: "\(root)/a", unnamed: true)
+        try file.append([byte])
+        try file.publish()
+      }
+    }
+    // Create, write, fsync, link, fsync of the directory; the same with a link to a temporary name and a rename.
+    #expect(lost.map { $0["a"] } == Array(repeating: nil, count: 5) + Array(repeating: [1], count: 6) + [[2]])
+    #expect(kept.map { $0["a"] } == Array(repeating: nil, count: 4) + Array(repeating: [1], count: 6) + [[2], [2]])
+    #expect(kept.map(\.count) == [0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 1, 1])
+  }
+
   /// A durable name does not make a file's bytes durable, nor the other way round.
   @Test func namesAndBytesAreApart() throws {
     let workplace = try Workplace()

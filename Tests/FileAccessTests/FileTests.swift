@@ -51,8 +51,10 @@ import Testing
 }
 
 @Suite struct PublishedFileTests {
-  private func publish(_ path: String, _ bytes: [UInt8], as name: String? = nil) throws(Refusal) {
-    var file = try PublishedFile(creating: path)
+  private func publish(
+    _ path: String, _ bytes: [UInt8], as name: String? = nil, unnamed: Bool = false
+  ) throws(Refusal) {
+    var file = try PublishedFile(creating: path, unnamed: unnamed)
     try file.append(bytes)
     if let name { try file.publish(as: name) } else { try file.publish() }
   }
@@ -83,6 +85,21 @@ import Testing
     #expect(kinds == ["create", "write", "synchronize", "rename", "open", "synchronizeDirectory"])
   }
 
+  /// The same for a file that has no name until then: what has its name is replaced by renaming.
+  @Test(arguments: [nil, "b"], [false, true]) func orderOfUnnamed(name: String?, replacing: Bool) throws {
+    let workplace = try Workplace()
+    if replacing { _ = try workplace.file(name ?? "a", [2]) }
+    let calls = FaultSchedule()
+    let error = FileOperation.withProbe(calls) {
+      refusal { () throws(Refusal) in try publish("\(workplace.path)/a", [1], as: name, unnamed: true) }
+    }
+    #expect(error == (replacing && name != nil ? "already-exists" : nil))
+    let kinds = calls.operations.map { String("\($0)".prefix { $0 != "(" }) }
+    let naming = !replacing ? ["link"] : name == nil ? ["link", "link", "rename"] : ["link"]
+    let durable = error == nil ? ["open", "synchronizeDirectory"] : []
+    #expect(kinds == ["createUnnamed", "lock", "write", "synchronize"] + naming + durable)
+  }
+
   /// Whichever call fails, before or after its work, nothing but the file itself is left, and that only once it has its
   /// name.
   @Test(arguments: [FileFault.before(EIO), .after(EIO), .before(ENOSPC), .after(EDQUOT)], [nil, "b"])
@@ -100,6 +117,68 @@ import Testing
       let isRenamed = number > (isAfter ? 2 : 3)
       #expect(try Directory.names(in: workplace.path) == (isRenamed ? [name ?? "a"] : []), "\(number)")
     }
+  }
+
+  /// The same without a name, whether a file is replaced or not. A lock that fails is not missed.
+  @Test(arguments: [FileFault.before(EIO), .after(EIO), .before(ENOSPC), .after(EDQUOT)], [false, true])
+  func failureOfUnnamed(fault: FileFault, replacing: Bool) throws {
+    let isAfter = fault == .after(EIO) || fault == .after(EDQUOT)
+    let isFailing = fault == .before(EIO) || fault == .after(EIO)
+    for number in 0..<(replacing ? 9 : 7) {
+      let workplace = try Workplace()
+      if replacing { _ = try workplace.file("a", [2]) }
+      let faults = FaultSchedule(fault, at: number)
+      let error = FileOperation.withProbe(faults) {
+        refusal { () throws(Refusal) in try publish("\(workplace.path)/a", [1], unnamed: true) }
+      }
+      #expect(faults.faultCount == 1)
+      // The first attempt to name a file fails all the same when another one has the name.
+      let expected = !isFailing ? "no-space" : number == 0 ? "cannot-create" : "input-output"
+      #expect(error == (number == 1 || replacing && isAfter && number == 4 ? nil : expected), "\(number)")
+      let isNamed = error == nil || number > (replacing ? 6 : 4) || isAfter && number == (replacing ? 6 : 4)
+      #expect(try Directory.names(in: workplace.path) == (isNamed || replacing ? ["a"] : []), "\(number)")
+      guard isNamed || replacing else { continue }
+      #expect(try SequentialFile.contents("\(workplace.path)/a", limit: 1) == (isNamed ? [1] : [2]), "\(number)")
+    }
+  }
+
+  /// Where the file system has no unnamed files, there is a temporary name with a lock.
+  @Test func fileSystemWithoutUnnamedFiles() throws {
+    let workplace = try Workplace()
+    let path = "\(workplace.path)/a"
+    try FileOperation.withProbe(FaultSchedule(.before(EOPNOTSUPP))) { () throws(Refusal) in
+      var file = try PublishedFile(creating: path, unnamed: true)
+      let names = try Directory.names(in: workplace.path)
+      #expect(names.count == 1 && names[0].hasPrefix(".a.") && names[0].hasSuffix(".partial"))
+      // It is being written, so it is no remainder.
+      PublishedFile.removeRemains(of: path)
+      #expect(try Directory.names(in: workplace.path) == names)
+      try file.append([1])
+      try file.publish()
+    }
+    #expect(try Directory.names(in: workplace.path) == ["a"])
+    #expect(try SequentialFile.contents(path, limit: 1) == [1])
+  }
+
+  /// What killed processes left of a file is removed, and nothing else.
+  @Test func remains() throws {
+    let workplace = try Workplace()
+    let remains = [
+      ".a.spk.12ab.partial", ".a.spk.calibration.partial", "..a.spk.12ab.partial.fedcba9876543210.partial",
+      "..a.spk.calibration.partial.0.partial",
+    ]
+    let others = [
+      "a.spk", ".a.spk.partial", ".a.spk..partial", ".a.spk.12xy.partial", ".a.spk.00000000000000000.partial",
+      ".b.a.spk.12ab.partial", "a.spk.12ab.partial", ".a.spk.12ab.other", ".b.spk.12ab.partial", ".12ab.partial",
+    ]
+    for name in remains + others { _ = try workplace.file(name, [1]) }
+    try Directory.create("\(workplace.path)/.a.spk.1.partial")
+    try #require(unsafe symlink("a.spk", "\(workplace.path)/.a.spk.2.partial") == 0)
+    try #require(unsafe mkfifo("\(workplace.path)/.a.spk.3.partial", 0o600) == 0)
+    PublishedFile.removeRemains(of: "\(workplace.path)/a.spk")
+    let left = Set(others + [".a.spk.1.partial", ".a.spk.2.partial", ".a.spk.3.partial"])
+    #expect(try Set(Directory.names(in: workplace.path)) == left)
+    PublishedFile.removeRemains(of: "\(workplace.path)/none/a")
   }
 
   /// A file that cannot be removed is left, as by a killed process.
@@ -143,6 +222,13 @@ import Testing
     #expect(FileOperation.withProbe(full) { refusal { () throws(Refusal) in try publish(path, [1]) } } == "no-space")
   }
 
+  @Test func abandonedUnnamed() throws {
+    let workplace = try Workplace()
+    var file = try PublishedFile(creating: "\(workplace.path)/a", unnamed: true)
+    try file.append([1])
+    #expect(try Directory.names(in: workplace.path).isEmpty)
+  }
+
   @Test func abandoned() throws {
     let workplace = try Workplace()
     do {
@@ -164,6 +250,35 @@ import Testing
     #expect(try Directory.names(in: workplace.path) == ["a"])
     let missing = "\(workplace.path)/none/a"
     #expect(refusal { () throws(Refusal) in try publish(missing, [3]) } == "cannot-create")
+  }
+}
+
+@Suite struct FileStatusTests {
+  /// A file is the same under all its names, and no other.
+  @Test func identity() throws {
+    let workplace = try Workplace()
+    let (a, b) = (try workplace.file("a", [1]), try workplace.file("b", [1]))
+    let (hard, soft, dangling) = ("\(workplace.path)/hard", "\(workplace.path)/soft", "\(workplace.path)/dangling")
+    try #require(unsafe link(a, hard) == 0)
+    try #require(unsafe symlink("a", soft) == 0)
+    try #require(unsafe symlink("none", dangling) == 0)
+    let status = try #require(FileStatus(a))
+    #expect(FileStatus(hard) == status && FileStatus(soft) == status)
+    #expect(FileStatus(b) != status)
+    #expect(FileStatus(dangling) == nil)
+    #expect(FileStatus.followingLink(soft)?.hasSuffix("/a") == true)
+    #expect(FileStatus.followingLink(hard) == hard)
+    #expect(FileStatus.followingLink(dangling) == nil)
+    #expect(FileStatus.followingLink("\(workplace.path)/none") == "\(workplace.path)/none")
+  }
+
+  @Test func kinds() throws {
+    let workplace = try Workplace()
+    try #require(unsafe mkfifo("\(workplace.path)/fifo", 0o600) == 0)
+    #expect(FileStatus("\(workplace.path)/fifo")?.kind == .pipe)
+    #expect(FileStatus(workplace.path)?.kind == .directory)
+    #expect(FileStatus("/dev/null")?.kind == .device)
+    #expect(FileStatus(try workplace.file("a", []))?.kind == .regularFile)
   }
 }
 
