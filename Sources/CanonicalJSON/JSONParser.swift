@@ -1,12 +1,3 @@
-/// Why a text is not accepted as JSON.
-public struct JSONError: Error, Sendable, CustomStringConvertible {
-  /// Where the fault is, in bytes from the start of the text.
-  public let byteOffset: Int
-  public let reason: String
-
-  public var description: String { "byte \(byteOffset): \(reason)" }
-}
-
 extension JSONValue {
   /// Parses RFC 8259 JSON, strictly: UTF-8 without byte order mark, no duplicate keys, no lone surrogates, at most
   /// `depthLimit` levels of nesting, nothing after the value but white space.
@@ -33,7 +24,7 @@ struct JSONParser {
     return result
   }
 
-  private func error(_ reason: String) -> JSONError { JSONError(byteOffset: offset, reason: reason) }
+  private func error(_ reason: String) -> JSONError { JSONError(at: offset, in: text, reason) }
 
   private var next: UInt8? { offset < text.count ? text[offset] : nil }
 
@@ -84,7 +75,7 @@ struct JSONParser {
       let keyOffset = offset
       let key = try string()
       guard keys.insert(Array(key.utf8)).inserted else {
-        throw JSONError(byteOffset: keyOffset, reason: "duplicate key \"\(key)\"")
+        throw JSONError(at: keyOffset, in: text, "duplicate key \"\(key)\"")
       }
       skipSpace()
       guard accept(UInt8(ascii: ":")) else { throw error("expected :") }
@@ -138,7 +129,7 @@ struct JSONParser {
 
   private func utf8(_ bytes: [UInt8], at start: Int) throws(JSONError) -> String {
     guard let result = String(validating: bytes, as: UTF8.self) else {
-      throw JSONError(byteOffset: start, reason: "a string is not valid UTF-8")
+      throw JSONError(at: start, in: text, "a string is not valid UTF-8")
     }
     return result
   }

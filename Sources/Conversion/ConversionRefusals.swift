@@ -24,7 +24,7 @@ extension JSONValue {
   /// - Throws: `Refusal` `malformed-json`.
   init(parsing text: [UInt8], file: String) throws(Refusal) {
     do {
-      try self.init(parsing: text)
+      try self.init(parsingFile: text)
     } catch {
       if let mistaken = MistakenFile(text.prefix(MistakenFile.beginningByteCount)) {
         throw mistaken.refusal(file: file, insteadOf: "JSON")

@@ -7,7 +7,7 @@ extension JSONValue {
   init(reading path: String, limit: Int) throws(Refusal) {
     let bytes = try SequentialFile.contents(path, limit: limit)
     do throws(JSONError) {
-      self = try JSONValue(parsing: bytes)
+      self = try JSONValue(parsingFile: bytes)
     } catch {
       throw Refusal(.malformedJSON, file: path, error.description)
     }

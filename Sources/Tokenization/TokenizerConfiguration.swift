@@ -117,7 +117,7 @@ public struct TokenizerConfiguration: Sendable {
       throw TokenizerError(.tooLarge, structure, "\(text.count) bytes exceed \(TokenizerLimits.jsonByteCount)")
     }
     do {
-      return try JSONValue(parsing: text)
+      return try JSONValue(parsingFile: text)
     } catch {
       throw TokenizerError(.malformed, structure, "\(error)")
     }

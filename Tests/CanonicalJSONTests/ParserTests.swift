@@ -89,9 +89,53 @@ import Testing
     }
   }
 
-  @Test func errorsNameThePlace() {
-    let error = #expect(throws: JSONError.self) { try parse("[1, x]") }
-    #expect(error?.byteOffset == 4)
-    #expect(error?.description == "byte 4: no value starts with this byte")
+  /// Columns are characters, not bytes, so that an editor goes where the fault is.
+  @Test(arguments: [
+    ("[1, x]", 4, 1, 5), ("", 0, 1, 1), ("{\n  \"a\": 1,\n  \"é\u{1F600}\": ?\n}", 24, 3, 9), ("[\r\n1,]", 5, 2, 3),
+    ("[1,\n", 4, 2, 1),
+  ])
+  func errorsNameThePlace(text: String, byteOffset: Int, line: Int, column: Int) throws {
+    let error = try #require(throws: JSONError.self) { try parse(text) }
+    #expect(error.byteOffset == byteOffset && error.line == line && error.column == column, "\(error)")
+    #expect(error.description == "line \(line), column \(column): \(error.reason)")
+  }
+}
+
+/// Files are parsed like other texts, but for what programs put before them or in their place.
+@Suite struct JSONFileTests {
+  private func parse(_ text: [UInt8]) throws(JSONError) -> JSONValue { try JSONValue(parsingFile: text) }
+
+  @Test func byteOrderMark() throws {
+    let mark: [UInt8] = [0xEF, 0xBB, 0xBF]
+    let text = Array("{\"a\": 1}".utf8)
+    #expect(try parse(mark + text) == parse(text))
+    #expect(throws: JSONError.self) { try parse(mark + mark + text) }
+    #expect(throws: JSONError.self) { try parse(text + mark) }
+    // Our own formats have none.
+    #expect(throws: JSONError.self) { try JSONValue(parsing: mark + text) }
+    // It is no column of the text.
+    let error = #expect(throws: JSONError.self) { try parse(mark + Array("[x]".utf8)) }
+    #expect(error?.description == "line 1, column 2: no value starts with this byte")
+  }
+
+  @Test(arguments: [
+    ("", "is empty"), ("\u{FEFF}", "is empty"),
+    ("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n", "Git LFS pointer"),
+    ("<!DOCTYPE html>\n<html>", "HTML"), ("\n <html>", "HTML"), ("\u{FEFF}<?xml version=\"1.0\"?>", "HTML or XML"),
+  ])
+  func whatIsThereInstead(text: String, words: String) throws {
+    let error = #expect(throws: JSONError.self) { try parse(Array(text.utf8)) }
+    #expect(error?.description.hasPrefix("line 1, column 1: ") == true)
+    #expect(error?.reason.contains(words) == true)
+  }
+
+  @Test(
+    arguments: [
+      [0xFF, 0xFE, 0x7B, 0x00], [0xFE, 0xFF, 0x00, 0x7B], [0x7B, 0x00, 0x22, 0x00], [0x00, 0x7B, 0x00, 0x22],
+      [0xFF, 0xFE, 0x00, 0x00], [0x00, 0x00, 0x00, 0x7B],
+    ] as [[UInt8]])
+  func otherEncodings(bytes: [UInt8]) {
+    let error = #expect(throws: JSONError.self) { try parse(bytes) }
+    #expect(error?.reason.contains("UTF-16") == true)
   }
 }

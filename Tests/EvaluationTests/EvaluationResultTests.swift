@@ -42,7 +42,7 @@ import Testing
   }
 
   @Test(arguments: [
-    ("{", "byte 1: "), ("[]", "settings: is missing or not an object"),
+    ("{", "line 1, column 2: "), ("[]", "settings: is missing or not an object"),
     (#"{"rows":[],"settings":{}}"#, "seconds: is missing or not a number"),
     (
       #"{"rows":[{"labels":{"a":[]},"measures":{}}],"seconds":1,"settings":{}}"#,

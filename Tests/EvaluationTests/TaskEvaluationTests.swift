@@ -157,7 +157,7 @@ import TinyCheckpoint
     let workplace = try Workplace()
     let good = #"{"input": "", "context": "", "answers": ["a"], "dataset": "hotpotqa"}"#
     for (text, name, structure) in [
-      (good + "\n{", "malformed-json", "line 2"), (good + "\n\n{}", "malformed-sample", "line 3, dataset"),
+      (good + "\n{", "malformed-json", "line 2, column 2"), (good + "\n\n{}", "malformed-sample", "line 3, dataset"),
       (#"{"dataset": "hotpotqa", "answers": ["a"], "input": 3, "context": ""}"#, "malformed-sample", "line 1, input"),
     ] {
       try workplace.write(text, to: "x.jsonl")

@@ -245,9 +245,9 @@ import TinyCheckpoint
       ),
       (
         ["report", "broken.json"], 65,
-        "sharedpack: broken.json: byte 1: "
+        "sharedpack: broken.json: line 1, column 2: "
       ),
-      (["sweep", "broken.json"], 65, "sharedpack: broken.json: byte 1: "),
+      (["sweep", "broken.json"], 65, "sharedpack: broken.json: line 1, column 2: "),
       (
         ["sweep", "odd.json"], 65,
         "sharedpack: odd.json: factors, expansion: \"both\" is not one of its values [malformed-sweep]"

@@ -70,10 +70,11 @@ public struct SuiteRun {
       guard line.contains(where: { $0 > 0x20 }) else { continue }
       let structure = "line \(reader.lineNumber)"
       do {
-        let sample = try sample(try JSONValue(parsing: line))
+        let sample = try sample(try JSONValue(parsingFile: line))
         if sampleLimit.map({ counts[sample.task, default: 0] < $0 }) ?? true { try await ask(model, sample) }
       } catch let error as JSONError {
-        throw Refusal(.malformedJSON, file: path, structure: structure, error.description)
+        throw Refusal(
+          .malformedJSON, file: path, structure: "\(structure), column \(error.column)", error.reason)
       } catch let error as SampleFault {
         throw Refusal(.malformedSample, file: path, structure: "\(structure), \(error.field)", error.fault)
       }
