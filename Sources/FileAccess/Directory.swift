@@ -117,8 +117,7 @@ public struct FileLock: ~Copyable, Sendable {
   /// - Throws: `Refusal` `busy` when another holder has it.
   public init(exclusive path: String) throws(Refusal) {
     let descriptor = try Descriptor(opening: path, flags: O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o600)
-    guard descriptor.lock(path: path) else {
-      guard errno == EWOULDBLOCK else { throw SystemError.refusal("flock", path: path) }
+    guard try descriptor.lock(path: path) else {
       throw Refusal(.busy, file: path, "another process is writing; try again when it has finished")
     }
     self.descriptor = descriptor

@@ -115,7 +115,7 @@ extension PublishedFile {
   private static func removeUnlocked(_ path: String) throws(Refusal) {
     let file = try Descriptor(opening: path, flags: O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
     _ = try file.regularFileByteCount(path: path)
-    if file.lock(path: path) { try Directory.removeFile(path) }
+    if try file.lock(path: path) { try Directory.removeFile(path) }
   }
 
   /// Removes the temporary files of this process and ends it, for a process that was told to end.

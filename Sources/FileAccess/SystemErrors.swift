@@ -16,7 +16,7 @@ enum SystemError {
     case EEXIST, ENOTEMPTY: .alreadyExists
     case ENOSPC, EDQUOT, EFBIG: .noSpace
     case EWOULDBLOCK: .busy
-    case EOPNOTSUPP: .notSupported
+    case EOPNOTSUPP, ENOLCK, ENOSYS: .notSupported
     default: .inputOutput
     }
   }
@@ -54,9 +54,12 @@ struct Descriptor: ~Copyable, Sendable {
   }
 
   /// Takes an exclusive lock on the file unless another descriptor has one; it ends with the descriptor.
-  /// - Returns: whether it was taken; otherwise errno is set.
-  func lock(path: String) -> Bool {
-    FileOperation.perform(.lock(path: path)) { Int(flock(number, LOCK_EX | LOCK_NB)) } == 0
+  /// - Returns: whether it was taken.
+  /// - Throws: `Refusal` `not-supported` and others, when another descriptor is not the reason.
+  func lock(path: String) throws(Refusal) -> Bool {
+    if FileOperation.perform(.lock(path: path), { Int(flock(number, LOCK_EX | LOCK_NB)) }) == 0 { return true }
+    guard errno == EWOULDBLOCK else { throw SystemError.refusal("flock", path: path) }
+    return false
   }
 
   /// Whether a name leads to the file.

@@ -14,7 +14,7 @@ struct TemporaryFile: ~Copyable {
   /// - Parameter unnamed: whether it shall have no name until it gets the one that it is written for, and a lock.
   init(beside target: String, mode: mode_t, unnamed: Bool) throws(Refusal) {
     for _ in 0..<7 {
-      if let file = try TemporaryFile(trying: target, mode: mode, unnamed: unnamed) {
+      if let file = try Self.attempt(beside: target, mode: mode, unnamed: unnamed) {
         self = file
         return
       }
@@ -22,27 +22,42 @@ struct TemporaryFile: ~Copyable {
     throw Refusal(.busy, file: target, "another process removes temporary files of this name")
   }
 
-  /// - Returns: nil when another process took the file for a remainder, before the file was locked.
-  private init?(trying target: String, mode: mode_t, unnamed: Bool) throws(Refusal) {
-    let path = Self.path(beside: target)
+  private init(path: String, descriptor: consuming Descriptor, hasName: Bool) {
     self.path = path
-    if unnamed, let file = try Self.openUnnamed(path, mode: mode) {
-      descriptor = file
-      hasName = false
-      _ = descriptor.lock(path: path)
-      return
+    self.descriptor = descriptor
+    self.hasName = hasName
+  }
+
+  /// - Returns: nil when another process took the file for a remainder, before the file was locked.
+  private static func attempt(beside target: String, mode: mode_t, unnamed: Bool) throws(Refusal) -> TemporaryFile? {
+    let path = path(beside: target)
+    if unnamed, let descriptor = try openUnnamed(path, mode: mode) {
+      _ = try lock(descriptor, path: path)
+      return TemporaryFile(path: path, descriptor: descriptor, hasName: false)
     }
+    let descriptor: Descriptor
     do {
       descriptor = try Descriptor(opening: path, flags: O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: mode)
     } catch {
       // The call may have failed after it created the file, but not if the name was already taken.
-      if error.name != .alreadyExists { Self.remove(path) }
+      if error.name != .alreadyExists { remove(path) }
       throw error
     }
-    hasName = true
-    Self.names.withLock { _ = $0.insert(path) }
-    // A file system without locks has no process that takes files for remainders.
-    if unnamed, !descriptor.lock(path: path) && errno == EWOULDBLOCK || !descriptor.hasName { return nil }
+    names.withLock { _ = $0.insert(path) }
+    let file = TemporaryFile(path: path, descriptor: descriptor, hasName: true)
+    guard unnamed else { return file }
+    guard try lock(file.descriptor, path: path), file.descriptor.hasName else { return nil }
+    return file
+  }
+
+  /// On a file system without locks, no process takes a file for a remainder.
+  private static func lock(_ descriptor: borrowing Descriptor, path: String) throws(Refusal) -> Bool {
+    do {
+      return try descriptor.lock(path: path)
+    } catch {
+      guard error.name == .notSupported else { throw error }
+      return true
+    }
   }
 
   /// - Returns: nil when the file system has no unnamed files, or they could not get a name later.

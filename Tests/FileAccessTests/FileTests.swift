@@ -119,7 +119,7 @@ import Testing
     }
   }
 
-  /// The same without a name, whether a file is replaced or not. A lock that fails is not missed.
+  /// The same without a name, whether a file is replaced or not.
   @Test(arguments: [FileFault.before(EIO), .after(EIO), .before(ENOSPC), .after(EDQUOT)], [false, true])
   func failureOfUnnamed(fault: FileFault, replacing: Bool) throws {
     let isAfter = fault == .after(EIO) || fault == .after(EDQUOT)
@@ -133,8 +133,8 @@ import Testing
       }
       #expect(faults.faultCount == 1)
       // The first attempt to name a file fails all the same when another one has the name.
-      let expected = !isFailing ? "no-space" : number == 0 ? "cannot-create" : "input-output"
-      #expect(error == (number == 1 || replacing && isAfter && number == 4 ? nil : expected), "\(number)")
+      let expected = !isFailing ? "no-space" : number < 2 ? "cannot-create" : "input-output"
+      #expect(error == (replacing && isAfter && number == 4 ? nil : expected), "\(number)")
       let isNamed = error == nil || number > (replacing ? 6 : 4) || isAfter && number == (replacing ? 6 : 4)
       #expect(try Directory.names(in: workplace.path) == (isNamed || replacing ? ["a"] : []), "\(number)")
       guard isNamed || replacing else { continue }
@@ -158,6 +158,31 @@ import Testing
     }
     #expect(try Directory.names(in: workplace.path) == ["a"])
     #expect(try SequentialFile.contents(path, limit: 1) == [1])
+  }
+
+  /// Such a file goes when its lock fails, and needs none where there are no locks.
+  @Test(arguments: [(EIO, "cannot-create"), (ENOLCK, nil)]) func failingLock(code: Int32, name: String?) throws {
+    let workplace = try Workplace()
+    let probe = WithoutUnnamedFiles(lockFault: code)
+    let error = FileOperation.withProbe(probe) {
+      refusal { () throws(Refusal) in try publish("\(workplace.path)/a", [1], unnamed: true) }
+    }
+    #expect(error == name)
+    #expect(try Directory.names(in: workplace.path) == (name == nil ? ["a"] : []))
+  }
+
+  private struct WithoutUnnamedFiles: FileProbe {
+    let lockFault: Int32
+
+    func fault(in operation: FileOperation) -> FileFault? {
+      switch operation {
+      case .createUnnamed: .before(EOPNOTSUPP)
+      case .lock: .before(lockFault)
+      default: nil
+      }
+    }
+
+    func happened(_ operation: FileOperation, written: RawSpan) {}
   }
 
   /// What killed processes left of a file is removed, and nothing else.
