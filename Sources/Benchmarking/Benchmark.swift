@@ -140,7 +140,7 @@ public struct Benchmark: Sendable {
     let longest = options.promptLengths.max() ?? 0
     guard longest <= model.configuration.maxPositionCount else {
       throw Refusal(
-        .promptTooLong, file: model.pack.path,
+        .promptTooLong, file: model.pack.path, parameter: "promptLengths",
         "needs \(longest) tokens; the window holds \(model.configuration.maxPositionCount)")
     }
     progress("limits")

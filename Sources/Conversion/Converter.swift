@@ -33,8 +33,6 @@ public struct Converter: Sendable {
     public var calibrationText: PackProvenance.Source?
 
     public init() {}
-
-    var hasTreeOptions: Bool { chunkSize != nil || treeDepth != nil || leafRatio != nil || positionMode != nil }
   }
 
   /// Where the chat template of a pack comes from.
@@ -49,6 +47,8 @@ public struct Converter: Sendable {
   }
 
   public let plan: ConversionPlan
+  /// The directory or file that the checkpoint is in.
+  package let checkpointPath: String
   private let weights: any WeightSource
   private let contents: PackContents
   private let files: [SourceFile]
@@ -66,8 +66,8 @@ public struct Converter: Sendable {
   package init(_ checkpoint: Checkpoint, options: Options = Options()) throws(Refusal) {
     if let encoding = options.encoding, encoding.byteCount(rows: 1, columns: 1) == nil {
       throw Refusal(
-        .invalidOption, file: checkpoint.configuration.path,
-        "\(encoding) is not an encoding: groups have 4 to 4096 columns, in fours, those of int4 in eights")
+        .invalidOption, file: checkpoint.path, parameter: "groupSize",
+        "makes \(encoding.name) no encoding: groups have 4 to 4096 columns, in fours, those of int4 in eights")
     }
     let shared = try SharedLLMImport(checkpoint)
     let configuration = try checkpoint.configuration.llama(isSharedLLM: shared.isPresent)
@@ -91,6 +91,7 @@ public struct Converter: Sendable {
     let (files, unused) = try SourceFile.plan(weights, needed: needed)
     self.files = files
     self.weights = weights
+    checkpointPath = checkpoint.path
     plan = ConversionPlan(
       configuration: configuration, sharedLLM: sharedLLM, quantization: quantization,
       sources: weights.files.map { .init(name: $0.name, byteCount: $0.byteCount) }, tensors: tensors,

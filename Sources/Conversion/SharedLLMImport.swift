@@ -35,17 +35,18 @@ struct SharedLLMImport {
     _ llama: LlamaConfiguration, options: Converter.Options
   ) throws(Refusal) -> SharedLLMConfiguration? {
     guard isPresent || options.injectedLayers != nil else {
-      guard !options.hasTreeOptions else {
-        throw refusal(
-          .invalidOption, "chunk size, tree depth, leaf ratio and position mode need the number of injected layers")
+      if let parameter = options.treeParameters.first {
+        throw Refusal(
+          .invalidOption, file: configurationPath, parameter: parameter,
+          "needs a number of injected layers, as this is a plain checkpoint")
       }
       return nil
     }
     let isTrained = !crossAttentionLayers.isEmpty
     if let wanted = options.injectedLayers, isTrained, wanted != crossAttentionLayers.count {
-      throw refusal(
-        .invalidOption,
-        "\(wanted) injected layers are asked for and \(crossAttentionLayers.count) have trained cross-attention")
+      throw Refusal(
+        .invalidOption, file: configurationPath, parameter: "injectedLayers",
+        "is \(wanted), and \(crossAttentionLayers.count) layers have trained cross-attention")
     }
     let chunkSize = options.chunkSize ?? declared.chunkSize ?? max(min(1024, llama.maxPositionCount / 2), 1)
     let treeDepth = options.treeDepth ?? declared.treeDepth ?? 3
@@ -58,8 +59,7 @@ struct SharedLLMImport {
       injection: isTrained ? .crossAttention : .mergedSoftmax,
       lowerModel: hasEncoder ? .own : .shared)
     if let fault = llama.fault(sharedLLM: result) {
-      throw refusal(
-        options.injectedLayers != nil || options.hasTreeOptions ? .invalidOption : .invalidConfiguration, fault)
+      throw options.refusal(fault, file: configurationPath) ?? refusal(.invalidConfiguration, fault)
     }
     let injected = result.injectedLayers(of: llama.layerCount)
     if isTrained, injected != crossAttentionLayers {
@@ -85,5 +85,29 @@ struct SharedLLMImport {
       )
     }
     return chunkSize / leafRows
+  }
+}
+
+extension Converter.Options {
+  /// The names of the options for trees that are given.
+  fileprivate var treeParameters: [String] {
+    [
+      chunkSize.map { _ in "chunkSize" }, treeDepth.map { _ in "treeDepth" }, leafRatio.map { _ in "leafRatio" },
+      positionMode.map { _ in "positionMode" },
+    ].compactMap(\.self)
+  }
+
+  /// The refusal of the option behind a fault of `SharedLLMConfiguration`: the one that the fault names, or else the
+  /// first that is given.
+  /// - Returns: nil when none is given.
+  fileprivate func refusal(_ fault: String, file: String) -> Refusal? {
+    let given = (injectedLayers == nil ? [] : ["injectedLayers"]) + treeParameters
+    let fault = fault.hasPrefix("sharedLLM: ") ? String(fault.dropFirst(11)) : fault
+    for parameter in given {
+      let name = parameter == "injectedLayers" ? "injectedLayerCount " : "\(parameter) "
+      guard fault.hasPrefix(name) else { continue }
+      return Refusal(.invalidOption, file: file, parameter: parameter, String(fault.dropFirst(name.count)))
+    }
+    return given.first.map { Refusal(.invalidOption, file: file, parameter: $0, "does not fit: \(fault)") }
   }
 }

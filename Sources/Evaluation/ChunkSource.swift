@@ -35,7 +35,7 @@ enum ChunkSource {
       guard let chunk = try store.store.chunk(store.store.chunkKey(tokens: tokens)) else {
         throw Refusal(
           .chunkNotStored, file: store.store.path, structure: "\(domain), a chunk of \(tokens.count) tokens",
-          "is not in the store: build it of the same texts with --chunk-borders fixed")
+          "is not in the store, which must be built of the same texts with fixed borders of chunks")
       }
       return ContextChunk(chunk)
     case .encoder(let encoder):

@@ -29,17 +29,22 @@ public struct Refusal: Error, Sendable, CustomStringConvertible {
   public let file: String
   /// The part of the file at fault, such as `tensor index, entry 3`. Empty when it is the file as a whole.
   public let structure: String
+  /// The argument at fault, by its name in the library's interface, such as `groupSize`; nil when no argument is. A
+  /// program calls it what its user does.
+  public let parameter: String?
   public let fault: String
 
-  public init(_ name: Name, file: String, structure: String = "", _ fault: String) {
+  public init(_ name: Name, file: String, structure: String = "", parameter: String? = nil, _ fault: String) {
     self.name = name
     self.file = file
     self.structure = structure
+    self.parameter = parameter
     self.fault = fault
   }
 
   public var description: String {
-    let location = [file, structure].filter { !$0.isEmpty }.joined(separator: ": ")
+    let file = file.isEmpty ? "\"\"" : file
+    let location = [file, structure, parameter ?? ""].filter { !$0.isEmpty }.joined(separator: ": ")
     return "\(location): \(fault) [\(name.text)]"
   }
 }

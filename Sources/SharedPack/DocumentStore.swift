@@ -130,7 +130,7 @@ public struct StoreBuilder: ~Copyable {
     guard existing == nil || replacing else {
       throw Refusal(
         .documentExists, file: source.path,
-        "another text is stored as \"\(source.name)\"; --replace puts this one in its place")
+        "another text is stored as \"\(source.name)\"")
     }
     let tokens = try model.documentTokens(text, file: source.path)
     var keys: [ChunkKey] = []

@@ -92,8 +92,7 @@ public final class LanguageModel: Sendable {
   package func requireTrees(_ encoding: RowEncoding) throws(Refusal) -> (shape: TreeShape, layout: NodeBlockLayout) {
     guard let shape = runtime.treeShape, let layout = runtime.nodeLayout(encoding) else {
       throw Refusal(
-        .noInjection, file: pack.path,
-        "a plain model reads no documents; convert it with --injected-layers to inject them untrained")
+        .noInjection, file: pack.path, "a plain model reads no documents")
     }
     return (shape, layout)
   }

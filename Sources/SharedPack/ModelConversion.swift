@@ -39,6 +39,8 @@ public struct ModelConversion: Sendable {
   private let options: Options
   private let converter: Converter
   private let calibration: CalibrationText?
+  /// Files that are read, none of which the pack may replace.
+  private let inputs: [String]
 
   /// Reads the configuration, the tokenizer, the headers of the weights and the text, and plans the pack.
   /// - Parameters:
@@ -70,32 +72,82 @@ public struct ModelConversion: Sendable {
     }
     self.plan = plan
     self.directory = directory
+    inputs = [calibrationText].compactMap(\.self) + Self.files(of: converter.checkpointPath, plan)
     self.options = options
     self.converter = converter
+  }
+
+  /// Every file of the checkpoint: those that are not read belong to it as well.
+  private static func files(of checkpoint: String, _ plan: ConversionPlan) -> [String] {
+    guard Directory.exists(checkpoint) == .directory else {
+      let directory = Directory.split(checkpoint).directory
+      return [checkpoint] + plan.sources.map { "\(directory)/\($0.name)" }
+    }
+    return ((try? Directory.names(in: checkpoint)) ?? []).map { "\(checkpoint)/\($0)" }
+  }
+
+  /// The file that a conversion would write, if it may.
+  /// - Parameters:
+  ///   - output: where the pack is to appear.
+  ///   - rule: what may be replaced.
+  /// - Returns: the output, or what it leads to if it is a symbolic link.
+  /// - Throws: `Refusal` `cannot-create` for what is no regular file, `would-replace` for one that is no pack,
+  ///   `would-replace-input` for a file of the checkpoint, under whatever name, or the text.
+  @discardableResult
+  public func outputFile(_ output: String, replacing rule: OutputRule = .pack) throws(Refusal) -> String {
+    guard let target = FileStatus.followingLink(output) else {
+      throw Refusal(.cannotCreate, file: output, "is a symbolic link that leads nowhere")
+    }
+    guard !target.hasSuffix("/"), !target.isEmpty else {
+      throw Refusal(.cannotCreate, file: output, "names no file for the pack")
+    }
+    // Nothing is there, rather than that it cannot be seen.
+    guard try Directory.kind(of: target) != nil, let status = FileStatus(target) else { return target }
+    switch status.kind {
+    case .regularFile: break
+    case .directory: throw Refusal(.cannotCreate, file: output, "is a directory: name the file of the pack")
+    case .pipe, .socket, .device:
+      throw Refusal(.cannotCreate, file: output, "is a \(status.kind), and a pack is a regular file")
+    }
+    // Packs that lie beside the checkpoint's files are none of them.
+    if try ModelPack.starts(target) { return target }
+    guard !inputs.contains(where: { FileStatus($0) == status }) else {
+      throw Refusal(.wouldReplaceInput, file: output, "is a file that is converted: the pack needs a name of its own")
+    }
+    guard rule == .anyRegularFile else {
+      throw Refusal(.wouldReplace, file: output, "exists and is not a model pack, so it is not replaced")
+    }
+    return target
   }
 
   private static func blockColumns(_ encoding: TensorEncoding, directory: String) throws(Refusal) -> Int {
     switch encoding {
     case .int8(let groupSize), .int4(let groupSize):
       if let blockColumns = ErrorFeedback.blockColumns(groupSize: groupSize) { return blockColumns }
-      throw Refusal(.invalidOption, file: directory, "rounding for a text takes groups of at most 256 columns")
+      throw Refusal(
+        .invalidOption, file: directory, parameter: "calibrationText",
+        "takes groups of at most 256 columns, not of \(groupSize)")
     case .float16, .float32:
-      throw Refusal(.invalidOption, file: directory, "rounding for a text is for weights of int8 or int4")
+      throw Refusal(
+        .invalidOption, file: directory, parameter: "calibrationText",
+        "is for weights of int8 or int4, not of \(encoding.name)")
     }
   }
 
   /// Converts. The same input makes the same bytes.
   /// - Parameters:
-  ///   - output: where the pack appears when it is whole and durable. A pack of that name is replaced.
+  ///   - output: where the pack appears when it is whole and durable. A symbolic link to a file stays one, and that file
+  ///     is replaced.
+  ///   - rule: what may be replaced.
   ///   - progress: called on this thread, from time to time.
-  /// - Throws: `Refusal` `text-too-short`, `not-finite`, `non-finite-weight`, `weight-out-of-range`, `cannot-create`,
-  ///   `no-space` and others, or `cancelled` while a text is read; then nothing has changed under the name.
+  /// - Throws: `Refusal` `would-replace` and `would-replace-input` before anything is written, `text-too-short`,
+  ///   `not-finite`, `non-finite-weight`, `weight-out-of-range`, `cannot-create`, `no-space` and others, or `cancelled`
+  ///   while a text is read; then nothing has changed under the name.
   public func run(
-    output: String, progress: (Progress) -> Void = { _ in }
+    output: String, replacing rule: OutputRule = .pack, progress: (Progress) -> Void = { _ in }
   ) throws(Refusal) -> ConversionSummary {
-    guard Directory.exists(output) != .directory else {
-      throw Refusal(.cannotCreate, file: output, "is a directory: name the file of the pack")
-    }
+    let output = try outputFile(output, replacing: rule)
+    PublishedFile.removeRemains(of: output)
     let moments = try calibration.map { calibration throws(Refusal) in
       try read(calibration, output: output, progress: progress)
     }
@@ -113,8 +165,7 @@ public struct ModelConversion: Sendable {
   ) throws(Refusal) -> SecondMoments {
     var options = options
     options.encoding = nil
-    let target = Directory.split(output)
-    let pack = "\(target.directory)/.\(target.name).calibration.partial"
+    let pack = PublishedFile.temporaryPath(beside: output)
     _ = try Converter(directory: directory, options: options).run(output: pack) {
       progress(Progress(step: .convertingForCalibration, done: $0.byteCount, total: $0.totalByteCount))
     }
@@ -135,10 +186,38 @@ public struct ModelConversion: Sendable {
   }
 }
 
+/// What a conversion may replace.
+public enum OutputRule: Sendable, Hashable {
+  /// A model pack, or nothing.
+  case pack
+  /// Any regular file that is not converted.
+  case anyRegularFile
+}
+
+extension ModelPack {
+  /// Whether a regular file starts like a pack.
+  fileprivate static func starts(_ path: String) throws(Refusal) -> Bool {
+    let file = try SequentialFile(path)
+    guard file.byteCount >= magic.count else { return false }
+    var start = [UInt8](repeating: 0, count: magic.count)
+    var span = start.mutableSpan
+    var bytes = unsafe span.mutableBytes
+    try file.read(at: 0, into: &bytes)
+    return start == magic
+  }
+}
+
 /// A text that weights are rounded for.
 private struct CalibrationText: Sendable {
   let path: String
   let text: [UInt8]
   /// Columns whose second moments with each other are kept.
   let blockColumns: Int
+}
+
+extension Refusal.Name {
+  /// A file that is no pack has the name that a pack is to have.
+  public static let wouldReplace = Refusal.Name("would-replace", .cannotCreate)
+  /// A file that is converted has the name that a pack is to have.
+  public static let wouldReplaceInput = Refusal.Name("would-replace-input", .cannotCreate)
 }

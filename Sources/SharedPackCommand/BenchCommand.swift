@@ -50,10 +50,12 @@ struct BenchCommand: ParsableCommand {
   @OptionGroup var output: OutputOptions
 
   func validate() throws {
-    guard runs > 0, decode > 0, chunks >= 0, document >= 0, prompts.allSatisfy({ $0 > 0 }),
-      depths.allSatisfy({ $0 >= 0 })
-    else {
-      throw ValidationError("Lengths and counts must be positive.")
+    for (name, number) in [("--runs", runs), ("--decode", decode), ("--prompt", prompts.min() ?? 1)] where number < 1 {
+      throw ValidationError("\(name) must be at least 1.")
+    }
+    for (name, number) in [("--chunks", chunks), ("--document", document), ("--depth", depths.min() ?? 0)]
+    where number < 0 {
+      throw ValidationError("\(name) must be 0 or more.")
     }
   }
 

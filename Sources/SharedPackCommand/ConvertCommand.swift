@@ -28,6 +28,10 @@ struct ConvertCommand: ParsableCommand {
       to its nearest value: int4 comes several times closer to the checkpoint. Use
       text of the kind that the model will read. Until the pack is written, this
       takes the disk space of an int8 pack as well.
+
+      An existing pack is replaced when the new one is whole; other files are not,
+      without --force, and what is converted never is. When it is interrupted,
+      nothing is left.
       """)
 
   @Argument(help: "The directory with config.json, safetensors and the tokenizer.", completion: .directory)
@@ -83,6 +87,9 @@ struct ConvertCommand: ParsableCommand {
   @Flag(help: "Report the size of the pack and the memory that conversion needs, and write nothing.")
   var dryRun = false
 
+  @Flag(help: "Replace the output even if it is no pack, but some other file that is not converted.")
+  var force = false
+
   @OptionGroup var outputOptions: OutputOptions
 
   func run() throws {
@@ -103,10 +110,14 @@ struct ConvertCommand: ParsableCommand {
     options.converter = "sharedpack \(SharedPackCommand.configuration.version)"
     let conversion = try ModelConversion(directory: directory, options: options, calibrationText: calibrate)
     let plan = conversion.plan
-    if dryRun { return show(plan) }
+    let rule: OutputRule = force ? .anyRegularFile : .pack
+    if dryRun {
+      try conversion.outputFile(output, replacing: rule)
+      return show(plan)
+    }
     var step = ModelConversion.Step.converting
     var bar = ProgressBar(step, mode: outputOptions.progress)
-    let summary = try conversion.run(output: output) { progress in
+    let summary = try conversion.run(output: output, replacing: rule) { progress in
       if progress.step != step {
         bar.finish()
         step = progress.step
@@ -115,18 +126,13 @@ struct ConvertCommand: ParsableCommand {
       bar.update(progress.done, of: progress.total)
     }
     bar.finish()
-    if !plan.unusedTensors.isEmpty {
-      Console.error("sharedpack: not used: \(plan.unusedTensors.joined(separator: ", "))")
-    }
-    if plan.sharedLLM?.injection == .mergedSoftmax {
-      Console.error("sharedpack: documents will be injected untrained (merged softmax)")
-    }
-    if !plan.hasTokenizer { Console.error("sharedpack: no tokenizer was found: the pack takes token ids only") }
+    for remark in plan.remarks { Console.error("sharedpack: \(remark)") }
     if outputOptions.json {
       Console.output(
         .members([
           "pack": .string(output), "bytes": .integer(summary.packByteCount),
-          "identity": .string(summary.identity.description),
+          "identity": .string(summary.identity.description), "injection": plan.injection,
+          "notes": .array(plan.notes.map(JSONValue.string)),
           "sources": .array(
             summary.sources.map {
               .members([
@@ -156,9 +162,7 @@ struct ConvertCommand: ParsableCommand {
           "memory_bytes": .integer(plan.memoryByteCount),
           "tensors": .integer(plan.tensors.count),
           "weights": .string(plan.quantization.name), "has_tokenizer": .boolean(plan.hasTokenizer),
-          "injection": plan.sharedLLM.map {
-            .string($0.injection == .mergedSoftmax ? "merged-softmax (untrained)" : "cross-attention")
-          },
+          "injection": plan.injection, "notes": .array(plan.notes.map(JSONValue.string)),
         ]))
     } else {
       Console.output(
@@ -169,7 +173,30 @@ struct ConvertCommand: ParsableCommand {
         buffers      \(Format.bytes(plan.memoryByteCount))
         tokenizer    \(plan.hasTokenizer ? "found" : "none found")
         """)
+      for remark in plan.remarks { Console.error("sharedpack: \(remark)") }
     }
+  }
+}
+
+extension ConversionPlan {
+  /// What a person should know about the pack, a line each.
+  var remarks: [String] {
+    var remarks = notes
+    if !unusedTensors.isEmpty { remarks.append("not used: \(unusedTensors.joined(separator: ", "))") }
+    switch sharedLLM?.injection {
+    case .crossAttention: break
+    case .mergedSoftmax: remarks.append("documents will be injected untrained (merged softmax)")
+    case nil:
+      remarks.append(
+        "reads no documents: this is a plain model; converted with --injected-layers, it reads them untrained")
+    }
+    if !hasTokenizer { remarks.append("no tokenizer was found: the pack takes token ids only") }
+    return remarks
+  }
+
+  /// How documents are read; nil if they are not.
+  var injection: JSONValue? {
+    sharedLLM.map { .string($0.injection == .mergedSoftmax ? "merged-softmax (untrained)" : "cross-attention") }
   }
 }
 

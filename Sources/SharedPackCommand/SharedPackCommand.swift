@@ -19,6 +19,9 @@ struct SharedPackCommand: AsyncParsableCommand {
 
       Exit status: 0 done, 1 a check failed, 64 usage, 65 bad input, 66 missing
       input, 73 cannot create, 74 input or output failed, 75 busy: try again.
+
+      A terminal is shown control characters of texts and names as \\u001b; files
+      and pipes get texts as they are.
       """,
     version: "0.1.0",
     subcommands: [
@@ -30,6 +33,7 @@ struct SharedPackCommand: AsyncParsableCommand {
     // A reader that closes the pipe ends the program quietly, and a file that grows too large is an error to report.
     signal(SIGPIPE, SIG_DFL)
     signal(SIGXFSZ, SIG_IGN)
+    Interruption.watch()
     do {
       var command = try parseAsRoot()
       if var command = command as? any AsyncParsableCommand {
@@ -38,10 +42,12 @@ struct SharedPackCommand: AsyncParsableCommand {
         try command.run()
       }
     } catch let refusal as Refusal {
-      Console.error("sharedpack: \(refusal)")
+      Console.error("sharedpack: \(refusal.message)")
       Glibc.exit(refusal.name.exitStatus.rawValue)
     } catch {
-      exit(withError: error)
+      let (message, code) = (fullMessage(for: error), exitCode(for: error))
+      if !message.isEmpty { if code.isSuccess { Console.output(message) } else { Console.error(lines: message) } }
+      Glibc.exit(code.rawValue)
     }
   }
 }

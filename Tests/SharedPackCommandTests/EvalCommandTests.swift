@@ -72,7 +72,7 @@ import Testing
       ),
       (
         ["eval", "longbench", "model.spk", "bad.jsonl", "--predictions", "p", "--prompts", "notes.txt"], 65,
-        "notes.txt: byte 1"
+        "notes.txt: line 1, column 2: "
       ),
       (["eval", "tasks", "plain.spk", "--samples", "1"], 65, "plain.spk: "),
       (["eval", "tasks", "model.spk", "--haystack", "none"], 66, "none: "),

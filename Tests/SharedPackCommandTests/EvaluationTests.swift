@@ -109,7 +109,7 @@ import TinyCheckpoint
     for (more, status, message) in [
       (
         ["code.txt.zst"], 65,
-        "sharedpack: library: code, a chunk of 32 tokens: is not in the store: build it of the same texts with --chunk-borders fixed "
+        "sharedpack: library: code, a chunk of 32 tokens: is not in the store, which must be built of the same texts with fixed borders of chunks; --chunk-borders fixed builds it so "
           + "[chunk-not-stored]\n"
       ),
       (["--kv", "f16"], 64, "Error: --store has its rows in one form: leave out --kv."),
@@ -224,7 +224,7 @@ import TinyCheckpoint
     for (arguments, status, message) in [
       (
         ["perplexity", "model.spk", "books", "--windows", "64", "--scored", "40"], 65,
-        "sharedpack: books: no text has the 8192 tokens of the longest length; the longest text has 3500; fewer --windows need less [text-too-short]"
+        "sharedpack: books: no text has the 8192 tokens of the longest length; the longest text has 3500; fewer windows need less; --windows says how many [text-too-short]"
       ),
       (
         ["perplexity", "model.spk", "books", "--scored", "128"], 64,
@@ -232,8 +232,8 @@ import TinyCheckpoint
       ),
       (
         ["perplexity", "plain.spk", "books", "--windows", "1", "--scored", "40"], 65,
-        "sharedpack: plain.spk: a plain model reads no documents; convert it with --injected-layers to inject them "
-          + "untrained [no-injection]"
+        "sharedpack: plain.spk: a plain model reads no documents; converted with --injected-layers, it reads "
+          + "them untrained [no-injection]"
       ),
       (
         ["perplexity", "model.spk", "cut.zst", "--scored", "40"], 65,
@@ -281,7 +281,8 @@ import TinyCheckpoint
     #expect(refused.status == 65)
     #expect(
       refused.error
-        == "sharedpack: model.spk: sinks and recent tokens are 129; the model's window holds 128 [cache-too-large]\n")
+        == "sharedpack: model.spk: sinks and recent tokens are 129; the model's window holds 128; --sinks and --recent "
+        + "say how many are kept [cache-too-large]\n")
     // What fits is read alike.
     let fitting = ["generate", "model.spk", "a word", "--max-tokens", "20", "--ignore-end"]
     #expect(

@@ -43,6 +43,10 @@ import Testing
   }
 
   private static let usage = [
+    Case(64, "Error: --depth must be 0 or more.", "bench", "model.spk", "--depth=-1"),
+    Case(
+      65, "sharedpack: --prompt: needs 999 tokens; the window holds 128 [prompt-too-long]", "bench", "model.spk",
+      "--prompt", "999"),
     Case(64, "Error: Unexpected argument 'frob'", "frob"),
     Case(64, "Error: Missing expected argument '<directory>'", "convert"),
     Case(
@@ -52,22 +56,35 @@ import Testing
       "convert", "checkpoint", "x.spk", "--quantize", "int2"),
     Case(
       64,
-      "sharedpack: checkpoint/config.json: int8(groupSize: 6) is not an encoding: groups have 4 to 4096 columns, in fours, "
-        + "those of int4 in eights [invalid-option]", "convert", "checkpoint", "x.spk", "--group-size", "6"),
+      "sharedpack: --group-size: makes int8 no encoding: groups have 4 to 4096 columns, in fours, those of int4 in eights "
+        + "[invalid-option]", "convert", "checkpoint", "x.spk", "--group-size", "6"),
     Case(
       64,
-      "sharedpack: checkpoint/config.json: int4(groupSize: 12) is not an encoding: groups have 4 to 4096 columns, in fours, "
-        + "those of int4 in eights [invalid-option]", "convert", "checkpoint", "x.spk", "--quantize", "int4",
+      "sharedpack: --group-size: makes int4 no encoding: groups have 4 to 4096 columns, in fours, those of int4 in eights "
+        + "[invalid-option]", "convert", "checkpoint", "x.spk", "--quantize", "int4",
       "--group-size", "12"),
     Case(
-      64, "sharedpack: checkpoint: rounding for a text is for weights of int8 or int4 [invalid-option]", "convert",
+      64, "sharedpack: --calibrate: is for weights of int8 or int4, not of float16 [invalid-option]", "convert",
       "checkpoint", "x.spk", "--quantize", "f16", "--calibrate", "notes.txt"),
     Case(
-      64, "sharedpack: checkpoint: rounding for a text takes groups of at most 256 columns [invalid-option]", "convert",
+      64, "sharedpack: --calibrate: takes groups of at most 256 columns, not of 512 [invalid-option]", "convert",
       "checkpoint", "x.spk", "--group-size", "512", "--calibrate", "notes.txt"),
     Case(
-      64, "sharedpack: plain/config.json: sharedLLM: injectedLayerCount is 0; it must be 1 to 3 [invalid-option]",
-      "convert", "plain", "x.spk", "--injected-layers", "0"),
+      64, "sharedpack: --injected-layers: is 0; it must be 1 to 3 [invalid-option]", "convert", "plain", "x.spk",
+      "--injected-layers", "0"),
+    Case(
+      64, "sharedpack: --injected-layers: is 1, and 2 layers have trained cross-attention [invalid-option]", "convert",
+      "checkpoint", "x.spk", "--injected-layers", "1"),
+    Case(
+      64, "sharedpack: --chunk-size: needs a number of injected layers, as this is a plain checkpoint [invalid-option]",
+      "convert", "plain", "x.spk", "--leaf-ratio", "2", "--chunk-size", "64"),
+    Case(
+      64, "sharedpack: --tree-depth: is 9; it must be 1 to 8 [invalid-option]", "convert", "plain", "x.spk",
+      "--injected-layers", "2", "--tree-depth", "9"),
+    Case(
+      64, "sharedpack: --chunk-size: does not fit: leafRatio is 4; it must be 1 to 3 [invalid-option]", "convert",
+      "checkpoint", "x.spk", "--chunk-size", "3"),
+    Case(64, "Error: Unexpected argument 'f\\u001b[31mrob'", "f\u{1B}[31mrob"),
     Case(
       64, "Error: Missing expected argument '--document <name> ...'", "ask", "model.spk", "who"),
     Case(
@@ -101,6 +118,24 @@ import Testing
         73, "sharedpack: nowhere/x.spk: open: No such file or directory [cannot-create]", "convert", "checkpoint",
         "nowhere/x.spk"),
       Case(
+        73,
+        "sharedpack: notes.txt: exists and is not a model pack, so it is not replaced; --force replaces it "
+          + "[would-replace]", "convert", "checkpoint", "notes.txt"),
+      Case(
+        73,
+        "sharedpack: notes.txt: exists and is not a model pack, so it is not replaced; --force replaces it "
+          + "[would-replace]", "convert", "checkpoint", "notes.txt", "--dry-run"),
+      Case(
+        73,
+        "sharedpack: checkpoint/../checkpoint/model.safetensors: is a file that is converted: the pack needs a name of "
+          + "its own [would-replace-input]", "convert", "checkpoint", "checkpoint/../checkpoint/model.safetensors",
+        "--force"),
+      Case(73, "sharedpack: \"\": names no file for the pack [cannot-create]", "convert", "checkpoint", ""),
+      Case(73, "sharedpack: x/: names no file for the pack [cannot-create]", "convert", "checkpoint", "x/"),
+      Case(
+        73, "sharedpack: /dev/null: is a device, and a pack is a regular file [cannot-create]", "convert", "checkpoint",
+        "/dev/null", "--force"),
+      Case(
         66, "sharedpack: nowhere: open: No such file or directory [missing-file]", "convert", "checkpoint", "x.spk",
         "--calibrate", "nowhere"),
       Case(
@@ -111,6 +146,9 @@ import Testing
         "sharedpack: notes.txt: has 89 tokens; calibration needs at least 512, ideally a book [text-too-short]",
         "convert", "checkpoint", "x.spk", "--calibrate", "notes.txt"),
       Case(66, "sharedpack: nowhere: does not exist [missing-file]", "inspect", "nowhere"),
+      Case(
+        66, "sharedpack: no\\u001b]0;\\u0007\\u000a\\u202ewhere: does not exist [missing-file]", "inspect",
+        "no\u{1B}]0;\u{7}\n\u{202E}where"),
       Case(65, "sharedpack: empty: the directory has no manifest [not-a-store]", "inspect", "empty"),
       Case(
         65, "sharedpack: zero.txt: is neither a model pack nor a segment of a tree store [unknown-file]", "inspect",
@@ -146,8 +184,8 @@ import Testing
   private static let documents = [
     Case(
       65,
-      "sharedpack: plain.spk: a plain model reads no documents; convert it with --injected-layers to inject them "
-        + "untrained [no-injection]", "ask", "plain.spk", "who", "--document", "notes.txt"),
+      "sharedpack: plain.spk: a plain model reads no documents; converted with --injected-layers, it reads them untrained "
+        + "[no-injection]", "ask", "plain.spk", "who", "--document", "notes.txt"),
     Case(66, "sharedpack: nowhere: there is no store here [missing-file]", "store", "ls", "nowhere"),
     Case(65, "sharedpack: notes.txt: a store is a directory [not-a-directory]", "store", "ls", "notes.txt"),
     Case(
@@ -186,7 +224,9 @@ import Testing
       "sharedpack: letters/notes.txt: would be stored as \"notes.txt\", and so would notes.txt [duplicate-name]",
       "store", "build", "model.spk", "notes.txt", "letters", "--store", "library"),
     Case(
-      65, "sharedpack: library: row encoding is int8, not float16 [configuration-mismatch]", "store", "build",
+      65,
+      "sharedpack: library: row encoding is int8, not float16; --kv says how rows are kept [configuration-mismatch]",
+      "store", "build",
       "model.spk", "notes.txt", "--store", "library", "--kv", "f16"),
   ]
 }

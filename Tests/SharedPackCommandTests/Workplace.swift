@@ -47,12 +47,7 @@ final class Workplace: Sendable {
     try Data(input).write(to: URL(fileURLWithPath: inputPath))
     if output == nil { try Data().write(to: URL(fileURLWithPath: outputPath)) }
     try Data().write(to: URL(fileURLWithPath: errorPath))
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
-      .deletingLastPathComponent().appendingPathComponent("sharedpack")
-    process.arguments = arguments
-    process.currentDirectoryURL = URL(fileURLWithPath: path)
-    process.environment = ProcessInfo.processInfo.environment.merging(["COLUMNS": "80"]) { $1 }
+    let process = process(arguments)
     process.standardInput = try FileHandle(forReadingFrom: URL(fileURLWithPath: inputPath))
     process.standardOutput = try FileHandle(forWritingTo: URL(fileURLWithPath: outputPath))
     process.standardError = try FileHandle(forWritingTo: URL(fileURLWithPath: errorPath))
@@ -63,6 +58,17 @@ final class Workplace: Sendable {
     }
     return Outcome(
       status: process.terminationStatus, output: output == nil ? try text(outputPath) : "", error: try text(errorPath))
+  }
+
+  /// The program that was built beside these tests, to be run here.
+  func process(_ arguments: [String]) -> Process {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+      .deletingLastPathComponent().appendingPathComponent("sharedpack")
+    process.arguments = arguments
+    process.currentDirectoryURL = URL(fileURLWithPath: path)
+    process.environment = ProcessInfo.processInfo.environment.merging(["COLUMNS": "80"]) { $1 }
+    return process
   }
 
   func run(_ arguments: String...) throws -> Outcome { try run(arguments) }

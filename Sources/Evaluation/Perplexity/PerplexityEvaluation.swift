@@ -101,7 +101,7 @@ public struct PerplexityEvaluation {
         let longest = texts.map(\.count).max() ?? 0
         let hint =
           options.joinsTexts || tokenCount < length + layout.chunkSize
-          ? "fewer --windows need less" : "--join reads its \(tokenCount) tokens as one text"
+          ? "fewer windows need less" : "joined, its texts have \(tokenCount)"
         throw Refusal(
           .textTooShort, file: source.path,
           "no text has the \(length) tokens of the longest length; the longest text has \(longest); \(hint)")
