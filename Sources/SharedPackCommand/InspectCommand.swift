@@ -1,5 +1,6 @@
 import ArgumentParser
 import CanonicalJSON
+import Conversion
 import FileAccess
 import ModelPacks
 import SharedPack
@@ -8,13 +9,18 @@ import TreeStore
 struct InspectCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "inspect",
-    abstract: "Explain a model pack, a tree store or one of its segments.",
+    abstract: "Explain a model pack, a tree store, one of its segments or a checkpoint.",
     discussion: """
       sharedpack inspect model.spk
       sharedpack inspect library --json
+      sharedpack inspect Llama-2-7b-hf
+
+      Of a checkpoint it says what `convert` would make, or all that is in the way;
+      then the exit status is 65.
       """)
 
-  @Argument(help: "A model pack, a store's directory, or a segment's file.", completion: .file())
+  @Argument(
+    help: "A model pack, a store's directory, a segment's file, or a checkpoint's directory.", completion: .file())
   var path: String
 
   @Flag(help: "List every tensor of a pack.")
@@ -24,6 +30,16 @@ struct InspectCommand: ParsableCommand {
   var json = false
 
   func run() throws {
+    if CheckpointReport.recognizes(path) {
+      let report = try CheckpointReport(of: path)
+      if json {
+        Console.output(CheckpointDescription.json(report))
+      } else {
+        Console.output(CheckpointDescription.text(report))
+      }
+      if report.plan == nil { throw ExitCode(ExitStatus.badInput.rawValue) }
+      return
+    }
     switch try Artifact(opening: path) {
     case .modelPack(let pack):
       if json {
