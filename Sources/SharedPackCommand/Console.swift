@@ -6,11 +6,21 @@ import LlamaRuntime
 import SharedPack
 import Synchronization
 
-/// Data goes to standard output, everything else to standard error.
+/// Data goes to standard output, everything else to standard error. What a terminal would take for a command is shown
+/// instead; a file or a pipe gets data as it is.
 enum Console {
-  static func output(_ text: String, terminator: String = "\n") { write(text + terminator, to: STDOUT_FILENO) }
+  static func output(_ text: String, terminator: String = "\n") {
+    write((outputIsTerminal ? VisibleText.of(text, keepingLines: true) : text) + terminator, to: STDOUT_FILENO)
+  }
 
-  static func error(_ text: String, terminator: String = "\n") { write(text + terminator, to: STDERR_FILENO) }
+  /// A message of one line, whatever is quoted in it.
+  static func error(_ line: String) { write(VisibleText.of(line, keepingLines: false) + "\n", to: STDERR_FILENO) }
+
+  /// A message of several lines.
+  static func error(lines: String) { write(VisibleText.of(lines, keepingLines: true) + "\n", to: STDERR_FILENO) }
+
+  /// Commands for the terminal.
+  static func control(_ text: String) { write(text, to: STDERR_FILENO) }
 
   private static func write(_ text: String, to descriptor: Int32) {
     var bytes = Array(text.utf8)[...]
@@ -50,6 +60,8 @@ enum Console {
   }
 
   private static func reason(_ code: Int32) -> String { unsafe String(cString: strerror(code)) }
+
+  private static let outputIsTerminal = isatty(STDOUT_FILENO) == 1
 
   static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }
 
@@ -109,7 +121,7 @@ struct ProgressBar {
   }
 
   init(_ label: String, unit: Unit, mode: ProgressMode) {
-    self.label = label
+    self.label = VisibleText.of(label, keepingLines: false)
     self.unit = unit
     self.mode = mode
   }
@@ -137,7 +149,7 @@ struct ProgressBar {
       let bar =
         width > 4
         ? "[" + String(repeating: "=", count: filled) + String(repeating: " ", count: width - filled) + "] " : ""
-      Console.error("\r\u{1B}[K\(label) \(bar)\(facts)", terminator: "")
+      Console.control("\r\u{1B}[K\(label) \(bar)\(facts)")
       isShown = true
     } else {
       Console.error("\(label) \(facts)")
@@ -146,7 +158,7 @@ struct ProgressBar {
 
   /// Removes the bar.
   mutating func finish() {
-    if isShown { Console.error("\r\u{1B}[K", terminator: "") }
+    if isShown { Console.control("\r\u{1B}[K") }
     isShown = false
   }
 

@@ -27,6 +27,9 @@ struct GenerateCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("A system message for the chat template.", valueName: "text"))
   var system: String?
 
+  @Flag(help: "Print the prompt before its continuation.")
+  var echo = false
+
   @OptionGroup var generation: GenerationArguments
   @OptionGroup var memory: MemoryArguments
   @OptionGroup var output: OutputOptions
@@ -37,6 +40,6 @@ struct GenerateCommand: AsyncParsableCommand {
     let messages = (system.map { [.system($0)] } ?? []) + [ChatMessage.user(text)]
     let tokens = try chat || system != nil ? model.chatPrompt(messages) : model.textPrompt(text)
     try await ResponsePrinter.print(
-      try model.generate(tokens, options: generation.options), output: output, echo: chat ? "" : text)
+      try model.generate(tokens, options: generation.options), output: output, echo: echo ? text : "")
   }
 }

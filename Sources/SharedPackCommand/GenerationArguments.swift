@@ -68,7 +68,8 @@ enum ResponsePrinter {
   ) async throws {
     var bar = ProgressBar("Reading", unit: .tokens, mode: output.progress)
     var text = ""
-    if !output.json { Console.output(echo, terminator: "") }
+    // After the bar, which would erase it on a terminal.
+    var echo = output.json ? "" : echo
     for try await event in stream {
       switch event {
       case .promptProgress(let done, let total):
@@ -76,12 +77,13 @@ enum ResponsePrinter {
         if done == total { bar.finish() }
       case .text(let piece):
         text += piece
-        if !output.json { Console.output(piece, terminator: "") }
+        if !output.json { Console.output(echo + piece, terminator: "") }
+        echo = ""
       case .finished(let summary):
         if output.json {
           Console.output(.object(facts + [JSONValue.Member("text", .string(text))] + members(summary)))
         } else {
-          Console.output("")
+          Console.output(echo)
           Console.error(line(summary))
         }
       }
