@@ -30,6 +30,8 @@ public protocol ConfigurationSource: Sendable {
   var provenance: [PackProvenance.Source] { get }
   /// Lines for the person who converts, about what is not as one might expect.
   var notes: [String] { get }
+  /// The licence of the weights, if the checkpoint names it.
+  var licence: String? { get }
 
   /// - Parameter isSharedLLM: whether the checkpoint has what only SharedLLM has; then its class may have any name.
   /// - Throws: `Refusal` `unsupported-architecture`, `unsupported-configuration` or `invalid-configuration`.
@@ -41,6 +43,7 @@ public protocol ConfigurationSource: Sendable {
 
 extension ConfigurationSource {
   public var notes: [String] { [] }
+  public var licence: String? { nil }
 }
 
 /// A configuration's settings for SharedLLM; nil for those that it leaves open.

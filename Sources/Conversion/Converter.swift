@@ -23,7 +23,7 @@ public struct Converter: Sendable {
     public var leafRatio: Int?
     /// Overrides what the checkpoint says; the default is `local` with trained cross-attention and `none` without.
     public var positionMode: PositionMode?
-    /// The licence of the weights, for the provenance.
+    /// The licence of the weights, for the provenance; nil takes the one that the checkpoint names.
     public var licence: String?
     /// Name and version of the program, for the provenance.
     public var converter = "sharedpack"
@@ -55,10 +55,10 @@ public struct Converter: Sendable {
 
   /// Reads the configuration, the tokenizer and the headers of the weights, and plans the pack.
   /// - Parameter directory: holds `config.json` and `model.safetensors`, or shards; or a model's folder in Hugging Face's
-  ///   cache.
+  ///   cache; or a GGUF file, not a directory.
   /// - Throws: `Refusal`: exit status 66 for what is missing, 65 for what cannot be converted, 64 for options.
   public init(directory: String, options: Options = Options()) throws(Refusal) {
-    try self.init(Checkpoint(huggingFace: directory), options: options)
+    try self.init(Checkpoint(opening: directory), options: options)
   }
 
   /// Plans the pack of a checkpoint.
@@ -84,7 +84,7 @@ public struct Converter: Sendable {
     contents = PackContents(
       metadata: PackMetadata(
         configuration: configuration, sharedLLM: sharedLLM, quantization: quantization,
-        provenance: PackProvenance(converter: options.converter, licence: options.licence, sources: sources)),
+        provenance: PackProvenance(converter: options.converter, licence: options.licence ?? checkpoint.configuration.licence, sources: sources)),
       tokenizer: section.tokenizer, chatTemplate: section.chatTemplate)
     let (tensors, packByteCount) = try contents.layout(file: checkpoint.path)
     let needed = weights.sources(of: configuration.tensors(sharedLLM: sharedLLM))

@@ -79,17 +79,12 @@ struct PieceEncoder {
     floats: UnsafeMutableBufferPointer<Float>, output: UnsafeMutableRawBufferPointer
   ) -> Refusal.Name? {
     let blockRows = PackedTileLayout.tileRows
-    var sourceOffset = 0
     var outputOffset = 0
     for row in stride(from: 0, to: part.rows, by: blockRows) {
       let rows = min(blockRows, part.rows - row)
       let count = rows * part.columns
       let block = unsafe UnsafeMutableBufferPointer(rebasing: floats[..<count])
-      let sourceEnd = sourceOffset + rows * part.rowByteCount
-      let bytes = unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(rebasing: source[sourceOffset..<sourceEnd]))
-      var numbers = unsafe MutableSpan(_unsafeElements: block)
-      part.blocks.decode(bytes, &numbers)
-      sourceOffset = sourceEnd
+      unsafe decode(source, row..<row + rows, of: part, into: block)
       let values = UnsafeBufferPointer(block)
       func target(_ byteCount: Int) -> UnsafeMutableRawBufferPointer {
         let start = outputOffset
@@ -118,6 +113,29 @@ struct PieceEncoder {
       }
     }
     return nil
+  }
+
+  /// Numbers of some rows, at the places that the pack has them.
+  private static func decode(
+    _ source: UnsafeRawBufferPointer, _ rows: Range<Int>, of part: SourceFile.Part,
+    into target: UnsafeMutableBufferPointer<Float>
+  ) {
+    func decode(_ sourceRow: Int, count: Int, into target: UnsafeMutableBufferPointer<Float>) {
+      let range = sourceRow * part.rowByteCount..<(sourceRow + count) * part.rowByteCount
+      let bytes = unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(rebasing: source[range]))
+      var numbers = unsafe MutableSpan(_unsafeElements: target)
+      part.blocks.decode(bytes, &numbers)
+    }
+    guard part.rowOrder != .plain else {
+      unsafe decode(rows.lowerBound, count: rows.count, into: target)
+      return
+    }
+    for (place, row) in rows.enumerated() {
+      let place = place * part.columns
+      unsafe decode(
+        part.rowOrder.sourceRow(row), count: 1,
+        into: UnsafeMutableBufferPointer(rebasing: target[place..<place + part.columns]))
+    }
   }
 
   /// Writes the piece that was encoded last.

@@ -21,6 +21,7 @@ struct SourceFile: Sendable {
     let columns: Int
     let blocks: NumberBlocks
     let rowByteCount: Int
+    let rowOrder: RowOrder
   }
 
   let path: String
@@ -96,15 +97,22 @@ struct SourceFile: Sendable {
         .unsupportedElementType, file: file, structure: tensor.name,
         "has elements of the type \(tensor.typeName), which cannot be converted")
     }
-    guard let rowByteCount = blocks.byteCount(columns: need.columns),
-      CheckedSize.product(need.rows, rowByteCount) == tensor.byteRange.count
+    // Elements of a bias that change places are rows.
+    let isColumn = need.isVector && tensor.rowOrder != .plain
+    let (rows, columns) = isColumn ? (need.columns, 1) : (need.rows, need.columns)
+    guard tensor.rowOrder.groupRows > 0, rows % tensor.rowOrder.groupRows == 0 else {
+      throw Refusal(.wrongShape, file: file, structure: tensor.name, "has \(rows) rows, which are not whole heads")
+    }
+    guard let rowByteCount = blocks.byteCount(columns: columns),
+      CheckedSize.product(rows, rowByteCount) == tensor.byteRange.count
     else {
       throw Refusal(
         .wrongSize, file: file, structure: tensor.name,
         "\(shape) elements of \(tensor.typeName) do not take \(tensor.byteRange.count) bytes")
     }
     return Part(
-      tensor: number, rows: need.rows, columns: need.columns, blocks: blocks, rowByteCount: rowByteCount)
+      tensor: number, rows: rows, columns: columns, blocks: blocks, rowByteCount: rowByteCount,
+      rowOrder: tensor.rowOrder)
   }
 }
 
@@ -126,13 +134,19 @@ private struct Pieces {
   }
 
   mutating func convert(_ tensor: SourceFile.Part) {
-    // Whole row blocks, at least one.
-    let blockRows = PackedTileLayout.tileRows
+    // Whole row blocks and whole groups of rows, at least one.
+    let blockRows = Self.leastCommonMultiple(PackedTileLayout.tileRows, tensor.rowOrder.groupRows)
     let rowsOfPiece = max(SourceFile.pieceByteCount / tensor.rowByteCount / blockRows, 1) * blockRows
     for row in stride(from: 0, to: tensor.rows, by: rowsOfPiece) {
       var part = tensor
       part.rows = min(rowsOfPiece, tensor.rows - row)
       append(byteCount: part.rows * part.rowByteCount, part)
     }
+  }
+
+  private static func leastCommonMultiple(_ first: Int, _ second: Int) -> Int {
+    var (divisor, rest) = (first, second)
+    while rest != 0 { (divisor, rest) = (rest, divisor % rest) }
+    return first / divisor * second
   }
 }

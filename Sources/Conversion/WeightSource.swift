@@ -47,13 +47,46 @@ public struct SourceTensor: Sendable {
   public let typeName: String
   /// nil when such numbers cannot be converted.
   public let blocks: NumberBlocks?
+  public let rowOrder: RowOrder
 
-  public init(name: String, shape: [Int], byteRange: Range<Int>, typeName: String, blocks: NumberBlocks?) {
+  public init(
+    name: String, shape: [Int], byteRange: Range<Int>, typeName: String, blocks: NumberBlocks?,
+    rowOrder: RowOrder = .plain
+  ) {
     self.name = name
     self.shape = shape
     self.byteRange = byteRange
     self.typeName = typeName
     self.blocks = blocks
+    self.rowOrder = rowOrder
+  }
+}
+
+/// The order in which a source has the rows of a matrix, or the elements of a bias.
+public enum RowOrder: Sendable, Hashable {
+  /// That of Hugging Face's layout.
+  case plain
+  /// Within each head, the two rows of every rotary pair are neighbours, where Hugging Face's layout has them half a
+  /// head apart.
+  case rotatedPairs(headDim: Int)
+
+  /// Rows that change places among themselves only.
+  var groupRows: Int {
+    switch self {
+    case .plain: 1
+    case .rotatedPairs(let headDim): headDim
+    }
+  }
+
+  /// Where the source has a row, counted from the start of any group.
+  func sourceRow(_ row: Int) -> Int {
+    switch self {
+    case .plain: return row
+    case .rotatedPairs(let headDim):
+      let (head, place) = row.quotientAndRemainder(dividingBy: headDim)
+      let (half, pair) = place.quotientAndRemainder(dividingBy: headDim / 2)
+      return head * headDim + pair * 2 + half
+    }
   }
 }
 
