@@ -110,8 +110,8 @@ let package = Package(
     .testTarget(
       name: "ConversionTests",
       dependencies: [
-        "Conversion", "ModelPacks", "FileAccess", "FaultInjection", "CanonicalJSON", "PackedTiles", "TinyCheckpoint",
-        "Tokenization",
+        "Conversion", "ModelPacks", "FileAccess", "FaultInjection", "CanonicalJSON", "PackedTiles", "SeededRandom",
+        "TinyCheckpoint", "Tokenization",
       ],
       swiftSettings: strict),
     .testTarget(

@@ -5,7 +5,17 @@ extension Checkpoint {
   /// - Throws: `Refusal` `missing-file`, `malformed-gguf`, `malformed-gguf-split`, `unsupported-format`,
   ///   `unsupported-architecture`, `unsupported-configuration`, `invalid-configuration` and others.
   init(gguf path: String) throws(Refusal) {
-    let files = try GGUFFiles(path)
+    try self.init(GGUFFiles(path), path: path)
+  }
+
+  /// A checkpoint whose header is in memory, for tests: what the file would have behind it is not there.
+  /// - Parameter fileByteCount: what to take for the length of the file.
+  package init(ggufHeader bytes: [UInt8], fileByteCount: Int, path: String) throws(Refusal) {
+    let header = try GGUFHeader(parsing: bytes, fileByteCount: fileByteCount, file: path)
+    try self.init(GGUFFiles(header, byteCount: fileByteCount), path: path)
+  }
+
+  private init(_ files: GGUFFiles, path: String) throws(Refusal) {
     let configuration = try GGUFConfiguration(files)
     let weights = try GGUFWeights(
       files, rotatedPairsOf: configuration.hasRotatedPairs ? configuration.headDim : nil)
@@ -16,7 +26,7 @@ extension Checkpoint {
   /// `config.json`.
   /// - Throws: `Refusal`, those of `init(huggingFace:)` and `init(gguf:)`; `unsupported-format` for anything else.
   public init(opening path: String) throws(Refusal) {
-    guard try Directory.kind(of: path) == .regularFile else {
+    guard try Directory.kind(of: path) == .file else {
       try self.init(huggingFaceOrGGUF: path)
       return
     }

@@ -114,7 +114,7 @@ struct GGUFConfiguration: ConfigurationSource {
     var span = bytes.mutableSpan
     var raw = unsafe span.mutableBytes
     try file.read(at: tensor.byteRange.lowerBound, into: &raw)
-    var reader = ByteReader(bytes.span.bytes, file: part.path, structure: divisorsName)
+    var reader = unsafe ByteReader(bytes.span.bytes, file: part.path, structure: divisorsName)
     var divisors: [Double] = []
     for _ in 0..<headDim / 2 { divisors.append(Double(Float(bitPattern: try reader.integer()))) }
     return divisors
@@ -209,7 +209,8 @@ extension RopeScaling {
     _ keys: GGUFConfiguration.Keys, divisors: [Double]?, maxPositionCount: Int
   ) throws(Refusal) {
     // An old key says the same of linear scaling; 0 is none.
-    let factor = try keys.number("rope.scaling.factor") ?? keys.number("rope.scale_linear") ?? 0
+    let olderFactor = try keys.number("rope.scale_linear")
+    let factor = try keys.number("rope.scaling.factor") ?? olderFactor ?? 0
     let kind = try keys.string("rope.scaling.type") ?? "linear"
     let scaling: RopeScaling
     switch kind {
@@ -218,7 +219,8 @@ extension RopeScaling {
     case "yarn":
       guard factor >= 1 else { throw keys.fault("rope.scaling.factor", "is \(factor); YaRN needs one of at least 1") }
       // The programs that write this key leave out the part of the factor that follows from the scaling.
-      let attention = try keys.number("rope.scaling.attn_factor") ?? keys.number("rope.scaling.yarn_attn_factor") ?? 1
+      let olderAttention = try keys.number("rope.scaling.yarn_attn_factor")
+      let attention = try keys.number("rope.scaling.attn_factor") ?? olderAttention ?? 1
       scaling = .yarn(
         Yarn(
           factor: factor,

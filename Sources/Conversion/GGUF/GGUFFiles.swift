@@ -1,4 +1,4 @@
-import FileAccess
+public import FileAccess
 
 /// The files of a checkpoint in GGUF: one, or all parts of one that was split.
 struct GGUFFiles: Sendable {

@@ -1,4 +1,4 @@
-import FileAccess
+public import FileAccess
 
 /// The beginning of a GGUF file, before its numbers: pairs of keys and values, and where the tensors lie.
 ///
@@ -36,7 +36,7 @@ struct GGUFHeader: Sendable {
   /// - Throws: `Refusal` `truncated`, also when the bytes end before the header; `malformed-gguf`, `unsupported-format`
   ///   or `unsupported-element-type`.
   init(parsing bytes: [UInt8], fileByteCount: Int, file: String) throws(Refusal) {
-    var reader = ByteReader(bytes.span.bytes, file: file, structure: "GGUF header")
+    var reader = unsafe ByteReader(bytes.span.bytes, file: file, structure: "GGUF header")
     func malformed(_ fault: String, structure: String = "GGUF header") -> Refusal {
       Refusal(.malformedGGUF, file: file, structure: structure, fault)
     }

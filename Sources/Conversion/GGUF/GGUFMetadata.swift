@@ -84,7 +84,7 @@ struct GGUFMetadata: Sendable {
     guard array.count <= Self.arrayLimit else {
       throw fault(key, "has \(array.count) elements; at most \(Self.arrayLimit) are read")
     }
-    var reader = ByteReader(bytes.span.bytes, file: file, structure: key)
+    var reader = unsafe ByteReader(bytes.span.bytes, file: file, structure: key)
     try reader.seek(to: array.byteRange.lowerBound)
     var result: [Value] = []
     result.reserveCapacity(array.count)

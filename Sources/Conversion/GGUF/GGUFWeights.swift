@@ -1,4 +1,5 @@
 import FileAccess
+import ModelPacks
 
 /// The tensors of a checkpoint in GGUF under their names in Hugging Face's layout.
 struct GGUFWeights: WeightSource {
