@@ -39,6 +39,7 @@ extension Evaluator {
       let values = try arguments.bound("joiner", ["sep"])
       if let separator = values[0] { return .joiner(Joiner(separator)) }
       return .joiner(Joiner(try meter.text(", ")))
+    case .template: throw .operation("'TemplateReference' object is not callable")
     case .raise:
       let values = try arguments.bound("raise_exception", ["message"], required: 1)
       throw TemplateError(.raised, line: line, makeString(try stringUnits(values[0] ?? .none)))
@@ -96,7 +97,10 @@ extension Evaluator {
 
   private func call(_ method: Method, _ arguments: Arguments) throws(TemplateError) -> Value {
     switch method.receiver {
-    case .text(let text): return try call(method.name, of: text, arguments)
+    case .text(let text):
+      let result = try call(method.name, of: text, arguments)
+      guard text.isEscaped, case .text(let changed) = result else { return result }
+      return try meter.text(changed.units, isEscaped: true)
     case .list(let items), .tuple(let items): return try call(method.name, of: items, method.receiver, arguments)
     case .mapping(let mapping): return try call(method.name, of: mapping, arguments)
     case .loop(let state): return try call(method.name, of: state, arguments)

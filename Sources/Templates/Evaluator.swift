@@ -129,7 +129,9 @@ final class Evaluator {
     if let value = known[id] { return value }
     let name = template.names[id]
     var value: Value?
-    if let given = variables[name] {
+    if name == Function.template.rawValue {
+      value = .function(.template)
+    } else if let given = variables[name] {
       value = try convert(given, depth: 1)
     } else if let function = Function(rawValue: name), function != .now || now != nil {
       value = .function(function)

@@ -109,7 +109,9 @@ extension Evaluator {
     guard isNumber else { return nil }
     guard let number = Int((isNegative ? "-" : "") + plain, radix: base) else {
       let isValid = plain.allSatisfy { $0.hexDigitValue.map { $0 < base } ?? false }
-      if isValid, plain.utf8.count > 12 { throw TemplateError(.unsupported, "the number \(plain.prefix(40)) exceeds 64 bits") }
+      if isValid, plain.utf8.count > 12 {
+        throw TemplateError(.unsupported, "the number \(plain.prefix(40)) exceeds 64 bits")
+      }
       return nil
     }
     return number
@@ -129,7 +131,9 @@ extension Evaluator {
       if let integer = value.integer {
         guard decimals < 0 else { return .integer(integer) }
         let rounded = FloatFormatting.round(Double(integer), decimals: decimals)
-        guard let result = Int(exactly: rounded) else { throw TemplateError(.unsupported, "the number exceeds 64 bits") }
+        guard let result = Int(exactly: rounded) else {
+          throw TemplateError(.unsupported, "the number exceeds 64 bits")
+        }
         return .integer(result)
       }
       guard number.isFinite else { return .float(number) }
@@ -149,7 +153,9 @@ extension Evaluator {
     let base = isBinary ? 1024.0 : 1000.0
     if bytes == 1 { return try meter.text("1 Byte") }
     if bytes < base {
-      guard let whole = Int(exactly: bytes.rounded(.towardZero)) else { throw TemplateError(.unsupported, "the number exceeds 64 bits") }
+      guard let whole = Int(exactly: bytes.rounded(.towardZero)) else {
+        throw TemplateError(.unsupported, "the number exceeds 64 bits")
+      }
       return try meter.text("\(whole) Bytes")
     }
     guard bytes.isFinite else { throw .operation("cannot convert float infinity") }
@@ -179,7 +185,8 @@ extension Evaluator {
     }
     if style.indentation != nil { style.itemSeparator = [0x2C] }
     if let separators = values[2] {
-      if case .none = separators {} else {
+      if case .none = separators {
+      } else {
         let parts = try items(of: separators)
         guard parts.count == 2 else { throw .operation("tojson() needs two separators") }
         style.itemSeparator = try requiredText(parts[0], "tojson").units

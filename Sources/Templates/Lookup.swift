@@ -14,7 +14,7 @@ extension Evaluator {
     case .undefined(let missing): throw missing.error
     case .mapping(let mapping):
       if let form = try? Key(key) {
-        try meter.step(form.cost)
+        try meter.work(form.cost)
         if let item = try mapping.value(of: key) { return item }
       }
     case .list(let items), .tuple(let items):
@@ -101,7 +101,8 @@ extension Evaluator {
     case .macro(let number):
       let macro = macros[number].macro
       switch name {
-      case "name": return try macro.name.map { (id) throws(TemplateError) in try meter.text(self.name(id)) } ?? Value.none
+      case "name":
+        return try macro.name.map { (id) throws(TemplateError) in try meter.text(self.name(id)) } ?? Value.none
       case "arguments":
         var names: [Value] = []
         for id in macro.parameters { names.append(try meter.text(self.name(id))) }
@@ -125,7 +126,7 @@ extension Evaluator {
     switch value {
     case .undefined(let missing): throw missing.error
     case .text(let text):
-      return try meter.text(try sliced(text.units, start, stop, step, size: 4))
+      return try meter.text(try sliced(text.units, start, stop, step, size: 4), isEscaped: text.isEscaped)
     case .list(let items):
       return try meter.list(try sliced(items.items, start, stop, step, size: MemoryLayout<Value>.stride))
     case .tuple(let items):

@@ -8,11 +8,14 @@ final class Meter {
 
   /// Counts a step, and one more for every 32 of `units` that it goes through.
   func step(_ units: Int = 0) throws(TemplateError) {
-    steps += 1 + units >> 5
+    steps += 1 + units >> 5  // Counts are bounded by the memory.
     guard steps <= limits.steps else {
       throw TemplateError(.tooManySteps, "the template takes more than \(limits.steps) steps")
     }
   }
+
+  /// Counts a step, and one more for every 4 of `items` that it deals with one by one.
+  func work(_ items: Int) throws(TemplateError) { try step(items << 3) }
 
   /// Refuses `count` bytes more than there are, before they are allocated.
   func check(_ count: Int) throws(TemplateError) {

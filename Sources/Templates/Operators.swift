@@ -15,15 +15,12 @@ extension Evaluator {
     if let left = left.number, let right = right.number { return try floats(operation, left, right) }
     switch (operation, left, right) {
     case (.add, .text(let left), .text(let right)):
-      var builder = TextBuilder(meter)
-      try builder.append(left.units)
-      try builder.append(right.units)
-      return try builder.value()
+      return try joined(left, right)
     case (.add, .list(let left), .list(let right)): return try meter.list(try joined(left, right))
     case (.add, .tuple(let left), .tuple(let right)): return try meter.tuple(try joined(left, right))
     case (.multiply, .text(let text), _):
       guard let count = right.integer else { break }
-      return try meter.text(try repeated(text.units, count, size: 4))
+      return try meter.text(try repeated(text.units, count, size: 4), isEscaped: text.isEscaped)
     case (.multiply, _, .text): return try swapped(left, right)
     case (.multiply, .list(let items), _):
       guard let count = right.integer else { break }
@@ -46,6 +43,20 @@ extension Evaluator {
     return try apply(.multiply, right, left)
   }
 
+  /// If one of them is escaped, so is the other one then, and the whole.
+  private func joined(_ left: Text, _ right: Text) throws(TemplateError) -> Value {
+    let isEscaped = left.isEscaped || right.isEscaped
+    var builder = TextBuilder(meter)
+    for text in [left, right] {
+      if isEscaped, !text.isEscaped {
+        try escape(text.units, into: &builder)
+      } else {
+        try builder.append(text.units)
+      }
+    }
+    return try meter.text(builder.units, isEscaped: isEscaped)
+  }
+
   private func joined(_ left: Items, _ right: Items) throws(TemplateError) -> [Value] {
     try meter.check((left.items.count + right.items.count) * MemoryLayout<Value>.stride)
     return left.items + right.items
@@ -55,7 +66,7 @@ extension Evaluator {
     guard count > 0, !elements.isEmpty else { return [] }
     let (total, overflows) = elements.count.multipliedReportingOverflow(by: count)
     try meter.check(overflows || total > meter.limits.memoryBytes ? .max : total * size)
-    try meter.step(total)
+    try size == 4 ? meter.step(total) : meter.work(total)
     var result: [Element] = []
     result.reserveCapacity(total)
     for _ in 0..<count { result += elements }

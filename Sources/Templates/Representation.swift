@@ -57,6 +57,7 @@ extension Evaluator {
       try builder.append("<LoopContext \(state.index0 + 1)/\(length)>")
     case .method(let method):
       try builder.append("<built-in method \(method.name) of \(method.receiver.typeName) object>")
+    case .function(.template): try builder.append("<TemplateReference None>")
     case .function(let function): try builder.append("<function \(function.rawValue)>")
     case .cycler: try builder.append("<Cycler object>")
     case .joiner: try builder.append("<Joiner object>")
@@ -162,9 +163,12 @@ extension Evaluator {
     guard mapping.count > 0 else { return try builder.append("{}") }
     var order = Array(mapping.keys.indices)
     if style.sortsKeys {
-      order = try sorted(order.map { .integer($0) }, by: { (a, b) throws(TemplateError) in
-        try isLess(mapping.keys[a.integer ?? 0], mapping.keys[b.integer ?? 0])
-      }).map { $0.integer ?? 0 }
+      order = try sorted(
+        order.map { .integer($0) },
+        by: { (a, b) throws(TemplateError) in
+          try isLess(mapping.keys[a.integer ?? 0], mapping.keys[b.integer ?? 0])
+        }
+      ).map { $0.integer ?? 0 }
     }
     try builder.append("{")
     for (position, index) in order.enumerated() {
@@ -205,7 +209,8 @@ extension Evaluator {
     for _ in 0..<depth { try builder.append(indentation) }
   }
 
-  private func writeString(_ units: [UInt32], _ style: JSONStyle, into builder: inout TextBuilder) throws(TemplateError) {
+  private func writeString(_ units: [UInt32], _ style: JSONStyle, into builder: inout TextBuilder) throws(TemplateError)
+  {
     try builder.append(0x22)
     for unit in units {
       let scalar = unit & ~TemplateString.mark

@@ -23,9 +23,13 @@ extension Evaluator {
       return try meter.generator(try items(of: .view(MappingView(mapping, .items))))
     case "join":
       let values = try arguments.bound(name, ["d", "attribute"])
-      let separator = try Text(try values[0].map { (value) throws(TemplateError) in try stringUnits(value) } ?? [], isEscaped: false, meter: meter)
+      let separator = try Text(
+        try values[0].map { (value) throws(TemplateError) in try stringUnits(value) } ?? [], isEscaped: false,
+        meter: meter)
       var parts = try items(of: value)
-      if let attribute = given(values[1]) { parts = try parts.mapped { (part) throws(TemplateError) in try path(attribute, of: part) } }
+      if let attribute = given(values[1]) {
+        parts = try parts.mapped { (part) throws(TemplateError) in try path(attribute, of: part) }
+      }
       return try join(parts, with: separator, convert: true)
     case "reverse":
       _ = try arguments.bound(name, [])
@@ -148,7 +152,7 @@ extension Evaluator {
           if takesRight { right += 1 } else { left += 1 }
         }
       }
-      try meter.step(source.count)
+      try meter.work(source.count)
       source = target
       width *= 2
     }
@@ -188,7 +192,8 @@ extension Evaluator {
         var keys: [Value] = []
         for path in paths {
           keys.append(
-            try folded(try path.map { (path) throws(TemplateError) in try self.path(path, of: item) } ?? item, isSensitive))
+            try folded(
+              try path.map { (path) throws(TemplateError) in try self.path(path, of: item) } ?? item, isSensitive))
         }
         return try meter.list(keys)
       }
@@ -202,7 +207,7 @@ extension Evaluator {
       var results: [Value] = []
       for item in try items(of: value) {
         let key = try Key(try key(item, values[0]?.isTrue ?? false, given(values[1])))
-        try meter.step(key.cost)
+        try meter.work(key.cost)
         if seen.insert(key).inserted { results.append(item) }
       }
       return try meter.generator(results)

@@ -120,7 +120,9 @@ public struct TemplateDate: Sendable, Hashable {
     case "n": return "\n"
     case "p": return hour < 12 ? "AM" : "PM"
     case "P": return hour < 12 ? "am" : "pm"
-    case "r": return [number(hour12, 2), number(minute, 2), number(second, 2)].joined(separator: ":") + (hour < 12 ? " AM" : " PM")
+    case "r":
+      return [number(hour12, 2), number(minute, 2), number(second, 2)].joined(separator: ":")
+        + (hour < 12 ? " AM" : " PM")
     case "R": return [number(hour, 2), number(minute, 2)].joined(separator: ":")
     case "S": return number(second, 2)
     case "t": return "\t"

@@ -61,7 +61,8 @@ public struct RenderedText: Sendable {
 
 /// What a template may use at most. The defaults are far above what chat templates need.
 public struct TemplateLimits: Sendable {
-  /// Evaluated nodes, plus one for every 32 scalars that an operation reads or writes.
+  /// Evaluated nodes, plus one for every 32 scalars that an operation copies and for every 4 items or scalars that it
+  /// deals with one by one. A million takes about a tenth of a second.
   public var steps: Int
   /// Scalars of the text that is rendered.
   public var outputScalars: Int
@@ -71,7 +72,7 @@ public struct TemplateLimits: Sendable {
   public var depth: Int
 
   public init(
-    steps: Int = 4_000_000, outputScalars: Int = 4 << 20, memoryBytes: Int = 60 << 20, depth: Int = 400
+    steps: Int = 2_000_000, outputScalars: Int = 4 << 20, memoryBytes: Int = 60 << 20, depth: Int = 400
   ) {
     self.steps = steps
     self.outputScalars = outputScalars

@@ -60,6 +60,7 @@ extension Evaluator {
     case ("sequence", .undefined(let missing)): return missing.kind == .undefined
     case ("iterable", .loop): return true
     case ("iterable", _): return ValueIterator(value) != nil
+    case ("callable", .function(.template)): return false
     case ("callable", .macro), ("callable", .method), ("callable", .function), ("callable", .joiner),
       ("callable", .loop), ("callable", .undefined):
       return true

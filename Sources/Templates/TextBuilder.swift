@@ -11,7 +11,10 @@ struct TextBuilder {
   }
 
   mutating func append(_ unit: UInt32) throws(TemplateError) {
-    if units.count & 0x3FF == 0 { try check(0x400) }
+    if units.count & 0xFF == 0 {
+      try meter.work(0x100)
+      try meter.check((units.count + 0x100) * 4)
+    }
     units.append(unit)
   }
 

@@ -14,7 +14,8 @@ extension Evaluator {
       return try plainFilter(name, value)
     case "trim":
       let characters = try optionalText(try arguments.bound(name, ["chars"])[0], name)
-      return try meter.text(try soft(value).stripped(characters?.plain))
+      let text = try soft(value)
+      return try meter.text(Array(text.stripped(characters?.plain)), isEscaped: text.isEscaped)
     case "center":
       let width = try arguments.bound(name, ["width"])[0].map { (value) throws(TemplateError) in try integer(value) }
       return try centered(try soft(value), width: width ?? 80)
@@ -48,11 +49,11 @@ extension Evaluator {
 
   private func plainFilter(_ name: String, _ value: Value) throws(TemplateError) -> Value {
     let text = try soft(value)
-    try meter.step(text.units.count)
+    try meter.work(text.units.count)
     switch name {
-    case "capitalize": return try meter.text(text.capitalized)
-    case "lower": return try meter.text(text.lowercased)
-    case "upper": return try meter.text(text.uppercased)
+    case "capitalize": return try meter.text(text.capitalized, isEscaped: text.isEscaped)
+    case "lower": return try meter.text(text.lowercased, isEscaped: text.isEscaped)
+    case "upper": return try meter.text(text.uppercased, isEscaped: text.isEscaped)
     case "title": return try titleWords(text)
     case "string": return .text(text)
     case "striptags": return try stripTags(text)
@@ -74,7 +75,7 @@ extension Evaluator {
     }
   }
 
-  private func escape(_ units: [UInt32], into builder: inout TextBuilder) throws(TemplateError) {
+  func escape(_ units: [UInt32], into builder: inout TextBuilder) throws(TemplateError) {
     for unit in units {
       switch unit & ~TemplateString.mark {
       case 0x26: try builder.append("&amp;", marksOf: unit)

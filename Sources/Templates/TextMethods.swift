@@ -29,7 +29,7 @@ enum Methods {
 /// Python's methods of strings.
 extension Evaluator {
   func call(_ name: String, of text: Text, _ arguments: Arguments) throws(TemplateError) -> Value {
-    try meter.step(text.units.count)
+    try meter.work(text.units.count)
     if name.hasPrefix("is") || ["upper", "lower", "casefold", "title", "capitalize", "swapcase"].contains(name) {
       _ = try arguments.bound(name, [])
     }
@@ -196,7 +196,8 @@ extension Evaluator {
       return try meter.tuple(fromEnd ? [empty, empty, .text(text)] : [.text(text), empty, empty])
     }
     return try meter.tuple([
-      try meter.text(text.units[..<found.lowerBound]), .text(separator), try meter.text(text.units[found.upperBound...]),
+      try meter.text(text.units[..<found.lowerBound]), .text(separator),
+      try meter.text(text.units[found.upperBound...]),
     ])
   }
 

@@ -29,6 +29,8 @@ enum Function: String {
   case range, dict, namespace, cycler, joiner
   case raise = "raise_exception"
   case now = "strftime_now"
+  /// The template itself: its blocks are its attributes, of which there are none here.
+  case template = "self"
 }
 
 /// Why a value is undefined: what using it says.
@@ -103,8 +105,8 @@ final class Items {
     self.items = items
     self.isGroup = isGroup
     self.meter = meter
+    try meter.work(items.count)
     depth = try Self.depth(around: items)
-    try meter.step(items.count)
     try meter.charge(objectBytes + items.count * MemoryLayout<Value>.stride)
   }
 
@@ -146,7 +148,7 @@ final class Mapping {
   private static let bytesOfMember = 2 * MemoryLayout<Value>.stride + 48
 
   init(_ members: [(key: Value, value: Value)], meter: Meter) throws(TemplateError) {
-    try meter.step(members.count * 8)
+    try meter.work(members.count * 4)
     try meter.check(objectBytes + members.count * Self.bytesOfMember)
     var keys: [Value] = []
     var values: [Value] = []
@@ -155,7 +157,7 @@ final class Mapping {
     values.reserveCapacity(members.count)
     for (key, value) in members {
       let form = try Key(key)
-      try meter.step(form.cost)
+      try meter.work(form.cost)
       if let place = index[form] {
         values[place] = value
       } else {
@@ -179,7 +181,7 @@ final class Mapping {
   /// - Throws: If the value cannot be a key, as lists cannot.
   func value(of key: Value) throws(TemplateError) -> Value? {
     let form = try Key(key)
-    try meter.step(form.cost)
+    try meter.work(form.cost)
     return find(form)
   }
 
@@ -269,7 +271,8 @@ final class IntegerRange {
     self.start = start
     self.stop = stop
     self.step = step
-    let (distance, overflows) = step > 0 ? stop.subtractingReportingOverflow(start) : start.subtractingReportingOverflow(stop)
+    let (distance, overflows) =
+      step > 0 ? stop.subtractingReportingOverflow(start) : start.subtractingReportingOverflow(stop)
     guard !overflows, step != .min else { throw .operation("a range is too long") }
     count = distance <= 0 ? 0 : (distance - 1) / abs(step) + 1
     guard count <= 100_000 else {
@@ -346,7 +349,7 @@ extension Value {
     case .macro: "Macro"
     case .loop: "LoopContext"
     case .method: "builtin_function_or_method"
-    case .function: "function"
+    case .function(let function): function == .template ? "TemplateReference" : "function"
     case .cycler: "Cycler"
     case .joiner: "Joiner"
     }

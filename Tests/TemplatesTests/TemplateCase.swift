@@ -69,7 +69,9 @@ struct TemplateCase: Sendable, CustomTestStringConvertible {
       }
       return nil
     } catch {
-      guard error.name == self.error else { return "\(error.name): \(error), expected \(self.error ?? text.debugDescription)" }
+      guard error.name == self.error else {
+        return "\(error.name): \(error), expected \(self.error ?? text.debugDescription)"
+      }
       guard message == nil || error.fault == message else { return "\(error), expected \(message.debugDescription)" }
       return nil
     }
