@@ -72,7 +72,7 @@ public struct TemplateLimits: Sendable {
   public var depth: Int
 
   public init(
-    steps: Int = 2_000_000, outputScalars: Int = 4 << 20, memoryBytes: Int = 60 << 20, depth: Int = 400
+    steps: Int = 2_000_000, outputScalars: Int = 4 << 20, memoryBytes: Int = 60 << 20, depth: Int = 200
   ) {
     self.steps = steps
     self.outputScalars = outputScalars

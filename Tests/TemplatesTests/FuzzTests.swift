@@ -58,7 +58,8 @@ func areSound(_ rendered: RenderedText) -> Bool {
   return true
 }
 
-private func processorTime() -> Duration {
+/// The time that this thread has had of a processor.
+func processorTime() -> Duration {
   var time = timespec()
   _ = unsafe clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
   return .seconds(time.tv_sec) + .nanoseconds(time.tv_nsec)

@@ -28,7 +28,7 @@ struct LimitTests {
       ),
       (
         "{% set ns = namespace(x=[1]) %}{% for i in range(99) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}",
-        "too-much-memory"
+        "too-many-steps"
       ),
       (
         "{% set ns = namespace(x=[1]) %}{% for i in range(999) %}{% set ns.x = [ns.x] %}{% endfor %}", "nested-too-deep"
@@ -43,7 +43,7 @@ struct LimitTests {
       ("{{ ('a\n' * 100000)|indent(10 ** 7) }}", "too-much-memory"),
       ("{{ [[1]]|tojson(indent=10 ** 9) }}", "too-much-memory"),
       ("{{ [1]|batch(10 ** 9, 0)|list }}", "too-much-memory"),
-      ("{{ range(5)|slice(10 ** 9)|list|length }}", "too-many-steps"),
+      ("{{ range(5)|slice(10 ** 9)|list|length }}", "too-much-memory"),
       ("{% set a = 'a' * 5000000 %}{{ a in ('a' * 9 ~ 'b') ~ a }}{{ (a ~ 'b') in (a ~ a) }}", "too-much-memory"),
       ("{% set a = 'a' * 100000 %}{{ (a ~ 'b') in (a ~ a ~ a) }}", "too-many-steps"),
       ("{% set s = 'a' * 1000000 %}{{ s|list|length }}", "too-much-memory"),
@@ -53,11 +53,10 @@ struct LimitTests {
       ),
     ])
   func refused(_ source: String, _ name: String) {
-    let clock = ContinuousClock()
-    var found: TemplateError?
-    let duration = clock.measure { found = error(source) }
+    let start = processorTime()
+    let found = error(source)
+    #expect(processorTime() - start < .seconds(2))
     #expect(found?.name == name, "\(String(describing: found))")
-    #expect(duration < .seconds(2))
   }
 
   @Test(

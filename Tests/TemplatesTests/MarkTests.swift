@@ -30,7 +30,7 @@ struct MarkTests {
       ("{{ (' ' ~ x ~ ' ').strip() }}", "[<s>é]"),
       ("{{ x.replace('s', 'end') }}", "[<]end[>é]"),
       ("{{ 'a-b'.replace('-', x) }}", "a[<s>é]b"),
-      ("{{ x.upper() }}{{ x|title }}{{ x|capitalize }}", "[<S>É<S>É<s>é]"),
+      ("{{ x.upper() }}{{ x|title }}{{ x|capitalize }}", "[<S>É<S>é<s>é]"),
       ("{{ x|tojson }}", "\"[<s>é]\""),
       ("{{ x|tojson(ensure_ascii=true) }}", "\"[<s>\\u00e9]\""),
       ("{{ [x] }}", "['[<s>é]']"),
