@@ -48,7 +48,11 @@ struct HuggingFaceSteps {
   }
 
   private static func pattern(_ component: JSONValue, _ structure: String) throws(TokenizerError) -> TextPattern {
-    if let text = component["pattern"]?["String"]?.string { return .literal(Array(text.utf8)) }
+    if let text = component["pattern"]?["String"]?.string {
+      // Nothing is everywhere.
+      guard !text.isEmpty else { throw unsupported(component, structure) }
+      return .literal(Array(text.utf8))
+    }
     if let text = component["pattern"]?["Regex"]?.string { return .expression(Array(text.utf8)) }
     throw TokenizerError(.malformed, structure, "\(component["type"]?.string ?? "a component") without pattern")
   }

@@ -35,9 +35,6 @@ enum ScalarClass {
     return table[Int(scalar)] == space || table[Int(scalar)] == newline
   }
 
-  /// Whether a scalar has the general category N.
-  static func isNumber(_ scalar: UInt32) -> Bool { Int(scalar) < table.count && table[Int(scalar)] == number }
-
   /// General category L: how many scalars to skip, how many to take, and so on.
   private static let letters: [UInt32] = [
     65, 26, 6, 26, 47, 1, 10, 1, 4, 1, 5, 23, 1, 31, 1, 458, 4, 12, 14, 5, 7, 1, 1, 1, 129, 5, 1, 2, 2, 4, 1, 1, 6, 1,

@@ -145,8 +145,11 @@ extension NormalizedText {
     guard case .outside(let literals) = policy, let sources, !literals.isEmpty else { return policy }
     var translated: [Range<Int>] = []
     var first = 0
+    // Where the source of a byte ends: where that of a later byte starts.
+    var following = 0
     for index in sources.indices {
-      let next = index + 1 < sources.count ? max(sources[index + 1], sources[index] + 1) : end
+      while following < sources.count, sources[following] <= sources[index] { following += 1 }
+      let next = following < sources.count ? sources[following] : end
       let source = sources[index]..<max(next, sources[index] + 1)
       while first < literals.count, literals[first].upperBound <= source.lowerBound { first += 1 }
       guard first < literals.count, literals[first].overlaps(source) else { continue }

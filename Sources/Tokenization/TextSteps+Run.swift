@@ -54,27 +54,39 @@ private struct CompiledSplit: Sendable {
 }
 
 /// A pattern, ready to be looked for.
-struct TextMatcher: Sendable {
-  private let literal: [UInt8]
+enum TextMatcher: Sendable {
+  case literal([UInt8])
+  case expression(PatternProgram)
 
   init(_ pattern: TextPattern, _ structure: String) throws(TokenizerError) {
     switch pattern {
-    case .literal(let bytes): literal = bytes
-    case .expression: throw TokenizerError(.unsupported, structure, "a regular expression")
+    case .literal(let bytes): self = .literal(bytes)
+    case .expression(let bytes):
+      do throws(PatternError) {
+        self = .expression(try PatternProgram(String(decoding: bytes, as: UTF8.self)))
+      } catch {
+        throw TokenizerError(.unsupported, structure, "its pattern has \(error.fault), at character \(error.offset)")
+      }
     }
   }
 
   /// The matches in a range of a text, which is the whole text to them.
   func appendMatches(in text: Span<UInt8>, _ range: Range<Int>, to matches: inout [Range<Int>]) {
-    guard !literal.isEmpty else { return }
-    var offset = range.lowerBound
-    search: while offset + literal.count <= range.upperBound {
-      for index in literal.indices where text[offset + index] != literal[index] {
-        offset += 1
-        continue search
+    switch self {
+    case .literal(let literal):
+      guard !literal.isEmpty else { return }
+      var offset = range.lowerBound
+      search: while offset + literal.count <= range.upperBound {
+        for index in literal.indices where text[offset + index] != literal[index] {
+          offset += 1
+          continue search
+        }
+        matches.append(offset..<offset + literal.count)
+        offset += literal.count
       }
-      matches.append(offset..<offset + literal.count)
-      offset += literal.count
+    case .expression(let program):
+      var matcher = PatternMatcher(program, text, range)
+      matcher.appendMatches(to: &matches)
     }
   }
 }

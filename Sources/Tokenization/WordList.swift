@@ -22,7 +22,7 @@ struct WordList {
         matcher.appendMatches(in: text, range, to: &matches)
       }
     case .digits(let individual):
-      splitAtScalars(individual ? .isolated : .contiguous) { ScalarClass.isNumber($0) }
+      splitAtScalars(individual ? .isolated : .contiguous) { UnicodeTables.isDigit($0) }
     case .punctuation(let behaviour): splitAtScalars(behaviour) { UnicodeTables.isPunctuation($0) }
     case .whitespaceSplit: splitAtScalars(.removed) { ScalarClass.isSpace($0) }
     case .whitespace: splitAtWhitespace()
