@@ -135,7 +135,7 @@ import Testing
     #expect(name(scratch.path) == .missingFile)
     try TestCheckpoint.write(Array("{}".utf8), to: "\(scratch.path)/config.json")
     #expect(name(scratch.path) == .missingFile)
-    #expect(name("\(scratch.path)/config.json") == .notADirectory)
+    #expect(name("\(scratch.path)/config.json") == .unsupportedFormat)
     try TestCheckpoint.write(Array("[]".utf8), to: "\(scratch.path)/config.json")
     #expect(name(scratch.path) == .invalidConfiguration)
     try TestCheckpoint.write(Array("{".utf8), to: "\(scratch.path)/config.json")

@@ -124,7 +124,8 @@ import Testing
       file.tensors.removeAll { $0.name == "blk.0.ffn_up.weight" }
     },
     Fault(.unexpectedTensor, "blk.0.attn_q_norm.weight") { file in
-      file.tensors[0].name = "blk.0.attn_q_norm.weight"
+      file.tensors.append(file.tensors[1])
+      file.tensors[file.tensors.count - 1].name = "blk.0.attn_q_norm.weight"
     },
     Fault(.unsupportedElementType, "IQ2_XS") { file in
       file.tensors[0] = .init(name: "token_embd.weight", shape: [24, 256], type: 17, bytes: [UInt8](repeating: 0, count: 74 * 24))

@@ -11,12 +11,17 @@ import Testing
     let edit: @Sendable (inout TestGGUF) -> Void
     var editBytes: @Sendable (inout [UInt8]) -> Void = { _ in }
 
-    init(_ name: Refusal.Name = .malformedGGUF, _ words: String, _ edit: @escaping @Sendable (inout TestGGUF) -> Void) {
+    init(_ name: Refusal.Name, _ words: String, _ edit: @escaping @Sendable (inout TestGGUF) -> Void) {
       self.name = name
       self.words = words
       self.edit = edit
     }
 
+    init(_ words: String, _ edit: @escaping @Sendable (inout TestGGUF) -> Void) {
+      self.init(.malformedGGUF, words, edit)
+    }
+
+    /// Changes the finished bytes.
     init(
       _ name: Refusal.Name = .malformedGGUF, bytes words: String, _ edit: @escaping @Sendable (inout [UInt8]) -> Void
     ) {
@@ -40,8 +45,8 @@ import Testing
     Surgery("tensors and") { $0.keyCount = 1 << 40 },
     Surgery(.truncated, "exceeds 2^63") { $0.tensorCount = 1 << 63 },
     Surgery(.truncated, "exceeds 2^63") { $0.keyCount = .max },
-    // The first tensor is taken for a key and the other way round.
-    Surgery("key 13") { $0.keyCount = UInt64($0.values.count + 1) },
+    // The first tensor is taken for a key.
+    Surgery("tensor 0: has a name of") { $0.keyCount = UInt64($0.values.count + 1) },
     Surgery("has the unknown type 13") { $0.values[3].value = .raw(13, []) },
     Surgery("llama.block_count: is there twice") { $0.values.append($0.values[3]) },
     Surgery("has a name of 0 bytes") { $0.values[2].key = "" },
