@@ -84,7 +84,8 @@ public struct Converter: Sendable {
     contents = PackContents(
       metadata: PackMetadata(
         configuration: configuration, sharedLLM: sharedLLM, quantization: quantization,
-        provenance: PackProvenance(converter: options.converter, licence: options.licence ?? checkpoint.configuration.licence, sources: sources)),
+        provenance: PackProvenance(
+          converter: options.converter, licence: options.licence ?? checkpoint.configuration.licence, sources: sources)),
       tokenizer: section.tokenizer, chatTemplate: section.chatTemplate)
     let (tensors, packByteCount) = try contents.layout(file: checkpoint.path)
     let needed = weights.sources(of: configuration.tensors(sharedLLM: sharedLLM))

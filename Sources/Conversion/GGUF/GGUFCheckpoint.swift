@@ -71,7 +71,8 @@ extension Checkpoint {
   private static func kind(of beginning: [UInt8], _ path: String) -> String {
     let kinds: [(prefix: [UInt8], words: String)] = [
       (Array("ggml".utf8.reversed()), "is in GGML's first format"),
-      (Array("ggmf".utf8.reversed()), "is in GGML's second format"), (Array("ggjt".utf8.reversed()), "is in GGML's third format"),
+      (Array("ggmf".utf8.reversed()), "is in GGML's second format"),
+      (Array("ggjt".utf8.reversed()), "is in GGML's third format"),
       (Array("FUGG".utf8), "is a big-endian GGUF file"), ([0x50, 0x4B, 3, 4], "is a ZIP archive or PyTorch's format"),
       ([0x80, 2], "is a Python pickle"), ([0x1F, 0x8B], "is compressed with gzip"), (Array("{".utf8), "is a JSON file"),
     ]

@@ -196,8 +196,8 @@ extension LlamaConfiguration {
   private static func endOfTextTokens(_ metadata: GGUFMetadata) throws(Refusal) -> [Int32] {
     var tokens: [Int32] = []
     for name in ["eos", "eot", "eom"] {
-      guard let token = try token(metadata, "tokenizer.ggml.\(name)_token_id"), !tokens.contains(token) else { continue }
-      tokens.append(token)
+      let token = try token(metadata, "tokenizer.ggml.\(name)_token_id")
+      if let token, !tokens.contains(token) { tokens.append(token) }
     }
     return tokens
   }

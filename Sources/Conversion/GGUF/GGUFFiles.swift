@@ -30,7 +30,8 @@ struct GGUFFiles: Sendable {
     guard count <= Self.partLimit, let given = GGUFPartName(name), given.count == count else {
       throw Refusal(
         .malformedGGUFSplit, file: path,
-        "is one of \(count) parts and not called so: a part's name ends in -00001-of-\(GGUFPartName.digits(count)).gguf")
+        "is one of \(count) parts and not called so: names of parts end like -00001-of-\(GGUFPartName.digits(count)).gguf"
+      )
     }
     var parts: [Part] = []
     var metadata = header.metadata
@@ -61,7 +62,8 @@ struct GGUFFiles: Sendable {
   /// For headers that are in memory.
   init(_ header: GGUFHeader, byteCount: Int) {
     metadata = header.metadata
-    parts = [Part(name: header.metadata.file, path: header.metadata.file, byteCount: byteCount, tensors: header.tensors)]
+    let path = header.metadata.file
+    parts = [Part(name: path, path: path, byteCount: byteCount, tensors: header.tensors)]
   }
 
   private static let partLimit = 999

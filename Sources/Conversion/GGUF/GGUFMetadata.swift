@@ -57,7 +57,8 @@ struct GGUFMetadata: Sendable {
     guard let first = integers.first else { throw fault(key, "is empty") }
     guard integers.allSatisfy({ $0 == first }) else {
       throw fault(
-        key, "differs between layers; only models whose layers are all alike can be run", name: .unsupportedConfiguration)
+        key, "differs between layers; only models whose layers are all alike can be run",
+        name: .unsupportedConfiguration)
     }
     return first
   }

@@ -11,6 +11,7 @@ struct GGUFWeights: WeightSource {
   /// - Throws: `Refusal` `unsupported-architecture`.
   init(_ source: GGUFFiles, rotatedPairsOf headDim: Int?) throws(Refusal) {
     path = source.metadata.file
+    let turned = headDim.map { RowOrder.rotatedPairs(headDim: $0) } ?? .plain
     var files: [WeightFile] = []
     for part in source.parts {
       var tensors: [SourceTensor] = []
@@ -21,12 +22,11 @@ struct GGUFWeights: WeightSource {
             "belongs to a mixture of experts, which cannot be run")
         }
         let name = Self.huggingFaceName(tensor.name)
-        let isTurned = name.hasSuffix(".q_proj.weight") || name.hasSuffix(".k_proj.weight")
-          || name.hasSuffix(".q_proj.bias") || name.hasSuffix(".k_proj.bias")
+        let isTurned = name.contains(".q_proj.") || name.contains(".k_proj.")
         tensors.append(
           SourceTensor(
             name: name, shape: tensor.shape, byteRange: tensor.byteRange, typeName: tensor.type.name,
-            blocks: tensor.type.blocks, rowOrder: isTurned ? headDim.map { .rotatedPairs(headDim: $0) } ?? .plain : .plain))
+            blocks: tensor.type.blocks, rowOrder: isTurned ? turned : .plain))
       }
       files.append(WeightFile(name: part.name, path: part.path, byteCount: part.byteCount, tensors: tensors))
     }

@@ -7,20 +7,20 @@ enum QuantizedBlock {
   // Blocks of 32: a scale d, for some a minimum m, and the numbers.
 
   /// d (2 bytes), nibbles (16): d · (q − 8).
-  static func q4_0(_ block: Span<UInt8>, _ numbers: inout MutableSpan<Float>) {
+  static func q40(_ block: Span<UInt8>, _ numbers: inout MutableSpan<Float>) {
     let scale = block.half(at: 0)
     for index in 0..<32 { numbers[index] = scale * Float(block.nibble(index, of: 16, at: 2) - 8) }
   }
 
   /// d, m, nibbles (16): d · q + m.
-  static func q4_1(_ block: Span<UInt8>, _ numbers: inout MutableSpan<Float>) {
+  static func q41(_ block: Span<UInt8>, _ numbers: inout MutableSpan<Float>) {
     let scale = block.half(at: 0)
     let minimum = block.half(at: 2)
     for index in 0..<32 { numbers[index] = scale * Float(block.nibble(index, of: 16, at: 4)) + minimum }
   }
 
   /// d, fifth bits (4), nibbles (16): d · (q − 16).
-  static func q5_0(_ block: Span<UInt8>, _ numbers: inout MutableSpan<Float>) {
+  static func q50(_ block: Span<UInt8>, _ numbers: inout MutableSpan<Float>) {
     let scale = block.half(at: 0)
     for index in 0..<32 {
       numbers[index] = scale * Float(block.nibble(index, of: 16, at: 6) + block.bit(index, at: 2) * 16 - 16)
@@ -28,7 +28,7 @@ enum QuantizedBlock {
   }
 
   /// d, m, fifth bits (4), nibbles (16): d · q + m.
-  static func q5_1(_ block: Span<UInt8>, _ numbers: inout MutableSpan<Float>) {
+  static func q51(_ block: Span<UInt8>, _ numbers: inout MutableSpan<Float>) {
     let scale = block.half(at: 0)
     let minimum = block.half(at: 2)
     for index in 0..<32 {
@@ -37,13 +37,13 @@ enum QuantizedBlock {
   }
 
   /// d, int8 (32): d · q.
-  static func q8_0(_ block: Span<UInt8>, _ numbers: inout MutableSpan<Float>) {
+  static func q80(_ block: Span<UInt8>, _ numbers: inout MutableSpan<Float>) {
     let scale = block.half(at: 0)
     for index in 0..<32 { numbers[index] = scale * Float(Int8(bitPattern: block[2 + index])) }
   }
 
   /// d, nibbles (16) that choose from `levels`: d · level.
-  static func iq4_NL(_ block: Span<UInt8>, _ numbers: inout MutableSpan<Float>) {
+  static func iq4nl(_ block: Span<UInt8>, _ numbers: inout MutableSpan<Float>) {
     let scale = block.half(at: 0)
     for index in 0..<32 { numbers[index] = scale * level(block.nibble(index, of: 16, at: 2)) }
   }
@@ -52,7 +52,7 @@ enum QuantizedBlock {
   // block.
 
   /// Scales and minima of groups of 16 as nibbles (16), pairs of bits (64), d, m: (d · scale) · q − (m · minimum).
-  static func q2_K(_ block: Span<UInt8>, _ numbers: inout MutableSpan<Float>) {
+  static func q2k(_ block: Span<UInt8>, _ numbers: inout MutableSpan<Float>) {
     let blockScale = block.half(at: 80)
     let blockMinimum = block.half(at: 82)
     for group in 0..<16 {
@@ -65,7 +65,7 @@ enum QuantizedBlock {
   }
 
   /// Third bits (32), pairs of bits (64), scales of groups of 16 in 6 bits (12), d: (d · (scale − 32)) · (q − 4).
-  static func q3_K(_ block: Span<UInt8>, _ numbers: inout MutableSpan<Float>) {
+  static func q3k(_ block: Span<UInt8>, _ numbers: inout MutableSpan<Float>) {
     let blockScale = block.half(at: 108)
     for group in 0..<16 {
       let low = Int(block[96 + group % 8] >> UInt8(group / 8 * 4)) & 0xF
@@ -79,7 +79,7 @@ enum QuantizedBlock {
   }
 
   /// d, m, scales and minima of groups of 32 in 6 bits (12), nibbles (128): (d · scale) · q − (m · minimum).
-  static func q4_K(_ block: Span<UInt8>, _ numbers: inout MutableSpan<Float>) {
+  static func q4k(_ block: Span<UInt8>, _ numbers: inout MutableSpan<Float>) {
     let blockScale = block.half(at: 0)
     let blockMinimum = block.half(at: 2)
     for group in 0..<8 {
@@ -91,8 +91,8 @@ enum QuantizedBlock {
     }
   }
 
-  /// d, m, scales and minima of groups of 32 in 6 bits (12), fifth bits (32), nibbles (128), as `q4_K`.
-  static func q5_K(_ block: Span<UInt8>, _ numbers: inout MutableSpan<Float>) {
+  /// d, m, scales and minima of groups of 32 in 6 bits (12), fifth bits (32), nibbles (128), as `q4k`.
+  static func q5k(_ block: Span<UInt8>, _ numbers: inout MutableSpan<Float>) {
     let blockScale = block.half(at: 0)
     let blockMinimum = block.half(at: 2)
     for group in 0..<8 {
@@ -106,7 +106,7 @@ enum QuantizedBlock {
   }
 
   /// Nibbles (128), fifth and sixth bits (64), int8 scales of groups of 16 (16), d: (d · scale) · (q − 32).
-  static func q6_K(_ block: Span<UInt8>, _ numbers: inout MutableSpan<Float>) {
+  static func q6k(_ block: Span<UInt8>, _ numbers: inout MutableSpan<Float>) {
     let blockScale = block.half(at: 208)
     for group in 0..<16 {
       let scale = blockScale * Float(Int8(bitPattern: block[192 + group]))
@@ -119,7 +119,7 @@ enum QuantizedBlock {
 
   /// d, the high bits of the scales of groups of 32 (2), their low nibbles (4), nibbles (128) that choose from `levels`:
   /// (d · (scale − 32)) · level.
-  static func iq4_XS(_ block: Span<UInt8>, _ numbers: inout MutableSpan<Float>) {
+  static func iq4xs(_ block: Span<UInt8>, _ numbers: inout MutableSpan<Float>) {
     let blockScale = block.half(at: 0)
     for group in 0..<8 {
       let low = Int(block[4 + group / 2] >> UInt8(group % 2 * 4)) & 0xF

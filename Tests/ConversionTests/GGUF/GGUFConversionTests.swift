@@ -118,10 +118,13 @@ import Testing
       let refusal = #expect(throws: Refusal.self) { try Converter(directory: paths[0]) }
       #expect(refusal?.name == name && refusal?.description.contains(words) == true, "\(refusal?.description ?? "")")
     }
-    refused("part 2 of 3", .malformedGGUFSplit, try write { part, file in if part == 1 { file["split.no"] = .uint16(0) } })
-    refused("part 3 of 3", .malformedGGUFSplit, try write { part, file in if part == 2 { file["split.count"] = .uint16(4) } })
-    refused("is in another part", .malformedGGUFSplit, try write { part, file in if part == 2 { file.tensors[0].name = "token_embd.weight" } })
-    refused("is 7", .malformedGGUFSplit, try write { _, file in file["split.tensors.count"] = .int32(7) })
+    let name = Refusal.Name.malformedGGUFSplit
+    refused("part 2 of 3", name, try write { part, file in if part == 1 { file["split.no"] = .uint16(0) } })
+    refused("part 3 of 3", name, try write { part, file in if part == 2 { file["split.count"] = .uint16(4) } })
+    refused(
+      "is in another part", name,
+      try write { part, file in if part == 2 { file.tensors[0].name = "token_embd.weight" } })
+    refused("is 7", name, try write { _, file in file["split.tensors.count"] = .int32(7) })
     try Directory.removeFile(parts[2])
     refused("model-00003-of-00003.gguf", .missingFile, parts)
     try whole.write(to: "\(scratch.path)/other.gguf")

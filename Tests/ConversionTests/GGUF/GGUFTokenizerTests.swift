@@ -147,7 +147,7 @@ extension TestGGUF {
   @Test(arguments: faults) func refused(fault: GGUFConfigurationTests.Fault) throws {
     let refusal = #expect(throws: Refusal.self) {
       _ = try Self.source { file in
-          file.addBytePieces()
+        file.addBytePieces()
         fault.edit(&file)
       }
     }
