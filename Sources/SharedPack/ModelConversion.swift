@@ -12,6 +12,8 @@ import PackedTiles
 public struct ModelConversion: Sendable {
   /// How weights are kept, which layers read documents, and what goes into the provenance.
   public typealias Options = Converter.Options
+  /// Where the chat template of a pack comes from.
+  public typealias ChatTemplateChoice = Converter.ChatTemplateChoice
 
   /// The steps of a conversion.
   public enum Step: Sendable, Hashable, CaseIterable {

@@ -145,7 +145,7 @@ struct ConvertCommand: ParsableCommand {
     }
   }
 
-  private static func choice(_ argument: String) throws -> ModelConversion.Options.ChatTemplateChoice {
+  private static func choice(_ argument: String) throws -> ModelConversion.ChatTemplateChoice {
     if argument == "none" { return .none }
     guard !ChatTemplate.builtInNames.contains(argument), Directory.exists(argument) != nil else {
       return .named(argument)

@@ -29,6 +29,9 @@ struct TokenizeCommand: ParsableCommand {
   @Flag(help: "Read the spellings of special tokens in the text as special tokens.")
   var special = false
 
+  @Flag(help: "Wrap the text in the model's chat template, as a user's message.")
+  var chat = false
+
   @Flag(help: "Put the begin-of-text token first.")
   var bos = false
 
@@ -41,6 +44,9 @@ struct TokenizeCommand: ParsableCommand {
   func validate() throws {
     guard [ids, count, decode].count(where: { $0 }) <= 1 else {
       throw ValidationError("Choose one of --ids, --count and --decode.")
+    }
+    guard !chat || !(special || bos || decode) else {
+      throw ValidationError("--chat decides about special tokens itself.")
     }
   }
 
@@ -58,7 +64,10 @@ struct TokenizeCommand: ParsableCommand {
       if json { Console.output(.members(["text": .string(decoded)])) } else { Console.output(decoded) }
       return
     }
-    let tokens = tokenizer.encode(text, addingBeginOfText: bos, parsingSpecialTokens: special)
+    let tokens =
+      try chat
+      ? model.chatPrompt([.user(text)])
+      : tokenizer.encode(text, addingBeginOfText: bos, parsingSpecialTokens: special)
     if json {
       Console.output(
         .members([

@@ -1,6 +1,6 @@
 import CanonicalJSON
 public import EvaluationTasks
-public import FileAccess
+import FileAccess
 import LlamaRuntime
 public import SharedPack
 import Tokenization
