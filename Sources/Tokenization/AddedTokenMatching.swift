@@ -40,6 +40,8 @@ extension Vocabulary {
       }
       var found = offset..<offset + match.byteCount
       offset = found.upperBound
+      // As in the reference, nothing is looked for within the spelling of a special token that stays text.
+      if case .nowhere = policy, definition.kinds[Int(match.token)] != .userDefined { continue }
       if hasTokenOptions, let options = definition.options[match.token] {
         if options.contains(.singleWord), touchesWord(text, found, range) { continue }
         if options.contains(.stripsLeft) {
@@ -91,15 +93,13 @@ extension Vocabulary {
 /// Answers for ascending spellings whether a special token may be there.
 private struct LiteralRanges {
   private let ranges: [Range<Int>]
-  private let otherwise: Bool
   /// The first range that does not end before the spelling.
   private var index = 0
 
   init(_ policy: SpecialTokenPolicy) {
     switch policy {
-    case .nowhere: (ranges, otherwise) = ([], false)
-    case .everywhere: (ranges, otherwise) = ([], true)
-    case .outside(let literals): (ranges, otherwise) = (literals, true)
+    case .nowhere, .everywhere: ranges = []
+    case .outside(let literals): ranges = literals
     }
   }
 
@@ -111,6 +111,6 @@ private struct LiteralRanges {
       if !ranges[next].isEmpty { return false }
       next += 1
     }
-    return otherwise
+    return true
   }
 }

@@ -82,7 +82,9 @@ struct Encoder {
   var tokens: [Int32] = []
   var workspace = MergeWorkspace()
   /// The last token stands for characters without a token: the next such character adds none.
-  var endsUnknown = false
+  private var endsUnknown = false
+  /// What looking for patterns in the text may still cost.
+  var patternSteps = 0
 
   init(_ vocabulary: Vocabulary) {
     self.vocabulary = vocabulary

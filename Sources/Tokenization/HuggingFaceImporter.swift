@@ -191,7 +191,7 @@ struct HuggingFaceImporter {
         } else {
           definition.append(text, .inert)
         }
-      } else if let byte = bytePieceValue(text) {
+      } else if definition.flags.contains(.byteFallback), let byte = bytePieceValue(text) {
         definition.append([byte], .byte)
       } else {
         definition.append(text, .normal)

@@ -9,7 +9,7 @@ struct NormalizedText {
     if trackingSources { sources = Array(text.indices) }
   }
 
-  mutating func apply(_ step: NormalizerStep, _ matcher: TextMatcher?) {
+  mutating func apply(_ step: NormalizerStep, _ matcher: TextMatcher?, _ steps: inout Int) {
     switch step {
     case .prepend(let prefix):
       guard !bytes.isEmpty else { return }
@@ -22,7 +22,7 @@ struct NormalizedText {
     case .replace(_, let text):
       guard let matcher else { return }
       var matches: [Range<Int>] = []
-      matcher.appendMatches(in: bytes.span, bytes.indices, to: &matches)
+      matcher.appendMatches(in: bytes.span, bytes.indices, to: &matches, &steps)
       replace(matches, with: text)
     case .lowercase: map(UnicodeTables.lowercaseMappings)
     case .form(let form): normalize(form)

@@ -2,6 +2,7 @@ extension Encoder {
   /// Encodes a text as the package `tokenizers` does: added tokens are found in the text as it is; what is between is
   /// normalized, stretch by stretch; others are found in that, and what is between is split into words.
   mutating func encode(_ text: [UInt8], _ steps: StepPlan, _ policy: SpecialTokenPolicy, continuing: Bool) {
+    patternSteps = PatternLimits.steps(for: text.count)
     var start = 0
     for match in vocabulary.addedTokens(in: text.span, 0..<text.count, vocabulary.rawAdded, policy) {
       if start < match.range.lowerBound {
@@ -21,7 +22,7 @@ extension Encoder {
       return encode(&words, steps, continuing)
     }
     var normalized = NormalizedText(text[range], trackingSources: true)
-    steps.normalize(&normalized, continuing: continuing)
+    steps.normalize(&normalized, continuing: continuing, &patternSteps)
     let bytes = normalized.bytes
     let matches = vocabulary.addedTokens(
       in: bytes.span, 0..<bytes.count, vocabulary.normalizedAdded, normalized.translated(policy, end: range.upperBound))
@@ -44,7 +45,7 @@ extension Encoder {
   }
 
   private mutating func encode(_ words: inout WordList, _ steps: StepPlan, _ continuing: Bool) {
-    steps.split(&words, continuing: continuing)
+    steps.split(&words, continuing: continuing, &patternSteps)
     switch vocabulary.definition.unit {
     case .bytes:
       if steps.mapsBytes {

@@ -29,17 +29,19 @@ struct StepPlan: Sendable {
   }
 
   /// Rewrites a stretch of text.
-  /// - Parameter continuing: nothing that stands for a space is put in front.
-  func normalize(_ text: inout NormalizedText, continuing: Bool) {
+  /// - Parameters:
+  ///   - continuing: nothing that stands for a space is put in front.
+  ///   - steps: what looking for patterns may still cost.
+  func normalize(_ text: inout NormalizedText, continuing: Bool, _ steps: inout Int) {
     for normalizer in normalizers {
       if continuing, case .prepend(let prefix) = normalizer.step, prefix == spaceMark || prefix == [0x20] { continue }
-      text.apply(normalizer.step, normalizer.matcher)
+      text.apply(normalizer.step, normalizer.matcher, &steps)
     }
   }
 
   /// Splits a stretch of text into words.
-  func split(_ words: inout WordList, continuing: Bool) {
-    for split in splits { words.apply(split.step, split.matcher, continuing, mapsBytes: mapsBytes) }
+  func split(_ words: inout WordList, continuing: Bool, _ steps: inout Int) {
+    for split in splits { words.apply(split.step, split.matcher, continuing, mapsBytes: mapsBytes, &steps) }
   }
 }
 
@@ -71,7 +73,10 @@ enum TextMatcher: Sendable {
   }
 
   /// The matches in a range of a text, which is the whole text to them.
-  func appendMatches(in text: Span<UInt8>, _ range: Range<Int>, to matches: inout [Range<Int>]) {
+  /// - Parameter steps: what looking may still cost.
+  func appendMatches(
+    in text: Span<UInt8>, _ range: Range<Int>, to matches: inout [Range<Int>], _ steps: inout Int
+  ) {
     switch self {
     case .literal(let literal):
       guard !literal.isEmpty else { return }
@@ -85,8 +90,9 @@ enum TextMatcher: Sendable {
         offset += literal.count
       }
     case .expression(let program):
-      var matcher = PatternMatcher(program, text, range)
+      var matcher = PatternMatcher(program, text, range, steps: steps)
       matcher.appendMatches(to: &matches)
+      steps = matcher.remainingSteps
     }
   }
 }

@@ -161,7 +161,8 @@ final class Vocabulary: Sendable {
         continue
       }
       var text = NormalizedText(definition.pieces[index], trackingSources: false)
-      steps?.normalize(&text, continuing: false)
+      var cost = PatternLimits.steps(for: text.bytes.count)
+      steps?.normalize(&text, continuing: false, &cost)
       guard !text.bytes.isEmpty else {
         throw TokenizerError(.unsupported, "added token \(index)", "nothing is left of it in normalized text")
       }

@@ -84,7 +84,9 @@ extension TokenizerDefinition {
         throw TokenizerError(.malformed, "piece \(index)", "it leaves the bytes of the pieces")
       }
       let count = Int(end - start)
-      guard count > 0 || kinds[index] == .inert else { throw TokenizerError(.malformed, "piece \(index)", "it is empty") }
+      guard count > 0 || kinds[index] == .inert else {
+        throw TokenizerError(.malformed, "piece \(index)", "it is empty")
+      }
       guard count <= TokenizerLimits.pieceByteCount else {
         throw TokenizerError(.tooLarge, "piece \(index)", "it has \(count) bytes")
       }

@@ -13,13 +13,15 @@ struct WordList {
     self.startsText = startsText
   }
 
-  mutating func apply(_ step: SplitStep, _ matcher: TextMatcher?, _ continuing: Bool, mapsBytes: Bool) {
+  mutating func apply(
+    _ step: SplitStep, _ matcher: TextMatcher?, _ continuing: Bool, mapsBytes: Bool, _ steps: inout Int
+  ) {
     switch step {
     case .words(let pattern): scan(pattern)
     case .split(_, let behaviour, let inverts):
       guard let matcher else { return }
       split(behaviour, inverts: inverts) { text, range, matches in
-        matcher.appendMatches(in: text, range, to: &matches)
+        matcher.appendMatches(in: text, range, to: &matches, &steps)
       }
     case .digits(let individual):
       splitAtScalars(individual ? .isolated : .contiguous) { UnicodeTables.isDigit($0) }

@@ -35,7 +35,7 @@ import Tokenization
       [
         try Tokenizer(sentencePiece: TinyTokenizers.llama2), try Tokenizer(tiktoken: TinyTokenizers.llama3),
         try Tokenizer(huggingFace: TinyTokenizers.byteLevelJSON()),
-        try Tokenizer(huggingFace: TinyTokenizers.characterJSON()),
+        try Tokenizer(huggingFace: TinyTokenizers.characterJSON()), try Tokenizer(huggingFace: StepTests.everyStep),
       ]
     }
   }
@@ -67,7 +67,8 @@ import Tokenization
 
   /// Byte surgery on the example, one fault after the other.
   @Test(arguments: [
-    (0, [0x54], "tokenizer-malformed"), (4, [2], "tokenizer-unknown-version"), (8, [3], "tokenizer-malformed"),
+    (0, [0x54], "tokenizer-malformed"), (4, [3], "tokenizer-unknown-version"),
+    (4, [2], "tokenizer-malformed"), (8, [3], "tokenizer-malformed"),
     (12, [3], "tokenizer-malformed"), (16, [5], "tokenizer-malformed"), (20, [0x80], "tokenizer-malformed"),
     (24, [1], "tokenizer-malformed"), (24, [0xFF, 0xFF, 0xFF, 0xFF], "tokenizer-missing-piece"),
     (28, [6], "tokenizer-malformed"), (32, [0xFF, 0xFF, 0xFF, 0xFF], "tokenizer-truncated"),

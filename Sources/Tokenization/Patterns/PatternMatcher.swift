@@ -1,31 +1,30 @@
 /// Looks for the matches of a pattern in a text, by trying one way after another.
 ///
 /// The first way in the order of the pattern counts, leftmost first, as in Perl and Oniguruma. A pattern that needs more
-/// steps than `PatternLimits` allows for the text finds nothing more, so that no text and no pattern can hang it.
+/// steps than the caller allows finds nothing more, so that no text and no pattern can hang it.
 struct PatternMatcher: ~Escapable {
   private let program: PatternProgram
   private let text: Span<UInt8>
   /// The text that is looked at; the rest is not there.
   private let range: Range<Int>
-  private var remainingSteps: Int
+  private(set) var remainingSteps: Int
   private var stack: [Way] = []
 
   /// A way that can still be tried.
   private struct Way {
     var instruction: Int32
-    /// The part of the pattern that it belongs to has this depth.
     var position: Int
-    /// A run can give scalars back down to here; none if it is `position` or above.
+    /// A run gives scalars back down to here; `Int.max` when the way is no run.
     var lowest: Int
   }
 
   /// - Parameter text: valid UTF-8.
   @_lifetime(copy text)
-  init(_ program: PatternProgram, _ text: Span<UInt8>, _ range: Range<Int>) {
+  init(_ program: PatternProgram, _ text: Span<UInt8>, _ range: Range<Int>, steps: Int) {
     self.program = program
     self.text = text
     self.range = range
-    remainingSteps = PatternLimits.stepCount + PatternLimits.stepsPerByte * range.count
+    remainingSteps = steps
   }
 
   /// Adds all matches. An empty one counts unless it is where the match before ends.
@@ -147,9 +146,10 @@ struct PatternMatcher: ~Escapable {
         pc = Int(instruction.a)
         continue
       case .anchor:
-        succeeds = PatternNode.Anchor(rawValue: UInt8(truncatingIfNeeded: instruction.a)).map {
-          holds($0, position)
-        } ?? false
+        succeeds =
+          PatternNode.Anchor(rawValue: UInt8(truncatingIfNeeded: instruction.a)).map {
+            holds($0, position)
+          } ?? false
       case .ahead:
         let isFound = inner(pc + 1, position, &steps) != nil
         if isFound != (instruction.b == 1) {

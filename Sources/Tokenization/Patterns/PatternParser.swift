@@ -65,12 +65,18 @@ struct PatternParser {
           continue
         }
         if next == 0x23 {
-          while let scalar = peek(), scalar != 0x0A { _ = scalar; offset += 1 }
+          while let scalar = peek(), scalar != 0x0A {
+            _ = scalar
+            offset += 1
+          }
           continue
         }
       }
       if isNext("(?#") {
-        while let scalar = peek(), scalar != 0x29 { _ = scalar; offset += 1 }
+        while let scalar = peek(), scalar != 0x29 {
+          _ = scalar
+          offset += 1
+        }
         guard take(")") else { throw PatternError("a comment without end", offset) }
         continue
       }
@@ -142,7 +148,10 @@ struct PatternParser {
     if take("<=") { return try closed(try behind(isNegative: false)) }
     if take("<!") { return try closed(try behind(isNegative: true)) }
     if take("<") || take("P<") {
-      while let scalar = peek(), scalar != 0x3E { _ = scalar; offset += 1 }
+      while let scalar = peek(), scalar != 0x3E {
+        _ = scalar
+        offset += 1
+      }
       guard take(">") else { throw PatternError("a name without end", offset) }
       return try closed(try alternatives())
     }
@@ -250,11 +259,21 @@ struct PatternParser {
     guard let scalar = peek() else { throw PatternError("a backslash at the end", offset) }
     if let set = try setEscape() { return .set(index(of: set)) }
     switch scalar {
-    case 0x41: offset += 1; return .anchor(.textStart)
-    case 0x7A: offset += 1; return .anchor(.textEnd)
-    case 0x5A: offset += 1; return .anchor(.textEndOrLastNewline)
-    case 0x62: offset += 1; return .anchor(.wordBoundary)
-    case 0x42: offset += 1; return .anchor(.noWordBoundary)
+    case 0x41:
+      offset += 1
+      return .anchor(.textStart)
+    case 0x7A:
+      offset += 1
+      return .anchor(.textEnd)
+    case 0x5A:
+      offset += 1
+      return .anchor(.textEndOrLastNewline)
+    case 0x62:
+      offset += 1
+      return .anchor(.wordBoundary)
+    case 0x42:
+      offset += 1
+      return .anchor(.noWordBoundary)
     case 0x52:
       offset += 1
       let breaks = index(of: ScalarSet([0x0A...0x0D, 0x85...0x85, 0x2028...0x2029]))
@@ -307,7 +326,10 @@ struct PatternParser {
     case 0x78:
       if take("{") {
         var digits = 0
-        while let next = peek(digits), next != 0x7D { _ = next; digits += 1 }
+        while let next = peek(digits), next != 0x7D {
+          _ = next
+          digits += 1
+        }
         let value = try hexadecimal(count: digits)
         guard take("}") else { throw PatternError("\\x{ without }", offset) }
         return value
@@ -452,10 +474,8 @@ enum PatternLimits {
   static let setCount = 64
   /// Ways that wait to be tried.
   static let stackCount = 1 << 21
-  /// What looking for matches in a text may cost: a number of steps, and so many more for each byte. A pattern that
-  /// needs more finds no further match.
-  static let stepCount = 1 << 25
-  static let stepsPerByte = 512
+  /// What looking for matches in a text of so many bytes may cost. Patterns that need more find no further match.
+  static func steps(for byteCount: Int) -> Int { 1 << 23 + 512 * byteCount }
 }
 
 /// Scalars that differ in case only.
