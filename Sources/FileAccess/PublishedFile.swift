@@ -100,8 +100,12 @@ public struct PublishedFile: ~Copyable {
 // MARK: What is left
 
 extension PublishedFile {
-  /// A temporary name beside a file's, which `removeRemains(of:)` knows.
-  public static func temporaryPath(beside path: String) -> String { TemporaryFile.path(beside: path) }
+  /// A name for a file that is needed for a while only, beside another: `removeRemains(of:)` and `abandonAll(_:)` find
+  /// it, until `removeTemporary(_:)` has removed it.
+  public static func temporaryPath(beside path: String) -> String { TemporaryFile.reservedPath(beside: path) }
+
+  /// Removes a file under a temporary name, if it is there.
+  public static func removeTemporary(_ path: String) { TemporaryFile.remove(path) }
 
   /// Removes what killed processes left of files that were to have a name: temporary files that no process has locked.
   /// Frees space and changes no content, so a failure is left to the next caller.

@@ -134,7 +134,14 @@ struct TemporaryFile: ~Copyable {
   /// The temporary names that this process has given.
   private static let names = Mutex<Set<String>>([])
 
-  private static func remove(_ path: String) {
+  /// Such a name that counts as given.
+  static func reservedPath(beside target: String) -> String {
+    let path = path(beside: target)
+    names.withLock { _ = $0.insert(path) }
+    return path
+  }
+
+  static func remove(_ path: String) {
     names.withLock { _ = $0.remove(path) }
     _ = FileOperation.perform(.remove(path: path)) { unsafe Int(unlink(path)) }
   }

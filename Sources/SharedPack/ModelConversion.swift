@@ -173,7 +173,7 @@ public struct ModelConversion: Sendable {
     }
     let model: LanguageModel
     do {
-      defer { try? Directory.removeFile(pack) }
+      defer { PublishedFile.removeTemporary(pack) }
       model = try LanguageModel(opening: pack)
     }
     let tokens = try model.documentTokens(calibration.text, file: calibration.path)

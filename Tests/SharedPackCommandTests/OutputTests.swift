@@ -1,3 +1,4 @@
+import CanonicalJSON
 import FileAccess
 import Foundation
 import ModelPacks
@@ -65,6 +66,25 @@ import Testing
     try workplace.write([1], to: ".out.spk.calibration.partial")
     #expect(try workplace.run("convert", "checkpoint", "out.spk").status == 0)
     #expect(try Set(Directory.names(in: workplace.path)).subtracting(names) == ["out.spk"])
+  }
+
+  /// What a person would not expect of a checkpoint is said, too, and programs are told.
+  @Test func notes() throws {
+    let workplace = try Workplace()
+    let path = "plain/config.json"
+    let text = String(decoding: try Self.bytes("\(workplace.path)/\(path)"), as: UTF8.self)
+      .replacing("LlamaForCausalLM", with: "MistralForCausalLM")
+      .replacing(#""model_type":"llama""#, with: #""model_type":"mistral","sliding_window":64"#)
+    try workplace.write(Array(text.utf8), to: path)
+    let note = "plain/config.json: sliding_window 64 is shorter than max_position_embeddings 128"
+    #expect(try workplace.run("convert", "plain", "x.spk").error.hasPrefix("sharedpack: \(note)"))
+    for arguments in [["convert", "plain", "x.spk", "--json"], ["convert", "plain", "x.spk", "--dry-run", "--json"]] {
+      let json = try JSONValue(parsing: Array(workplace.run(arguments).output.utf8))
+      #expect(json["notes"]?.array?.first?.string?.hasPrefix(note) == true)
+    }
+    let lines = try workplace.run("inspect", "plain").output.split(separator: "\n")
+    #expect(lines.contains { $0.hasPrefix("model       MistralForCausalLM, ") })
+    #expect(lines.contains { $0.hasPrefix("note        \(note)") })
   }
 
   /// It is said whether a pack reads documents.
