@@ -30,8 +30,9 @@ struct ConvertCommand: ParsableCommand {
       takes the disk space of an int8 pack as well.
 
       An existing pack is replaced when the new one is whole; other files are not,
-      without --force, and what is converted never is. When it is interrupted,
-      nothing is left.
+      without --force, and what is converted never is. An interruption leaves
+      nothing; what a killed process leaves where the file system has no unnamed
+      files, the next conversion to the same name removes.
       """)
 
   @Argument(help: "The directory with config.json, safetensors and the tokenizer.", completion: .directory)
