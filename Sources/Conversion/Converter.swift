@@ -55,7 +55,8 @@ public struct Converter: Sendable {
 
   /// Reads the configuration, the tokenizer and the headers of the weights, and plans the pack.
   /// - Parameter directory: holds `config.json` and `model.safetensors`, or shards; or a model's folder in Hugging Face's
-  ///   cache; or a GGUF file, not a directory.
+  ///   cache; or the path of a GGUF file, any part of one that was split, or a directory with one and without
+  ///   `config.json`.
   /// - Throws: `Refusal`: exit status 66 for what is missing, 65 for what cannot be converted, 64 for options.
   public init(directory: String, options: Options = Options()) throws(Refusal) {
     try self.init(Checkpoint(opening: directory), options: options)

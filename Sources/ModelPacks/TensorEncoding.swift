@@ -15,9 +15,9 @@ public enum TensorEncoding: Sendable, Hashable {
 
   /// The default for a model: int8 in groups of 128 columns, or fewer where the hidden state has fewer than 1,024.
   /// Fewer errors average out in a short sum, and shorter groups make smaller errors; in a large matrix they would only
-  /// cost bytes.
+  /// cost bytes. A power of two, as that of two divides the widths of most models, whose groups then are all whole.
   public static func usual(hiddenSize: Int) -> TensorEncoding {
-    .int8(groupSize: min(max(hiddenSize / 8, 32), 128) / 4 * 4)
+    .int8(groupSize: hiddenSize < 512 ? 32 : hiddenSize < 1024 ? 64 : 128)
   }
 
   /// Bytes of a matrix.

@@ -4,7 +4,7 @@ import LlamaRuntime
 import ModelPacks
 import PackedTiles
 
-/// Makes a model pack from a checkpoint in Hugging Face's layout, its weights rounded to the nearest or for a text.
+/// Makes a model pack from a checkpoint in Hugging Face's layout or in GGUF, its weights rounded to the nearest or for a text.
 ///
 /// Rounding for a text (GPTQ) first lets the model read up to 16,384 tokens of it, then rounds weights so that products
 /// with such inputs change least. That takes as long as such a prompt, and disk space for an int8 pack beside the
@@ -46,7 +46,8 @@ public struct ModelConversion: Sendable {
 
   /// Reads the configuration, the tokenizer, the headers of the weights and the text, and plans the pack.
   /// - Parameters:
-  ///   - directory: holds `config.json` and `model.safetensors`, or shards and their index, and the tokenizer.
+  ///   - directory: holds `config.json` and `model.safetensors`, or shards and their index, and the tokenizer; or the path of
+  ///     a GGUF file, any part of one that was split, or a directory with one and without `config.json`.
   ///   - options: how weights are kept, which layers read documents, and what goes into the provenance.
   ///   - calibrationText: the path of a text to round int8 or int4 weights for, of 512 tokens or more and of the kind that
   ///     the model will read; nil rounds every weight to the nearest. The pack's provenance names it.

@@ -13,12 +13,13 @@ enum QuantizationArgument: String, ExpressibleByArgument, CaseIterable {
 struct ConvertCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "convert",
-    abstract: "Make a model pack from a Hugging Face directory.",
+    abstract: "Make a model pack from a Hugging Face directory or a GGUF file.",
     discussion: """
       sharedpack convert Llama-2-7b-hf model.spk
       sharedpack convert Llama-2-7b-hf model.spk --quantize int4 --calibrate book.txt
       sharedpack convert my-sharedllm model.spk --quantize f16
       sharedpack convert Llama-2-7b-hf model.spk --injected-layers 4
+      sharedpack convert SmolLM2-135M-Instruct.Q4_1.gguf model.spk
 
       A SharedLLM checkpoint has layers that were trained to read documents. Others
       can read them with --injected-layers, untrained: do not expect good answers.
@@ -35,7 +36,8 @@ struct ConvertCommand: ParsableCommand {
       files, the next conversion to the same name removes.
       """)
 
-  @Argument(help: "The directory with config.json, safetensors and the tokenizer.", completion: .directory)
+  @Argument(
+    help: "The directory with config.json, safetensors and the tokenizer, or a GGUF file.", completion: .file())
   var directory: String
 
   @Argument(help: "The pack to write.", completion: .file(extensions: ["spk"]))
@@ -82,7 +84,9 @@ struct ConvertCommand: ParsableCommand {
     completion: .file(extensions: ["jinja"]))
   var chatTemplate: String?
 
-  @Option(help: ArgumentHelp("The licence of the weights, to be recorded in the pack.", valueName: "name"))
+  @Option(
+    help: ArgumentHelp(
+      "The licence of the weights, to be recorded in the pack; a GGUF file may name its own.", valueName: "name"))
   var licence: String?
 
   @Flag(help: "Report the size of the pack and the memory that conversion needs, and write nothing.")

@@ -87,7 +87,7 @@ import Testing
 
   /// The default is int8, and small models have small groups.
   @Test func usualGroups() throws {
-    for (hidden, group) in [(8, 32), (64, 32), (256, 32), (300, 36), (512, 64), (1024, 128), (4096, 128)] {
+    for (hidden, group) in [(8, 32), (64, 32), (256, 32), (300, 32), (576, 64), (960, 64), (1024, 128), (4096, 128)] {
       #expect(TensorEncoding.usual(hiddenSize: hidden) == .int8(groupSize: group))
     }
     let pack = try Self.convert(TestCheckpoint(.bfloat16), Scratch()) { $0.encoding = nil }
