@@ -49,7 +49,7 @@ struct ConvertCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       """
-      Columns that share a scale: a multiple of 4 for int8 (an eighth of the hidden size if not given, 32 to 128), of 8 \
+      Columns that share a scale: a multiple of 4 for int8 (32, 64 or 128 by the hidden size if not given), of 8 \
       for int4 (64).
       """,
       valueName: "count"))
