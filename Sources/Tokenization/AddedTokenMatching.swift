@@ -27,6 +27,9 @@ extension Vocabulary {
     // Where the last match ends, with the white space that it takes: a match that strips goes back no further.
     var taken = range.lowerBound
     var literals = LiteralRanges(policy)
+    // The white space that was last taken after a token.
+    var strippedFrom = Int.max
+    var strippedTo = 0
     while offset < range.upperBound {
       guard
         let match = trie.longestMatch(
@@ -45,11 +48,15 @@ extension Vocabulary {
       if hasTokenOptions, let options = definition.options[match.token] {
         if options.contains(.singleWord), touchesWord(text, found, range) { continue }
         if options.contains(.stripsLeft) {
-          let start = startOfSpaces(before: found.lowerBound, in: text, range.lowerBound)
-          found = max(start, min(taken, found.lowerBound))..<found.upperBound
+          let start = startOfSpaces(before: found.lowerBound, in: text, min(taken, found.lowerBound))
+          found = start..<found.upperBound
         }
         if options.contains(.stripsRight) {
-          found = found.lowerBound..<endOfSpaces(from: found.upperBound, in: text, range.upperBound)
+          // Spaces that a token took can be tokens, too: then they are not looked through again.
+          let isWithin = strippedFrom <= found.upperBound && found.upperBound <= strippedTo
+          let end = isWithin ? strippedTo : endOfSpaces(from: found.upperBound, in: text, range.upperBound)
+          if !isWithin { (strippedFrom, strippedTo) = (found.upperBound, end) }
+          found = found.lowerBound..<end
         }
       }
       matches.append(AddedTokenMatch(token: match.token, range: found))

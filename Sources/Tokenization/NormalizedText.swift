@@ -12,7 +12,7 @@ struct NormalizedText {
   mutating func apply(_ step: NormalizerStep, _ matcher: TextMatcher?, _ steps: inout Int) {
     switch step {
     case .prepend(let prefix):
-      guard !bytes.isEmpty else { return }
+      guard !bytes.isEmpty, Self.pay(for: prefix.count, &steps) else { return }
       bytes = prefix + bytes
       if let known = sources { sources = Array(repeating: known[0], count: prefix.count) + known }
     case .strip(let left, let right):
@@ -23,10 +23,20 @@ struct NormalizedText {
       guard let matcher else { return }
       var matches: [Range<Int>] = []
       matcher.appendMatches(in: bytes.span, bytes.indices, to: &matches, &steps)
+      guard Self.pay(for: matches.count * text.count, &steps) else { return }
       replace(matches, with: text)
     case .lowercase: map(UnicodeTables.lowercaseMappings)
     case .form(let form): normalize(form)
     }
+  }
+
+  /// Takes the cost of adding bytes from the steps that are left, so that no list of replacements makes a text huge.
+  /// What cannot be paid for is not done.
+  private static func pay(for byteCount: Int, _ steps: inout Int) -> Bool {
+    let cost = byteCount * 16
+    guard cost <= steps else { return false }
+    steps -= cost
+    return true
   }
 
   private func withoutSpaces(_ left: Bool, _ right: Bool) -> Range<Int> {

@@ -153,6 +153,8 @@ final class Vocabulary: Sendable {
   ) throws(TokenizerError) -> (raw: PieceTrie, normalized: PieceTrie) {
     var raw = PieceTrie()
     var normalized = PieceTrie()
+    // For all of them together.
+    var cost = PatternLimits.steps(for: definition.options.count * 64)
     for index in definition.kinds.indices {
       guard definition.kinds[index] == .control || definition.kinds[index] == .userDefined else { continue }
       let token = Int32(index)
@@ -161,7 +163,6 @@ final class Vocabulary: Sendable {
         continue
       }
       var text = NormalizedText(definition.pieces[index], trackingSources: false)
-      var cost = PatternLimits.steps(for: text.bytes.count)
       steps?.normalize(&text, continuing: false, &cost)
       guard !text.bytes.isEmpty else {
         throw TokenizerError(.unsupported, "added token \(index)", "nothing is left of it in normalized text")

@@ -114,7 +114,7 @@ import Testing
 
   private func normalized(_ text: String, _ step: NormalizerStep) -> String {
     var stretch = NormalizedText(Array(text.utf8)[...], trackingSources: true)
-    var steps = 0
+    var steps = 1000
     stretch.apply(step, nil, &steps)
     #expect(stretch.sources?.count == stretch.bytes.count)
     return String(decoding: stretch.bytes, as: UTF8.self)
@@ -138,6 +138,15 @@ import Testing
     #expect(isEqual("\u{958}", .nfc, "\u{915}\u{93C}"))
     #expect(normalized("ÀİΣ", .lowercase).unicodeScalars.elementsEqual("ài\u{307}σ".unicodeScalars))
     #expect(normalized(" \u{3000}a b\n", .strip(left: true, right: true)) == "a b")
+  }
+
+  /// Each step would make the text sixteen times as long.
+  @Test func replacementsDoNotMakeATextHuge() throws {
+    let step = #"{"type":"Replace","pattern":{"String":"a"},"content":"aaaaaaaaaaaaaaaa"}"#
+    let steps = Array(repeating: step, count: 60).joined(separator: ",")
+    let tokenizer = try Tokenizer(
+      huggingFace: TinyTokenizers.byteLevelJSON(normalizer: #"{"type":"Sequence","normalizers":[\#(steps)]}"#))
+    #expect(tokenizer.encode("aaaa", addingBeginOfText: false).count < 1 << 20)
   }
 
   @Test func digitsAndBytes() throws {
@@ -215,9 +224,7 @@ import Testing
     #expect(all == tokenizer.encode(text, addingBeginOfText: false, parsingSpecialTokens: true))
     #expect(all == [268, 259, 268, 0x3C, 0x73, 0x3E, 276, 268, 271])
     let message = tokenizer.encode(text, withoutSpecialTokensIn: [3..<17])
-    #expect(
-      message == [268, 259, 0x3C, 0x73, 0x3E, 0x3C, 0x73, 0x3E, 0x3C, 0x65, 0x3E, 268, 271]
-        || tokenizer.decode(message, includingSpecialTokens: true) == "<s>hello<s><s><e><s>cat")
+    #expect(message == [268, 259, 0x3C, 0x73, 0x3E, 0x3C, 0x73, 0x3E, 0x3C, 0x65, 0x3E, 268, 271])
     #expect(message.filter { $0 == 268 }.count == 2 && !message.contains(276))
     // A spelling that a user began or ended is none; empty ranges hold nothing.
     for range in [0..<1, 2..<3, 1..<2] {

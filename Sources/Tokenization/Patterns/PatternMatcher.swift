@@ -158,6 +158,7 @@ struct PatternMatcher: ~Escapable {
         }
       case .behind:
         var isFound = false
+        steps += Int(instruction.c)
         if let before = self.start(of: Int(instruction.c), before: position) {
           isFound = inner(pc + 1, before, &steps) == position
         }
