@@ -232,9 +232,11 @@ struct HuggingFaceImporter {
       guard pairs.insert(UInt64(left) << 32 | UInt64(right)).inserted else {
         throw TokenizerError(.duplicatePiece, structure, "its pair has a merge already")
       }
-      // Such a piece has been found before merging starts, and text never becomes a special one.
+      // Text never becomes a special piece. A user-defined one has been found before merging starts, unless its options
+      // keep it from being found everywhere.
       switch definition.kinds[Int(result)] {
-      case .userDefined, .control: continue
+      case .control: continue
+      case .userDefined where !definition.flags.contains(.usesSteps): continue
       default: break
       }
       definition.merges.append(Merge(left: left, right: right, result: result, sharesRank: false))

@@ -147,7 +147,8 @@ extension TokenizerDefinition {
       else {
         throw TokenizerError(.malformed, "merge \(index)", "it does not join two symbols to a piece")
       }
-      guard kinds[Int(merge.result)] == .normal || kinds[Int(merge.result)] == .unused else {
+      let kind = kinds[Int(merge.result)]
+      guard kind == .normal || kind == .unused || kind == .userDefined && flags.contains(.usesSteps) else {
         throw TokenizerError(.malformed, "merge \(index)", "it makes a special piece")
       }
     }
