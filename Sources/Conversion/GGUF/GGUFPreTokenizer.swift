@@ -2,7 +2,7 @@ import CanonicalJSON
 
 /// How a vocabulary of bytes splits texts before it merges, by the name that a GGUF file has for it in
 /// `tokenizer.ggml.pre`: what the `tokenizer.json` of the models of that name says.
-struct GGUFPreTokenizer {
+package struct GGUFPreTokenizer {
   let normalizer: JSONValue
   let steps: JSONValue
   /// A word that is a token is taken whole, whether merges lead to it or not.
@@ -19,7 +19,7 @@ struct GGUFPreTokenizer {
     addsBegin = rule.takesWholeWords
   }
 
-  static var names: [String] { rules.flatMap(\.names).sorted() }
+  package static var names: [String] { rules.flatMap(\.names).sorted() }
 
   private struct Rule {
     let names: [String]

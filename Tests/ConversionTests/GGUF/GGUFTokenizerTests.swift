@@ -101,6 +101,14 @@ extension TestGGUF {
     #expect(begun.encode("ab", addingBeginOfText: true).first == 1)
   }
 
+  /// Every way of splitting can be run, and loses nothing.
+  @Test(arguments: GGUFPreTokenizer.names) func splitting(pre: String) throws {
+    let tokenizer = try Self.tokenizer { $0.addBytePieces(pre: pre) }
+    let text = "Hello, it's 1234567 o'clock\u{2026}\n\n  \u{E4}\u{4E2D}\u{6587} caf\u{E9} ABCdef  "
+    let tokens = tokenizer.encode(text, addingBeginOfText: false)
+    #expect(tokenizer.decode(tokens) == text)
+  }
+
   @Test func templates() throws {
     let source = try Self.source { file in
       file.addBytePieces()
@@ -110,6 +118,35 @@ extension TestGGUF {
     #expect(source.chatTemplates.map(\.name) == ["default", "tool_use"])
     #expect(source.chatTemplates.map(\.text) == ["plain", "tools"])
     #expect(source.specialTokenSpellings.map(\.spellings) == [["<|begin|>"], ["<|end|>"]])
+  }
+
+  /// A whole model with its tokenizer makes the same pack as in Hugging Face's layout, but for what it was made from.
+  @Test(arguments: [TensorEncoding.float32, .int8(groupSize: 8)]) func samePack(encoding: TensorEncoding) throws {
+    let scratch = try Scratch()
+    let directory = try scratch.directory("checkpoint")
+    try TinyCheckpoint.write(to: directory, injectionPlace: nil)
+    let weights = try SafetensorsFile(reading: "\(directory)/model.safetensors")
+    var options = Converter.Options()
+    options.encoding = encoding
+    options.injectedLayers = 2
+    let converter = try Converter(directory: directory, options: options)
+    _ = try converter.run(output: "\(scratch.path)/one.spk")
+    let llama = converter.plan.configuration
+    var checkpoint = TestCheckpoint(llama: llama)
+    for index in checkpoint.tensors.indices {
+      let floats = try #require(weights.tensors[checkpoint.tensors[index].name]?.floats)
+      checkpoint.tensors[index].bytes = TestCheckpoint.bytes(of: floats, .float32)
+    }
+    var file = TestGGUF(checkpoint, llama: llama)
+    file.addSentencePieces()
+    file["tokenizer.ggml.remove_extra_whitespaces"] = .boolean(true)
+    try file.write(to: "\(scratch.path)/model.gguf")
+    _ = try Converter(directory: "\(scratch.path)/model.gguf", options: options).run(output: "\(scratch.path)/two.spk")
+    let one = try ModelPack(opening: "\(scratch.path)/one.spk")
+    let two = try ModelPack(opening: "\(scratch.path)/two.spk")
+    #expect(one.configuration == two.configuration && one.sharedLLM == two.sharedLLM)
+    #expect(one.tensors == two.tensors)
+    #expect(one.tokenizer == two.tokenizer)
   }
 
   /// A model without tokenizer can be converted.
