@@ -8,6 +8,12 @@ import Tokenization
 /// A conversion ends at the first fault; here each source is looked at on its own, and every fault is listed.
 public struct CheckpointReport: Sendable {
   public let path: String
+  /// How a checkpoint's files are laid out.
+  public enum Layout: String, Sendable, Hashable {
+    case huggingFace = "Hugging Face"
+    case gguf = "GGUF"
+  }
+  public let layout: Layout
   /// What the checkpoint calls its architecture, whether it can be converted or not; nil when it does not say.
   public private(set) var architecture: String?
   /// nil when the configuration cannot be run.
@@ -19,7 +25,7 @@ public struct CheckpointReport: Sendable {
   /// Tokens of the tokenizer; nil when there is none, or it cannot be read.
   public private(set) var tokenCount: Int?
   public private(set) var hasChatTemplate = false
-  /// What the model card says, if there is one.
+  /// What the checkpoint or its model card says.
   public private(set) var licence: String?
   /// Of a conversion without options; nil when there are obstacles.
   public private(set) var plan: ConversionPlan?
@@ -42,7 +48,14 @@ public struct CheckpointReport: Sendable {
 
   /// Whether a path looks like a checkpoint, whole or not.
   public static func recognizes(_ path: String) -> Bool {
-    guard Directory.exists(path) == .directory else { return false }
+    if Directory.exists(path) == .directory {
+      return isHuggingFace(path) || ((try? Directory.names(in: path)) ?? []).contains { $0.hasSuffix(".gguf") }
+    }
+    guard let file = try? MappedFile(path) else { return false }
+    return file.bytes.extracting(first: GGUFHeader.magic.count).array == GGUFHeader.magic
+  }
+
+  private static func isHuggingFace(_ path: String) -> Bool {
     let names = (try? Directory.names(in: path)) ?? []
     return names.contains { $0 == "config.json" || $0.hasSuffix(".safetensors") }
       || names.contains("snapshots") && names.contains("blobs")
@@ -52,14 +65,24 @@ public struct CheckpointReport: Sendable {
   /// - Throws: `Refusal` `missing-file`, or what the layout of a cache is refused with. What is wrong with a source is an
   ///   obstacle.
   public init(of path: String) throws(Refusal) {
+    guard Self.isHuggingFace(path) else {
+      self.path = path
+      layout = .gguf
+      // The three sources are one file, and a fault in its header is one of all three.
+      let checkpoint = attempt { () throws(Refusal) in try Checkpoint(opening: path) }
+      examine(
+        configuration: checkpoint?.configuration, weights: checkpoint?.weights, tokenizer: checkpoint?.tokenizer)
+      return
+    }
+    layout = .huggingFace
     let directory = try HubCache.snapshot(of: path) ?? path
     self.path = directory
     let configuration = attempt { () throws(Refusal) in try HuggingFaceConfiguration(directory: directory) }
     let weights = attempt { () throws(Refusal) in try SafetensorsWeights(directory: directory) }
     let tokenizer = attempt { () throws(Refusal) in try HuggingFaceTokenizer(directory: directory) }
     architecture = Self.architecture(of: directory)
-    licence = Self.licence(inCardOf: directory)
     examine(configuration: configuration, weights: weights, tokenizer: tokenizer)
+    licence = licence ?? Self.licence(inCardOf: directory)
   }
 
   private mutating func attempt<Source>(_ open: () throws(Refusal) -> Source) -> Source? {
@@ -80,6 +103,7 @@ public struct CheckpointReport: Sendable {
     tokenCount = tokenizer?.tokenizer?.vocabularySize
     hasChatTemplate = tokenizer?.chatTemplate != nil
     guard let configuration else { return }
+    licence = configuration.licence
     // Without what is faulty, the next fault shows.
     let isWhole = weights != nil && tokenizer != nil
     let whole = Checkpoint(

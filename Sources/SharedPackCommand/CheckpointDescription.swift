@@ -6,7 +6,7 @@ import ModelPacks
 /// A description of a checkpoint: what it is, what `convert` would do, and what is in the way.
 enum CheckpointDescription {
   static func text(_ report: CheckpointReport) -> String {
-    var lines = ["checkpoint  \(report.path)"]
+    var lines = ["checkpoint  \(report.path), \(report.layout.rawValue)"]
     let architecture = report.architecture ?? "LLaMA"
     if let c = report.configuration {
       lines += [
@@ -52,7 +52,7 @@ enum CheckpointDescription {
 
   static func json(_ report: CheckpointReport) -> JSONValue {
     .members([
-      "path": .string(report.path), "kind": .string("checkpoint"),
+      "path": .string(report.path), "kind": .string("checkpoint"), "layout": .string(report.layout.rawValue),
       "convertible": .boolean(report.plan != nil), "architecture": report.architecture.map(JSONValue.string),
       "configuration": report.configuration.map { c in
         .members([

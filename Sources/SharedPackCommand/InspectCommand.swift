@@ -14,13 +14,14 @@ struct InspectCommand: ParsableCommand {
       sharedpack inspect model.spk
       sharedpack inspect library --json
       sharedpack inspect Llama-2-7b-hf
+      sharedpack inspect llama-2-7b.Q4_0.gguf
 
       Of a checkpoint it says what `convert` would make, or all that is in the way;
       then the exit status is 65.
       """)
 
   @Argument(
-    help: "A model pack, a store's directory, a segment's file, or a checkpoint's directory.", completion: .file())
+    help: "A model pack, a store's directory, a segment's file, a checkpoint's directory or GGUF.", completion: .file())
   var path: String
 
   @Flag(help: "List every tensor of a pack.")

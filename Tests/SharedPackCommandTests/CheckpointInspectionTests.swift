@@ -12,7 +12,7 @@ import Testing
     let lines = outcome.output.split(separator: "\n")
     #expect(
       lines.dropLast(2) == [
-        "checkpoint  plain",
+        "checkpoint  plain, Hugging Face",
         "model       LlamaForCausalLM, 3 layers, hidden 32, MLP 48, 4 heads of 8, 2 key-value heads",
         "vocabulary  288, window 128, rope theta 10000.0",
         "weights     133 kB in 1 file, 32480 parameters: F32 (29 tensors)",
@@ -42,7 +42,7 @@ import Testing
     #expect(outcome.status == 65)
     var lines = outcome.output.split(separator: "\n")
     try #require(lines.count == 4, "\(outcome.output)")
-    #expect(lines[0] == "checkpoint  plain")
+    #expect(lines[0] == "checkpoint  plain, Hugging Face")
     #expect(
       lines[1] == "in the way  plain/config.json: line 2, column 17: no value starts with this byte [malformed-json]")
     #expect(lines[2].hasPrefix("in the way  plain/model.safetensors: is an HTML page"))
