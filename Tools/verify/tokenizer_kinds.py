@@ -75,7 +75,8 @@ def train(text, pre, normalizer=None, byte=True, added=(), lacking=False, **mode
 def made(text):
     """Names and makers, one for each kind of step and for each family of models."""
     digits, runs = pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.Digits(individual_digits=False)
-    unknown = {"byte": False, "unk_token": "<unk>"}
+    # Its spelling is in no text: no text merges to a special token here, and the package's do.
+    unknown = {"byte": False, "unk_token": "<nothing>"}
 
     def kind(pre, normalizer=None, **options):
         return lambda: train(text, pre, normalizer, **options)
@@ -96,8 +97,8 @@ def made(text):
         "gpt2-split": kind(sequence(split(GPT2), runs, BYTES)),
         "digits-right": kind(sequence(split(DIGITS_FROM_THE_RIGHT), BYTES)),
         "lacking": kind(sequence(digits, WORDS), lacking=True),
-        "lacking-unk": kind(sequence(digits, WORDS), lacking=True, unk_token="<unk>"),
-        "lacking-fused": kind(sequence(digits, WORDS), lacking=True, unk_token="<unk>", fuse_unk=True),
+        "lacking-unk": kind(sequence(digits, WORDS), lacking=True, unk_token="<nothing>"),
+        "lacking-fused": kind(sequence(digits, WORDS), lacking=True, unk_token="<nothing>", fuse_unk=True),
         "prefix": kind(sequence(runs, pre_tokenizers.ByteLevel(add_prefix_space=True, use_regex=True))),
         "ignore-merges": kind(sequence(split(QWEN2), BYTES), ignore_merges=True),
         "lower-strip": kind(WORDS, normalizers.Sequence([normalizers.Lowercase(), normalizers.Strip(True, True)])),
@@ -182,4 +183,4 @@ def packaged(directory, skip, merges_of, alphabet):
             {spelling: rank for rank, spelling in enumerate(spellings)}, merges_of(spellings), ignore_merges=True))
         tokenizer.pre_tokenizer = sequence(split(file["config"]["pattern"]), BYTES)
         tokenizer.decoder = decoders.ByteLevel()
-        yield "tekken", tokenizer
+        yield "mistral-tekken", tokenizer
