@@ -94,7 +94,7 @@ import Tokenization
       edited(json, #""post_processor":null"#, #""post_processor":{"type":"RobertaProcessing","sep":["</s>",2]}"#),
       edited(
         json, #""post_processor":null"#,
-        #""post_processor":{"type":"TemplateProcessing","single":[{"Sequence":{"id":"A"}},{"SpecialToken":{"id":"x"}}]}"#
+        #""post_processor":{"type":"TemplateProcessing","single":[{"Sequence":{}},{"SpecialToken":{"id":"x"}}]}"#
       ),
       edited(json, #""ignore_merges""#, #""end_of_word_suffix":"</w>","ignore_merges""#),
       bytes(TinyTokenizers.byteLevelJSON(normalizer: #"{"type":"Nmt"}"#)),

@@ -1,7 +1,7 @@
 /// Looks for the matches of a pattern in a text, by trying one way after another.
 ///
-/// The first way in the order of the pattern counts, leftmost first, as in Perl and Oniguruma. A pattern that needs more
-/// steps than the caller allows finds nothing more, so that no text and no pattern can hang it.
+/// The first way in the order of the pattern counts, leftmost first, as in Perl and Oniguruma. A pattern that needs
+/// more steps than the caller allows finds nothing more, so that no text and no pattern can hang it.
 struct PatternMatcher: ~Escapable {
   private let program: PatternProgram
   private let text: Span<UInt8>
