@@ -100,7 +100,8 @@ let package = Package(
     .testTarget(
       name: "FileAccessTests", dependencies: ["FileAccess", "FaultInjection"], swiftSettings: strict),
     .testTarget(name: "PackedTilesTests", dependencies: ["PackedTiles"], swiftSettings: strict),
-    .testTarget(name: "TokenizationTests", dependencies: ["Tokenization", "SeededRandom", "Templates"], swiftSettings: strict),
+    .testTarget(
+      name: "TokenizationTests", dependencies: ["Tokenization", "SeededRandom", "Templates"], swiftSettings: strict),
     .testTarget(name: "SeededRandomTests", dependencies: ["SeededRandom"], swiftSettings: strict),
     .testTarget(name: "ContextTreesTests", dependencies: ["ContextTrees"], swiftSettings: strict),
     .testTarget(name: "NodeBlocksTests", dependencies: ["NodeBlocks", "PackedTiles"], swiftSettings: strict),

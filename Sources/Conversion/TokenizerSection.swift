@@ -20,11 +20,21 @@ struct TokenizerSection {
     _ checkpoint: Checkpoint, configuration: LlamaConfiguration, chatTemplate choice: Converter.ChatTemplateChoice
   ) throws(Refusal) {
     notes = checkpoint.tokenizer.notes
-    guard let tokenizer = checkpoint.tokenizer.tokenizer else { return }
-    guard tokenizer.vocabularySize <= configuration.vocabularySize else {
+    guard let whole = checkpoint.tokenizer.tokenizer else { return }
+    let tokenizer: Tokenizer
+    do throws(TokenizerError) {
+      let limited = try whole.limited(to: configuration.vocabularySize)
+      tokenizer = limited.tokenizer
+      if limited.dropped > 0 {
+        notes.append(
+          "\(checkpoint.path): the model has \(configuration.vocabularySize) tokens: the tokenizer's last "
+            + "\(limited.dropped) are left out")
+      }
+    } catch {
       throw Refusal(
-        .tokenizerMismatch, file: checkpoint.path,
-        "the tokenizer has \(tokenizer.vocabularySize) tokens and the model \(configuration.vocabularySize)")
+        .tokenizerMismatch, file: checkpoint.path, structure: error.structure,
+        "the tokenizer has \(whole.vocabularySize) tokens and the model \(configuration.vocabularySize): \(error.fault)"
+      )
     }
     self.tokenizer = tokenizer.serialized()
     guard let (template, path) = try Self.template(choice, of: checkpoint, tokenizer) else { return }
@@ -49,7 +59,8 @@ struct TokenizerSection {
   ) throws(Refusal) -> (template: ChatTemplate, path: String)? {
     let own = checkpoint.tokenizer.chatTemplates
     let specialTokens = Dictionary(
-      checkpoint.tokenizer.specialTokenSpellings.map { ($0.key, $0.spellings) }, uniquingKeysWith: { first, _ in first })
+      checkpoint.tokenizer.specialTokenSpellings.map { ($0.key, $0.spellings) }, uniquingKeysWith: { first, _ in first }
+    )
     switch choice {
     case .none: return nil
     case .program(let source, let path): return (ChatTemplate(source: source, specialTokens: specialTokens), path)
@@ -64,13 +75,15 @@ struct TokenizerSection {
         do throws(TokenizerError) {
           try ChatTemplate.require(named: name, of: tokenizer)
         } catch {
-          throw Refusal(error, file: checkpoint.path)
+          throw Refusal(
+            Refusal.Name(error.name, .badInput), file: checkpoint.path, parameter: "chatTemplate",
+            "\(name): \(error.fault)")
         }
         return (template, checkpoint.path)
       }
       let names = (own.map(\.name) + ChatTemplate.builtInNames).joined(separator: ", ")
       throw Refusal(
-        .invalidOption, file: checkpoint.path, structure: "chat template",
+        .invalidOption, file: checkpoint.path, parameter: "chatTemplate",
         "\"\(name)\" is none of \(names), and no file")
     }
   }
@@ -84,6 +97,6 @@ extension Refusal {
 }
 
 extension Refusal.Name {
-  /// A tokenizer with more tokens than the model.
+  /// A tokenizer that does not work with the tokens that the model has.
   public static let tokenizerMismatch = Refusal.Name("tokenizer-mismatch", .badInput)
 }

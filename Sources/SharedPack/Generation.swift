@@ -184,7 +184,8 @@ private final class CancellationFlag: Sendable {
 extension LanguageModel {
   /// Continues a prompt.
   /// - Parameters:
-  ///   - prompt: tokens, with the begin-of-text token if the model wants one: ``textPrompt(_:)`` or ``chatPrompt(_:)``.
+  ///   - prompt: tokens, with the begin-of-text token if the model wants one: those of ``textPrompt(_:)``, of
+  ///     ``chatPrompt(_:now:)`` or, behind documents of a plain model, of ``questionPrompt(_:in:)``.
   ///   - context: what ``select(from:search:query:)`` picked from documents for the prompt; nil for none.
   ///   - options: how the answer is written.
   /// - Throws: `Refusal` `empty-prompt`, `prompt-too-long`, `token-out-of-range`, `cache-too-large`, before anything is

@@ -92,7 +92,7 @@ public final class LanguageModel: Sendable {
   package func requireTrees(_ encoding: RowEncoding) throws(Refusal) -> (shape: TreeShape, layout: NodeBlockLayout) {
     guard let shape = runtime.treeShape, let layout = runtime.nodeLayout(encoding) else {
       throw Refusal(
-        .noInjection, file: pack.path, "a plain model reads no documents")
+        .noInjection, file: pack.path, "a plain model has no context trees")
     }
     return (shape, layout)
   }
@@ -134,7 +134,7 @@ extension Refusal {
 extension Refusal.Name {
   /// A pack was converted without a tokenizer, and takes tokens only.
   public static let noTokenizer = Refusal.Name("no-tokenizer", .badInput)
-  /// A plain pack reads no documents.
+  /// A plain pack has no context trees, or none of its texts can be read before a question.
   public static let noInjection = Refusal.Name("no-injection", .badInput)
   /// A pack's chat template has a form that this version does not know.
   public static let chatTemplateUnknown = Refusal.Name("chat-template-unknown", .badInput)

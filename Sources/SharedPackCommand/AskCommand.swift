@@ -108,7 +108,10 @@ struct AskCommand: AsyncParsableCommand {
     let library = try store.map { path throws(Refusal) in try DocumentStore(opening: path, model: model) }
     let text = try TextArgument.text(question)
     guard !text.isEmpty else { throw Refusal(.emptyPrompt, file: "question", "has no text") }
-    if model.pack.sharedLLM == nil { return try await askPlainModel(model, text) }
+    if model.pack.sharedLLM == nil {
+      if store != nil { _ = try model.requireTrees(.int8) }
+      return try await askPlainModel(model, text)
+    }
     let prompt = try model.chatTemplate != nil && !raw ? model.chatPrompt([.user(text)]) : model.textPrompt(text)
     let encoding = kv?.encoding ?? library?.store.configuration.layout.encoding ?? .int8
     var sources: [ContextDocument] = []

@@ -193,7 +193,8 @@ extension ConversionPlan {
     case .mergedSoftmax: remarks.append("documents will be injected untrained (merged softmax)")
     case nil:
       remarks.append(
-        "reads no documents: this is a plain model; converted with --injected-layers, it reads them untrained")
+        "a plain model: ask reads the parts of text files that a question is about; stores take --injected-layers, untrained"
+      )
     }
     if !hasTokenizer { remarks.append("no tokenizer was found: the pack takes token ids only") }
     return remarks

@@ -1,4 +1,4 @@
-public import CanonicalJSON
+package import CanonicalJSON
 
 extension Tokenizer {
   /// Reads a Hugging Face `tokenizer.json` with a BPE model: over bytes, as LLaMA-3 has it, or over characters with
@@ -13,7 +13,7 @@ extension Tokenizer {
 
   /// As `init(huggingFace:configuration:)`, of the contents of a `tokenizer.json` that has been parsed, or was never a
   /// file.
-  public init(huggingFace root: JSONValue, configuration: TokenizerConfiguration? = nil) throws(TokenizerError) {
+  package init(huggingFace root: JSONValue, configuration: TokenizerConfiguration? = nil) throws(TokenizerError) {
     var notes: [String] = []
     let importer = try HuggingFaceImporter(root, configuration, &notes)
     var definition = try importer.definition()

@@ -199,7 +199,7 @@ private struct MemoryConfiguration: ConfigurationSource {
 private struct MemoryTokenizer: TokenizerSource {
   let tokenizer: Tokenizer?
   let provenance: [PackProvenance.Source]
-  var chatTemplate: (text: String, path: String)? { nil }
+
 }
 
 private struct MemoryWeights: WeightSource {

@@ -21,7 +21,7 @@ import Testing
         "licence     apache-2.0",
       ], "\(outcome.output)")
     #expect(lines.suffix(2).first?.hasPrefix("convert     would write ") == true)
-    #expect(lines.last?.hasPrefix("note        reads no documents: ") == true)
+    #expect(lines.last?.hasPrefix("note        a plain model: ") == true)
     let trained = try workplace.run("inspect", "checkpoint")
     #expect(trained.output.hasSuffix("\ndocuments   can be read, as was trained\n"))
     let json = try JSONValue(parsing: Array(workplace.run("inspect", "checkpoint", "--json").output.utf8))

@@ -232,8 +232,8 @@ import TinyCheckpoint
       ),
       (
         ["perplexity", "plain.spk", "books", "--windows", "1", "--scored", "40"], 65,
-        "sharedpack: plain.spk: a plain model reads no documents; converted with --injected-layers, it reads "
-          + "them untrained [no-injection]"
+        "sharedpack: plain.spk: a plain model has no context trees; ask reads text files without; converted with "
+          + "--injected-layers, it has them untrained [no-injection]"
       ),
       (
         ["perplexity", "model.spk", "cut.zst", "--scored", "40"], 65,

@@ -93,8 +93,8 @@ import Testing
     let plain = try workplace.run("convert", "plain", "x.spk")
     #expect(
       plain.error
-        == "sharedpack: reads no documents: this is a plain model; converted with --injected-layers, it reads "
-        + "them untrained\n")
+        == "sharedpack: a plain model: ask reads the parts of text files that a question is about; stores take "
+        + "--injected-layers, untrained\n")
     #expect(try workplace.run("convert", "checkpoint", "x.spk").error == "")
     let untrained = try workplace.run("convert", "plain", "x.spk", "--injected-layers", "2")
     #expect(untrained.error == "sharedpack: documents will be injected untrained (merged softmax)\n")

@@ -106,8 +106,9 @@ import Testing
         66, "sharedpack: nowhere: is not a directory with config.json and model.safetensors [missing-file]", "convert",
         "nowhere", "x.spk"),
       Case(
-        65, "sharedpack: notes.txt: is not a directory with config.json and model.safetensors [not-a-directory]",
-        "convert", "notes.txt", "x.spk"),
+        65,
+        "sharedpack: notes.txt: is no checkpoint; a checkpoint is a directory with config.json and safetensors, or a GGUF "
+          + "file [unsupported-format]", "convert", "notes.txt", "x.spk"),
       Case(
         66, "sharedpack: empty/config.json: open: No such file or directory [missing-file]", "convert", "empty",
         "x.spk"),
@@ -184,8 +185,9 @@ import Testing
   private static let documents = [
     Case(
       65,
-      "sharedpack: plain.spk: a plain model reads no documents; converted with --injected-layers, it reads them untrained "
-        + "[no-injection]", "ask", "plain.spk", "who", "--document", "notes.txt"),
+      "sharedpack: plain.spk: a plain model has no context trees; ask reads text files without; converted with "
+        + "--injected-layers, it has them untrained [no-injection]", "ask", "plain.spk", "who", "--document",
+      "notes.txt", "--store", "library"),
     Case(66, "sharedpack: nowhere: there is no store here [missing-file]", "store", "ls", "nowhere"),
     Case(65, "sharedpack: notes.txt: a store is a directory [not-a-directory]", "store", "ls", "notes.txt"),
     Case(

@@ -47,6 +47,7 @@ struct TinyModel {
   var endOfText = 2
   /// One of those that come with the library.
   var chatTemplate: String?
+  var quantization = TensorEncoding.int8(groupSize: 32)
 
   static let layerCount = 3
   static let injectedLayerCount = 2
@@ -89,7 +90,7 @@ struct TinyModel {
   func pack(in scratch: Scratch) throws -> String {
     let directory = try checkpoint(in: scratch)
     var options = Converter.Options()
-    options.encoding = .int8(groupSize: 32)
+    options.encoding = quantization
     if let chatTemplate { options.chatTemplate = .named(chatTemplate) }
     if injection == .untrained {
       options.injectedLayers = Self.injectedLayerCount

@@ -13,12 +13,14 @@ public struct DeepReading: Sendable, Hashable {
   /// Chunks that are read for a question, at most; fewer when the model's window holds fewer.
   public var chunkCount: Int
 
+  /// How documents are read.
+  /// - Parameters:
+  ///   - chunkSize: tokens of a chunk, at most 1,024.
+  ///   - chunkCount: chunks that are read for a question, at most.
   public init(chunkSize: Int = 512, chunkCount: Int = 1) {
     self.chunkSize = chunkSize
     self.chunkCount = chunkCount
   }
-
-  static let chunkSizes = 64...1024
 }
 
 /// A text that a plain model answers about.
@@ -37,8 +39,15 @@ public struct Passage: Sendable {
   public let document: Int
   /// The number of the chunk in the document.
   public let chunk: Int
-  /// How well it fits the question; greater is better.
+  /// How well it fits the question; greater is better, and 0 means that they have no word in common.
   public let score: Float
+
+  /// A passage that the caller chose.
+  public init(document: Int, chunk: Int, score: Float = 0) {
+    self.document = document
+    self.chunk = chunk
+    self.score = score
+  }
 }
 
 extension LanguageModel {
@@ -61,7 +70,9 @@ extension LanguageModel {
   }
 
   package func plainDocument(_ tokens: [Int32], named name: String, reading: DeepReading) -> PlainDocument {
-    guard let shape = TreeShape(chunkSize: reading.chunkSize, depth: 1, leafRatio: 1) else {
+    // A short window holds a chunk, and as much for question and answer.
+    let chunkSize = min(reading.chunkSize, max(runtime.window / 2, 1))
+    guard let shape = TreeShape(chunkSize: chunkSize, depth: 1, leafRatio: 1) else {
       preconditionFailure("a chunk has 64 to 1,024 tokens")
     }
     return PlainDocument(name: name, tokens: tokens, chunks: chunks(of: tokens, shape: shape, borders: .sentences))
@@ -83,7 +94,8 @@ extension LanguageModel {
     }
     let scores = search.scores(question)
     // The first of equals: sorting is not stable.
-    let best = scores.indices.sorted { (-scores[$0], $0) < (-scores[$1], $1) }.prefix(reading.chunkCount)
+    let count = min(reading.chunkCount, max(runtime.window * 3 / 4 / reading.chunkSize, 1))
+    let best = scores.indices.sorted { (-scores[$0], $0) < (-scores[$1], $1) }.prefix(count)
     return best.sorted().map { Passage(document: places[$0].document, chunk: places[$0].chunk, score: scores[$0]) }
   }
 
