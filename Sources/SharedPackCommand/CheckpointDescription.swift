@@ -24,7 +24,8 @@ enum CheckpointDescription {
           + "\(parameters(report.parameterCount)): \(types.joined(separator: ", "))")
     }
     if let count = report.tokenCount {
-      lines.append("tokenizer   \(Format.count(count, "token")), from \(report.tokenizerFiles.joined(separator: ", "))")
+      let files = report.tokenizerFiles.isEmpty ? "the file" : report.tokenizerFiles.joined(separator: ", ")
+      lines.append("tokenizer   \(Format.count(count, "token")), from \(files)")
       lines.append("chat        \(report.hasChatTemplate ? "has a template" : "no template")")
     } else if report.tokenizerFiles.isEmpty, report.plan != nil {
       lines.append("tokenizer   none")
