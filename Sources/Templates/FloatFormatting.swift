@@ -30,14 +30,22 @@ struct DecimalDigits {
       limbs.append(UInt32(rest % 1_000_000_000))
       rest /= 1_000_000_000
     }
-    for _ in 0..<abs(exponent) {
+    var remaining = abs(exponent)
+    while remaining > 0 {
+      // 5^13 is the largest power that keeps products within 64 bits.
+      let count = min(remaining, 13)
+      let factor = (0..<count).reduce(UInt64(1)) { product, _ in product * (exponent > 0 ? 2 : 5) }
       var carry: UInt64 = 0
       for index in limbs.indices {
-        let product = UInt64(limbs[index]) * (exponent > 0 ? 2 : 5) + carry
+        let product = UInt64(limbs[index]) * factor + carry
         limbs[index] = UInt32(product % 1_000_000_000)
         carry = product / 1_000_000_000
       }
-      if carry > 0 { limbs.append(UInt32(carry)) }
+      while carry > 0 {
+        limbs.append(UInt32(carry % 1_000_000_000))
+        carry /= 1_000_000_000
+      }
+      remaining -= count
     }
     digits = []
     for limb in limbs.reversed() {
