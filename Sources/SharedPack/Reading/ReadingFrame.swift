@@ -13,7 +13,7 @@ public struct ReadingFrame: Sendable, Hashable {
   private let beforeQuestion: String
   private let afterQuestion: String
 
-  /// The instruction that models follow best of those tried; `Tools/results` has the figures.
+  /// The one instruction that was tried.
   static let instruction = "Read this text and answer the question after it."
 
   /// - Parameters:
