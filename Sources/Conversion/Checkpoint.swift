@@ -86,6 +86,6 @@ extension TokenizerSource {
 
   /// The template that is taken when nobody asks for another one.
   public var chatTemplate: (text: String, path: String)? {
-    chatTemplates.first { $0.name == "default" }.map { ($0.text, $0.path) }
+    (chatTemplates.first { $0.name == "default" } ?? chatTemplates.first).map { ($0.text, $0.path) }
   }
 }

@@ -1,6 +1,6 @@
 public import FileAccess
 import ModelPacks
-import Tokenization
+package import Tokenization
 
 /// The tokenizer and the chat template of a checkpoint, as they go into the pack. A checkpoint without tokenizer can be
 /// converted: such packs take token ids.
@@ -65,7 +65,7 @@ struct TokenizerSection {
     case .none: return nil
     case .program(let source, let path): return (ChatTemplate(source: source, specialTokens: specialTokens), path)
     case .fromCheckpoint:
-      guard let chosen = own.first(where: { $0.name == "default" }) ?? own.first else { return nil }
+      guard let chosen = checkpoint.tokenizer.chatTemplate else { return nil }
       return (ChatTemplate(source: chosen.text, specialTokens: specialTokens), chosen.path)
     case .named(let name):
       if let chosen = own.first(where: { $0.name == name }) {
@@ -91,7 +91,7 @@ struct TokenizerSection {
 
 extension Refusal {
   /// - Parameter file: that the tokenizer or the template is from.
-  init(_ error: TokenizerError, file: String) {
+  package init(_ error: TokenizerError, file: String) {
     self.init(Refusal.Name(error.name, .badInput), file: file, structure: error.structure, error.fault)
   }
 }

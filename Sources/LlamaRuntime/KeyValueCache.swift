@@ -33,7 +33,6 @@ internal import PackedTiles
   let weights: FloatBuffer?
   /// The position of the first row.
   let firstPosition: Int
-  private let encoding: RowEncoding
   private let floats: FloatRows?
   private let packed: PackedRows?
 
@@ -49,7 +48,6 @@ internal import PackedTiles
     self.layerCount = layerCount
     self.kvHeadCount = kvHeadCount
     self.firstPosition = firstPosition
-    self.encoding = encoding
     rowCapacity = policy.rowCapacity(tokens: capacity, blockSize: blockSize)
     droppedCounts = [Int](repeating: 0, count: layerCount * kvHeadCount)
     weights = policy.needsWeights ? FloatBuffer(rows: kvHeadCount, columns: rowCapacity) : nil
@@ -194,18 +192,16 @@ internal import PackedTiles
   }
 
   /// A copy of some of the rows of every layer.
-  /// - Parameter range: at most `Attention.partRows` tokens, from a multiple of 64 to another or to the end.
+  /// - Parameters:
+  ///   - range: at most `Attention.partRows` tokens, from a multiple of 64 to another or to the end.
+  ///   - layout: that of the cache's own rows.
   /// - Returns: nil when a key or value is not finite.
   /// - Precondition: the cache keeps all rows.
-  func textRows(_ range: Range<Int>) -> TextRows? {
+  func textRows(_ range: Range<Int>, layout: TextRowLayout) -> TextRows? {
     let together = PackedRows.rowsTogether
     precondition(
       keepsAllRows && range.count <= Attention.partRows && range.lowerBound % together == 0
         && range.upperBound <= count && (range.upperBound % together == 0 || range.upperBound == count), "whole blocks")
-    guard let headDim = floats?.headDim ?? packed?.headDim,
-      let layout = TextRowLayout(
-        layerCount: layerCount, kvHeadCount: kvHeadCount, headDim: headDim, encoding: encoding)
-    else { preconditionFailure("a model has such heads") }
     let writer = TextRowWriter(layout: layout, rowCount: range.count)
     for layer in 0..<layerCount {
       for head in 0..<kvHeadCount {
@@ -290,7 +286,7 @@ struct TextSpans {
 @safe private final class FloatRows {
   private let layerCount: Int
   private let kvHeadCount: Int
-  let headDim: Int
+  private let headDim: Int
   private let capacity: Int
   private let element: ElementType
   private let keyMemory: AlignedMemory

@@ -11,10 +11,10 @@ internal import PackedTiles
 /// the tiles: `Formats/packed-tile.md`.
 @safe final class PackedRows {
   /// Rows that are packed together: the group of the values' tiles.
-  static let rowsTogether = 64
+  static let rowsTogether = TextRowLayout.rowsTogether
 
   private let kvHeadCount: Int
-  let headDim: Int
+  private let headDim: Int
   private let parts: Int
   private let blocksOfPart: Int
   private let blockSize: Int

@@ -114,7 +114,7 @@ public final class Session {
   /// - Throws: `Refusal` `not-finite` when the weights make keys or values overflow.
   /// - Precondition: the cache policy keeps all rows.
   public func rows(_ range: Range<Int>) throws(Refusal) -> TextRows {
-    guard let rows = cache.textRows(range) else {
+    guard let rows = cache.textRows(range, layout: model.textRowLayout) else {
       throw Refusal(.notFinite, file: model.pack.path, structure: "keys and values", "they overflow")
     }
     return rows

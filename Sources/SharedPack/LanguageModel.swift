@@ -1,4 +1,5 @@
 package import ContextTrees
+import Conversion
 public import FileAccess
 package import LlamaRuntime
 public import ModelPacks
@@ -58,7 +59,7 @@ public final class LanguageModel: Sendable {
       do throws(TokenizerError) {
         chatTemplate = try ChatTemplate(serialized: text, tokenizer: tokenizer)
       } catch {
-        throw Refusal(templateError: error, file: path)
+        throw Refusal(error, file: path)
       }
     } else {
       chatTemplate = nil
@@ -124,10 +125,6 @@ extension Refusal {
       Name(error.name, .badInput), file: file,
       structure: ["tokenizer", error.structure].filter { !$0.isEmpty }
         .joined(separator: ", "), error.fault)
-  }
-
-  init(templateError error: TokenizerError, file: String) {
-    self.init(Name(error.name, .badInput), file: file, structure: error.structure, error.fault)
   }
 }
 

@@ -1,3 +1,4 @@
+import Conversion
 public import FileAccess
 import ModelPacks
 public import Templates
@@ -37,7 +38,7 @@ extension LanguageModel {
     do throws(TokenizerError) {
       return try chatTemplate.text(messages, now: now ?? .now)
     } catch {
-      throw Refusal(templateError: error, file: pack.path)
+      throw Refusal(error, file: pack.path)
     }
   }
 

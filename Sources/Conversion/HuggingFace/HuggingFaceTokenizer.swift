@@ -112,7 +112,7 @@ struct HuggingFaceTokenizer: TokenizerSource {
     do throws(TokenizerError) {
       return try body()
     } catch {
-      throw Refusal(Refusal.Name(error.name, .badInput), file: file, structure: error.structure, error.fault)
+      throw Refusal(error, file: file)
     }
   }
 }
