@@ -7,7 +7,7 @@ import TreeStore
 
 /// Where the chunks of evaluated texts come from: a store, or the lower model.
 enum ChunkSource {
-  case store(DocumentStore)
+  case store(DocumentStore, NodeBlockLayout)
   case encoder(TreeEncoder)
 
   /// The lower model of a model.
@@ -18,7 +18,7 @@ enum ChunkSource {
 
   var layout: NodeBlockLayout {
     switch self {
-    case .store(let store): store.store.configuration.layout
+    case .store(_, let layout): layout
     case .encoder(let encoder): encoder.layout
     }
   }
@@ -31,7 +31,7 @@ enum ChunkSource {
     of tokens: [Int32], shape: TreeShape, isSearched: Bool, domain: String
   ) throws(Refusal) -> ContextChunk {
     switch self {
-    case .store(let store):
+    case .store(let store, _):
       guard let chunk = try store.store.chunk(store.store.chunkKey(tokens: tokens)) else {
         throw Refusal(
           .chunkNotStored, file: store.store.path, structure: "\(domain), a chunk of \(tokens.count) tokens",

@@ -150,7 +150,7 @@ extension GoldenCase {
   private func rows(
     _ document: ContextDocument, _ selection: ContextSelection, _ model: LanguageModel
   ) throws(Refusal) -> [String: SafetensorsFile.Tensor] {
-    let layout = document.configuration.layout
+    guard let layout = document.configuration.tree?.layout else { preconditionFailure("golden cases have trees") }
     var chunks: [Int32] = []
     var positions: [Int32] = []
     var floats: [String: [Float]] = [:]

@@ -114,6 +114,9 @@ public final class LlamaModel: Sendable {
     return "keys=\(storedKeysCarryPosition ? "in-node-position" : "unrotated");kernels=\(SP_NUMERICS_VERSION)"
   }
 
+  /// What, besides the weights and the layout, decides the bytes of a text's row.
+  public var textRowNumerics: String { "kernels=\(SP_NUMERICS_VERSION)" }
+
   /// Keys of a node as they were before any rotation: (rows, kv heads, head dim).
   /// - Parameter keys: as they are stored, in floats.
   public func unrotatedKeys(_ keys: [Float], node: TreeNode, layout: NodeBlockLayout) -> [Float] {

@@ -70,9 +70,9 @@ extension LanguageModel {
     moments: SecondMoments?, progress: (_ done: Int, _ total: Int) -> Void
   ) throws(Refusal) -> ContextDocument {
     let configuration = try storeConfiguration(encoding)
+    let shape = try requireTrees(encoding).shape
     let encoder = try makeTreeEncoder(encoding, moments: moments)
     var chunks: [ContextChunk] = []
-    let shape = configuration.shape
     for range in self.chunks(of: tokens, shape: shape, borders: borders) {
       try Refusal.checkCancellation(name)
       chunks.append(ContextChunk(try encoder.encode(Array(tokens[range])), shape: shape))

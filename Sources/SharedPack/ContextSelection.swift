@@ -41,6 +41,9 @@ public struct ContextSelection: Sendable {
     }
   }
 
+  /// Whether it comes from trees, for the layers that read them.
+  public var isInjected: Bool { context != nil }
+
   /// What is injected from trees.
   package var context: InjectedContext? { if case .trees(let context) = rows { context } else { nil } }
 }
@@ -93,7 +96,8 @@ extension LanguageModel {
     guard let first = documents.first else {
       throw Refusal(.emptyDocument, file: pack.path, "no document to ask about")
     }
-    let configuration = try storeConfiguration(first.configuration.layout.encoding)
+    let layout = try requireTrees(first.configuration.rowEncoding).layout
+    let configuration = try storeConfiguration(first.configuration.rowEncoding)
     for document in documents { try document.configuration.require(configuration, file: document.name) }
     let chunks = documents.flatMap(\.chunks)
     let selected = try search(chunks)
@@ -104,6 +108,6 @@ extension LanguageModel {
       for node in nodes { blocks.append(try chunk.block(of: node)) }
       injected.append(blocks)
     }
-    return ContextSelection(nodes: selected, context: InjectedContext(layout: configuration.layout, chunks: injected))
+    return ContextSelection(nodes: selected, context: InjectedContext(layout: layout, chunks: injected))
   }
 }

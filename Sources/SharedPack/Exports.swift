@@ -24,10 +24,15 @@
 @_exported public import enum NodeBlocks.RowEncoding
 @_exported public import struct Templates.RenderedText
 @_exported public import struct Templates.TemplateDate
+@_exported public import enum TreeStore.ChunkForm
 @_exported public import struct TreeStore.ChunkKey
 @_exported public import struct TreeStore.GarbageReport
+@_exported public import struct TreeStore.ReadingFrame
+@_exported public import enum TreeStore.ReadingManner
 @_exported public import struct TreeStore.SegmentInspection
 @_exported public import struct TreeStore.StoreStatistics
 @_exported public import struct TreeStore.StoredDocument
+@_exported public import struct TreeStore.TextForm
+@_exported public import struct TreeStore.TreeForm
 @_exported public import class TreeStore.TreeStore
 @_exported public import struct TreeStore.TreeStoreConfiguration

@@ -49,12 +49,12 @@ struct AskCommand: AsyncParsableCommand {
       sharedpack ask model.spk --store library --document emma.txt "Who is she?"
       sharedpack ask model.spk --document notes.txt "What was decided?"
 
-      Documents are read in the order in which they are named. A name that the store
-      has stands for the stored document; any other is a text file, which is encoded
-      for this question.
+      With --store, documents are named as there; without it, they are text files that
+      are read for this question. They are read in the order in which they are named.
 
-      A plain model reads, of text files of any length, the chunks that share rare
-      words with the question.
+      A plain model reads the chunks that share rare words with the question, or, with
+      --reading exact, the whole of one document that fits its window. A model that was
+      trained for it reads context trees.
       """)
 
   @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))
@@ -88,10 +88,14 @@ struct AskCommand: AsyncParsableCommand {
     help: ArgumentHelp("How text files that are encoded now keep their rows: int8, f16 or f32.", valueName: "form"))
   var kv: RowEncodingArgument?
 
+  @Option(help: ArgumentHelp("A system message for the chat template.", valueName: "text"))
+  var system: String?
+
   @Flag(help: "Ask without the model's chat template, if it has one.")
   var raw = false
 
-  @OptionGroup var reading: DeepReadingArguments
+  @OptionGroup var reading: ReadingArguments
+  @OptionGroup var deep: DeepReadingArguments
   @OptionGroup var generation: GenerationArguments
   @OptionGroup var memory: MemoryArguments
   @OptionGroup var output: OutputOptions
@@ -101,6 +105,13 @@ struct AskCommand: AsyncParsableCommand {
     guard kv == nil || store == nil else {
       throw ValidationError("--kv is for text files that are encoded now; with --store they are kept as there.")
     }
+    guard store == nil || reading.reading == nil && deep.chunkSize == nil && system == nil else {
+      throw ValidationError(
+        "--reading, --chunk-size and --system are for text files; a store was built for one way of reading.")
+    }
+    guard reading.reading != .exact || documents.count == 1 else {
+      throw ValidationError("--reading exact reads one document.")
+    }
   }
 
   func run() async throws {
@@ -108,87 +119,76 @@ struct AskCommand: AsyncParsableCommand {
     let library = try store.map { path throws(Refusal) in try DocumentStore(opening: path, model: model) }
     let text = try TextArgument.text(question)
     guard !text.isEmpty else { throw Refusal(.emptyPrompt, file: "question", "has no text") }
-    if model.pack.sharedLLM == nil {
-      if store != nil { _ = try model.requireTrees(.int8) }
-      return try await askPlainModel(model, text)
-    }
-    let prompt = try model.chatTemplate != nil && !raw ? model.chatPrompt([.user(text)]) : model.textPrompt(text)
-    let encoding = kv?.encoding ?? library?.store.configuration.layout.encoding ?? .int8
-    var sources: [ContextDocument] = []
-    for name in documents { sources.append(try document(name, model: model, library: library, encoding: encoding)) }
-    let selection = try model.select(
-      from: sources, search: TreeSearch(policy.policy(seed: generation.seed), expansion: expansion),
-      query: prompt)
-    if model.injectionIsUntrained {
+    let inquiry =
+      if let library { try inquire(text, in: library) } else { try inquireAboutFiles(text, model) }
+    if inquiry.context?.isInjected == true, model.injectionIsUntrained {
       Console.error("sharedpack: the injection of this model is untrained (merged softmax): expect little of it")
     }
+    for passage in inquiry.passages {
+      let document = inquiry.documents[passage.document]
+      Console.error(
+        "sharedpack: reading \(document.name), chunk \(passage.chunk + 1) of \(document.chunkCount) "
+          + "(score \(Format.rounded(Double(passage.score))))")
+    }
     try await ResponsePrinter.print(
-      try model.generate(prompt, context: selection, options: generation.options), output: output,
+      try model.generate(inquiry, options: generation.options), output: output,
       facts: [
         JSONValue.Member("question", .string(text)),
         JSONValue.Member(
           "documents",
           .array(
-            sources.map {
+            inquiry.documents.map {
               .members([
-                "name": .string($0.name), "tokens": .integer($0.tokenCount), "chunks": .integer($0.chunks.count),
-              ])
-            })),
-      ])
-  }
-
-  /// Reads the chunks that fit the question.
-  private func askPlainModel(_ model: LanguageModel, _ question: String) async throws {
-    var sources: [PlainDocument] = []
-    for path in documents {
-      sources.append(try model.plainDocument(DocumentSource(name: path, path: path), reading: reading.reading))
-    }
-    let passages = try model.passages(of: sources, for: question, reading: reading.reading)
-    let frame = try model.readingFrame(usesChatTemplate: !raw)
-    let selection = try model.read(passages, of: sources, behind: frame)
-    for passage in passages {
-      let source = sources[passage.document]
-      Console.error(
-        "sharedpack: reading \(source.name), chunk \(passage.chunk + 1) of \(source.chunks.count) "
-          + "(score \(Format.rounded(Double(passage.score))))")
-    }
-    try await ResponsePrinter.print(
-      try model.generate(
-        try model.questionPrompt(question, in: frame), context: selection, options: generation.options),
-      output: output,
-      facts: [
-        JSONValue.Member("question", .string(question)),
-        JSONValue.Member(
-          "documents",
-          .array(
-            sources.map {
-              .members([
-                "name": .string($0.name), "tokens": .integer($0.tokens.count), "chunks": .integer($0.chunks.count),
+                "name": .string($0.name), "tokens": .integer($0.tokenCount), "chunks": .integer($0.chunkCount),
               ])
             })),
         JSONValue.Member(
           "sources",
           .array(
-            passages.map {
+            inquiry.passages.map {
               .members([
-                "document": .string(sources[$0.document].name), "chunk": .integer($0.chunk),
+                "document": .string(inquiry.documents[$0.document].name), "chunk": .integer($0.chunk),
                 "score": .number(Double($0.score)),
               ])
             })),
       ])
   }
 
-  /// A stored document, or a text file that is encoded now.
-  private func document(
-    _ name: String, model: LanguageModel, library: DocumentStore?, encoding: RowEncoding
-  ) throws(Refusal) -> ContextDocument {
-    if let library, library.store.document(named: name) != nil { return try library.document(named: name) }
-    guard Directory.exists(name) != nil else {
-      if let library { return try library.document(named: name) }
-      throw Refusal(.missingFile, file: name, "is not a text file, and no --store was named")
+  private var search: TreeSearch { TreeSearch(policy.policy(seed: generation.seed), expansion: expansion) }
+
+  private func inquire(_ question: String, in library: DocumentStore) throws(Refusal) -> Inquiry {
+    // A name that the store does not have may have been meant as a file.
+    if let name = documents.first(where: { library.store.document(named: $0) == nil }), Directory.exists(name) != nil {
+      throw Refusal(
+        .missingDocument, file: library.store.path, structure: "document \"\(name)\"",
+        "is not in the store, but a file: add it with `sharedpack store build`, or ask without --store")
     }
-    var bar = ProgressBar("Encoding \(name)", unit: .tokens, mode: output.progress)
-    defer { bar.finish() }
-    return try model.encode(DocumentSource(name: name, path: name), encoding: encoding) { bar.update($0, of: $1) }
+    return try library.inquiry(
+      question, about: documents, search: search, reading: deep.reading, usesChatTemplate: !raw)
+  }
+
+  private func inquireAboutFiles(_ question: String, _ model: LanguageModel) throws(Refusal) -> Inquiry {
+    if let missing = documents.first(where: { Directory.exists($0) == nil }) {
+      throw Refusal(.missingFile, file: missing, "is not a text file, and no --store was named")
+    }
+    let sources = documents.map { DocumentSource(name: $0, path: $0) }
+    switch try reading.manner(of: model) {
+    case .trees:
+      var trees: [ContextDocument] = []
+      for source in sources {
+        var bar = ProgressBar("Encoding \(source.name)", unit: .tokens, mode: output.progress)
+        defer { bar.finish() }
+        trees.append(try model.encode(source, encoding: kv?.encoding ?? .int8) { bar.update($0, of: $1) })
+      }
+      return try model.inquiry(question, about: trees, search: search, usesChatTemplate: !raw)
+    case .texts(let manner):
+      let frame = try model.readingFrame(usesChatTemplate: !raw, system: system)
+      var texts: [TextDocument] = []
+      for source in sources { texts.append(try model.textDocument(source, reading: deep.reading)) }
+      if manner == .exact, let text = texts.first {
+        return try model.inquiry(question, aboutAllOf: text, behind: frame)
+      }
+      return try model.inquiry(question, about: texts, behind: frame, reading: deep.reading)
+    }
   }
 }

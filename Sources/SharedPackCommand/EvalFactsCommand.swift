@@ -82,21 +82,3 @@ struct EvalFactsCommand: AsyncParsableCommand {
     try output.finish(result)
   }
 }
-
-/// How a plain model reads documents, as options.
-struct DeepReadingArguments: ParsableArguments {
-  @Option(help: ArgumentHelp("For a plain model: tokens of a chunk, 64 to 1024.", valueName: "tokens"))
-  var chunkSize = DeepReading().chunkSize
-
-  @Option(
-    name: .customLong("chunks"),
-    help: ArgumentHelp("For a plain model: chunks that are read for a question.", valueName: "count"))
-  var chunkCount = DeepReading().chunkCount
-
-  var reading: DeepReading { DeepReading(chunkSize: chunkSize, chunkCount: chunkCount) }
-
-  func validate() throws {
-    guard (64...1024).contains(chunkSize) else { throw ValidationError("--chunk-size must be 64 to 1024.") }
-    guard (1...4096).contains(chunkCount) else { throw ValidationError("--chunks must be 1 to 4096.") }
-  }
-}

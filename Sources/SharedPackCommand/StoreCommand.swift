@@ -36,6 +36,11 @@ extension StoreCommand {
 
         Chunks that are stored already are not encoded again, so an interrupted build
         resumes where it stopped. Hidden files in directories are skipped.
+
+        A store has one model and one way of reading. For a plain model that is deep
+        (texts of any length, of which a question reads some chunks) or exact (each text
+        as the beginning of a long prompt, within the model's window; a longer version of
+        a text continues where the stored one ends).
         """)
 
     @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))
@@ -48,8 +53,22 @@ extension StoreCommand {
       help: ArgumentHelp("The store; created if it does not exist.", valueName: "directory"), completion: .directory)
     var store: String
 
-    @Option(help: ArgumentHelp("How keys and values are stored: int8, f16 or f32.", valueName: "form"))
-    var kv = RowEncodingArgument.int8
+    @OptionGroup var reading: ReadingArguments
+
+    @Option(help: ArgumentHelp("For deep reading: tokens of a chunk, 64 to 1024.", valueName: "tokens"))
+    var chunkSize: Int?
+
+    @Option(
+      help: ArgumentHelp(
+        "A system message that stands before all texts, in the model's chat template. A store has one.",
+        valueName: "text"))
+    var system: String?
+
+    @Flag(help: "Read texts without the model's chat template, if it has one.")
+    var raw = false
+
+    @Option(help: ArgumentHelp("How keys and values of trees are stored: int8, f16 or f32.", valueName: "form"))
+    var kv: RowEncodingArgument?
 
     @Option(
       help: ArgumentHelp(
@@ -70,17 +89,29 @@ extension StoreCommand {
     @OptionGroup var memory: MemoryArguments
     @OptionGroup var output: OutputOptions
 
+    func validate() throws {
+      guard chunkSize.map((64...1024).contains) ?? true else {
+        throw ValidationError("--chunk-size must be 64 to 1024.")
+      }
+    }
+
     func run() throws {
       let model = try memory.open(model, threads: threads)
       let sources = try DocumentSource.find(paths)
+      let manner = try reading.manner(of: model)
+      var deep = DeepReading()
+      if let chunkSize { deep.chunkSize = chunkSize }
       if dryRun {
-        return show(try StoreBuilder.plan(sources, model: model, encoding: kv.encoding, borders: borders.value))
+        switch manner {
+        case .trees:
+          return show(
+            try StoreBuilder.plan(
+              sources, model: model, encoding: kv?.encoding ?? .int8, borders: borders.value))
+        case .texts(let manner):
+          return show(try StoreBuilder.plan(sources, model: model, manner: manner, reading: deep))
+        }
       }
-      if model.injectionIsUntrained {
-        Console.error("sharedpack: the injection of this model is untrained (merged softmax)")
-      }
-      var builder = try StoreBuilder(
-        opening: store, model: model, encoding: kv.encoding, compression: compress.compression, borders: borders.value)
+      var builder = try builder(model, manner)
       var reports: [StoreBuilder.Report] = []
       for source in sources {
         var bar = ProgressBar("Encoding \(source.name)", unit: .tokens, mode: output.progress)
@@ -99,7 +130,7 @@ extension StoreCommand {
         Console.output(
           .members([
             "store": .string(store),
-            "injection": .string(model.injectionIsUntrained ? "merged-softmax (untrained)" : "cross-attention"),
+            "reading": .string(name(of: manner, model)),
             "encoded_tokens": .integer(reports.reduce(0) { $0 + $1.encodedTokenCount }),
             "documents": .array(
               reports.map {
@@ -109,6 +140,33 @@ extension StoreCommand {
                 ])
               }),
           ]))
+      }
+    }
+
+    private func builder(
+      _ model: LanguageModel, _ manner: ReadingArguments.Manner
+    ) throws(Refusal) -> StoreBuilder {
+      switch manner {
+      case .trees:
+        if model.injectionIsUntrained {
+          Console.error("sharedpack: the injection of this model is untrained (merged softmax)")
+        }
+        return try StoreBuilder(
+          opening: store, model: model, encoding: kv?.encoding ?? .int8, compression: compress.compression,
+          borders: borders.value)
+      case .texts(let manner):
+        let frame =
+          try system != nil || raw ? model.readingFrame(usesChatTemplate: !raw, system: system) : nil
+        return try StoreBuilder(
+          opening: store, model: model, manner: manner, chunkSize: chunkSize, frame: frame,
+          compression: compress.compression)
+      }
+    }
+
+    private func name(of manner: ReadingArguments.Manner, _ model: LanguageModel) -> String {
+      switch manner {
+      case .trees: model.injectionIsUntrained ? "trees (untrained)" : "trees"
+      case .texts(let manner): "\(manner)"
       }
     }
 
@@ -274,10 +332,8 @@ enum StoreDescription {
     return """
       store       \(store.path), generation \(store.generation)
       model       \(configuration.modelIdentity)
-      trees       chunks of \(configuration.shape.chunkSize) tokens, depth \(configuration.shape.depth), \
-      leaf ratio \(configuration.shape.leafRatio)
-      rows        \(configuration.layout.encoding), \(configuration.layout.layerCount) layers, \
-      \(configuration.layout.kvHeadCount) heads of \(configuration.layout.headDim)
+      reading     \(reading(configuration))
+      rows        \(rows(configuration))
       documents   \(statistics.documents), \(statistics.tokens) tokens
       chunks      \(statistics.uniqueChunks) stored for \(statistics.chunks) in documents
       segments    \(statistics.segments), \(Format.bytes(statistics.totalByteCount))
@@ -290,24 +346,34 @@ enum StoreDescription {
   static func json(_ store: TreeStore) -> JSONValue {
     let configuration = store.configuration
     let statistics = store.statistics
-    return .members([
-      "path": .string(store.path),
-      "generation": .integer(store.generation),
-      "model_identity": .string(configuration.modelIdentity.description),
-      "chunk_size": .integer(configuration.shape.chunkSize),
-      "tree_depth": .integer(configuration.shape.depth),
-      "leaf_ratio": .integer(configuration.shape.leafRatio),
-      "row_encoding": .string("\(configuration.layout.encoding)"),
-      "injected_layers": .integer(configuration.layout.layerCount),
-      "row_numerics": .string(configuration.rowNumerics),
-      "documents": .integer(statistics.documents),
-      "tokens": .integer(statistics.tokens),
-      "chunks": .integer(statistics.chunks),
-      "unique_chunks": .integer(statistics.uniqueChunks),
-      "segments": .integer(statistics.segments),
-      "bytes": .integer(statistics.totalByteCount),
-      "live_bytes": .integer(statistics.liveByteCount),
-      "dead_bytes": .integer(statistics.deadByteCount),
-    ])
+    var members = [
+      JSONValue.Member("path", .string(store.path)), JSONValue.Member("generation", .integer(store.generation)),
+    ]
+    if case .object(let form) = configuration.json { members += form }
+    let counts: KeyValuePairs = [
+      "documents": statistics.documents, "tokens": statistics.tokens, "chunks": statistics.chunks,
+      "unique_chunks": statistics.uniqueChunks, "segments": statistics.segments, "bytes": statistics.totalByteCount,
+      "live_bytes": statistics.liveByteCount, "dead_bytes": statistics.deadByteCount,
+    ]
+    members += counts.map { JSONValue.Member($0.key, .integer($0.value)) }
+    return .object(members)
+  }
+
+  private static func reading(_ configuration: TreeStoreConfiguration) -> String {
+    switch configuration.form {
+    case .tree(let form):
+      "trees of chunks of \(form.shape.chunkSize) tokens, depth \(form.shape.depth), leaf ratio \(form.shape.leafRatio)"
+    case .text(let form):
+      "\(form.manner), in chunks of \(form.chunkSize) tokens behind a frame of \(form.frame.opening.count)"
+    }
+  }
+
+  private static func rows(_ configuration: TreeStoreConfiguration) -> String {
+    switch configuration.form {
+    case .tree(let form):
+      "\(form.layout.encoding), \(form.layout.layerCount) layers, \(form.layout.kvHeadCount) heads of \(form.layout.headDim)"
+    case .text(let form):
+      "\(form.layout.encoding), \(form.layout.layerCount) layers, \(form.layout.kvHeadCount) heads of \(form.layout.headDim)"
+    }
   }
 }

@@ -17,6 +17,7 @@ public struct StoredDocument: Sendable, Hashable {
   /// The SHA-256 of the text.
   public let textDigest: Digest256
   public let textByteCount: Int
+  /// Of the text.
   public let tokenCount: Int
   /// In the order of the text.
   public let chunks: [ChunkKey]
@@ -69,7 +70,7 @@ struct Manifest: Equatable {
   /// The whole file.
   var encoded: [UInt8] {
     var writer = ByteWriter()
-    StoreFormat.writePreamble(StoreFormat.manifestMagic, into: &writer)
+    StoreFormat.writePreamble(StoreFormat.manifestMagic, features: configuration.features, into: &writer)
     writer.integer(UInt64(generation))
     writer.append(previous?.bytes ?? [UInt8](repeating: 0, count: 32))
     writer.integer(UInt64(segments.count))
@@ -105,7 +106,7 @@ struct Manifest: Equatable {
     }
     let all = unsafe bytes.span.bytes
     var start = ByteReader(all, file: file, structure: "manifest")
-    try StoreFormat.readPreamble(StoreFormat.manifestMagic, from: &start, file: file)
+    let features = try StoreFormat.readPreamble(StoreFormat.manifestMagic, from: &start, file: file)
     guard bytes.count >= Self.fixedByteCount + 32 else {
       throw Refusal(.truncated, file: file, structure: "manifest", "has \(bytes.count) bytes")
     }
@@ -127,7 +128,7 @@ struct Manifest: Equatable {
     self.previous = generation == 1 ? nil : Digest256(bytes: previous)
     let (segmentCount, documentCount) = (try reader.size(), try reader.size())
     _ = try reader.size()
-    configuration = try TreeStoreConfiguration(from: &reader, file: file)
+    configuration = try TreeStoreConfiguration(from: &reader, features: features, file: file)
     try reader.seek(to: reader.offset + CheckedSize.padding(after: reader.offset, to: 8))
 
     guard segmentCount <= reader.remainingByteCount / Self.segmentByteCount else {

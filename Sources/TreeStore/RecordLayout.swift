@@ -6,7 +6,8 @@ internal import FileAccess
 struct BlockLocation {
   enum Kind: UInt32 {
     case head = 1
-    case embeddings = 2
+    /// The embeddings of a tree, the words of a text.
+    case search = 2
     case rows = 3
   }
 
@@ -27,7 +28,7 @@ struct BlockLocation {
   }
 }
 
-/// One node's entry in a record's head.
+/// One block's entry in a record's head.
 struct NodeEntry: Equatable {
   static let byteCount = 32
 
@@ -48,21 +49,23 @@ struct RecordLayout {
   static let fixedHeadByteCount = 64
 
   let head: Range<Int>
-  let embeddings: Range<Int>
+  /// The embeddings or words.
+  let search: Range<Int>
   let blocks: [Range<Int>]
   /// The record's end, after padding.
   let end: Int
 
-  /// Bytes of the head: fixed fields, an entry for each node, token ids.
-  static func headByteCount(nodes: Int, tokens: Int) -> Int {
-    fixedHeadByteCount + nodes * NodeEntry.byteCount + tokens * 4
+  /// Bytes of the head: fixed fields, an entry for each block, the key of the chunk in view, token ids.
+  /// - Parameter linked: whether the chunk is one of a text.
+  static func headByteCount(blocks: Int, tokens: Int, linked: Bool) -> Int {
+    fixedHeadByteCount + blocks * NodeEntry.byteCount + (linked ? 32 : 0) + tokens * 4
   }
 
   /// - Parameters:
   ///   - byteOffset: the record's offset in the segment, a multiple of 64.
-  ///   - blockByteCounts: bytes stored of each node.
+  ///   - blockByteCounts: bytes stored of each block.
   /// - Returns: nil when a size does not fit.
-  init?(at byteOffset: Int, tokens: Int, embeddingByteCount: Int, blockByteCounts: [Int]) {
+  init?(at byteOffset: Int, headByteCount: Int, searchByteCount: Int, blockByteCounts: [Int]) {
     func part(after end: Int, byteCount: Int) -> Range<Int>? {
       let alignment = byteCount >= Self.pageThreshold ? Self.pageByteCount : Self.alignment
       guard let start = CheckedSize.aligned(end, to: alignment), let end = CheckedSize.sum(start, byteCount) else {
@@ -70,22 +73,21 @@ struct RecordLayout {
       }
       return start..<end
     }
-    let headByteCount = Self.headByteCount(nodes: blockByteCounts.count, tokens: tokens)
     guard let headEnd = CheckedSize.sum(byteOffset, headByteCount),
-      let embeddings = part(after: headEnd, byteCount: embeddingByteCount)
+      let search = part(after: headEnd, byteCount: searchByteCount)
     else { return nil }
     var blocks: [Range<Int>] = []
     for byteCount in blockByteCounts {
-      guard let block = part(after: (blocks.last ?? embeddings).upperBound, byteCount: byteCount) else { return nil }
+      guard let block = part(after: (blocks.last ?? search).upperBound, byteCount: byteCount) else { return nil }
       blocks.append(block)
     }
-    guard let end = CheckedSize.aligned((blocks.last ?? embeddings).upperBound, to: Self.alignment) else { return nil }
+    guard let end = CheckedSize.aligned((blocks.last ?? search).upperBound, to: Self.alignment) else { return nil }
     head = byteOffset..<headEnd
-    self.embeddings = embeddings
+    self.search = search
     self.blocks = blocks
     self.end = end
   }
 
   /// The parts in order; there is padding between them and after the last one.
-  var parts: [Range<Int>] { [head, embeddings] + blocks }
+  var parts: [Range<Int>] { [head, search] + blocks }
 }

@@ -37,9 +37,9 @@ public final class Segment: Sendable {
       throw Refusal(.wrongLength, file: path, "has \(file.byteCount) bytes; a segment has at least \(minimum)")
     }
     var reader = ByteReader(file.bytes, file: path, structure: "header")
-    try StoreFormat.readPreamble(StoreFormat.segmentMagic, from: &reader, file: path)
+    let features = try StoreFormat.readPreamble(StoreFormat.segmentMagic, from: &reader, file: path)
     salt = try reader.integer(UInt64.self)
-    configuration = try TreeStoreConfiguration(from: &reader, file: path)
+    configuration = try TreeStoreConfiguration(from: &reader, features: features, file: path)
     let header = Self.header(configuration, salt: salt)
     try reader.seek(to: 0)
     // A header that is not, byte for byte, what a writer would write is refused, padding included.
@@ -84,7 +84,7 @@ public final class Segment: Sendable {
     records = header.count..<indexOffset
     index = SegmentIndex(in: file, at: indexOffset, count: totals.chunkCount)
     self.file = file
-    try index.validate(records: records, chunkSize: configuration.shape.chunkSize)
+    try index.validate(records: records, tokenLimit: configuration.tokenLimit)
   }
 
   /// Opens a segment that a manifest names.
@@ -109,7 +109,7 @@ public final class Segment: Sendable {
 
   static func header(_ configuration: TreeStoreConfiguration, salt: UInt64) -> [UInt8] {
     var writer = ByteWriter()
-    StoreFormat.writePreamble(StoreFormat.segmentMagic, into: &writer)
+    StoreFormat.writePreamble(StoreFormat.segmentMagic, features: configuration.features, into: &writer)
     writer.integer(salt)
     writer.append(configuration.encoded)
     writer.pad(to: RecordLayout.alignment)
@@ -123,7 +123,7 @@ public final class Segment: Sendable {
   }
 
   /// Runs a check once for each part of each record, for as long as the segment is open.
-  /// - Parameter part: 0 the head, 1 the key, 2 the embeddings, 3 + i the i-th node's block.
+  /// - Parameter part: 0 the head, 1 the key, 2 what is searched, 3 + i the i-th block.
   func verifyOnce(_ entryIndex: Int, part: Int, check: () throws(Refusal) -> Void) throws(Refusal) {
     let (word, bit) = (part / 64, UInt64(1) << UInt64(part % 64))
     let isVerified = verified.withLock { bits in

@@ -71,7 +71,7 @@ struct SegmentIndex: Sendable {
   /// Checks that the keys ascend and that every record lies among the records.
   /// - Parameter records: the bytes between the header and the index.
   /// - Throws: `Refusal` `malformed-segment`.
-  func validate(records: Range<Int>, chunkSize: Int) throws(Refusal) {
+  func validate(records: Range<Int>, tokenLimit: Int) throws(Refusal) {
     var total = 0
     var previous: ChunkKey?
     for index in 0..<count {
@@ -81,8 +81,8 @@ struct SegmentIndex: Sendable {
       }
       if let previous, previous >= entry.key { throw malformed("the keys do not ascend") }
       previous = entry.key
-      guard (1...chunkSize).contains(entry.tokenCount) else {
-        throw malformed("a chunk of \(entry.tokenCount) tokens; the chunk size is \(chunkSize)")
+      guard (1...tokenLimit).contains(entry.tokenCount) else {
+        throw malformed("a chunk of \(entry.tokenCount) tokens; the chunk size is \(tokenLimit)")
       }
       guard entry.byteOffset % RecordLayout.alignment == 0, entry.byteOffset >= records.lowerBound,
         let end = CheckedSize.sum(entry.byteOffset, entry.byteCount), end <= records.upperBound, entry.byteCount > 0

@@ -8,6 +8,7 @@ public struct SegmentInspection: Sendable {
   public struct Chunk: Sendable {
     public let key: ChunkKey
     public let tokenCount: Int
+    /// Nodes of a tree; of a text 1, or 0 without rows.
     public let nodeCount: Int
     /// The record's offset in the file.
     public let byteOffset: Int
@@ -54,7 +55,7 @@ public struct SegmentInspection: Sendable {
       "\(path): tree store segment, format \(StoreFormat.majorVersion).\(StoreFormat.minorVersion)",
       "\(byteCount) bytes, \(chunks.count) chunks of \(tokenCount) tokens in all",
       "blocks: \(storedBlockByteCount) bytes stored of \(blockByteCount)",
-      configuration.text,
+      configuration.summary,
     ]
     lines += chunks.map { chunk in
       let kinds = Compression.allCases.compactMap { kind in chunk.blockCounts[kind].map { "\($0) \(kind)" } }
@@ -74,7 +75,7 @@ extension Segment {
     var chunks: [SegmentInspection.Chunk] = []
     for index in 0..<segment.index.count {
       let entry = segment.index.entry(at: index)
-      let chunk = try StoredChunk(in: segment, at: index)
+      let chunk = try StoredRecord(in: segment, at: index)
       chunks.append(
         SegmentInspection.Chunk(
           key: entry.key, tokenCount: entry.tokenCount, nodeCount: chunk.entries.count, byteOffset: entry.byteOffset,
@@ -90,17 +91,24 @@ extension Segment {
 
 extension TreeStoreConfiguration {
   package var json: JSONValue {
-    .members([
-      "model_identity": .string(modelIdentity.description), "chunk_size": .integer(shape.chunkSize),
-      "tree_depth": .integer(shape.depth), "leaf_ratio": .integer(shape.leafRatio),
-      "layers": .integer(layout.layerCount), "kv_heads": .integer(layout.kvHeadCount),
-      "head_dim": .integer(layout.headDim), "row_encoding": .string("\(layout.encoding)"),
-      "embedding_size": .integer(embeddingSize), "row_numerics": .string(rowNumerics),
+    let (layers, kvHeads, headDim) =
+      switch form {
+      case .tree(let form): (form.layout.layerCount, form.layout.kvHeadCount, form.layout.headDim)
+      case .text(let form): (form.layout.layerCount, form.layout.kvHeadCount, form.layout.headDim)
+      }
+    return .members([
+      "model_identity": .string(modelIdentity.description),
+      "reading": .string(text.map { "\($0.manner)" } ?? "trees"),
+      "chunk_size": .integer(chunkSize),
+      "tree_depth": tree.map { .integer($0.shape.depth) }, "leaf_ratio": tree.map { .integer($0.shape.leafRatio) },
+      "layers": .integer(layers), "kv_heads": .integer(kvHeads), "head_dim": .integer(headDim),
+      "row_encoding": .string("\(rowEncoding)"), "embedding_size": tree.map { .integer($0.embeddingSize) },
+      "frame_tokens": text.map { .integer($0.frame.opening.count) }, "row_numerics": .string(rowNumerics),
     ])
   }
 
   /// One human-readable line.
-  package var text: String {
+  package var summary: String {
     "model \(modelIdentity.description.prefix(12)), "
       + fields.map { "\($0.name) \($0.value)" }.joined(separator: ", ")
   }

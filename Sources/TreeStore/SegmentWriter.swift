@@ -2,23 +2,23 @@ internal import ContextTrees
 internal import FileAccess
 internal import NodeBlocks
 
-/// A node's block as it goes into a segment.
+/// A block as it goes into a segment.
 struct StoredBlock {
   let bytes: BlockBytes
   let compression: Compression
 
   /// A block that compression does not shorten is stored as it is.
-  init(_ block: NodeBlock, compression: Compression) {
+  init(_ block: BlockBytes, compression: Compression) {
     // LZ4 takes a little less than 2^31 bytes.
     if compression != .none, block.byteCount < 1 << 30 {
-      let compressed = compression.compress(block.storage.bytes)
+      let compressed = compression.compress(block.bytes)
       if compressed.count < block.byteCount {
         bytes = BlockBytes(compressed)
         self.compression = compression
         return
       }
     }
-    bytes = block.storage
+    bytes = block
     self.compression = .none
   }
 
@@ -67,42 +67,50 @@ struct SegmentWriter: ~Copyable {
   }
 
   /// Appends a chunk's record.
-  /// - Precondition: the embeddings and blocks are those of a tree of this configuration.
+  /// - Parameters:
+  ///   - behind: of a text's chunk, the one that was in view.
+  ///   - search: the embeddings or words.
+  /// - Precondition: these and the blocks are those of a chunk of this configuration.
   mutating func append(
-    _ key: ChunkKey, tokens: [Int32], embeddings: [Float], blocks: [StoredBlock]
+    _ key: ChunkKey, behind: ChunkKey?, tokens: [Int32], search: RawSpan, blocks: [StoredBlock]
   ) throws(Refusal) {
-    let tree = ContextTree(shape: configuration.shape, tokenCount: tokens.count)
+    let forms = configuration.blocks(tokens: tokens.count)
+    let isText = configuration.text != nil
     let start = file.byteCount
     guard
       let layout = RecordLayout(
-        at: start, tokens: tokens.count, embeddingByteCount: embeddings.count * 4,
-        blockByteCounts: blocks.map(\.bytes.byteCount)),
+        at: start,
+        headByteCount: RecordLayout.headByteCount(blocks: blocks.count, tokens: tokens.count, linked: isText),
+        searchByteCount: search.byteCount, blockByteCounts: blocks.map(\.bytes.byteCount)),
       UInt32(exactly: (layout.end - start) / RecordLayout.alignment) != nil
     else { throw Refusal(.invalidChunk, file: file.path, structure: "chunk \(key.short)", "is too large") }
 
     var head = ByteWriter()
     key.write(into: &head)
     head.integer(UInt32(tokens.count))
-    head.integer(UInt32(tree.nodes.count))
-    head.integer(UInt64(0))
-    let checksum = unsafe BlockLocation(salt: salt, key: key, kind: .embeddings).checksum(of: embeddings.span.bytes)
+    head.integer(UInt32(blocks.count))
+    head.integer(UInt64(isText ? search.byteCount / 8 : 0))
+    let checksum = BlockLocation(salt: salt, key: key, kind: .search).checksum(of: search)
     head.integer(checksum.low)
     head.integer(checksum.high)
-    for (node, block) in zip(tree.nodes, blocks) {
-      let location = BlockLocation(salt: salt, key: key, kind: .rows, node: node.number)
+    for (form, block) in zip(forms, blocks) {
+      let location = BlockLocation(salt: salt, key: key, kind: .rows, node: form.number)
       NodeEntry(
         byteCount: block.bytes.byteCount, compression: block.compression,
         checksum: location.checksum(of: block.bytes.bytes)
       ).write(into: &head)
-      totals.blockByteCount += configuration.layout.byteCount(rows: node.rowCount)
+      totals.blockByteCount += form.byteCount
       totals.storedBlockByteCount += block.bytes.byteCount
+    }
+    if isText {
+      if let behind { behind.write(into: &head) } else { head.append([UInt8](repeating: 0, count: 32)) }
     }
     for token in tokens { head.integer(token) }
     let headBytes = head.bytes
 
     try append(headBytes)
-    try pad(to: layout.embeddings.lowerBound)
-    try unsafe append(embeddings.span.bytes)
+    try pad(to: layout.search.lowerBound)
+    try append(search)
     for (range, block) in zip(layout.blocks, blocks) {
       try pad(to: range.lowerBound)
       try append(block.bytes.bytes)

@@ -92,21 +92,38 @@ extension TreeStoreConfiguration {
   /// - Throws: `Refusal` `invalid-chunk`.
   func validate(_ chunk: EncodedChunk, file: String) throws(Refusal) {
     func invalid(_ fault: String) -> Refusal { Refusal(.invalidChunk, file: file, structure: "encoded chunk", fault) }
-    guard (1...shape.chunkSize).contains(chunk.tokens.count) else {
-      throw invalid("has \(chunk.tokens.count) tokens; the chunk size is \(shape.chunkSize)")
+    guard let tree else { throw invalid("is a tree, and the store holds texts") }
+    guard (1...tree.shape.chunkSize).contains(chunk.tokens.count) else {
+      throw invalid("has \(chunk.tokens.count) tokens; the chunk size is \(tree.shape.chunkSize)")
     }
-    let nodes = ContextTree(shape: shape, tokenCount: chunk.tokens.count).nodes
-    guard chunk.embeddings.count == nodes.count * embeddingSize else {
-      throw invalid("has \(chunk.embeddings.count) embedding numbers for \(nodes.count) nodes of \(embeddingSize)")
+    let nodes = ContextTree(shape: tree.shape, tokenCount: chunk.tokens.count).nodes
+    guard chunk.embeddings.count == nodes.count * tree.embeddingSize else {
+      throw invalid("has \(chunk.embeddings.count) embedding numbers for \(nodes.count) nodes of \(tree.embeddingSize)")
     }
     guard chunk.embeddings.allSatisfy(\.isFinite) else { throw invalid("an embedding is not finite") }
     guard chunk.blocks.count == nodes.count else {
       throw invalid("has \(chunk.blocks.count) blocks for \(nodes.count) nodes")
     }
     for (node, block) in zip(nodes, chunk.blocks) {
-      guard block.layout == layout, block.rowCount == node.rowCount else {
+      guard block.layout == tree.layout, block.rowCount == node.rowCount else {
         throw invalid("the block of node \(node.number) is not one of \(node.rowCount) rows of this store")
       }
+    }
+  }
+
+  /// - Throws: `Refusal` `invalid-chunk`.
+  func validate(_ chunk: EncodedText, file: String) throws(Refusal) {
+    func invalid(_ fault: String) -> Refusal { Refusal(.invalidChunk, file: file, structure: "encoded text", fault) }
+    guard let text else { throw invalid("is a text, and the store holds trees") }
+    guard (1...tokenLimit).contains(chunk.tokens.count) else {
+      throw invalid("has \(chunk.tokens.count) tokens; the chunk size is \(text.chunkSize)")
+    }
+    guard chunk.words.hashes.count <= chunk.tokens.count * StoredText.wordsOfToken else {
+      throw invalid("has \(chunk.words.hashes.count) words in \(chunk.tokens.count) tokens")
+    }
+    let rowCount = text.rowCount(tokens: chunk.tokens.count)
+    guard (chunk.rows?.rowCount ?? 0) == rowCount, chunk.rows.map({ $0.layout == text.layout }) ?? true else {
+      throw invalid("its rows are not \(rowCount) of this store")
     }
   }
 }

@@ -5,8 +5,10 @@ internal import FileAccess
 enum StoreFormat {
   static let majorVersion: UInt16 = 1
   static let minorVersion: UInt16 = 0
-  /// Bits whose meaning a reader must know. There are none yet.
-  static let knownFeatures: UInt64 = 0
+  /// The chunks are texts, not trees.
+  static let textFeature: UInt64 = 1
+  /// Bits whose meaning a reader must know.
+  static let knownFeatures: UInt64 = textFeature
 
   // A byte that is not text, the kind, and the line ends and the end-of-file mark that a careless transfer changes.
   static let segmentMagic: [UInt8] = [0x89, 0x54, 0x53, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]
@@ -43,17 +45,20 @@ enum StoreFormat {
     "\(store)/\(segmentsName)/\(digest)\(segmentSuffix)"
   }
 
-  static func writePreamble(_ magic: [UInt8], into writer: inout ByteWriter) {
+  static func writePreamble(_ magic: [UInt8], features: UInt64, into writer: inout ByteWriter) {
     writer.append(magic)
     writer.integer(majorVersion)
     writer.integer(minorVersion)
     writer.integer(UInt32(0))
-    writer.integer(knownFeatures)
+    writer.integer(features)
   }
 
   /// Reads the first 24 bytes of a manifest or a segment.
+  /// - Returns: the features.
   @_lifetime(reader: copy reader)
-  static func readPreamble(_ magic: [UInt8], from reader: inout ByteReader, file: String) throws(Refusal) {
+  static func readPreamble(
+    _ magic: [UInt8], from reader: inout ByteReader, file: String
+  ) throws(Refusal) -> UInt64 {
     guard try reader.bytes(magic.count) == magic else {
       throw Refusal(.badMagic, file: file, "does not start like a file of a tree store")
     }
@@ -70,5 +75,6 @@ enum StoreFormat {
       let unknown = (0..<64).filter { (features & ~knownFeatures) >> $0 & 1 == 1 }
       throw Refusal(.unknownFeature, file: file, "needs feature \(unknown[0]), which this version does not know")
     }
+    return features
   }
 }

@@ -48,7 +48,7 @@ extension TreeStore {
         }
         tokenCount += count
       }
-      guard tokenCount == document.tokenCount else {
+      guard tokenCount == configuration.chunkTokenCount(text: document.tokenCount) else {
         throw Refusal(
           .tokenCountMismatch, file: path, structure: "document \"\(document.name)\"",
           "has \(document.tokenCount) tokens and chunks of \(tokenCount)")
@@ -120,7 +120,7 @@ extension Segment {
   private func verify(_ entryIndex: Int, into totals: inout SegmentTotals) throws(Refusal) {
     // Parts that a reader checked earlier are checked again: the page may have been read from the disk again since.
     forgetVerified(entryIndex)
-    let chunk = try StoredChunk(in: self, at: entryIndex)
+    let chunk = try StoredRecord(in: self, at: entryIndex)
     let file = file
     var end = chunk.layout.head.lowerBound
     for part in chunk.layout.parts + [chunk.layout.end..<chunk.layout.end] {
@@ -130,15 +130,19 @@ extension Segment {
       }
       end = part.upperBound
     }
-    for node in chunk.tree.nodes {
-      let embedding = try chunk.embedding(of: node)
-      guard embedding.allSatisfy(\.isFinite) else {
+    for (number, entry) in chunk.entries.enumerated() {
+      totals.blockByteCount += try chunk.block(number).byteCount
+      totals.storedBlockByteCount += entry.byteCount
+    }
+    switch configuration.form {
+    case .tree(let form):
+      let tree = StoredChunk(chunk, form)
+      for node in tree.tree.nodes where try !tree.embedding(of: node).allSatisfy(\.isFinite) {
         throw Refusal(
           .malformedRecord, file: path, structure: "chunk \(chunk.key.short), node \(node.number)",
           "the embedding has a number that is not finite")
       }
-      totals.blockByteCount += try chunk.block(of: node).byteCount
-      totals.storedBlockByteCount += try chunk.storedBlock(of: node).byteCount
+    case .text(let form): _ = try StoredText(chunk, form).words()
     }
     totals.chunkCount += 1
     totals.tokenCount += chunk.tokens.count

@@ -79,10 +79,27 @@ public final class TreeStore: Sendable {
   /// - Throws: `Refusal` `checksum-mismatch` or `malformed-record` when the stored one is damaged; it can be encoded
   ///   again.
   package func chunk(_ key: ChunkKey) throws(Refusal) -> StoredChunk? {
-    for segment in segments {
-      if let index = segment.index.index(of: key) { return try StoredChunk(in: segment, at: index) }
+    guard let form = configuration.tree, let record = try segments.record(key) else { return nil }
+    return StoredChunk(record, form)
+  }
+
+  /// A chunk of a text.
+  /// - Returns: nil when the store does not have it.
+  /// - Throws: as `chunk(_:)`.
+  package func text(_ key: ChunkKey) throws(Refusal) -> StoredText? { try segments.text(key) }
+}
+
+extension [Segment] {
+  fileprivate func record(_ key: ChunkKey) throws(Refusal) -> StoredRecord? {
+    for segment in self {
+      if let index = segment.index.index(of: key) { return try StoredRecord(in: segment, at: index) }
     }
     return nil
+  }
+
+  func text(_ key: ChunkKey) throws(Refusal) -> StoredText? {
+    guard let form = first?.configuration.text, let record = try record(key) else { return nil }
+    return StoredText(record, form)
   }
 }
 
@@ -122,7 +139,7 @@ extension TreeStore {
     result.segments = segments.count
     result.totalByteCount = manifest.encoded.count
     var seen: Set<ChunkKey> = []
-    let needed = Set(documents.lazy.flatMap(\.chunks))
+    let needed = configuration.neededChunks(of: documents)
     for segment in segments {
       let live = segment.liveByteCount(needed: needed, seen: &seen)
       result.liveByteCount += live

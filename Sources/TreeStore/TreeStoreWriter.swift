@@ -101,6 +101,11 @@ public struct TreeStoreWriter: ~Copyable {
     }
   }
 
+  /// A chunk of a text that was committed before.
+  /// - Returns: nil when there is none.
+  /// - Throws: `Refusal` `checksum-mismatch`, `malformed-record`.
+  package func text(_ key: ChunkKey) throws(Refusal) -> StoredText? { try segments.text(key) }
+
   /// Stores a chunk's tree, unless the store has it.
   /// - Parameter compression: of the blocks, for chunks that are rarely read: compressed blocks cannot be mapped.
   /// - Throws: `Refusal` `invalid-chunk` when the sizes are not those of a tree of this store; `no-space`,
@@ -111,20 +116,38 @@ public struct TreeStoreWriter: ~Copyable {
     try configuration.validate(chunk, file: path)
     let key = configuration.chunkKey(tokens: chunk.tokens)
     guard !contains(key) else { return key }
-    let blocks = chunk.blocks.map { StoredBlock($0, compression: compression) }
-    try append(key, tokens: chunk.tokens, embeddings: chunk.embeddings, blocks: blocks)
+    let blocks = chunk.blocks.map { StoredBlock($0.storage, compression: compression) }
+    try unsafe append(
+      key, behind: nil, tokens: chunk.tokens, search: chunk.embeddings.span.bytes, blocks: blocks)
     return key
   }
 
-  mutating func append(
-    _ key: ChunkKey, tokens: [Int32], embeddings: [Float], blocks: [StoredBlock]
+  /// Stores a chunk of a text, unless the store has it.
+  /// - Parameter compression: of the rows, for chunks that are rarely read: compressed rows cannot be mapped.
+  /// - Throws: `Refusal` `invalid-chunk` when the sizes are not those of a text of this store; `no-space`,
+  ///   `input-output`.
+  /// - Returns: the chunk's key.
+  public mutating func add(_ chunk: EncodedText, compression: Compression) throws(Refusal) -> ChunkKey {
+    try requireWorking()
+    try configuration.validate(chunk, file: path)
+    let key = configuration.chunkKey(tokens: chunk.tokens, behind: chunk.behind)
+    guard !contains(key) else { return key }
+    let words = chunk.words.encoded
+    try unsafe append(
+      key, behind: chunk.behind, tokens: chunk.tokens, search: words.span.bytes,
+      blocks: chunk.rows.map { [StoredBlock($0.storage, compression: compression)] } ?? [])
+    return key
+  }
+
+  private mutating func append(
+    _ key: ChunkKey, behind: ChunkKey?, tokens: [Int32], search: RawSpan, blocks: [StoredBlock]
   ) throws(Refusal) {
     try step { (writer) throws(Refusal) in
       if writer.current == nil {
         writer.current = try SegmentWriter(
           in: writer.path, writer.configuration, salt: writer.fixedSalt ?? .random(in: .min ... .max))
       }
-      try writer.current?.append(key, tokens: tokens, embeddings: embeddings, blocks: blocks)
+      try writer.current?.append(key, behind: behind, tokens: tokens, search: search, blocks: blocks)
       writer.currentChunks[key] = tokens.count
       writer.hasChanges = true
       if let byteCount = writer.current?.byteCount, byteCount >= writer.segmentByteLimit {
@@ -171,7 +194,7 @@ public struct TreeStoreWriter: ~Copyable {
       }
       sum += count
     }
-    guard sum == tokenCount, textByteCount >= 0 else {
+    guard sum == configuration.chunkTokenCount(text: tokenCount), textByteCount >= 0 else {
       throw Refusal(
         .tokenCountMismatch, file: path, structure: structure, "has \(tokenCount) tokens and chunks of \(sum)")
     }
@@ -234,7 +257,7 @@ public struct TreeStoreWriter: ~Copyable {
     try commit()
     return try step { (writer) throws(Refusal) in
       var report = GarbageReport()
-      let needed = Set(writer.documents.lazy.flatMap(\.chunks))
+      let needed = writer.configuration.neededChunks(of: writer.documents)
       var seen: Set<ChunkKey> = []
       let old = Array(zip(writer.segments, writer.references))
       var rewritten: [Segment] = []
@@ -266,12 +289,15 @@ public struct TreeStoreWriter: ~Copyable {
 
   private mutating func copyChunks(of segment: Segment, needed: Set<ChunkKey>) throws(Refusal) {
     for (index, key) in segment.keys.enumerated() where needed.contains(key) && !contains(key) {
-      let chunk = try StoredChunk(in: segment, at: index)
+      let record = try StoredRecord(in: segment, at: index)
       var blocks: [StoredBlock] = []
-      for node in chunk.tree.nodes {
-        blocks.append(StoredBlock(stored: try chunk.storedBlock(of: node), compression: chunk.compression(of: node)))
+      for (number, entry) in record.entries.enumerated() {
+        blocks.append(StoredBlock(stored: try record.storedBlock(number), compression: entry.compression))
       }
-      try append(key, tokens: chunk.tokens, embeddings: try chunk.embeddings(), blocks: blocks)
+      let file = segment.file
+      try append(
+        key, behind: record.behind, tokens: record.tokens, search: file.bytes.extracting(try record.search()),
+        blocks: blocks)
     }
   }
 }

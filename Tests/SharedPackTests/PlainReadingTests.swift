@@ -25,15 +25,15 @@ import Tokenization
     let documents = try [40, 70].enumerated().map { number, place in
       let path = try scratch.write(
         text(100, with: number == 1 ? "The zebra's name was Quiz" : "nothing", at: place), to: "\(number).txt")
-      return try model.plainDocument(DocumentSource(name: "\(number)", path: path), reading: reading)
+      return try model.textDocument(DocumentSource(name: "\(number)", path: path), reading: reading)
     }
-    #expect(documents.allSatisfy { $0.chunks.count > 10 && $0.chunks.allSatisfy { $0.count <= 64 } })
+    #expect(documents.allSatisfy { $0.chunks.count > 10 && $0.chunks.allSatisfy { $0.tokens.count <= 64 } })
     let passages = try model.passages(of: documents, for: "What is the zebra called?", reading: reading)
     #expect(passages.count == 2)
     let best = try #require(passages.max { $0.score < $1.score })
     let tokenizer = try #require(model.tokenizer)
     let chunk = documents[best.document].chunks[best.chunk]
-    #expect(best.document == 1 && tokenizer.decode(documents[1].tokens[chunk]).contains("zebra"))
+    #expect(best.document == 1 && tokenizer.decode(chunk.tokens[...]).contains("zebra"))
     // In the order of the documents.
     #expect(
       passages.map { [$0.document, $0.chunk] }
@@ -44,20 +44,21 @@ import Tokenization
   /// frame and the chunk take whole blocks of rows only by chance, so that the rows of a float pack are compared.
   @Test func oneChunkIsAsIfItStoodInThePrompt() async throws {
     let model = try TinyModel(injection: .none, window: 1024, quantization: .float32).open(in: scratch)
-    let document = model.plainDocument(
-      try model.documentTokens(Array(text(12, with: "x", at: 3).utf8), file: "text"), named: "text",
+    let document = try model.textDocument(
+      model.documentTokens(Array(text(12, with: "x", at: 3).utf8), file: "text"), named: "text",
       reading: DeepReading(chunkSize: 512))
     #expect(document.chunks.count == 1)
     let frame = try model.readingFrame()
     let passages = [Passage(document: 0, chunk: 0, score: 1)]
     let question = try model.questionPrompt("who ate", in: frame)
     let read = try model.read(passages, of: [document], behind: frame)
-    #expect(read.rowCount == frame.opening.count + document.tokens.count && read.chunkCount == 1)
+    #expect(read.rowCount == frame.opening.count + document.tokenCount && read.chunkCount == 1)
     let stored = try await model.generate(
       question, context: read, options: GenerationOptions(maxTokens: 12, ignoresEndOfText: true)
     ).collect()
     let whole = try await model.generate(
-      frame.opening + document.tokens + question, options: GenerationOptions(maxTokens: 12, ignoresEndOfText: true)
+      frame.opening + document.chunks[0].tokens + question,
+      options: GenerationOptions(maxTokens: 12, ignoresEndOfText: true)
     ).collect()
     #expect(stored.summary.tokens == whole.summary.tokens)
     #expect(stored.summary.contextRows == read.rowCount && !stored.summary.injectionIsUntrained)
@@ -81,8 +82,8 @@ import Tokenization
 
   @Test func whatDoesNotFitTheWindowIsRefused() throws {
     let frame = try model.readingFrame()
-    let document = model.plainDocument(
-      try model.documentTokens(Array(text(300, with: "x", at: 3).utf8), file: "text"), named: "text",
+    let document = try model.textDocument(
+      model.documentTokens(Array(text(300, with: "x", at: 3).utf8), file: "text"), named: "text",
       reading: DeepReading(chunkSize: 512))
     let passages = document.chunks.indices.prefix(4).map { Passage(document: 0, chunk: $0, score: 1) }
     let read = try model.read(passages, of: [document], behind: frame)

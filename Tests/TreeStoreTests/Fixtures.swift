@@ -92,6 +92,23 @@ extension TreeStoreWriter {
   }
 }
 
+extension TreeStoreConfiguration {
+  // Of stores that have trees.
+  var shape: TreeShape { form(tree).shape }
+  var layout: NodeBlockLayout { form(tree).layout }
+  var embeddingSize: Int { form(tree).embeddingSize }
+
+  private func form<Form>(_ form: Form?) -> Form {
+    guard let form else { preconditionFailure("another form") }
+    return form
+  }
+}
+
+extension StoredChunk {
+  /// How a node's block is stored.
+  func compression(of node: TreeNode) -> Compression { record.entries[tree.index(of: node)].compression }
+}
+
 /// Every part of a stored chunk is the encoded one's.
 func expectEqual(_ stored: StoredChunk, _ encoded: EncodedChunk, size: Int) throws {
   #expect(stored.tokens == encoded.tokens)

@@ -196,7 +196,7 @@ import Testing
     let chunk = Fixture.chunk(Fixture.tokens(1), configuration)
     try publish(
       chunk.tokens, embeddings: [.infinity] + chunk.embeddings.dropFirst(),
-      blocks: chunk.blocks.map { StoredBlock($0, compression: .none) }, configuration, in: workplace)
+      blocks: chunk.blocks.map { StoredBlock($0.storage, compression: .none) }, configuration, in: workplace)
     #expect(outcome(workplace) == "malformed-record")
   }
 }
@@ -208,7 +208,8 @@ private func publish(
 ) throws {
   _ = try TreeStoreWriter(opening: workplace.store, creating: configuration)
   var writer = try SegmentWriter(in: workplace.store, configuration, salt: 1)
-  try writer.append(configuration.chunkKey(tokens: tokens), tokens: tokens, embeddings: embeddings, blocks: blocks)
+  try unsafe writer.append(
+    configuration.chunkKey(tokens: tokens), behind: nil, tokens: tokens, search: embeddings.span.bytes, blocks: blocks)
   let reference = try writer.publish()
   try Surgery.edit(manifestOf: workplace) { $0.segments = [reference] }
 }

@@ -105,7 +105,7 @@ import Testing
     #expect(try manifest { $0[8] = 2 } == "newer-version")
     #expect(try manifest { $0[10] = 1 } == "newer-version")
     #expect(try manifest { $0[12] = 1 } == "malformed-manifest")
-    #expect(try manifest { $0[16] = 1 } == "unknown-feature")
+    #expect(try manifest { $0[16] = 2 } == "unknown-feature")
     #expect(try manifest { $0[24] = 3 } == "malformed-manifest")
     #expect(try manifest { Surgery.put(UInt64.max, at: 24, in: &$0) } == "truncated")
     #expect(try manifest { Surgery.put(Int.max, at: 64, in: &$0) } == "malformed-manifest")

@@ -42,9 +42,9 @@ struct DocumentReader {
     if options.methods.contains(.shared) {
       for encoding in options.encodings {
         if let store {
-          _ = try model.requireTrees(encoding)
-          precondition(store.store.configuration.layout.encoding == encoding, "a store has rows of one encoding")
-          sources.append(.store(store))
+          let layout = try model.requireTrees(encoding).layout
+          precondition(store.store.configuration.rowEncoding == encoding, "a store has rows of one encoding")
+          sources.append(.store(store, layout))
         } else {
           sources.append(try ChunkSource(encoding: model, encoding))
         }

@@ -27,7 +27,7 @@ public struct PerplexityEvaluation {
     _ model: LanguageModel, _ options: PerplexityOptions, store: DocumentStore? = nil
   ) throws(Refusal) {
     var options = options
-    if let store { options.encodings = [store.store.configuration.layout.encoding] }
+    if let store { options.encodings = [store.store.configuration.rowEncoding] }
     let window = model.configuration.maxPositionCount
     let runningText = options.runningText ?? model.runtime.window
     func refuse(_ fault: String) -> Refusal { Refusal(.unfitLayout, file: model.pack.path, fault) }

@@ -62,8 +62,9 @@ public struct FactEvaluation: Sendable {
         } catch {
           throw Refusal(.taskDoesNotFit, file: model.pack.path, structure: question.rawValue, error.fault)
         }
-        let documents = sample.texts.enumerated().map {
-          model.plainDocument($1, named: "text \($0)", reading: reading)
+        var documents: [TextDocument] = []
+        for (number, text) in sample.texts.enumerated() {
+          documents.append(try model.textDocument(text, named: "text \(number)", reading: reading))
         }
         let passages = try model.passages(of: documents, for: sample.question, reading: reading)
         found.append(isFound(sample, passages, documents) ? 1 : 0)
@@ -104,19 +105,20 @@ public struct FactEvaluation: Sendable {
       ], seconds: (ContinuousClock.now - start).seconds)
   }
 
-  private func isFound(_ sample: FactSample, _ passages: [Passage], _ documents: [PlainDocument]) -> Bool {
+  private func isFound(_ sample: FactSample, _ passages: [Passage], _ documents: [TextDocument]) -> Bool {
     sample.statementRanges.enumerated().allSatisfy { number, statement in
       let text = min(number, sample.texts.count - 1)
       return passages.contains { passage in
-        let chunk = documents[passage.document].chunks[passage.chunk]
-        return passage.document == text && chunk.lowerBound <= statement.lowerBound
-          && statement.upperBound <= chunk.upperBound
+        let chunks = documents[passage.document].chunks
+        let start = chunks[..<passage.chunk].reduce(0) { $0 + $1.tokens.count }
+        return passage.document == text && start <= statement.lowerBound
+          && statement.upperBound <= start + chunks[passage.chunk].tokens.count
       }
     }
   }
 
   private func ask(
-    _ model: LanguageModel, _ sample: FactSample, _ documents: [PlainDocument], _ passages: [Passage],
+    _ model: LanguageModel, _ sample: FactSample, _ documents: [TextDocument], _ passages: [Passage],
     _ manner: Manner, _ frame: ReadingFrame
   ) async throws -> Response {
     let options = GenerationOptions(maxTokens: Self.maxTokens)
@@ -126,11 +128,11 @@ public struct FactEvaluation: Sendable {
       let selection = try model.read(passages, of: documents, behind: frame)
       return try await model.generate(closing, context: selection, options: options).collect()
     case .again:
-      let text = passages.flatMap { documents[$0.document].tokens[documents[$0.document].chunks[$0.chunk]] }
+      let text = passages.flatMap { documents[$0.document].chunks[$0.chunk].tokens }
       return try await model.generate(frame.opening + text + closing, options: options).collect()
     case .whole:
       return try await model.generate(
-        frame.opening + documents.flatMap(\.tokens) + closing, options: options
+        frame.opening + documents.flatMap { $0.chunks.flatMap(\.tokens) } + closing, options: options
       ).collect()
     case .none:
       return try await model.generate(try model.chatPrompt([.user(sample.question)]), options: options).collect()

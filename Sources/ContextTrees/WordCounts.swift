@@ -1,0 +1,121 @@
+import Glibc
+
+/// How often each word stands in a text, for searching it by words.
+///
+/// Words are runs of letters and digits in lower case, without a plural's or genitive's s; of scripts without spaces,
+/// each character is one. A word is kept as its FNV-1a hash of 32 bits, so that texts are searched without a dictionary.
+/// Format: `Formats/tree-store.md`, words.
+public struct WordCounts: Sendable, Hashable {
+  /// Of the words, ascending.
+  public let hashes: [UInt32]
+  /// How often each stands there.
+  public let counts: [UInt32]
+
+  /// The words of a text.
+  public init(of text: String) {
+    let sorted = Self.hashes(of: text).sorted()
+    var hashes: [UInt32] = []
+    var counts: [UInt32] = []
+    for hash in sorted {
+      if hashes.last == hash {
+        counts[counts.count - 1] += 1
+      } else {
+        hashes.append(hash)
+        counts.append(1)
+      }
+    }
+    self.hashes = hashes
+    self.counts = counts
+  }
+
+  /// Words that were counted before.
+  /// - Returns: nil unless the hashes ascend strictly, each with a count.
+  public init?(hashes: [UInt32], counts: [UInt32]) {
+    guard hashes.count == counts.count, !counts.contains(0),
+      zip(hashes, hashes.dropFirst()).allSatisfy({ $0 < $1 })
+    else { return nil }
+    self.hashes = hashes
+    self.counts = counts
+  }
+
+  /// No words.
+  public static let none = WordCounts(of: "")
+
+  /// Words of the text.
+  var total: Int { counts.reduce(0) { $0 + Int($1) } }
+
+  func count(of hash: UInt32) -> UInt32? {
+    var low = 0
+    var high = hashes.count
+    while low < high {
+      let middle = low + (high - low) / 2
+      if hashes[middle] < hash { low = middle + 1 } else { high = middle }
+    }
+    return low < hashes.count && hashes[low] == hash ? counts[low] : nil
+  }
+
+  /// The words of a text, in their order.
+  static func hashes(of text: String) -> [UInt32] {
+    var hashes: [UInt32] = []
+    var word: [UInt8] = []
+    func finish() {
+      guard !word.isEmpty else { return }
+      if word.count > 3, word.last == UInt8(ascii: "s"), word[word.count - 2] != UInt8(ascii: "s") { word.removeLast() }
+      hashes.append(word.reduce(0x811C_9DC5) { ($0 ^ UInt32($1)) &* 0x0100_0193 })
+      word.removeAll(keepingCapacity: true)
+    }
+    for scalar in text.unicodeScalars {
+      switch scalar.value {
+      case 0x30...0x39, 0x61...0x7A: word.append(UInt8(scalar.value))
+      case 0x41...0x5A: word.append(UInt8(scalar.value) + 0x20)
+      case ..<0x80: finish()
+      default:
+        let properties = scalar.properties
+        if scalar.value >= 0x2E80, properties.isIdeographic || (0x3040...0x30FF).contains(scalar.value) {
+          finish()
+          word.append(contentsOf: String(scalar).utf8)
+          finish()
+        } else if properties.isAlphabetic || properties.numericType != nil {
+          word.append(contentsOf: properties.lowercaseMapping.utf8)
+        } else {
+          finish()
+        }
+      }
+    }
+    finish()
+    return hashes
+  }
+}
+
+/// Scores texts by the words that they share with a question: the rarer a word is among the texts, the more it counts.
+///
+/// Okapi BM25, as ``BM25Scorer`` has it.
+public struct WordSearch: Sendable {
+  private let texts: [WordCounts]
+  private let meanCount: Double
+
+  /// - Parameter texts: that are compared with each other.
+  public init(_ texts: [WordCounts]) {
+    self.texts = texts
+    meanCount = max(Double(texts.reduce(0) { $0 + $1.total }) / max(Double(texts.count), 1), 1)
+  }
+
+  /// The score of each text, in their order: greater is better, and 0 means that it shares no word with the question.
+  public func scores(_ question: String) -> [Float] {
+    let (saturation, lengthShare) = (1.5, 0.75)
+    var sums = [Double](repeating: 0, count: texts.count)
+    let dampings = texts.map { saturation * (1 - lengthShare + lengthShare * Double($0.total) / meanCount) }
+    // In the order of the question, so that sums are the same in every run.
+    var seen: Set<UInt32> = []
+    for hash in WordCounts.hashes(of: question) where seen.insert(hash).inserted {
+      let counts = texts.map { $0.count(of: hash).map(Double.init) }
+      let frequency = Double(counts.count { $0 != nil })
+      let weight = log(1 + (Double(texts.count) - frequency + 0.5) / (frequency + 0.5))
+      for (index, count) in counts.enumerated() {
+        guard let count else { continue }
+        sums[index] += weight * count * (saturation + 1) / (count + dampings[index])
+      }
+    }
+    return sums.map { Float($0) }
+  }
+}

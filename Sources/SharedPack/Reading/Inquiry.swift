@@ -1,0 +1,189 @@
+public import ContextTrees
+public import FileAccess
+import LlamaRuntime
+public import TreeStore
+
+/// A question about documents, ready to be answered: ``LanguageModel/generate(_:options:)``.
+public struct Inquiry: Sendable {
+  /// The tokens that are read for it.
+  public let prompt: [Int32]
+  /// What was prepared; nil where the whole text stands in the prompt.
+  public let context: ContextSelection?
+  /// The documents, in order.
+  public let documents: [Summary]
+  /// The chunks that were found; empty where all is read.
+  public let passages: [Passage]
+
+  /// A document of an inquiry.
+  public struct Summary: Sendable, Hashable {
+    /// In the store, or of the file.
+    public let name: String
+    /// Of the text.
+    public let tokenCount: Int
+    /// Of the text.
+    public let chunkCount: Int
+  }
+}
+
+extension LanguageModel {
+  /// Answers a question.
+  /// - Throws: `Refusal`, as ``generate(_:context:options:)``.
+  public func generate(
+    _ inquiry: Inquiry, options: GenerationOptions = GenerationOptions()
+  ) throws(Refusal) -> ResponseStream {
+    try generate(inquiry.prompt, context: inquiry.context, options: options)
+  }
+
+  /// A question about context trees.
+  /// - Parameters:
+  ///   - search: how nodes are picked.
+  ///   - usesChatTemplate: whether the model's chat template is used if it has one.
+  /// - Throws: `Refusal` `no-tokenizer`, those of ``select(from:search:query:)`` and of the chat template.
+  public func inquiry(
+    _ question: String, about documents: [ContextDocument], search: TreeSearch = .standard,
+    usesChatTemplate: Bool = true
+  ) throws(Refusal) -> Inquiry {
+    let prompt =
+      try chatTemplate != nil && usesChatTemplate ? chatPrompt([.user(question)]) : textPrompt(question)
+    return Inquiry(
+      prompt: prompt, context: try select(from: documents, search: search, query: prompt),
+      documents: documents.map {
+        Inquiry.Summary(name: $0.name, tokenCount: $0.tokenCount, chunkCount: $0.chunks.count)
+      }, passages: [])
+  }
+
+  /// A question about texts, of which a plain model reads the chunks that fit it.
+  /// - Throws: `Refusal` `no-tokenizer`, and those of ``read(_:of:behind:)``.
+  public func inquiry(
+    _ question: String, about documents: [TextDocument], behind frame: ReadingFrame,
+    reading: DeepReading = DeepReading()
+  ) throws(Refusal) -> Inquiry {
+    try inquiry(question, about: documents, behind: prefix(reading: frame.opening), in: frame, reading: reading)
+  }
+
+  func inquiry(
+    _ question: String, about documents: [TextDocument], behind opening: TextPrefix, in frame: ReadingFrame,
+    reading: DeepReading
+  ) throws(Refusal) -> Inquiry {
+    guard documents.contains(where: { !$0.chunks.isEmpty }) else {
+      throw Refusal(.emptyDocument, file: pack.path, "no document to ask about")
+    }
+    let passages = try passages(of: documents, for: question, reading: reading)
+    return Inquiry(
+      prompt: try questionPrompt(question, in: frame),
+      context: try read(passages, of: documents, behind: opening), documents: documents.map(Inquiry.Summary.init),
+      passages: passages)
+  }
+
+  /// A question behind the whole of a text, which stands in the prompt.
+  /// - Throws: `Refusal` `no-tokenizer`.
+  public func inquiry(
+    _ question: String, aboutAllOf document: TextDocument, behind frame: ReadingFrame
+  ) throws(Refusal) -> Inquiry {
+    Inquiry(
+      prompt: try frame.opening + document.chunks.flatMap(\.tokens) + questionPrompt(question, in: frame),
+      context: nil, documents: [Inquiry.Summary(document)], passages: [])
+  }
+}
+
+extension Inquiry.Summary {
+  init(_ document: TextDocument) {
+    self.init(name: document.name, tokenCount: document.tokenCount, chunkCount: document.chunks.count)
+  }
+}
+
+extension DocumentStore {
+  /// A question about documents of the store, in the way that they were prepared for.
+  /// - Parameters:
+  ///   - names: of documents; of a store for exact reading, one.
+  ///   - search: how nodes of trees are picked.
+  ///   - reading: how many chunks are read of texts.
+  ///   - usesChatTemplate: for trees; texts are asked about in the frame that they were read in.
+  /// - Throws: `Refusal` `missing-document`, `one-document` when several are named in a store for exact reading, those of
+  ///   damaged stores, and those of asking.
+  public func inquiry(
+    _ question: String, about names: [String], search: TreeSearch = .standard, reading: DeepReading = DeepReading(),
+    usesChatTemplate: Bool = true
+  ) throws(Refusal) -> Inquiry {
+    guard let text = store.configuration.text else {
+      var documents: [ContextDocument] = []
+      for name in names { documents.append(try document(named: name)) }
+      return try model.inquiry(question, about: documents, search: search, usesChatTemplate: usesChatTemplate)
+    }
+    switch text.manner {
+    case .exact:
+      guard let name = names.first, names.count == 1 else {
+        throw Refusal(
+          .oneDocument, file: store.path, "its documents were read exactly, each as the whole text: ask about one")
+      }
+      return try exactInquiry(question, about: name, text)
+    case .deep:
+      var documents: [TextDocument] = []
+      for name in names { documents.append(try textDocument(named: name)) }
+      var reading = reading
+      reading.chunkSize = text.chunkSize
+      return try model.inquiry(
+        question, about: documents, behind: try opening(text), in: text.frame, reading: reading)
+    }
+  }
+
+  /// A document of a store of texts.
+  /// - Throws: `Refusal` `missing-document`, `configuration-mismatch` when the store has trees, and those of damaged
+  ///   stores.
+  public func textDocument(named name: String) throws(Refusal) -> TextDocument {
+    let chunks = try storedTexts(of: name)
+    return TextDocument(name: name, chunks: chunks.map { TextChunk($0) })
+  }
+
+  /// The chunks of a document.
+  func storedTexts(of name: String) throws(Refusal) -> [StoredText] {
+    guard store.configuration.text != nil else {
+      throw Refusal(.configurationMismatch, file: store.path, "holds context trees, not texts")
+    }
+    let stored = try store.requireDocument(named: name)
+    var chunks: [StoredText] = []
+    for key in stored.chunks {
+      guard let chunk = try store.text(key) else {
+        throw Refusal(
+          .missingChunk, file: store.path, structure: "document \"\(name)\"", "chunk \(key) is in no segment")
+      }
+      chunks.append(chunk)
+    }
+    return chunks
+  }
+
+  /// The frame's rows, which a store for deep reading keeps.
+  private func opening(_ text: TextForm) throws(Refusal) -> TextPrefix {
+    guard let key = store.configuration.frameKey, let rows = try store.text(key)?.rows() else {
+      return try model.prefix(reading: text.frame.opening)
+    }
+    var prefix = TextPrefix(layout: rows.layout)
+    prefix.append(rows, readAt: 0)
+    return prefix
+  }
+
+  /// A question behind a whole document: what is stored of it, and the rest of its text.
+  private func exactInquiry(_ question: String, about name: String, _ text: TextForm) throws(Refusal) -> Inquiry {
+    let chunks = try storedTexts(of: name)
+    var prefix = TextPrefix(layout: text.layout)
+    var rest: [Int32] = []
+    for chunk in chunks {
+      guard rest.isEmpty else {
+        throw Refusal(
+          .malformedRecord, file: store.path, structure: "document \"\(name)\"", "only its last chunk can end anywhere")
+      }
+      if let rows = try chunk.rows() { prefix.append(rows, readAt: prefix.tokenCount) }
+      rest = Array(chunk.tokens[text.rowCount(tokens: chunk.tokens.count)...])
+    }
+    let tokenCount = prefix.tokenCount + rest.count - text.frame.opening.count
+    let prompt = try rest + model.questionPrompt(question, in: text.frame)
+    return Inquiry(
+      prompt: prompt, context: ContextSelection(text: prefix, chunkCount: chunks.count),
+      documents: [Inquiry.Summary(name: name, tokenCount: tokenCount, chunkCount: chunks.count)], passages: [])
+  }
+}
+
+extension Refusal.Name {
+  /// Several documents were named where one can be read.
+  public static let oneDocument = Refusal.Name("one-document", .usage)
+}

@@ -1,0 +1,353 @@
+import ContextTrees
+public import FileAccess
+import LlamaRuntime
+import ModelPacks
+public import NodeBlocks
+import Tokenization
+public import TreeStore
+
+/// Encodes texts into a store. A store has one builder at a time; readers are not disturbed.
+///
+/// When the task that it works for is cancelled, it stops after the current chunk: no document is added, the chunks
+/// that were committed before stay so that the next build resumes there, and the builder can be used further.
+public struct StoreBuilder: ~Copyable {
+  private let model: LanguageModel
+  private let work: Work
+  private let compression: Compression
+  private var writer: TreeStoreWriter
+  private var lastCommit = ContinuousClock.now
+
+  /// Chunks become durable this often while a long text is encoded, so that a build that is killed resumes.
+  var commitInterval = Duration.seconds(60)
+
+  /// What is made of a text's chunks.
+  private enum Work {
+    case trees(TreeShape, TreeEncoder, ChunkBorders)
+    case texts(TextForm)
+  }
+
+  /// Opens a store for writing, and creates it if it is not there: of context trees for a model that has them, else of
+  /// texts for deep reading.
+  /// - Throws: `Refusal`, as the other initializers.
+  public init(opening path: String, model: LanguageModel) throws(Refusal) {
+    if model.pack.sharedLLM != nil {
+      try self.init(opening: path, model: model, encoding: .int8)
+    } else {
+      try self.init(opening: path, model: model, manner: .deep)
+    }
+  }
+
+  /// Opens a store of context trees for writing, and creates it if it is not there.
+  /// - Parameters:
+  ///   - path: of the store's directory.
+  ///   - model: encodes the texts; a store has one model.
+  ///   - encoding: how keys and values are kept; a store has one encoding.
+  ///   - compression: of new blocks; compressed blocks are not mapped.
+  ///   - borders: where texts are cut.
+  /// - Throws: `Refusal` `busy`, `model-mismatch`, `configuration-mismatch`, `no-injection`, `cannot-create`.
+  public init(
+    opening path: String, model: LanguageModel, encoding: RowEncoding = .int8, compression: Compression = .none,
+    borders: ChunkBorders = .sentences
+  ) throws(Refusal) {
+    let configuration = try model.storeConfiguration(encoding)
+    let work = Work.trees(try model.requireTrees(encoding).shape, try model.makeTreeEncoder(encoding), borders)
+    writer = try TreeStoreWriter(opening: path, creating: configuration)
+    self.work = work
+    self.model = model
+    self.compression = compression
+  }
+
+  /// Opens a store of texts for writing, and creates it if it is not there.
+  /// - Parameters:
+  ///   - path: of the store's directory.
+  ///   - model: reads the texts; a store has one model.
+  ///   - manner: how it reads them; a store has one manner.
+  ///   - chunkSize: tokens of a chunk that is read deeply; nil takes the store's, or that of `DeepReading`.
+  ///   - frame: what stands around documents in a prompt; nil takes the store's, or the model's.
+  ///   - compression: of new rows; compressed rows are not mapped.
+  /// - Throws: `Refusal` `busy`, `model-mismatch`, `configuration-mismatch`, `no-injection` for a model whose rotary
+  ///   positions depend on the length of the text, `cannot-create`, and those of ``LanguageModel/readingFrame(usesChatTemplate:system:now:)``.
+  public init(
+    opening path: String, model: LanguageModel, manner: ReadingManner, chunkSize: Int? = nil,
+    frame: ReadingFrame? = nil, compression: Compression = .none
+  ) throws(Refusal) {
+    try model.requireFixedPositions()
+    let existing = Directory.exists(path) == nil ? nil : try? TreeStore(opening: path).configuration.text
+    let size =
+      switch manner {
+      case .exact: TextForm.chunkSizes.upperBound
+      case .deep:
+        chunkSize.map { model.textChunkSize(DeepReading(chunkSize: $0)) } ?? existing?.chunkSize
+          ?? model.textChunkSize(DeepReading())
+      }
+    var frame = frame ?? existing?.frame
+    if frame == nil { frame = try model.readingFrame() }
+    guard let frame else { preconditionFailure("one was made") }
+    let configuration = model.storeConfiguration(manner, chunkSize: size, frame: frame)
+    guard let form = configuration.text else { preconditionFailure("it is one of texts") }
+    writer = try TreeStoreWriter(opening: path, creating: configuration)
+    self.model = model
+    work = .texts(form)
+    self.compression = compression
+  }
+
+  /// What happened to a document.
+  public struct Report: Sendable, Hashable {
+    /// Whether the store has changed.
+    public enum Outcome: String, Sendable, Hashable {
+      /// The name is new.
+      case added
+      /// Another text had the name.
+      case replaced
+      /// The same text is there under this name.
+      case unchanged
+    }
+    /// The name in the store.
+    public var name: String
+    /// Whether the store has changed.
+    public var outcome: Outcome
+    /// Tokens of the text.
+    public var tokenCount: Int
+    /// Chunks of the text.
+    public var chunkCount: Int
+    /// Tokens of the chunks that had to be encoded; the others were there.
+    public var encodedTokenCount: Int
+  }
+
+  /// Encodes a text unless the store has it, and makes it durable under its name.
+  ///
+  /// Takes minutes for a book, on the caller's thread.
+  /// - Parameters:
+  ///   - source: the text's file, and its name in the store.
+  ///   - replacing: whether another text may be there under this name.
+  ///   - progress: called with the tokens done, those of them that were encoded, and all tokens.
+  /// - Throws: `Refusal` `document-exists`, `not-text`, `cancelled`, `no-space` and others; what was committed before
+  ///   stays.
+  public mutating func add(
+    _ source: DocumentSource, replacing: Bool = false,
+    progress: (_ done: Int, _ encoded: Int, _ total: Int) -> Void = { _, _, _ in }
+  ) throws(Refusal) -> Report {
+    try writer.requireName(source.name)
+    let text = try source.text()
+    let digest = Digest256(of: text)
+    let existing = writer.document(named: source.name)
+    if let existing, existing.textDigest == digest {
+      return Report(
+        name: source.name, outcome: .unchanged, tokenCount: existing.tokenCount, chunkCount: existing.chunks.count,
+        encodedTokenCount: 0)
+    }
+    guard existing == nil || replacing else {
+      throw Refusal(
+        .documentExists, file: source.path,
+        "another text is stored as \"\(source.name)\"")
+    }
+    let tokens = try model.documentTokens(text, file: source.path)
+    let (keys, encodedTokenCount) =
+      switch work {
+      case .trees(let shape, let encoder, let borders):
+        try addTrees(
+          tokens, model.chunks(of: tokens, shape: shape, borders: borders), encoder, file: source.path, progress)
+      case .texts(let form) where form.manner == .deep:
+        try addDeeply(tokens, form, file: source.path, progress)
+      case .texts(let form):
+        try addExactly(tokens, form, file: source.path, progress)
+      }
+    try writer.addDocument(
+      name: source.name, textDigest: digest, textByteCount: text.count, tokenCount: tokens.count, chunks: keys,
+      replacing: replacing)
+    try commit()
+    return Report(
+      name: source.name, outcome: existing == nil ? .added : .replaced, tokenCount: tokens.count,
+      chunkCount: keys.count, encodedTokenCount: encodedTokenCount)
+  }
+
+  /// Chunks of a text that are in the store.
+  private typealias Added = (keys: [ChunkKey], encodedTokenCount: Int)
+
+  private mutating func addTrees(
+    _ tokens: [Int32], _ ranges: [Range<Int>], _ encoder: TreeEncoder, file: String,
+    _ progress: (_ done: Int, _ encoded: Int, _ total: Int) -> Void
+  ) throws(Refusal) -> Added {
+    var keys: [ChunkKey] = []
+    var encodedTokenCount = 0
+    for range in ranges {
+      try Refusal.checkCancellation(file)
+      let chunk = Array(tokens[range])
+      let key = writer.configuration.chunkKey(tokens: chunk)
+      if !writer.contains(key) {
+        _ = try writer.add(try encoder.encode(chunk), compression: compression)
+        encodedTokenCount += chunk.count
+        if ContinuousClock.now - lastCommit > commitInterval { try commit() }
+      }
+      keys.append(key)
+      progress(range.upperBound, encodedTokenCount, tokens.count)
+    }
+    return (keys, encodedTokenCount)
+  }
+
+  /// Reads each chunk alone, behind the frame, whose rows come first.
+  private mutating func addDeeply(
+    _ tokens: [Int32], _ form: TextForm, file: String,
+    _ progress: (_ done: Int, _ encoded: Int, _ total: Int) -> Void
+  ) throws(Refusal) -> Added {
+    let tokenizer = try model.requireTokenizer()
+    let opening = form.frame.opening
+    guard let frameKey = writer.configuration.frameKey else { preconditionFailure("deep reading has a frame") }
+    var frameRows: TextPrefix?
+    var keys: [ChunkKey] = []
+    var encodedTokenCount = 0
+    if !writer.contains(frameKey) {
+      let rows = try model.rows(of: opening, behind: TextPrefix(layout: form.layout))
+      _ = try writer.add(
+        EncodedText(tokens: opening, behind: nil, words: .none, rows: rows), compression: compression)
+    }
+    for range in model.textChunks(of: tokens, reading: DeepReading(chunkSize: form.chunkSize)) {
+      try Refusal.checkCancellation(file)
+      let chunk = Array(tokens[range])
+      let key = writer.configuration.chunkKey(tokens: chunk, behind: frameKey)
+      if !writer.contains(key) {
+        if frameRows == nil { frameRows = try model.prefix(reading: opening) }
+        guard let frameRows else { preconditionFailure("they were read") }
+        let rows = try model.rows(of: chunk, behind: frameRows)
+        let words = WordCounts(of: tokenizer.decode(chunk[...]))
+        _ = try writer.add(
+          EncodedText(tokens: chunk, behind: frameKey, words: words, rows: rows), compression: compression)
+        encodedTokenCount += chunk.count
+        if ContinuousClock.now - lastCommit > commitInterval { try commit() }
+      }
+      keys.append(key)
+      progress(range.upperBound, encodedTokenCount, tokens.count)
+    }
+    return (keys, encodedTokenCount)
+  }
+
+  /// Reads the frame and the text as one long prompt, chunk by chunk, each with all before it in view.
+  private mutating func addExactly(
+    _ tokens: [Int32], _ form: TextForm, file: String,
+    _ progress: (_ done: Int, _ encoded: Int, _ total: Int) -> Void
+  ) throws(Refusal) -> Added {
+    let opening = form.frame.opening
+    let all = opening + tokens
+    let room = min(Self.roomForQuestion, model.runtime.window / 4)
+    guard all.count + room <= model.runtime.window else {
+      throw Refusal(
+        .promptTooLong, file: file,
+        "has \(tokens.count) tokens; for exact reading the model's window holds "
+          + "\(max(model.runtime.window - room - opening.count, 0)) of a document")
+    }
+    var keys: [ChunkKey] = []
+    var encodedTokenCount = 0
+    // What comes before is read from the store where it lies, unless it has just been made.
+    var before = TextPrefix(layout: form.layout)
+    var isBeforeThere = true
+    for range in all.indices.cut(into: form.chunkSize) {
+      try Refusal.checkCancellation(file)
+      let chunk = Array(all[range])
+      let key = writer.configuration.chunkKey(tokens: chunk, behind: keys.last)
+      if writer.contains(key) {
+        isBeforeThere = false
+      } else {
+        if !isBeforeThere {
+          try commit()
+          before = try storedPrefix(keys, form)
+          isBeforeThere = true
+        }
+        let kept = form.rowCount(tokens: chunk.count)
+        let rows = kept == 0 ? nil : try model.rows(of: Array(chunk[..<kept]), behind: before)
+        _ = try writer.add(
+          EncodedText(tokens: chunk, behind: keys.last, words: .none, rows: rows), compression: compression)
+        if let rows { before.append(rows, readAt: before.tokenCount) }
+        encodedTokenCount += chunk.count
+      }
+      keys.append(key)
+      if ContinuousClock.now - lastCommit > commitInterval {
+        try commit()
+        isBeforeThere = false
+      }
+      progress(max(range.upperBound - opening.count, 0), encodedTokenCount, tokens.count)
+    }
+    return (keys, min(encodedTokenCount, tokens.count))
+  }
+
+  /// Tokens of the window that a document leaves for question and answer.
+  static var roomForQuestion: Int { 256 }
+
+  /// The rows of chunks that were committed.
+  private func storedPrefix(_ keys: [ChunkKey], _ form: TextForm) throws(Refusal) -> TextPrefix {
+    var prefix = TextPrefix(layout: form.layout)
+    for key in keys {
+      guard let rows = try writer.text(key)?.rows() else {
+        throw Refusal(.missingChunk, file: writer.path, "chunk \(key) is in no segment")
+      }
+      prefix.append(rows, readAt: prefix.tokenCount)
+    }
+    return prefix
+  }
+
+  /// The space that texts take in a store that has none of their chunks.
+  public struct Plan: Sendable, Hashable {
+    /// Documents that would be stored.
+    public var documentCount = 0
+    /// Tokens of all of them.
+    public var tokenCount = 0
+    /// Bytes of all chunks.
+    public var byteCount = 0
+  }
+
+  /// Reads texts, and works out what they would take in a store of context trees. Writes nothing.
+  /// - Parameters:
+  ///   - sources: the texts' files.
+  ///   - model: the one that would encode them.
+  ///   - encoding: how keys and values would be kept.
+  ///   - borders: where texts would be cut.
+  /// - Throws: `Refusal` `no-injection`, `no-tokenizer`, `missing-file`, `not-text`, `empty-document`, `cancelled`.
+  public static func plan(
+    _ sources: [DocumentSource], model: LanguageModel, encoding: RowEncoding = .int8,
+    borders: ChunkBorders = .sentences
+  ) throws(Refusal) -> Plan {
+    let (shape, layout) = try model.requireTrees(encoding)
+    return try plan(sources, model: model) { tokens in
+      model.chunks(of: tokens, shape: shape, borders: borders).reduce(0) { sum, chunk in
+        ContextTree(shape: shape, tokenCount: chunk.count).nodes.reduce(sum + chunk.count * 4) {
+          $0 + layout.byteCount(rows: $1.rowCount) + model.configuration.hiddenSize * 4
+        }
+      }
+    }
+  }
+
+  /// Reads texts, and works out what they would take in a store of texts. Writes nothing.
+  /// - Throws: `Refusal` `no-tokenizer`, `missing-file`, `not-text`, `empty-document`, `cancelled`.
+  public static func plan(
+    _ sources: [DocumentSource], model: LanguageModel, manner: ReadingManner, reading: DeepReading = DeepReading()
+  ) throws(Refusal) -> Plan {
+    let layout = model.runtime.textRowLayout
+    return try plan(sources, model: model) { tokens in
+      switch manner {
+      case .exact: layout.byteCount(rows: max(tokens.count, 1)) + tokens.count * 4
+      case .deep:
+        model.textChunks(of: tokens, reading: reading).reduce(0) {
+          $0 + layout.byteCount(rows: $1.count) + $1.count * 4
+        }
+      }
+    }
+  }
+
+  private static func plan(
+    _ sources: [DocumentSource], model: LanguageModel, byteCount: (_ tokens: [Int32]) -> Int
+  ) throws(Refusal) -> Plan {
+    var plan = Plan()
+    for source in sources {
+      try Refusal.checkCancellation(source.path)
+      let tokens = try model.documentTokens(source.text(), file: source.path)
+      plan.documentCount += 1
+      plan.tokenCount += tokens.count
+      plan.byteCount += byteCount(tokens)
+    }
+    return plan
+  }
+
+  private mutating func commit() throws(Refusal) {
+    try writer.commit()
+    lastCommit = .now
+  }
+}

@@ -1,0 +1,84 @@
+public import ContextTrees
+public import FileAccess
+public import NodeBlocks
+
+/// A chunk of a text as a model reads it and a store keeps it.
+public struct EncodedText: Sendable {
+  public let tokens: [Int32]
+  /// The chunk that was in view while this one was read; nil for none.
+  public let behind: ChunkKey?
+  /// What searches look at.
+  public let words: WordCounts
+  /// Those of `TextForm.rowCount(tokens:)`; nil when they are none.
+  public let rows: TextRows?
+
+  public init(tokens: [Int32], behind: ChunkKey?, words: WordCounts, rows: TextRows?) {
+    self.tokens = tokens
+    self.behind = behind
+    self.words = words
+    self.rows = rows
+  }
+}
+
+/// A chunk of a text in a segment: cheap to keep, read where it lies. Safe to use from any thread.
+/// Format: `Formats/tree-store.md`, chunk records.
+public struct StoredText: Sendable {
+  public var key: ChunkKey { record.key }
+  public var tokens: [Int32] { record.tokens }
+  /// The chunk that was in view while this one was read; nil for none.
+  public var behind: ChunkKey? { record.behind }
+
+  let record: StoredRecord
+  private let form: TextForm
+
+  /// No token stands for more words: its text would be very long.
+  static let wordsOfToken = 64
+
+  init(_ record: StoredRecord, _ form: TextForm) {
+    self.record = record
+    self.form = form
+  }
+
+  /// What searches look at.
+  /// - Throws: `Refusal` `checksum-mismatch`, `malformed-record`.
+  public func words() throws(Refusal) -> WordCounts {
+    let range = try record.search()
+    let mapped = record.segment.file
+    let bytes = mapped.bytes.extracting(range)
+    var hashes: [UInt32] = []
+    var counts: [UInt32] = []
+    hashes.reserveCapacity(range.count / 8)
+    counts.reserveCapacity(range.count / 8)
+    for offset in stride(from: 0, to: range.count, by: 8) {
+      hashes.append(
+        unsafe UInt32(littleEndian: bytes.unsafeLoadUnaligned(fromByteOffset: offset, as: UInt32.self)))
+      counts.append(
+        unsafe UInt32(littleEndian: bytes.unsafeLoadUnaligned(fromByteOffset: offset + 4, as: UInt32.self)))
+    }
+    guard let words = WordCounts(hashes: hashes, counts: counts) else {
+      throw Refusal(
+        .malformedRecord, file: record.segment.path, structure: "chunk \(key.short)", "the words do not ascend")
+    }
+    return words
+  }
+
+  /// The rows of all layers, mapped unless they are compressed; nil when none are kept.
+  /// - Throws: `Refusal` `checksum-mismatch`, `malformed-frame`; they are checked when they are first read.
+  public func rows() throws(Refusal) -> TextRows? {
+    guard !record.entries.isEmpty else { return nil }
+    return TextRows(try record.block(0), layout: form.layout, rowCount: form.rowCount(tokens: tokens.count))
+  }
+}
+
+extension WordCounts {
+  /// Pairs of a hash and a count.
+  /// Format: `Formats/tree-store.md`, words.
+  var encoded: [UInt8] {
+    var writer = ByteWriter()
+    for (hash, count) in zip(hashes, counts) {
+      writer.integer(hash)
+      writer.integer(count)
+    }
+    return writer.bytes
+  }
+}
