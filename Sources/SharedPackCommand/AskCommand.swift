@@ -52,9 +52,9 @@ struct AskCommand: AsyncParsableCommand {
       With --store, documents are named as there; without it, they are text files that
       are read for this question. They are read in the order in which they are named.
 
-      A plain model reads the chunks that share rare words with the question, or, with
-      --reading exact, the whole of one document that fits its window. A model that was
-      trained for it reads context trees.
+      A plain model reads the chunks that share rare words with the question or, told
+      so by --reading exact, the whole of one document that fits its window. A model
+      that was trained for it reads context trees.
       """)
 
   @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))

@@ -9,15 +9,15 @@ struct EvalFactsCommand: AsyncParsableCommand {
     abstract: "Put invented facts into novels and ask about them in plain words.",
     discussion: """
       sharedpack eval facts model.spk --haystack novels/ --output facts.json
-      sharedpack eval facts model.spk --haystack novels/ --manner deep,whole --tokens 4096
+      sharedpack eval facts model.spk --haystack novels/ --manner deep,whole
 
       For models that follow instructions. All manners see the same samples:
         deep   stored rows of the chunks that fit the question
         again  the same chunks, as text in the prompt
         whole  the whole text in the prompt
         none   no text
-      Questions: one fact, two facts in two texts, a fact that is changed later, and one
-      that is absent, where the value that stands in the text must not be the answer.
+      Questions: one fact, two facts in two texts, a fact that is changed later, and
+      one that is absent, where the value in the text must not be the answer.
       """)
 
   @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))

@@ -3,6 +3,7 @@ import FileAccess
 import ModelPacks
 import SharedPack
 import Testing
+import TinyCheckpoint
 
 @Suite struct CommandTests {
   /// The README's way, from a checkpoint to answers, and what each step prints.
@@ -48,6 +49,43 @@ import Testing
     )
     #expect(try workplace.run(ask + both).status == 66)
     #expect(try workplace.run(ask + ["--document", "notes.txt"]).output == stored.output)
+  }
+
+  /// A plain model's stores: the same answers as from files, whatever the manner.
+  @Test(arguments: ["deep", "exact"])
+  func plainModel(_ manner: String) throws {
+    let workplace = try Workplace()
+    try Directory.create("\(workplace.path)/wide")
+    try TinyCheckpoint.write(to: "\(workplace.path)/wide", injectionPlace: nil, window: 4096)
+    #expect(try workplace.run("convert", "wide", "wide.spk").status == 0)
+    let words = Workplace.text.split(separator: " ")
+    let text = (0..<200).map { "\(words[$0 * $0 % 17 % words.count]) \($0)\($0 % 9 == 0 ? "." : "")" }.joined(
+      separator: " ")
+    try workplace.write(Array(text.utf8), to: "long.txt")
+    let reading = ["--reading", manner] + (manner == "deep" ? ["--chunk-size", "64"] : [])
+    let build = try workplace.run(["store", "build", "wide.spk", "long.txt", "--store", "library"] + reading)
+    #expect(build.status == 0 && build.error == "")
+    let tokenCount = try #require(build.output.split(separator: "\t").dropFirst(2).first)
+    #expect(build.output.hasSuffix("\t\(tokenCount) encoded\n"))
+    #expect(try workplace.run("store", "ls", "library").output.contains("long.txt\t\(tokenCount)\t"))
+    let ask = [
+      "ask", "wide.spk", "--document", "long.txt", "what holds the trees", "--max-tokens", "8", "--ignore-end",
+    ]
+    let stored = try workplace.run(ask + ["--store", "library"])
+    let fresh = try workplace.run(ask + reading)
+    #expect(stored.status == 0 && fresh.status == 0 && stored.output == fresh.output && !stored.output.isEmpty)
+    #expect(stored.error.contains("sharedpack: reading long.txt, chunk ") == (manner == "deep"))
+    #expect(try workplace.run("verify", "library").output.hasPrefix("library: good, "))
+    #expect(try workplace.run("store", "stats", "library").output.contains("\nreading     \(manner), in chunks of "))
+    for arguments in [
+      ["store", "stats", "library"], ["store", "show", "library", "long.txt"], ["inspect", "library"],
+    ] {
+      let outcome = try workplace.run(arguments + ["--json"])
+      #expect(throws: Never.self, "\(arguments)") { try JSONValue(parsing: Array(outcome.output.utf8)) }
+    }
+    let other = try workplace.run(
+      "store", "build", "wide.spk", "long.txt", "--store", "library", "--reading", manner == "deep" ? "exact" : "deep")
+    #expect(other.status == 65 && other.error.contains("library: reading is \(manner), not "))
   }
 
   /// A document that is open keeps what it is read from, although another process removes it and frees its space.
@@ -181,7 +219,7 @@ import Testing
     let workplace = try Workplace()
     for command in [
       [], ["convert"], ["inspect"], ["verify"], ["tokenize"], ["generate"], ["ask"], ["golden"], ["bench"], ["eval"],
-      ["eval", "perplexity"], ["eval", "sweep"], ["eval", "report"],
+      ["eval", "perplexity"], ["eval", "reading"], ["eval", "facts"], ["eval", "sweep"], ["eval", "report"],
       ["eval", "tasks"], ["eval", "ruler"], ["eval", "longbench"], ["eval", "infinitebench"],
       ["eval", "infinitebench-data"], ["store"], ["store", "build"], ["store", "ls"],
       ["store", "show"],

@@ -1,6 +1,7 @@
 import CanonicalJSON
 import FileAccess
 import Testing
+import TinyCheckpoint
 
 @Suite struct EvalCommandTests {
   /// Tables for people, JSON for programs, and files that come back.
@@ -24,6 +25,28 @@ import Testing
     let isSame = file["rows"]?.canonical == value["rows"]?.canonical
     #expect(isSame)
     #expect(try workplace.run("eval", "report", "result.json").output == table.output)
+  }
+
+  /// What is stored by exact reading predicts as the whole prompt does, bit for bit.
+  @Test func reading() throws {
+    let workplace = try Workplace()
+    try Directory.create("\(workplace.path)/wide")
+    try TinyCheckpoint.write(to: "\(workplace.path)/wide", injectionPlace: nil, window: 2048)
+    #expect(try workplace.run("convert", "wide", "wide.spk").status == 0)
+    try workplace.write(Array(String(repeating: Workplace.text + ". ", count: 30).utf8), to: "long.txt")
+    let outcome = try workplace.run(
+      "eval", "reading", "wide.spk", "--texts", "long.txt", "--tokens", "700,2100", "--scored", "100", "--documents",
+      "2", "--chunk-size", "64", "--json")
+    #expect(outcome.status == 0)
+    let rows = try #require(try JSONValue(parsing: Array(outcome.output.utf8))["rows"]?.array)
+    // Beyond the window there is no whole prompt.
+    #expect(rows.count == 6)
+    let manners = rows.map { $0["labels"]?["manner"]?.string }
+    #expect(manners == ["alone", "whole", "exact", "deep", "alone", "deep"])
+    func measure(_ row: Int, _ name: String) -> [UInt8]? { rows[row]["measures"]?[name]?.canonical }
+    #expect(rows[2]["measures"]?["equal"]?["value"]?.integer == 1)
+    #expect(measure(2, "perplexity") == measure(1, "perplexity") && measure(1, "perplexity") != nil)
+    #expect(measure(0, "perplexity") != measure(1, "perplexity"))
   }
 
   @Test func suites() throws {

@@ -232,7 +232,7 @@ import TinyCheckpoint
       ),
       (
         ["perplexity", "plain.spk", "books", "--windows", "1", "--scored", "40"], 65,
-        "sharedpack: plain.spk: a plain model has no context trees; ask reads text files without; converted with "
+        "sharedpack: plain.spk: a plain model has no context trees; --reading deep and exact need none; converted with "
           + "--injected-layers, it has them untrained [no-injection]"
       ),
       (

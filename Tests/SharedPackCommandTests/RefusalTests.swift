@@ -185,7 +185,7 @@ import Testing
   private static let documents = [
     Case(
       65,
-      "sharedpack: plain.spk: a plain model has no context trees; ask reads text files without; converted with "
+      "sharedpack: plain.spk: a plain model has no context trees; --reading deep and exact need none; converted with "
         + "--injected-layers, it has them untrained [no-injection]", "ask", "plain.spk", "who", "--document",
       "notes.txt", "--store", "library"),
     Case(66, "sharedpack: nowhere: there is no store here [missing-file]", "store", "ls", "nowhere"),

@@ -15,16 +15,18 @@ public enum TinyCheckpoint {
     lowerModel: .shared)
 
   /// Fills an empty directory.
-  /// - Parameter injectionPlace: of the layers that read documents; nil for a checkpoint without them.
-  public static func write(to directory: String, injectionPlace: SharedLLMConfiguration.InjectionPlace? = .bottom)
-    throws(Refusal)
-  {
+  /// - Parameters:
+  ///   - injectionPlace: of the layers that read documents; nil for a checkpoint without them.
+  ///   - window: tokens that the model was trained for.
+  public static func write(
+    to directory: String, injectionPlace: SharedLLMConfiguration.InjectionPlace? = .bottom, window: Int = 128
+  ) throws(Refusal) {
     var shared: SharedLLMConfiguration?
     if let injectionPlace {
       shared = sharedLLM
       shared?.injectionPlace = injectionPlace
     }
-    try write(configuration(shared).canonical, to: "\(directory)/config.json")
+    try write(configuration(shared, window: window).canonical, to: "\(directory)/config.json")
     var tensors: [String: SafetensorsFile.Tensor] = [:]
     for (number, tensor) in llama.tensors(sharedLLM: shared).enumerated() {
       tensors[tensor.name] = SafetensorsFile.Tensor(
@@ -41,13 +43,13 @@ public enum TinyCheckpoint {
     return Float((mixed ^ mixed >> 29) >> 40) / Float(1 << 25) - 0.25
   }
 
-  private static func configuration(_ shared: SharedLLMConfiguration?) -> JSONValue {
+  private static func configuration(_ shared: SharedLLMConfiguration?, window: Int) -> JSONValue {
     .members([
       "architectures": .array([.string("LlamaForCausalLM")]), "model_type": .string("llama"),
       "hidden_act": .string("silu"), "hidden_size": .integer(llama.hiddenSize),
       "intermediate_size": .integer(llama.intermediateSize), "num_hidden_layers": .integer(llama.layerCount),
       "num_attention_heads": .integer(llama.headCount), "num_key_value_heads": .integer(llama.kvHeadCount),
-      "vocab_size": .integer(llama.vocabularySize), "max_position_embeddings": .integer(llama.maxPositionCount),
+      "vocab_size": .integer(llama.vocabularySize), "max_position_embeddings": .integer(window),
       "rms_norm_eps": .number(1e-5), "tie_word_embeddings": .boolean(true), "bos_token_id": .integer(1),
       "eos_token_id": .integer(2),
       "sharedllm": shared.map {
