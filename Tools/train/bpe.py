@@ -1,4 +1,5 @@
-"""Reads SentencePiece BPE models and encodes short texts, so that training needs no tokenizer library.
+"""Reads SentencePiece BPE models and encodes short texts, so that training needs no tokenizer library; `read` also
+takes the `tokenizer.json` of a pretrained checkpoint.
 
 Only for models trained with LLaMA-2's settings (identity normalization, byte fallback, dummy prefix, no piece with a
 space after another character); `test_train.py` compares it with the library.
@@ -35,6 +36,14 @@ def fields(data):
             value = data[at:at + size]
             at += size
         yield key >> 3, value
+
+
+def read(path):
+    """The tokenizer in a file: a SentencePiece model, or a `tokenizer.json`."""
+    if path.endswith(".json"):
+        import pretrained
+        return pretrained.Tokenizer(path)
+    return Tokenizer(path)
 
 
 class Tokenizer:

@@ -5,6 +5,7 @@ source, of the tokenizer and of the tokens. `NAME.u16.xz`: the same, compressed,
 """
 import array
 import concurrent.futures
+import functools
 import lzma
 import multiprocessing
 import os
@@ -77,12 +78,20 @@ _encoder = None
 
 def _start_encoder(path):
     global _encoder
-    import sentencepiece
-    _encoder = sentencepiece.SentencePieceProcessor(model_file=path)
+    if path.endswith(".json"):
+        import pretrained
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"  # There is a process for every core.
+        tokenizer = pretrained.Tokenizer(path)
+        _encoder = functools.partial(tokenizer.encode, prefix=False), tokenizer.eos
+    else:
+        import sentencepiece
+        processor = sentencepiece.SentencePieceProcessor(model_file=path)
+        _encoder = processor.encode, processor.eos_id()
 
 
 def _encode(text):
-    return array.array("H", _encoder.encode(text) + [_encoder.eos_id()]).tobytes()
+    encode, end = _encoder
+    return array.array("H", encode(text) + [end]).tobytes()
 
 
 def tokenise(name, source, domain, tokenizer, directory, workers, byte_limit=None, log=print):

@@ -2,14 +2,14 @@
 
 Perplexity: a running text of T tokens, its last 256 predicted tokens scored, and 0, 1, 2, 4 … windows of T tokens of
 the same document before it as the context. The same tokens are scored for every length. There is no begin-of-text
-token. The truncated baseline reads the running text only.
+token. The truncated baseline, the plain model that training started from, reads the running text only.
 """
+import dataclasses
 import math
 import os
 
 import torch
 
-import bpe
 import data
 import files
 import model as models
@@ -93,8 +93,7 @@ def answer(model, batch, policy, autocast):
 def retrieval(run, section, model, autocast):
     """Share of tasks answered, by kind, number of chunks and policy, on held-out text."""
     count, window, batch_size = section.get("samples", 50), section["task_window"], section.get("batch", 4)
-    maker = tasks.Maker(bpe.Tokenizer(run.tokenizer), run.corpus_of("held_out"), model.shared.chunk_size, window, {},
-                        section.get("text_fraction", 0.5))
+    maker = tasks.maker_of(run, dict(section, window=window, kinds={}), model.shared.chunk_size, "held_out")
     device = run.ranks.device
     result = {}
     for kind in section.get("kinds", tasks.KINDS):
@@ -128,9 +127,12 @@ def run_stage(run):
     device = run.ranks.device
     source = run.last_model()
     model = models.load(source).to(device).eval()
-    plain = None
-    if "base" in run.config and os.path.exists(run.place("base", "done.json")):
-        plain = models.load(run.place("base", "model")).to(device).eval()
+    if model.shared and "sharedllm" in section:
+        model.shared = dataclasses.replace(model.shared, **section["sharedllm"])
+    # The truncated baseline.
+    plain = run.plain_directory()
+    if plain:
+        plain = models.load(plain).to(device).eval()
 
     def autocast():
         return torch.autocast(device.type, torch.bfloat16, enabled=run.config.get("precision") == "bfloat16"
@@ -138,6 +140,7 @@ def run_stage(run):
 
     result = dict(model=os.path.relpath(source, run.out), device=run.ranks.device_name)
     if model.shared:
+        result["sharedllm"] = dataclasses.asdict(model.shared)
         result["perplexity"] = dict(
             protocol=dict(window=section["window"], scored=min(SCORED, section["window"]),
                           begin_of_text=False, policy=section.get("policy", "right")),

@@ -5,11 +5,18 @@ text, some real text or none, a question and its answer. The tree is searched wi
 All draws come from a seed, so a sample is a function of (seed, step, rank, index in the batch).
 """
 import dataclasses
+import os
 import random
+
+import bpe
+import pretrained
 
 # One search finds what one question asks for. Without guidance, the other answers of these kinds would teach the model
 # to guess, and a model that guesses repeats its first answer.
 ASKED_MORE_THAN_ONCE = ("fact-a-chunk", "second-query")
+# A question can also be asked in a chat template. The words of an answer before what was asked for follow from the
+# question, and teach less.
+LEAD_WEIGHT = 0.2
 KINDS = ("passkey", "needle", "key-value", "multi-key", "second-query", "repeat-after", "fact-a-chunk", "copy")
 
 ADJECTIVES = """amber ancient bitter blue bold brave bright broken calm clever cold crimson curious dark distant eager
@@ -69,6 +76,18 @@ class Sample:
     """End of the real text that the running text starts with."""
     guides: list = dataclasses.field(default_factory=list)
     """Indices in the context of everything that is asked for: a guided search finds them all, another cannot."""
+    leads: list = dataclasses.field(default_factory=list)
+    """Ranges in the running text that lead to the answers of a chat."""
+
+
+def maker_of(run, section, chunk_size, part):
+    """The maker of a stage's samples, or of those of the evaluation."""
+    tokenizer, fraction = bpe.read(run.tokenizer), section.get("chat", 0.0)
+    if fraction and not isinstance(tokenizer, pretrained.Tokenizer):
+        raise SystemExit(f"{run.path}: chat needs a tokenizer.json with a chat template beside it")
+    chat = pretrained.Chat(os.path.dirname(run.tokenizer)) if fraction else None
+    return Maker(tokenizer, run.corpus_of(part, stage=section), chunk_size, section["window"],
+                 section.get("kinds", {}), section.get("text_fraction", 0.5), chat, fraction)
 
 
 class Maker:
@@ -76,11 +95,14 @@ class Maker:
 
     - corpus: the source of real text. chunk_size: L. running: T, tokens of the running text.
     - kinds: weights of the kinds; `text` is plain language modelling.
+    - chat: a chat template, and chat_fraction the share of questions that are asked in it.
     """
 
-    def __init__(self, tokenizer, corpus, chunk_size, running, kinds, text_fraction=0.5):
+    def __init__(self, tokenizer, corpus, chunk_size, running, kinds, text_fraction=0.5, chat=None, chat_fraction=0.0):
         self.tokenizer, self.corpus, self.chunk_size, self.running = tokenizer, corpus, chunk_size, running
         self.kinds, self.text_fraction = kinds, text_fraction
+        self.chat, self.chat_fraction = chat, chat_fraction
+        self.begin = [] if tokenizer.bos is None else [tokenizer.bos]
 
     def sample(self, seed, chunk_count, kind=None):
         rng = random.Random(seed)
@@ -88,7 +110,7 @@ class Maker:
         length = chunk_count * self.chunk_size
         text = self.corpus.window(length + self.running, rng)
         if kind == "text":
-            running = [self.tokenizer.bos] + text[length:length + self.running - 1]
+            running = self.begin + text[length:length + self.running - 1]
             return Sample(kind, text[:length], running, len(running) - 1, [], [], len(running))
         if kind == "repeat-after":
             return self.repeat_after(rng, text, length)
@@ -127,7 +149,6 @@ class Maker:
         return text, before, f'What is the value of "{key}"?', f'The value of "{key}" is', value
 
     def facts(self, kind, rng, text, length):
-        encode = self.tokenizer.encode
         used, turns = set(), []
         hidden = []  # Statements, where the value starts in them, and the value.
         if kind == "key-value":
@@ -146,7 +167,21 @@ class Maker:
             asked = rng.sample(range(count), {"second-query": 2, "fact-a-chunk": count}.get(kind, 1))
             turns = [turns[i] for i in asked]
         context, places = self.hide(rng, text, length, hidden, spread=kind in ASKED_MORE_THAN_ONCE)
-        after_text = rng.random() < self.text_fraction
+        chats = self.chat is not None and rng.random() < self.chat_fraction
+        after_text = not chats and rng.random() < self.text_fraction
+        running, leads, answers, ends = self.converse(turns) if chats else self.ask(rng, kind, turns, after_text)
+        turns = turns[:len(answers)]
+        # Half of the time, trees that were searched for the first question must also answer the second.
+        stale = kind == "second-query" and rng.random() < 0.5
+        asked = turns[0 if stale else -1][3]
+        guides = [places[turn[3]][0] for turn in turns] if kind in ASKED_MORE_THAN_ONCE else []
+        return self.finish(rng, kind, text[length:] if after_text else [], context, running, ends[0 if stale else -1],
+                           answers, places[asked], guides, leads, begins=not chats)
+
+    def ask(self, rng, kind, turns, after_text):
+        """Questions with their answers, one a line. Returns tokens, no leads, the ranges of the answers, and where each
+        question ends."""
+        encode = self.tokenizer.encode
         running, answers, ends = [], [], []
         for number, (question, lead, value, _) in enumerate(turns):
             before = len(running)
@@ -158,17 +193,33 @@ class Maker:
             answer = encode(value) + encode(".\n", prefix=False)[:rng.randint(1, 2)]
             if kind == "fact-a-chunk" and number and len(running) + len(answer) > self.running - 3:
                 # As many questions as fit.
-                running, turns = running[:before], turns[:number]
+                running = running[:before]
                 ends.pop()
                 break
             answers.append((len(running), len(running) + len(answer)))
             running += answer
-        # Half of the time, trees that were searched for the first question must also answer the second.
-        stale = kind == "second-query" and rng.random() < 0.5
-        asked = turns[0 if stale else -1][3]
-        guides = [places[turn[3]][0] for turn in turns] if kind in ASKED_MORE_THAN_ONCE else []
-        return self.finish(rng, kind, text[length:] if after_text else [], context, running, ends[0 if stale else -1],
-                           answers, places[asked], guides)
+        return running, [], answers, ends
+
+    def converse(self, turns):
+        """As many questions as fit in the chat template, each answered by a sentence and the token with which the
+        assistant ends. Returns tokens, the ranges of what leads to the answers, those of the answers, and where the
+        text before each answer ends: there the product searches, too."""
+        encode = self.tokenizer.encode
+        parts, rest = self.chat.parts([(question, f"{lead} {value}.") for question, lead, value, _ in turns])
+        end = encode(rest, prefix=False, special=True)[:1]
+        running, leads, answers, ends = [], [], [], []
+        for (read, answered), (_, _, value, _) in zip(parts, turns, strict=True):
+            opening = encode(read, prefix=False, special=True)
+            answer = encode(answered, prefix=False)
+            if answers and len(running) + len(opening) + len(answer) + len(end) > self.running - 1:
+                break
+            running += opening
+            ends.append(len(running) - 1)
+            start = len(running) + len(encode(answered[:answered.rindex(value)].rstrip(), prefix=False))
+            leads.append((len(running), start))
+            running += answer
+            answers.append((start, len(running) + len(end)))
+        return running + end, leads, answers, ends
 
     def hide(self, rng, text, length, hidden, spread=False):
         """Puts statements after ends of sentences, at random depths, within the line or on lines of their own. With
@@ -237,14 +288,16 @@ class Maker:
         targets = self.parts(start + cue, count - cue)
         return self.finish(rng, "copy", [], context, running, cue - 1, [(cue, count)], targets)
 
-    def finish(self, rng, kind, text, context, running, query_last, answers, targets, guides=()):
-        spare = self.running - 1 - len(running)
+    def finish(self, rng, kind, text, context, running, query_last, answers, targets, guides=(), leads=(), begins=True):
+        begin = self.begin if begins else []
+        spare = self.running - len(begin) - len(running)
         if spare < 0:
             raise ValueError(f"the running text has {-spare} tokens too many")
         before = text[:rng.randint(0, max(spare - 1, 0))] + [self.tokenizer.byte_ids[10]] if text and spare else []
-        shift = 1 + len(before)
-        return Sample(kind, context, [self.tokenizer.bos] + before + running, query_last + shift,
-                      [(a + shift, b + shift) for a, b in answers], targets, shift, [*guides] or targets)
+        shift = len(begin) + len(before)
+        return Sample(kind, context, begin + before + running, query_last + shift,
+                      [(a + shift, b + shift) for a, b in answers], targets, shift, [*guides] or targets,
+                      [(a + shift, b + shift) for a, b in leads])
 
 
 def collate(samples, running, chunk_size, text_weight, pad=0):
@@ -258,8 +311,9 @@ def collate(samples, running, chunk_size, text_weight, pad=0):
         weight = [0.0] * running
         for i in range(1, min(s.text_end, len(s.running)) - 1):
             weight[i] = 1.0 if s.kind == "text" else text_weight
-        for start, end in s.answers:
-            weight[start - 1:end - 1] = [1.0] * (end - start)
+        for ranges, of_token in ((s.leads, LEAD_WEIGHT), (s.answers, 1.0)):
+            for start, end in ranges:
+                weight[start - 1:end - 1] = [of_token] * (end - start)
         following = s.running[1:] + [pad] * (fill + 1)
         labels.append([t if w else -100 for t, w in zip(following, weight, strict=True)])
         weights.append(weight)

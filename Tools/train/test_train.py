@@ -27,6 +27,7 @@ import bpe  # noqa: E402
 import data  # noqa: E402
 import files  # noqa: E402
 import model as models  # noqa: E402
+import pretrained  # noqa: E402
 import tasks  # noqa: E402
 import train  # noqa: E402
 
@@ -606,6 +607,241 @@ def test_windows_stay_in_documents():
         os.remove(os.path.join(tokens, "train.u16"))
         again = data.Corpus(["train"], tokens, check=True).windows(200, length, torch.Generator().manual_seed(1))
         assert torch.equal(windows, again)
+
+
+# A pretrained checkpoint: tokenizer.json, chat template, tied embeddings, grouped heads.
+
+CHATML = ("{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+          "{{ '<|start|>system\nBe short<|end|>\n' }}{% endif %}"
+          "{{ '<|start|>' + message['role'] + '\n' + message['content'] + '<|end|>' + '\n' }}{% endfor %}"
+          "{% if add_generation_prompt %}{{ '<|start|>assistant\n' }}{% endif %}")
+
+
+def pretrained_checkpoint(directory):
+    """A folder as transformers and the hub have it, with few weights."""
+    try:
+        import tokenizers
+        from transformers import LlamaConfig, LlamaForCausalLM
+        from transformers.utils import logging
+    except ModuleNotFoundError:
+        skip("transformers is not installed")
+    logging.disable_progress_bar()
+    text = small_corpus(directory)
+    folder = os.path.join(directory, "checkpoint")
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Sequence([
+        tokenizers.pre_tokenizers.Digits(individual_digits=True),
+        tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
+    tokenizer.train([os.path.join(text, "train.txt")], tokenizers.trainers.BpeTrainer(
+        vocab_size=360, special_tokens=["<|start|>", "<|end|>"], show_progress=False,
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet()))
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(LlamaConfig(
+        vocab_size=len(tokenizer.get_vocab()), hidden_size=48, intermediate_size=64, num_hidden_layers=4,
+        num_attention_heads=6, num_key_value_heads=2, max_position_embeddings=512, rope_theta=100000.0,
+        tie_word_embeddings=True, bos_token_id=0, eos_token_id=1)).to(torch.bfloat16)
+    model.save_pretrained(folder)
+    tokenizer.save(os.path.join(folder, "tokenizer.json"))
+    files.write_json(os.path.join(folder, "tokenizer_config.json"), dict(
+        tokenizer_class="GPT2Tokenizer", add_prefix_space=False, bos_token="<|start|>", eos_token="<|end|>",
+        chat_template=CHATML, clean_up_tokenization_spaces=False))
+    return folder, text
+
+
+PRETRAINED = """
+name = "test"
+out = "run"
+threads = 1
+precision = "bfloat16"
+[hardware]
+minutes = 40
+[tokenizer]
+path = "{folder}/tokenizer.json"
+[data]
+workers = 1
+train = [{{ name = "train", source = "train.txt", domain = "books" }}]
+held_out = [{{ name = "held", source = "held.txt", domain = "books" }}]
+[sharedllm]
+injected_layers = 2
+chunk_size = 32
+[shared]
+init = "{folder}"
+window = 32
+batch = 4
+context_chunks = [1, 2]
+minutes = 100
+lr = 1e-3
+split_noise = 0.2
+trainable = ["cross_attn", "upper_self_attn"]
+bos_fraction = 0.0
+log_every = 1
+[retrieval]
+window = 200
+batch = 4
+context_chunks = [8]
+minutes = 100
+lr = 3e-3
+policy = "cosine"
+policy_weight = 0.1
+distractors = [1, 3]
+mixed_leaf_ratios = [1, 2]
+chat = 0.7
+workers = 1
+log_every = 1
+kinds = {{ passkey = 1, needle = 1, second-query = 1, copy = 1 }}
+[retrieval.text]
+window = 32
+batch = 2
+context_chunks = [0, 2]
+policy = "right"
+[export]
+sharedllm = {{ leaf_ratio = 2 }}
+[evaluate]
+sharedllm = {{ leaf_ratio = 2 }}
+window = 32
+context_windows = [0, 1]
+task_window = 200
+task_chunks = [8]
+kinds = ["passkey", "second-query"]
+samples = 4
+chat = 1.0
+"""
+
+
+def test_a_pretrained_checkpoint_is_trained():
+    """From a folder of the hub to an export that `sharedpack convert` reads, with questions in the chat template."""
+    with tempfile.TemporaryDirectory() as directory:
+        folder, text = pretrained_checkpoint(directory)
+        config, out = os.path.join(directory, "c.toml"), os.path.join(directory, "a")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(PRETRAINED.format(folder=folder))
+        # The worker of a stage must see what the command line changes, here the tokenizer.
+        wrong = os.path.join(directory, "wrong.toml")
+        with open(wrong, "w", encoding="utf-8") as file:
+            file.write(PRETRAINED.format(folder=folder).replace("/tokenizer.json", "/none.json"))
+        arguments = ["all", "--corpus", text, "--out", out, "--steps", "12"]
+        train.main([wrong, *arguments, "--set", f"tokenizer.path={folder}/tokenizer.json"])
+        before = models.load(folder).state_dict()
+        after = models.load(os.path.join(out, "shared", "model")).state_dict()
+        for name, tensor in before.items():
+            part = name.split(".")
+            trained = "self_attn" in part and int(part[2]) >= 2
+            assert torch.equal(tensor, after[name]) != trained, name
+        assert all(after[f"model.layers.{i}.cross_attn.o_proj.weight"].abs().max() > 0 for i in (0, 1))
+        export = os.path.join(out, "export")
+        llama, shared = models.read_config(export)
+        assert (llama.rope_theta, llama.num_key_value_heads, llama.tie_word_embeddings) == (100000.0, 2, True)
+        assert shared.leaf_ratio == 2 and "lm_head.weight" not in models.read_weights(export)
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            assert files.sha256(os.path.join(export, name)) == files.sha256(os.path.join(folder, name))
+        curves = {stage: [float(loss) for _, loss, _ in curve(out, stage)] for stage in ("shared", "retrieval")}
+        assert all(len(c) == 12 and sum(c[-4:]) < sum(c[:4]) for c in curves.values()), curves
+        result = files.read_json(os.path.join(out, "evaluation.json"))
+        assert result["sharedllm"]["leaf_ratio"] == 2 and set(result["tasks"]) == {"passkey", "second-query"}
+        assert {"truncated", "context 0", "context 1"} <= set(result["perplexity"]["domains"]["books"])
+        if not os.path.exists(SHAREDPACK):
+            skip(f"{os.path.basename(SHAREDPACK)} is not built; the export was not converted")
+        pack, document = (os.path.join(directory, name) for name in ("a.spk", "a.txt"))
+        with open(document, "w", encoding="utf-8") as file:
+            file.write(data.documents(os.path.join(text, "held.txt"))[0])
+        for command in (["convert", export, pack],
+                        ["ask", pack, "--document", document, "What is the pass key?", "--max-tokens", "4", "--json"]):
+            done = subprocess.run([SHAREDPACK, *command], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_tokens_of_a_pretrained_tokenizer():
+    """Those of transformers; special tokens that a text spells out stay text."""
+    with tempfile.TemporaryDirectory() as directory:
+        folder, text = pretrained_checkpoint(directory)
+        from transformers import AutoTokenizer
+        theirs = AutoTokenizer.from_pretrained(folder)
+        ours = bpe.read(os.path.join(folder, "tokenizer.json"))
+        assert (ours.bos, ours.eos) == (None, theirs.eos_token_id)
+        for line in ("the old house 1234.", " two  spaces\n\n7\t", "", "na\u00efve \u2603"):
+            assert ours.encode(line, prefix=False) == theirs.encode(line, add_special_tokens=False)
+            assert ours.decode(ours.encode(line, prefix=False)) == line
+        assert ours.encode("red") == ours.encode(" red", prefix=False) != ours.encode("red", prefix=False)
+        assert ours.encode("<|end|>", prefix=False, special=True) == [1] != ours.encode("<|end|>", prefix=False)
+        assert [ours.pieces[d] for d in ours.digits] == list("0123456789")
+        ending = ours.encode("red oak.\n", prefix=False)
+        assert set(ending[-2:]) <= ours.ends_sentence and ending[0] not in ours.ends_sentence
+        # A tokenizer that works on characters has no piece for a line feed.
+        other = os.path.join(directory, "other.json")
+        vocabulary = {"<unk>": 0, "a": 1}
+        files.write_json(other, dict(
+            version="1.0", added_tokens=[], normalizer=None, pre_tokenizer=None, post_processor=None, decoder=None,
+            truncation=None, padding=None,
+            model=dict(type="BPE", vocab=vocabulary, merges=[], unk_token="<unk>", byte_fallback=False)))
+        try:
+            bpe.read(other)
+            raise AssertionError("a tokenizer without bytes was taken")
+        except SystemExit as refusal:
+            assert "tokenizer.model" in str(refusal)
+
+
+def test_questions_in_a_chat():
+    """A conversation has the tokens that transformers gives it, trees are searched with what the product searches with,
+    and the weights are on the answers and on the token that ends them."""
+    with tempfile.TemporaryDirectory() as directory:
+        folder, text = pretrained_checkpoint(directory)
+        from transformers import AutoTokenizer
+        theirs = AutoTokenizer.from_pretrained(folder)
+        path, tokens = os.path.join(folder, "tokenizer.json"), os.path.join(directory, "tokens")
+        data.tokenise("train", os.path.join(text, "train.txt"), "books", path, tokens, 1, log=lambda *_: None)
+        tokenizer, chat = bpe.read(path), pretrained.Chat(folder)
+        maker = tasks.Maker(tokenizer, data.Corpus(["train"], tokens, check=True), 64, 600, {}, 0.5, chat, 1.0)
+        for kind in ("passkey", "needle", "key-value", "multi-key", "second-query", "fact-a-chunk"):
+            for i in range(8):
+                sample = maker.sample(f"{kind}/{i}", 8, kind)
+                assert sample == maker.sample(f"{kind}/{i}", 8, kind)
+                # Read the conversation back, and let transformers write it.
+                turns = tokenizer.inner.decode(sample.running, skip_special_tokens=False).split("<|start|>")[2:]
+                messages = [dict(zip(("role", "content"), turn.split("<|end|>")[0].split("\n", 1), strict=True))
+                            for turn in turns]
+                assert len(messages) == 2 * len(sample.answers) and messages[-1]["role"] == "assistant"
+                whole = theirs.apply_chat_template(messages, tokenize=True, return_dict=False)
+                assert whole[:-1] == sample.running, kind  # Without the line feed behind the end.
+                prompts = [theirs.apply_chat_template(messages[:n], tokenize=True, add_generation_prompt=True,
+                                                      return_dict=False)
+                           for n in range(1, len(messages), 2)]
+                assert sample.query_last + 1 in map(len, prompts)
+                batch = tasks.collate([sample], 600, 64, 0.0)
+                weights = batch["weights"][0]
+                for prompt, lead, (start, end), message in zip(
+                        prompts, sample.leads, sample.answers, messages[1::2], strict=True):
+                    assert lead == (len(prompt), start) and sample.running[end - 1] == tokenizer.eos
+                    value = tokenizer.decode(sample.running[start:end]).strip(' ".')
+                    assert message["content"].rstrip(".").endswith(value) and value
+                    assert weights[start - 1:end - 1] == [1.0] * (end - start)
+                    assert weights[lead[0] - 1:start - 1] == [tasks.LEAD_WEIGHT] * (start - lead[0])
+                    assert weights[lead[0] - 2] == 0
+                asked = tokenizer.decode(sample.context[sample.targets[0]:sample.targets[0] + 30]).strip()
+                assert any(asked.startswith(tokenizer.decode(sample.running[a:b]).strip().rstrip("."))
+                           for a, b in sample.answers), (kind, asked)
+
+
+def test_chat_templates_that_write_no_answers_are_refused():
+    with tempfile.TemporaryDirectory() as directory:
+        # The third writes a space before an answer, as LLaMA-2's does: the space belongs to the answer.
+        for template, fits in (("{{ messages[0]['content'] }}", False), ("{{ raise_exception('no') }}", False),
+                               ("{% for m in messages %}{% if m.role == 'user' %}[{{ m.content }}]{% else %}"
+                                "{{ ' ' + m.content + eos_token }}{% endif %}{% endfor %}", True)):
+            files.write_json(os.path.join(directory, "tokenizer_config.json"), dict(
+                chat_template=template, eos_token=dict(content="</s>")))
+            chat = pretrained.Chat(directory)
+            try:
+                assert chat.parts([("q", "a"), ("r", "b")]) == (
+                    [("[q]", " a"), ("</s>[r]", " b")], "</s>") and fits, template
+            except ValueError:
+                assert not fits, template
+        files.write_json(os.path.join(directory, "tokenizer_config.json"), {})
+        try:
+            pretrained.Chat(directory)
+            raise AssertionError("a folder without a template was taken")
+        except SystemExit as refusal:
+            assert "no chat template" in str(refusal)
 
 
 def test_sharedpack_agrees():

@@ -3,6 +3,7 @@
 
     python3 train.py configs/tiny-test.toml all
     python3 train.py configs/demo-gpu.toml retrieval export --minutes 9
+    python3 train.py configs/smollm2-gpu.toml all
     torchrun --nproc-per-node 8 train.py configs/llama-2-7b.toml shared
     python3 train.py configs/llama-2-7b.toml shared --dry-run
 
@@ -27,7 +28,6 @@ import tomllib
 
 import torch
 
-import bpe
 import data
 import distribution
 import files
@@ -44,10 +44,16 @@ EXPORT_TYPES = {"float16": torch.float16, "float32": torch.float32}
 class Run:
     """A config file, and where its files are."""
 
-    def __init__(self, path, out=None, corpus=None, started=None, changes=()):
+    def __init__(self, path, out=None, corpus=None, started=None, changes=(), steps=None):
         self.path, self.config = path, files.read_toml(path)
         for change in changes:
             self.change(change)
+        for stage in TRAINING if steps else ():
+            if stage in self.config:
+                self.config[stage].pop("minutes", None)
+                self.config[stage]["steps"] = steps
+        # How a worker in another process makes the same run.
+        self.arguments = path, out, corpus, started, changes, steps
         self.out = os.path.abspath(out or os.path.join(HERE, self.config["out"]))
         self.corpus = os.path.abspath(corpus or os.path.join(HERE, self.config["data"].get("corpus", ".")))
         self.seed = self.config.get("seed", 1)
@@ -108,6 +114,14 @@ class Run:
             if stage in self.config and os.path.exists(self.place(stage, "done.json")):
                 return self.place(stage, "model")
         raise SystemExit("no stage is finished")
+
+    def plain_directory(self):
+        """The plain model that training starts from, if it is there."""
+        first = next(stage for stage in TRAINING if stage in self.config)
+        directory = self.place("base", "model") if first == "base" else self.initial_directory(first)
+        is_plain = (directory and os.path.exists(os.path.join(directory, "config.json"))
+                    and models.read_config(directory)[1] is None)
+        return directory if is_plain else None
 
     def initial_directory(self, stage):
         """The model that a stage starts from: `init` of its section, else that of the stage before."""
@@ -196,11 +210,6 @@ def between(low, high, generator):
     return int(low * (high / low) ** torch.rand((), generator=generator, dtype=torch.double))
 
 
-def maker_of(run, section, chunk_size, part):
-    return tasks.Maker(bpe.Tokenizer(run.tokenizer), run.corpus_of(part, stage=section), chunk_size,
-                       section["window"], section["kinds"], section.get("text_fraction", 0.5))
-
-
 def make_samples(maker, seed, count, chunk_count, text_weight):
     samples = [maker.sample(f"{seed}/{i}", chunk_count) for i in range(count)]
     return {k: torch.tensor(v)
@@ -213,7 +222,7 @@ _maker = None  # Of a worker.
 def start_worker(run_arguments, *arguments):
     global _maker
     torch.set_num_threads(1)
-    _maker = maker_of(Run(*run_arguments), *arguments)
+    _maker = tasks.maker_of(Run(*run_arguments), *arguments)
 
 
 def work(*arguments):
@@ -233,9 +242,9 @@ class TaskBatches:
         if workers:
             self.pool = concurrent.futures.ProcessPoolExecutor(
                 workers, torch.multiprocessing.get_context("spawn"), start_worker,
-                ((run.path, run.out, run.corpus), *arguments))
+                (run.arguments, *arguments))
         else:
-            self.maker = maker_of(run, *arguments)
+            self.maker = tasks.maker_of(run, *arguments)
 
     def arguments(self, step, micro, count=None):
         count = chunk_count(self.run, self.stage, self.section, self.part, step) if count is None else count
@@ -505,7 +514,7 @@ class Stage:
             batches = self.batches if part == "train" else self.held_batches
             samples = None
             if count is not None:
-                maker = maker_of(self.run, self.section, self.shared.chunk_size, part)
+                maker = tasks.maker_of(self.run, self.section, self.shared.chunk_size, part)
                 samples = make_samples(maker, *batches.arguments(step, micro, count))
             first, last = self.section.get("guidance", (0.0, 0.0)) if part == "train" else (0.0, 0.0)
             done = progress(self.section, self.step, self.seconds)
@@ -777,13 +786,14 @@ def main(arguments=None):
     parser.add_argument("config")
     parser.add_argument("stages", nargs="+", choices=(*STAGES, "all"))
     parser.add_argument("--minutes", type=float, help="save a checkpoint and stop before this much time has passed")
+    parser.add_argument("--steps", type=int, help="train every stage for this many steps, for a trial")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", dest="changes",
                         help="change a line of the config; repeatable")
     parser.add_argument("--out", help="folder of the run, instead of the config's")
     parser.add_argument("--corpus", help="folder of the corpus, instead of the config's")
     parser.add_argument("--dry-run", action="store_true", help="print what a stage would need, and do nothing")
     options = parser.parse_args(arguments)
-    run = Run(options.config, options.out, options.corpus, time.time(), options.changes)
+    run = Run(options.config, options.out, options.corpus, time.time(), options.changes, options.steps)
     stages = STAGES if "all" in options.stages else [s for s in STAGES if s in options.stages]
     if options.dry_run:
         plan.report(run, [s for s in stages if s in TRAINING and s in run.config])
