@@ -101,6 +101,8 @@ public struct StoreBuilder: ~Copyable {
       case replaced
       /// The same text is there under this name.
       case unchanged
+      /// The same text was there under this name, and what was damaged of it was encoded again.
+      case repaired
     }
     /// The name in the store.
     public var name: String
@@ -131,12 +133,13 @@ public struct StoreBuilder: ~Copyable {
     let text = try source.text()
     let digest = Digest256(of: text)
     let existing = writer.document(named: source.name)
-    if let existing, existing.textDigest == digest {
+    let isSame = existing?.textDigest == digest
+    if let existing, isSame, writer.holdsWhole(existing) {
       return Report(
         name: source.name, outcome: .unchanged, tokenCount: existing.tokenCount, chunkCount: existing.chunks.count,
         encodedTokenCount: 0)
     }
-    guard existing == nil || replacing else {
+    guard existing == nil || isSame || replacing else {
       throw Refusal(
         .documentExists, file: source.path,
         "another text is stored as \"\(source.name)\"")
@@ -154,10 +157,10 @@ public struct StoreBuilder: ~Copyable {
       }
     try writer.addDocument(
       name: source.name, textDigest: digest, textByteCount: text.count, tokenCount: tokens.count, chunks: keys,
-      replacing: replacing)
+      replacing: replacing || isSame)
     try commit()
     return Report(
-      name: source.name, outcome: existing == nil ? .added : .replaced, tokenCount: tokens.count,
+      name: source.name, outcome: existing == nil ? .added : isSame ? .repaired : .replaced, tokenCount: tokens.count,
       chunkCount: keys.count, encodedTokenCount: encodedTokenCount)
   }
 

@@ -16,11 +16,13 @@ extension DocumentStore {
 
   /// Frees the space of chunks that no document of a store uses.
   ///
-  /// Readers that have the store open keep what they have mapped, and its space stays taken until they release it.
+  /// Readers that have the store open keep what they have mapped, and its space stays taken until they release it. What
+  /// cannot be read stays as it is.
+  /// - Parameter all: also where more than half of a file is used, so that nothing of a removed text is left.
   /// - Throws: `Refusal` `busy` when another process writes, `no-space`, and those of damaged stores.
-  public static func collectGarbage(in path: String) throws(Refusal) -> GarbageReport {
+  public static func collectGarbage(in path: String, all: Bool = false) throws(Refusal) -> GarbageReport {
     var writer = try TreeStoreWriter(opening: path, creating: nil)
-    return try writer.collectGarbage()
+    return try writer.collectGarbage(all: all)
   }
 }
 

@@ -23,25 +23,31 @@ public struct EncodedText: Sendable {
 /// A chunk of a text in a segment: cheap to keep, read where it lies. Safe to use from any thread.
 /// Format: `Formats/tree-store.md`, chunk records.
 public struct StoredText: Sendable {
-  public var key: ChunkKey { record.key }
-  public var tokens: [Int32] { record.tokens }
+  public var key: ChunkKey { records[0].key }
+  public var tokens: [Int32] { records[0].tokens }
   /// The chunk that was in view while this one was read; nil for none.
-  public var behind: ChunkKey? { record.behind }
+  public var behind: ChunkKey? { records[0].behind }
 
-  let record: StoredRecord
+  /// More than one after damage was repaired.
+  let records: [StoredRecord]
   private let form: TextForm
 
   /// No token stands for more words: its text would be very long.
   static let wordsOfToken = 64
 
-  init(_ record: StoredRecord, _ form: TextForm) {
-    self.record = record
+  /// - Precondition: `records` is not empty.
+  init(_ records: [StoredRecord], _ form: TextForm) {
+    self.records = records
     self.form = form
   }
 
   /// What searches look at.
   /// - Throws: `Refusal` `checksum-mismatch`, `malformed-record`.
   public func words() throws(Refusal) -> WordCounts {
+    try records.first { (record) throws(Refusal) in try Self.words(record) }
+  }
+
+  private static func words(_ record: StoredRecord) throws(Refusal) -> WordCounts {
     let range = try record.search()
     let mapped = record.segment.file
     let bytes = mapped.bytes.extracting(range)
@@ -57,7 +63,7 @@ public struct StoredText: Sendable {
     }
     guard let words = WordCounts(hashes: hashes, counts: counts) else {
       throw Refusal(
-        .malformedRecord, file: record.segment.path, structure: "chunk \(key.short)", "the words do not ascend")
+        .malformedRecord, file: record.segment.path, structure: "chunk \(record.key.short)", "the words do not ascend")
     }
     return words
   }
@@ -65,8 +71,9 @@ public struct StoredText: Sendable {
   /// The rows of all layers, mapped unless they are compressed; nil when none are kept.
   /// - Throws: `Refusal` `checksum-mismatch`, `malformed-frame`; they are checked when they are first read.
   public func rows() throws(Refusal) -> TextRows? {
-    guard !record.entries.isEmpty else { return nil }
-    return TextRows(try record.block(0), layout: form.layout, rowCount: form.rowCount(tokens: tokens.count))
+    guard !records[0].entries.isEmpty else { return nil }
+    let block = try records.first { (record) throws(Refusal) in try record.block(0) }
+    return TextRows(block, layout: form.layout, rowCount: form.rowCount(tokens: tokens.count))
   }
 }
 

@@ -8,7 +8,7 @@ extension TreeStore {
   /// - Parameter progress: bytes done and bytes in total; called from time to time.
   /// - Throws: `Refusal` for the first fault.
   public func verify(progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }) throws(Refusal) {
-    let total = segments.reduce(manifest.encoded.count) { $0 + $1.file.byteCount }
+    let total = manifest.segments.reduce(manifest.encoded.count) { $0 + $1.byteCount }
     var done = 0
     try verifyManifest(generation, is: manifestDigest, "has changed since it was opened")
     if let previous = manifest.previous {
@@ -16,8 +16,11 @@ extension TreeStore {
     }
     done += manifest.encoded.count
     progress(done, total)
-    for (segment, reference) in zip(segments, manifest.segments) {
-      try segment.verify(digest: reference.digest) { progress(done + $0, total) }
+    for member in segments.members {
+      guard let segment = member.segment else {
+        throw member.fault ?? Refusal(.missingSegment, file: path, "segment \(member.reference.digest) is not open")
+      }
+      try segment.verify(digest: member.reference.digest) { progress(done + $0, total) }
       done += segment.file.byteCount
     }
     try verifyDocuments()
@@ -54,16 +57,6 @@ extension TreeStore {
           "has \(document.tokenCount) tokens and chunks of \(tokenCount)")
       }
     }
-  }
-}
-
-extension [Segment] {
-  /// - Returns: nil when no segment has the chunk.
-  func tokenCount(of key: ChunkKey) -> Int? {
-    for segment in self {
-      if let index = segment.index.index(of: key) { return segment.index.entry(at: index).tokenCount }
-    }
-    return nil
   }
 }
 
@@ -136,13 +129,13 @@ extension Segment {
     }
     switch configuration.form {
     case .tree(let form):
-      let tree = StoredChunk(chunk, form)
+      let tree = StoredChunk([chunk], form)
       for node in tree.tree.nodes where try !tree.embedding(of: node).allSatisfy(\.isFinite) {
         throw Refusal(
           .malformedRecord, file: path, structure: "chunk \(chunk.key.short), node \(node.number)",
           "the embedding has a number that is not finite")
       }
-    case .text(let form): _ = try StoredText(chunk, form).words()
+    case .text(let form): _ = try StoredText([chunk], form).words()
     }
     totals.chunkCount += 1
     totals.tokenCount += chunk.tokens.count

@@ -10,17 +10,21 @@ public final class TreeStore: Sendable {
   public let path: String
   let manifest: Manifest
   let manifestDigest: Digest256
-  let segments: [Segment]
+  let segments: SegmentSet
 
-  /// Opens the newest generation.
+  /// Opens the newest generation. A segment that is lost or damaged fails only those who need it.
   /// - Throws: `Refusal` `missing-file` when nothing is there, `not-a-store`, and those of damaged stores
   ///   (`Formats/tree-store.md`, refusals). An older generation is never taken for a damaged newest one.
   public init(opening path: String) throws(Refusal) {
     var generation = try Self.newestGeneration(path)
     while true {
-      do {
+      do throws(Refusal) {
         let (manifest, digest) = try Manifest.read(generation, in: path)
-        segments = try Self.open(manifest, in: path)
+        let segments = SegmentSet(manifest, in: path)
+        if let fault = segments.fault, fault.name == .missingSegment, try Self.newestGeneration(path) > generation {
+          throw fault
+        }
+        self.segments = segments
         self.manifest = manifest
         manifestDigest = digest
         self.path = path
@@ -42,14 +46,6 @@ public final class TreeStore: Sendable {
       throw Refusal(.notAStore, file: path, "the directory has no manifest")
     }
     return newest
-  }
-
-  static func open(_ manifest: Manifest, in path: String) throws(Refusal) -> [Segment] {
-    var segments: [Segment] = []
-    for reference in manifest.segments {
-      segments.append(try Segment(reference, in: path, manifest.configuration))
-    }
-    return segments
   }
 
   public var configuration: TreeStoreConfiguration { manifest.configuration }
@@ -79,28 +75,15 @@ public final class TreeStore: Sendable {
   /// - Throws: `Refusal` `checksum-mismatch` or `malformed-record` when the stored one is damaged; it can be encoded
   ///   again.
   package func chunk(_ key: ChunkKey) throws(Refusal) -> StoredChunk? {
-    guard let form = configuration.tree, let record = try segments.record(key) else { return nil }
-    return StoredChunk(record, form)
+    guard let form = configuration.tree else { return nil }
+    let records = try segments.records(of: key)
+    return records.isEmpty ? nil : StoredChunk(records, form)
   }
 
   /// A chunk of a text.
   /// - Returns: nil when the store does not have it.
   /// - Throws: as `chunk(_:)`.
   package func text(_ key: ChunkKey) throws(Refusal) -> StoredText? { try segments.text(key) }
-}
-
-extension [Segment] {
-  fileprivate func record(_ key: ChunkKey) throws(Refusal) -> StoredRecord? {
-    for segment in self {
-      if let index = segment.index.index(of: key) { return try StoredRecord(in: segment, at: index) }
-    }
-    return nil
-  }
-
-  func text(_ key: ChunkKey) throws(Refusal) -> StoredText? {
-    guard let form = first?.configuration.text, let record = try record(key) else { return nil }
-    return StoredText(record, form)
-  }
 }
 
 /// The contents of a store and the disk space that it takes.
@@ -113,6 +96,8 @@ public struct StoreStatistics: Sendable, Hashable {
   /// Tokens of documents.
   public var tokens = 0
   public var segments = 0
+  /// Segments that are lost or damaged beyond their records; the figures that follow know nothing of them.
+  public var unreadableSegments = 0
   /// Records that documents need.
   public var liveByteCount = 0
   /// Records that no document needs, or that another segment has too: `collectGarbage` can remove them.
@@ -136,11 +121,12 @@ extension TreeStore {
     result.documents = documents.count
     result.chunks = documents.reduce(0) { $0 + $1.chunks.count }
     result.tokens = documents.reduce(0) { $0 + $1.tokenCount }
-    result.segments = segments.count
+    result.segments = segments.members.count
+    result.unreadableSegments = segments.members.count - segments.open.count
     result.totalByteCount = manifest.encoded.count
     var seen: Set<ChunkKey> = []
     let needed = configuration.neededChunks(of: documents)
-    for segment in segments {
+    for segment in segments.open {
       let live = segment.liveByteCount(needed: needed, seen: &seen)
       result.liveByteCount += live
       result.deadByteCount += segment.records.count - live

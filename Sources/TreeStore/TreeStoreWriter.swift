@@ -21,8 +21,7 @@ public struct TreeStoreWriter: ~Copyable {
   private(set) var manifest: Manifest
   private var manifestDigest: Digest256
   // The contents of the next generation.
-  private(set) var segments: [Segment]
-  private var references: [SegmentReference]
+  private(set) var segments: SegmentSet
   private var documents: [StoredDocument]
   private var hasChanges = false
   /// The segment that is being written, and the token counts of its chunks.
@@ -63,7 +62,6 @@ public struct TreeStoreWriter: ~Copyable {
     manifest = store.manifest
     manifestDigest = store.manifestDigest
     segments = store.segments
-    references = store.manifest.segments
     documents = store.documents
   }
 
@@ -76,8 +74,17 @@ public struct TreeStoreWriter: ~Copyable {
     return isThere ? documents[index] : nil
   }
 
-  /// Whether the store has a chunk, or will have it with the next commit.
-  public func contains(_ key: ChunkKey) -> Bool { tokenCount(of: key) != nil }
+  /// Whether the store has a chunk that can be read to its end, or will have it with the next commit. What is damaged
+  /// counts as missing, so that it is made again.
+  public func contains(_ key: ChunkKey) -> Bool {
+    currentChunks[key] != nil || segments.wholeRecord(of: key) != nil
+  }
+
+  /// Whether every chunk of a document can be read to its end, and what they were read behind.
+  public func holdsWhole(_ document: StoredDocument) -> Bool {
+    for key in document.chunks + [configuration.frameKey].compactMap(\.self) where !contains(key) { return false }
+    return true
+  }
 
   private func tokenCount(of key: ChunkKey) -> Int? { currentChunks[key] ?? segments.tokenCount(of: key) }
 
@@ -161,8 +168,7 @@ public struct TreeStoreWriter: ~Copyable {
     guard var segment = current.take() else { return }
     let reference = try segment.publish()
     // A segment that cannot be opened must not be committed.
-    segments.append(try Segment(reference, in: path, configuration))
-    references.append(reference)
+    segments.append(try Segment(reference, in: path, configuration), reference)
     currentChunks = [:]
   }
 
@@ -242,7 +248,7 @@ public struct TreeStoreWriter: ~Copyable {
   private mutating func publishManifest() throws(Refusal) {
     let next = Manifest(
       generation: manifest.generation + 1, previous: manifestDigest, configuration: configuration,
-      segments: references, documents: documents)
+      segments: segments.references, documents: documents)
     manifestDigest = try next.publish(in: path)
     manifest = next
     hasChanges = false
@@ -251,54 +257,88 @@ public struct TreeStoreWriter: ~Copyable {
   /// Removes whatever no document needs, after committing pending changes: drops segments without needed chunks,
   /// rewrites segments that are mostly unneeded, and removes files that no manifest names.
   ///
-  /// Readers that are open keep what they have mapped.
+  /// Readers that are open keep what they have mapped. What cannot be read stays as it is: a needed chunk that is damaged
+  /// keeps its segment, and a segment that cannot be opened stays named.
+  /// - Parameter all: also rewrites segments of which some chunk is not needed, so that none of them is left.
   /// - Throws: `Refusal`; then the store is as it was or already free of garbage.
-  public mutating func collectGarbage() throws(Refusal) -> GarbageReport {
+  public mutating func collectGarbage(all: Bool = false) throws(Refusal) -> GarbageReport {
     try commit()
     return try step { (writer) throws(Refusal) in
       var report = GarbageReport()
       let needed = writer.configuration.neededChunks(of: writer.documents)
-      var seen: Set<ChunkKey> = []
-      let old = Array(zip(writer.segments, writer.references))
-      var rewritten: [Segment] = []
-      writer.segments = []
-      writer.references = []
-      for (segment, reference) in old {
-        let liveByteCount = segment.liveByteCount(needed: needed, seen: &seen)
-        if liveByteCount * 2 > segment.records.count {
-          writer.segments.append(segment)
-          writer.references.append(reference)
+      let old = writer.segments
+      let live = old.liveChunks(needed)
+      var rewritten: [(member: SegmentSet.Member, chunks: [StoredRecord])] = []
+      writer.segments = SegmentSet()
+      for (member, numbers) in zip(old.members, live) {
+        guard let segment = member.segment else {
+          report.unreadableSegments += 1
+          writer.segments.append(member)
+          continue
+        }
+        let liveByteCount = numbers.reduce(0) { $0 + segment.index.entry(at: $1).byteCount }
+        guard all ? liveByteCount < segment.records.count : liveByteCount * 2 <= segment.records.count else {
+          writer.segments.append(member)
+          continue
+        }
+        var chunks: [StoredRecord] = []
+        for number in numbers {
+          if let record = try? StoredRecord(in: segment, at: number), record.isWhole { chunks.append(record) }
+        }
+        report.damagedChunks += numbers.count - chunks.count
+        if chunks.count < numbers.count {
+          writer.segments.append(member)
         } else {
           writer.hasChanges = true
-          if liveByteCount == 0 { report.droppedSegments += 1 } else { rewritten.append(segment) }
+          if chunks.isEmpty { report.droppedSegments += 1 } else { rewritten.append((member, chunks)) }
         }
       }
-      for segment in rewritten {
-        try writer.copyChunks(of: segment, needed: needed)
+      for (_, chunks) in rewritten {
+        for chunk in chunks { try writer.copy(chunk) }
         report.rewrittenSegments += 1
       }
       try writer.finishSegment()
-      report.removedChunks = Set(old.flatMap { $0.0.keys }).subtracting(writer.segments.flatMap(\.keys)).count
+      report.removedChunks = Set(old.open.flatMap(\.keys)).subtracting(writer.segments.open.flatMap(\.keys)).count
       if writer.hasChanges { try writer.publishManifest() }
       // Older manifests name the segments that are removed next, so they go first.
       StoreCreation.removeManifests(writer.path, before: writer.manifest.generation)
-      report.freedByteCount = try StoreCreation.removeSegments(writer.path, except: writer.references.map(\.digest))
+      report.freedByteCount = try StoreCreation.removeSegments(
+        writer.path, except: writer.segments.references.map(\.digest))
       return report
     }
   }
 
-  private mutating func copyChunks(of segment: Segment, needed: Set<ChunkKey>) throws(Refusal) {
-    for (index, key) in segment.keys.enumerated() where needed.contains(key) && !contains(key) {
-      let record = try StoredRecord(in: segment, at: index)
-      var blocks: [StoredBlock] = []
-      for (number, entry) in record.entries.enumerated() {
-        blocks.append(StoredBlock(stored: try record.storedBlock(number), compression: entry.compression))
-      }
-      let file = segment.file
-      try append(
-        key, behind: record.behind, tokens: record.tokens, search: file.bytes.extracting(try record.search()),
-        blocks: blocks)
+  private mutating func copy(_ record: StoredRecord) throws(Refusal) {
+    var blocks: [StoredBlock] = []
+    for (number, entry) in record.entries.enumerated() {
+      blocks.append(StoredBlock(stored: try record.storedBlock(number), compression: entry.compression))
     }
+    let file = record.segment.file
+    try append(
+      record.key, behind: record.behind, tokens: record.tokens, search: file.bytes.extracting(try record.search()),
+      blocks: blocks)
+  }
+}
+
+extension SegmentSet {
+  /// The chunks that are needed, by the segment that is to keep each: of several copies the first that can be read.
+  /// - Returns: for each member, the numbers of entries; none of one that cannot be opened.
+  fileprivate func liveChunks(_ needed: Set<ChunkKey>) -> [[Int]] {
+    var keepers: [ChunkKey: (member: Int, number: Int)] = [:]
+    for (index, member) in members.enumerated() {
+      guard let segment = member.segment else { continue }
+      for (number, key) in segment.keys.enumerated() where needed.contains(key) {
+        if let keeper = keepers[key], let other = members[keeper.member].segment,
+          (try? StoredRecord(in: other, at: keeper.number))?.isWhole == true
+        {
+          continue
+        }
+        keepers[key] = (index, number)
+      }
+    }
+    var result = members.map { _ in [Int]() }
+    for keeper in keepers.values { result[keeper.member].append(keeper.number) }
+    return result.map { $0.sorted() }
   }
 }
 
@@ -309,6 +349,11 @@ public struct GarbageReport: Sendable, Hashable {
   public var removedChunks = 0
   /// The length of the segment files that were removed.
   public var freedByteCount = 0
+  /// Chunks that documents need and that cannot be read, in segments that would have been rewritten. They stay until their
+  /// text is stored again.
+  public var damagedChunks = 0
+  /// Segments that cannot be opened. They stay.
+  public var unreadableSegments = 0
 }
 
 extension Segment {

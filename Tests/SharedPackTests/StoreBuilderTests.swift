@@ -218,9 +218,10 @@ import TreeStore
     #expect(try StoreBuilder.plan([], model: model) == StoreBuilder.Plan())
   }
 
-  @Test func plainModelsBuildNoStores() throws {
+  @Test func plainModelsBuildNoTrees() throws {
     let plain = try TinyModel(injection: .none).open(in: scratch)
-    #expect(refusal { _ = try StoreBuilder(opening: store, model: plain) }?.name.text == "no-injection")
+    #expect(
+      refusal { _ = try StoreBuilder(opening: store, model: plain, encoding: .int8) }?.name.text == "no-injection")
     #expect(Directory.exists(store) == nil)
     let found = refusal { _ = try plain.encode([3, 4], named: "text") }
     #expect(found?.name.text == "no-injection")

@@ -106,7 +106,7 @@ extension TreeStoreConfiguration {
 
 extension StoredChunk {
   /// How a node's block is stored.
-  func compression(of node: TreeNode) -> Compression { record.entries[tree.index(of: node)].compression }
+  func compression(of node: TreeNode) -> Compression { records[0].entries[tree.index(of: node)].compression }
 }
 
 /// Every part of a stored chunk is the encoded one's.

@@ -64,8 +64,8 @@ import Testing
     #expect(writing(workplace, configuration) == "missing-manifest")
     let other = try storeOfTwo()
     try Directory.removeFile(try #require(try other.segments().first))
-    #expect(opening(other) == "missing-segment")
-    #expect(writing(other) == "missing-segment")
+    #expect(opening(other) == nil && writing(other) == nil)
+    #expect(verifying(other) == "missing-segment")
   }
 
   /// Another store's segment under this one's name, an older one, one of another configuration.
@@ -73,7 +73,7 @@ import Testing
     let (workplace, other) = (try storeOfTwo(5), try storeOfTwo(6))
     let name = try #require(try workplace.segments().first)
     try Surgery.write(try Surgery.read(try #require(try other.segments().first)), to: name)
-    #expect(opening(workplace) == "segment-mismatch")
+    #expect(verifying(workplace) == "segment-mismatch")
 
     let longer = try storeOfTwo()
     try Surgery.edit(manifestOf: longer) { manifest in
@@ -81,7 +81,7 @@ import Testing
       manifest.segments[0] = SegmentReference(
         digest: old.digest, closingDigest: old.closingDigest, byteCount: old.byteCount + 1, chunkCount: 2)
     }
-    #expect(opening(longer) == "segment-mismatch")
+    #expect(verifying(longer) == "segment-mismatch")
 
     for (configuration, expected) in [
       (try Fixture.configuration(model: 8), "model-mismatch"),
@@ -93,7 +93,7 @@ import Testing
           generation: manifest.generation, previous: manifest.previous, configuration: configuration,
           segments: manifest.segments, documents: [])
       }
-      #expect(opening(foreign) == expected)
+      #expect(verifying(foreign) == expected)
     }
   }
 
