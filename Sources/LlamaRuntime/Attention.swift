@@ -1,4 +1,5 @@
 internal import CKernels
+internal import NodeBlocks
 internal import PackedTiles
 
 /// Softmax attention of some queries over spans of rows: one softmax over all of them.
@@ -15,6 +16,9 @@ internal import PackedTiles
   private var desks: [Desk]
   /// The sums of every part of every item of work, where threads share the parts.
   private let parts: AttentionSums
+  /// Where the largest weights of injected rows are collected, if anywhere: (kv head, injected rows). Of the queries of a
+  /// few consecutive tokens and all heads of a group the sum counts.
+  var injectedPeaks: FloatBuffer?
 
   /// Rows of a part: whole blocks of the running text, or injected spans that have this many together.
   static let partRows = 1024
@@ -103,9 +107,11 @@ internal import PackedTiles
     let call = Call(queries, tokens: tokens, to: injected, runningText, rotary, into: output, together: together)
     let items = call.sets * kvHeadCount
     for desk in desks { desk.prepare(queries: together * group) }
-    if let weights = runningText?.weights {
+    if runningText?.weights != nil || injectedPeaks != nil {
       // A head's weights are one thread's, added up in the order of the queries.
-      unsafe weights.base.update(repeating: 0, count: weights.rows * weights.columns)
+      if let weights = runningText?.weights {
+        unsafe weights.base.update(repeating: 0, count: weights.rows * weights.columns)
+      }
       compute.threads.run(count: kvHeadCount, with: (self, call)) { work, thread, heads in
         let (attention, call) = work
         for item in heads.lowerBound * call.sets..<heads.upperBound * call.sets {
@@ -148,6 +154,7 @@ internal import PackedTiles
       unsafe attend(item, part: part, of: call, desk: desk, into: more)
       unsafe merge(more, item, call, whole)
     }
+    if weights, let peaks = injectedPeaks { unsafe collect(into: peaks, item, of: call, desk: desk, whole) }
     if weights, let text = call.runningText, let weights = text.weights {
       let head = item / call.sets
       let tokens = call.tokens(item: item)
@@ -158,6 +165,19 @@ internal import PackedTiles
       }
     }
     unsafe finish(item, of: call, whole)
+  }
+
+  /// Raises the largest weights of injected rows to those that an item's queries give them.
+  @unsafe private func collect(into peaks: FloatBuffer, _ item: Int, of call: Call, desk: Desk, _ whole: sp_attention) {
+    guard !call.tokens(item: item).isEmpty else { return }
+    var first = 0
+    for span in call.injected.spans {
+      let sums = unsafe desk.rowWeights(span.rows.count)
+      unsafe visit(item, of: call, span, span.rows, desk: desk, whole, adding: sums - span.rows.lowerBound)
+      let target = unsafe peaks.row(item / call.sets) + first
+      for row in 0..<span.rows.count { unsafe target[row] = max(target[row], sums[row]) }
+      first += span.rows.count
+    }
   }
 
   @unsafe private func attend(_ item: Int, part: Int, of call: Call, desk: Desk, into sums: sp_attention) {
@@ -212,7 +232,7 @@ internal import PackedTiles
     let head = item / call.sets
     let tokens = call.tokens(item: item)
     let count = tokens.count * group
-    if desk.turn(to: span.queryAngle) {
+    if desk.turn(to: span.queryAngle, mixed: span.isMixed) {
       // Query i is head i % group of token i / group.
       for i in 0..<count {
         let query = unsafe desk.queries.row(i)
@@ -230,6 +250,7 @@ internal import PackedTiles
           unsafe call.rotary.with(position) { unsafe kernels.rotate(query, 1, headDim, $0, $1) }
         }
         unsafe kernels.scale(query, call.rotary.table.scoreFactor / Float(headDim).squareRoot(), headDim)
+        if span.isMixed { unsafe KeyMixing.mix(query, headDim: headDim) }
       }
     }
     switch span.form {
@@ -318,14 +339,23 @@ private final class Desk {
   let sums: AttentionSums
   private let headDim: Int
   private var quantized = ActivationBuffer()
+  private var weights = FloatBuffer(rows: 1, columns: 0)
   private var isQuantized = false
   private var item: Int?
   private var angle: RowSpan.QueryAngle?
+  private var isMixed = false
 
   init(headDim: Int) {
     self.headDim = headDim
     queries = FloatBuffer(rows: 0, columns: headDim)
     sums = AttentionSums(headDim: headDim)
+  }
+
+  /// Zeros for the weights of some rows.
+  @unsafe func rowWeights(_ count: Int) -> UnsafeMutablePointer<Float> {
+    if weights.columns < count { weights = FloatBuffer(rows: 1, columns: max(count, Attention.partRows)) }
+    unsafe weights.base.update(repeating: 0, count: count)
+    return unsafe weights.base
   }
 
   func prepare(queries count: Int) {
@@ -340,10 +370,11 @@ private final class Desk {
     self.item = item
   }
 
-  /// Whether the queries have to be laid out anew, rotated by an angle.
-  func turn(to angle: RowSpan.QueryAngle) -> Bool {
-    guard self.angle != angle else { return false }
+  /// Whether the queries have to be laid out anew, rotated by an angle, and mixed or not.
+  func turn(to angle: RowSpan.QueryAngle, mixed isMixed: Bool) -> Bool {
+    guard self.angle != angle || self.isMixed != isMixed else { return false }
     self.angle = angle
+    self.isMixed = isMixed
     isQuantized = false
     return true
   }

@@ -62,6 +62,7 @@ internal import PackedTiles
       floats = nil
       packed = PackedRows(
         layerCount: layerCount, kvHeadCount: kvHeadCount, headDim: headDim, capacity: rowCapacity, blockSize: blockSize)
+    case .int4: preconditionFailure("a cache takes rows one by one")
     }
   }
 

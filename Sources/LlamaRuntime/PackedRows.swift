@@ -240,8 +240,8 @@ internal import PackedTiles
     let rest = range.count % together
     guard rest > 0 else { return true }
     let keys = unsafe tail(layer: layer, head: head)
-    return unsafe writer.writeLast(
-      rest, head: head, layer: layer, keys: keys, values: keys + together * headDim)
+    return unsafe writer.write(
+      block: whole, head: head, layer: layer, keys: keys, values: keys + together * headDim)
   }
 
   /// Moves full blocks of all heads of a layer down.

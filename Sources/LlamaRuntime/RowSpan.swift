@@ -12,6 +12,8 @@ internal import PackedTiles
   /// Where the tiles of a head's rows lie, block of rows by block of rows. A block's keys are a matrix (rows, head dim),
   /// its values a matrix (head dim, rows).
   struct Tiles: Sendable {
+    /// int8 or int4.
+    var element = ElementType.int8
     /// Rows of a block, a multiple of 4; the last one has the rest.
     let blockRows: Int
     /// Bytes from one block's keys to the next one's, and from one block's values.
@@ -74,6 +76,12 @@ internal import PackedTiles
   let queryAngle: QueryAngle
   let visibility: Visibility
 
+  /// Whether the keys are mixed, as queries then have to be: see `KeyMixing`.
+  var isMixed: Bool {
+    guard case .tiles(let tiles) = form else { return false }
+    return tiles.element == .int4
+  }
+
   /// Some rows of a head, which lie in one part of the memory and start with a block of their own.
   @unsafe func packed(head: Int, _ range: Range<Int>, _ tiles: Tiles, queriesPerRow: Int) -> sp_packed_rows {
     let part = range.lowerBound / Attention.partRows
@@ -83,7 +91,8 @@ internal import PackedTiles
         .assumingMemoryBound(to: UInt8.self),
       values: (values + head * valueHeadByteStride + part * tiles.partByteStride + block * tiles.valueBlockByteStride)
         .assumingMemoryBound(to: UInt8.self),
-      rows: range.count, block_rows: tiles.blockRows, key_block_bytes: tiles.keyBlockByteStride,
+      element: tiles.element.kernelElement, rows: range.count, block_rows: tiles.blockRows,
+      key_block_bytes: tiles.keyBlockByteStride,
       value_block_bytes: tiles.valueBlockByteStride, value_channel_bytes: tiles.valueChannelByteStride,
       visible: visibility.rows(from: range.lowerBound, queriesPerRow: queriesPerRow))
   }
@@ -116,6 +125,7 @@ extension RowSpan {
           valueBlockByteStride: (values.groupSize / values.element.tileColumns + 1) * PackedTileLayout.tileByteCount,
           valueChannelByteStride: values.rowBlockByteCount, partByteStride: 0))
     case .float16, .float32: form = .floats(block.layout.encoding.element)
+    case .int4: preconditionFailure("a node has no layout for int4")
     }
     return unsafe RowSpan(
       keys: block.keys(layer: layer), values: block.values(layer: layer), keyHeadByteStride: block.headByteStride,

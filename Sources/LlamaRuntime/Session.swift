@@ -21,6 +21,8 @@ public final class Session {
   private let logitsOfOne: FloatBuffer
   /// Tokens of a prompt that all go through a layer before any goes through the next.
   private let passSize: Int
+  /// Where the largest weights of the prefix's rows are collected, layer by layer; nil for nowhere.
+  var prefixPeaks: [FloatBuffer]?
   /// Whether the current block is the last one of the tokens that were passed.
   private var endsPrompt = true
 
@@ -236,6 +238,7 @@ public final class Session {
     let layer = model.weights.layers[index]
     let injected = injectedRows[index]
     forward.project(layer, tokens: tokens)
+    forward.attention.injectedPeaks = prefixPeaks?[index]
     forward.selfAttend(
       layer, index: index, tokens: tokens, cache: cache,
       merged: prefix != nil || injection == .mergedSoftmax ? injected : .none,

@@ -5,7 +5,7 @@ internal import PackedTiles
 /// read.
 ///
 /// A piece may have been read elsewhere: then queries that meet its keys are turned back by how far it was moved, which
-/// replaces turning the keys.
+/// replaces turning the keys. A piece may be encoded otherwise than the running text, and have fewer rows than tokens.
 public struct TextPrefix: Sendable {
   struct Piece: Sendable {
     let rows: TextRows
@@ -27,11 +27,11 @@ public struct TextPrefix: Sendable {
   ///   - rows: at most 1,024.
   ///   - range: those of the rows that are appended, from a multiple of 64 to another or to the end; nil for all.
   ///   - position: at which the first of all the rows was read.
-  /// - Precondition: the rows have the layout.
+  /// - Precondition: the rows have the shape of the layout, in any encoding, and no token is without one.
   public mutating func append(_ rows: TextRows, range: Range<Int>? = nil, readAt position: Int) {
     let range = range ?? 0..<rows.rowCount
     let together = TextRowLayout.rowsTogether
-    precondition(rows.layout == layout && rows.rowCount <= Attention.partRows, "rows of another model")
+    check(rows)
     precondition(
       range.lowerBound % together == 0 && range.upperBound <= rows.rowCount
         && (range.upperBound % together == 0 || range.upperBound == rows.rowCount), "whole blocks")
@@ -39,6 +39,28 @@ public struct TextPrefix: Sendable {
     pieces.append(Piece(rows: rows, range: range, shift: tokenCount - position - range.lowerBound))
     tokenCount += range.count
   }
+
+  /// Appends rows that were chosen among those of some tokens.
+  /// - Parameters:
+  ///   - rows: at most 1,024.
+  ///   - tokenCount: tokens whose rows they were chosen from: what follows stands behind all of them.
+  ///   - position: at which the first of the tokens was read.
+  /// - Precondition: the rows have the shape of the layout, in any encoding, and are no more than the tokens.
+  public mutating func append(_ rows: TextRows, tokenCount: Int, readAt position: Int) {
+    check(rows)
+    precondition(rows.rowCount <= tokenCount, "more rows than tokens")
+    pieces.append(Piece(rows: rows, range: 0..<rows.rowCount, shift: self.tokenCount - position))
+    self.tokenCount += tokenCount
+  }
+
+  private func check(_ rows: TextRows) {
+    precondition(
+      rows.layout.layerCount == layout.layerCount && rows.layout.kvHeadCount == layout.kvHeadCount
+        && rows.layout.headDim == layout.headDim && rows.rowCount <= Attention.partRows, "rows of another model")
+  }
+
+  /// Rows of each head that stand there.
+  var rowCount: Int { pieces.reduce(0) { $0 + $1.range.count } }
 
   /// The least and the greatest of how far pieces were moved.
   var shifts: ClosedRange<Int> {
@@ -60,7 +82,7 @@ extension RowSpan {
     let head = unsafe piece.rows.head(0, layer: layer)
     let stride = layout.headByteCount(rows: piece.rows.rowCount)
     let angle = piece.shift == 0 ? QueryAngle.position : .moved(by: piece.shift)
-    guard layout.encoding == .int8 else {
+    guard layout.isPacked else {
       let row = layout.headDim * layout.encoding.element.byteCount
       let keys = unsafe head + piece.range.lowerBound * row
       return [
@@ -74,11 +96,12 @@ extension RowSpan {
     func span(_ rows: Range<Int>, blockRows: Int, at start: UnsafeRawPointer) -> RowSpan {
       let (keyTiles, valueTiles) = (layout.keyTiles(blockRows: blockRows), layout.valueTiles(blockRows: blockRows))
       return unsafe RowSpan(
-        keys: start, values: start + keyTiles.byteCount, keyHeadByteStride: stride, valueHeadByteStride: stride,
+        keys: start, values: start + layout.byteCount(keyTiles), keyHeadByteStride: stride, valueHeadByteStride: stride,
         rows: rows,
         form: .tiles(
           Tiles(
-            blockRows: valueTiles.groupSize, keyBlockByteStride: blockByteCount, valueBlockByteStride: blockByteCount,
+            element: layout.encoding.element, blockRows: valueTiles.groupSize, keyBlockByteStride: blockByteCount,
+            valueBlockByteStride: blockByteCount,
             valueChannelByteStride: valueTiles.rowBlockByteCount, partByteStride: 0)),
         queryAngle: angle, visibility: .all)
     }

@@ -17,6 +17,7 @@ extension NodeBlock {
         case .float16, .float32:
           keys.replaceSubrange(target, with: unsafe floatRow(row, at: keyBase))
           values.replaceSubrange(target, with: unsafe floatRow(row, at: valueBase))
+        case .int4: preconditionFailure("a node has no layout for int4")
         }
       }
       guard layout.encoding == .int8 else { continue }

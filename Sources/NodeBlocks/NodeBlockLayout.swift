@@ -1,6 +1,6 @@
 package import PackedTiles
 
-/// How keys and values are stored: those of nodes, and those of the running text in its cache.
+/// How keys and values are stored: those of nodes, those of the running text in its cache, and those of prepared texts.
 public enum RowEncoding: UInt8, Sendable, Hashable, CaseIterable {
   /// Packed tiles: keys as a matrix (rows, head dim), values transposed as a matrix (head dim, rows), so that both
   /// scores and weighted sums are the product that the weights use.
@@ -8,12 +8,18 @@ public enum RowEncoding: UInt8, Sendable, Hashable, CaseIterable {
   /// Row-major, keys (rows, head dim) and values (rows, head dim).
   case float16 = 2
   case float32 = 3
+  /// Of prepared texts alone: see `TextRowLayout`.
+  case int4 = 4
+
+  /// Those of nodes and caches.
+  public static let allCases: [RowEncoding] = [.int8, .float16, .float32]
 
   package var element: ElementType {
     switch self {
     case .int8: .int8
     case .float16: .float16
     case .float32: .float32
+    case .int4: .int4
     }
   }
 }
@@ -31,11 +37,11 @@ public struct NodeBlockLayout: Sendable, Hashable {
   /// Rows of values that share a scale per channel, at most.
   public static let valueGroupSize = 128
 
-  /// - Returns: nil when a number is not positive or larger than any model's.
+  /// - Returns: nil when a number is not positive or larger than any model's, and for int4.
   public init?(layerCount: Int, kvHeadCount: Int, headDim: Int, encoding: RowEncoding) {
-    guard (1...1024).contains(layerCount), (1...1024).contains(kvHeadCount), (2...1024).contains(headDim) else {
-      return nil
-    }
+    guard (1...1024).contains(layerCount), (1...1024).contains(kvHeadCount), (2...1024).contains(headDim),
+      encoding != .int4
+    else { return nil }
     self.layerCount = layerCount
     self.kvHeadCount = kvHeadCount
     self.headDim = headDim

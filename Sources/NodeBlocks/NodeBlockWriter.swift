@@ -65,6 +65,7 @@ internal import PackedTiles
           floats, into: UnsafeMutableRawBufferPointer(rebasing: target[0..<floats.count * 2]))
       case .float32:
         unsafe target.copyMemory(from: UnsafeRawBufferPointer(floats))
+      case .int4: preconditionFailure("a node has no layout for int4")
       }
       return unsafe PackedTiles.allFinite(floats)
     }

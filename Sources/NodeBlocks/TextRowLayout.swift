@@ -1,10 +1,14 @@
 package import PackedTiles
 
 /// Where the keys and values of consecutive tokens of a text lie in their bytes: layer by layer, in a layer head by
-/// head, as a session keeps them, so that they can stand in for having been read.
+/// head, as a session keeps them, so that they can stand in for having been read. A token may have no row; every head of
+/// every layer has as many.
 ///
 /// A head in int8: blocks of 64 rows, each its keys and then its values; the last block has the rest. In floats: the keys
 /// and then the values, row-major, each padded with zeros to 64 bytes.
+///
+/// In int4, blocks as of int8: of keys, and of values transposed, the tiles of 16 rows × 8 columns of all row blocks and,
+/// behind them, the 16 bfloat16 scales of each row block, padded with zeros to 64 bytes. Keys are mixed: see `KeyMixing`.
 public struct TextRowLayout: Sendable, Hashable {
   /// All layers of the model.
   public let layerCount: Int
@@ -12,19 +16,30 @@ public struct TextRowLayout: Sendable, Hashable {
   public let headDim: Int
   public let encoding: RowEncoding
 
-  /// Rows that are packed together in int8.
+  /// Rows that are packed together in int8 and int4.
   public static let rowsTogether = 64
+  /// The largest head that int4 takes.
+  public static let int4HeadDimLimit = 256
 
-  /// - Returns: nil when a number is not positive or larger than any model's.
+  /// - Returns: nil when a number is not positive or larger than any model's, or a head too large for int4.
   public init?(layerCount: Int, kvHeadCount: Int, headDim: Int, encoding: RowEncoding) {
-    guard (1...1024).contains(layerCount), (1...1024).contains(kvHeadCount), (2...1024).contains(headDim) else {
-      return nil
-    }
+    guard (1...1024).contains(layerCount), (1...1024).contains(kvHeadCount), (2...1024).contains(headDim),
+      encoding != .int4 || headDim <= Self.int4HeadDimLimit
+    else { return nil }
     self.layerCount = layerCount
     self.kvHeadCount = kvHeadCount
     self.headDim = headDim
     self.encoding = encoding
   }
+
+  /// The same heads in another encoding.
+  /// - Returns: nil when a head is too large for int4.
+  public func encoded(as encoding: RowEncoding) -> TextRowLayout? {
+    TextRowLayout(layerCount: layerCount, kvHeadCount: kvHeadCount, headDim: headDim, encoding: encoding)
+  }
+
+  /// Whether rows are packed in blocks.
+  package var isPacked: Bool { encoding == .int8 || encoding == .int4 }
 
   /// The tiles of the keys of a block: (rows, head dim), one group.
   package func keyTiles(blockRows: Int) -> PackedTileLayout {
@@ -37,15 +52,33 @@ public struct TextRowLayout: Sendable, Hashable {
   }
 
   private func tiles(rows: Int, columns: Int) -> PackedTileLayout {
-    guard let layout = PackedTileLayout(rows: rows, columns: columns, groupSize: (columns + 3) / 4 * 4) else {
-      preconditionFailure("a block has 1 to 64 rows")
-    }
+    let element = encoding.element
+    let step = element.tileColumns
+    guard
+      let layout = PackedTileLayout(
+        element, rows: rows, columns: columns, groupSize: (columns + step - 1) / step * step)
+    else { preconditionFailure("a block has 1 to 64 rows") }
     return layout
   }
 
-  /// Bytes of a block of one head in int8.
+  /// Bytes of a matrix of keys or values.
+  package func byteCount(_ tiles: PackedTileLayout) -> Int {
+    guard encoding == .int4 else { return tiles.byteCount }
+    let scales = tiles.rowBlockCount * Self.int4ScaleByteCount
+    return (tiles.rowBlockCount * Self.int4TileByteCount(tiles) + scales + 63) / 64 * 64
+  }
+
+  /// Bytes of the tiles of a row block, without its scales.
+  package static func int4TileByteCount(_ tiles: PackedTileLayout) -> Int {
+    tiles.rowBlockByteCount - PackedTileLayout.tileByteCount
+  }
+
+  /// Bytes of the scales of a row block.
+  package static let int4ScaleByteCount = 2 * PackedTileLayout.tileRows
+
+  /// Bytes of a block of one head in int8 or int4.
   package func blockByteCount(blockRows: Int) -> Int {
-    keyTiles(blockRows: blockRows).byteCount + valueTiles(blockRows: blockRows).byteCount
+    byteCount(keyTiles(blockRows: blockRows)) + byteCount(valueTiles(blockRows: blockRows))
   }
 
   /// Bytes of one head's keys in floats; its values follow and take as many.
@@ -55,7 +88,7 @@ public struct TextRowLayout: Sendable, Hashable {
 
   /// Bytes of one head.
   public func headByteCount(rows: Int) -> Int {
-    guard encoding == .int8 else { return 2 * floatByteCount(rows: rows) }
+    guard isPacked else { return 2 * floatByteCount(rows: rows) }
     let rest = rows % Self.rowsTogether
     return rows / Self.rowsTogether * blockByteCount(blockRows: Self.rowsTogether)
       + (rest == 0 ? 0 : blockByteCount(blockRows: rest))

@@ -118,13 +118,13 @@ struct AttentionRows {
   }
 
   /// The same as the kernels compute it.
-  func weights(_ kernels: Kernels, _ window: Window, packed: Bool) -> [Float] {
+  func weights(_ kernels: Kernels, _ window: Window, of element: sp_element) -> [Float] {
     var result = [Float](repeating: 0, count: shape.rows)
     unsafe result.withUnsafeMutableBufferPointer { weights in
-      if packed {
-        unsafe _ = visitPacked(kernels, window, adding: weights.baseAddress)
-      } else {
+      if element == SP_FLOAT32 {
         unsafe _ = visitFloats(kernels, window, adding: weights.baseAddress)
+      } else {
+        unsafe _ = visitPacked(kernels, window, element, adding: weights.baseAddress)
       }
     }
     return result
@@ -137,8 +137,10 @@ struct AttentionRows {
     unsafe visitFloats(kernels, window, rows: rows, queries: queries, adding: nil)
   }
 
-  func attendPacked(_ kernels: Kernels, _ window: Window, queries: Range<Int>? = nil) -> AttentionResult {
-    unsafe visitPacked(kernels, window, queries: queries, adding: nil)
+  func attendPacked(
+    _ kernels: Kernels, _ window: Window, _ element: sp_element = SP_INT8, queries: Range<Int>? = nil
+  ) -> AttentionResult {
+    unsafe visitPacked(kernels, window, element, queries: queries, adding: nil)
   }
 
   /// - Parameter weights: where the weights of the rows are added; nil for nowhere.
@@ -169,28 +171,23 @@ struct AttentionRows {
 
   /// - Parameter weights: where the weights of the rows are added; nil for nowhere.
   @unsafe private func visitPacked(
-    _ kernels: Kernels, _ window: Window, queries range: Range<Int>? = nil,
+    _ kernels: Kernels, _ window: Window, _ element: sp_element, queries range: Range<Int>? = nil,
     adding weights: UnsafeMutablePointer<Float>?
   ) -> AttentionResult {
     let range = range ?? 0..<shape.queries
     let headDim = shape.headDim
     let padded = (headDim + 3) / 4 * 4
-    let keyLayout = sp_tile_layout(element: SP_INT8, columns: headDim, group_size: padded)
-    let keyTiles = tiles(kernels, keyLayout, keys, rows: shape.rows)
-    var transposed: [Float] = []
-    for d in 0..<headDim { for row in 0..<shape.rows { transposed.append(values[row * headDim + d]) } }
-    let valueLayout = sp_tile_layout(element: SP_INT8, columns: shape.rows, group_size: shape.blockRows)
-    let valueTiles = tiles(kernels, valueLayout, transposed, rows: headDim)
+    let packed = element == SP_INT4 ? int4Blocks(kernels) : int8Blocks(kernels)
     var result = AttentionResult(queries: range.count, headDim: headDim)
     let some = Array(queries[range.lowerBound * headDim..<range.upperBound * headDim])
     _ = unsafe withActivations(kernels, some, tokens: range.count, columns: headDim, groupSize: padded) { activations in
       unsafe result.update { soFar in
-        unsafe keyTiles.withUnsafeBufferPointer { keys in
-          unsafe valueTiles.withUnsafeBufferPointer { values in
+        unsafe packed.keys.withUnsafeBufferPointer { keys in
+          unsafe packed.values.withUnsafeBufferPointer { values in
             let rows = unsafe sp_packed_rows(
-              keys: keys.baseAddress, values: values.baseAddress, rows: shape.rows, block_rows: shape.blockRows,
-              key_block_bytes: shape.blockRows / 16 * keyLayout.rowBlockByteCount,
-              value_block_bytes: shape.blockRows * 16 + 64, value_channel_bytes: valueLayout.rowBlockByteCount,
+              keys: keys.baseAddress, values: values.baseAddress, element: element, rows: shape.rows,
+              block_rows: shape.blockRows, key_block_bytes: packed.keyBlockByteCount,
+              value_block_bytes: packed.valueBlockByteCount, value_channel_bytes: packed.valueChannelByteCount,
               visible: window.kernelRows(from: range.lowerBound))
             unsafe kernels.pointee.attend_packed(rows, activations, soFar)
             if let weights = unsafe weights { unsafe kernels.pointee.weigh_packed(rows, activations, soFar, weights) }
@@ -199,6 +196,53 @@ struct AttentionRows {
       }
     }
     return result
+  }
+
+  private struct Packed {
+    var keys: [UInt8]
+    var values: [UInt8]
+    var keyBlockByteCount: Int
+    var valueBlockByteCount: Int
+    var valueChannelByteCount = 0
+  }
+
+  /// Of all rows: (head dim, rows).
+  private func transposedValues(_ rows: Range<Int>) -> [Float] {
+    (0..<shape.headDim).flatMap { d in rows.map { values[$0 * shape.headDim + d] } }
+  }
+
+  private func int8Blocks(_ kernels: Kernels) -> Packed {
+    let headDim = shape.headDim
+    let keyLayout = sp_tile_layout(element: SP_INT8, columns: headDim, group_size: (headDim + 3) / 4 * 4)
+    let valueLayout = sp_tile_layout(element: SP_INT8, columns: shape.rows, group_size: shape.blockRows)
+    return Packed(
+      keys: tiles(kernels, keyLayout, keys, rows: shape.rows),
+      values: tiles(kernels, valueLayout, transposedValues(0..<shape.rows), rows: headDim),
+      keyBlockByteCount: shape.blockRows / 16 * keyLayout.rowBlockByteCount,
+      valueBlockByteCount: shape.blockRows * 16 + 64, valueChannelByteCount: valueLayout.rowBlockByteCount)
+  }
+
+  private func int4Blocks(_ kernels: Kernels) -> Packed {
+    let headDim = shape.headDim
+    var (keyBlocks, valueBlocks): ([[UInt8]], [[UInt8]]) = ([], [])
+    for start in stride(from: 0, to: shape.rows, by: shape.blockRows) {
+      let rows = start..<min(start + shape.blockRows, shape.rows)
+      let some = Array(keys[rows.lowerBound * headDim..<rows.upperBound * headDim])
+      keyBlocks.append(int4Matrix(kernels, some, rows: rows.count, columns: headDim))
+      valueBlocks.append(int4Matrix(kernels, transposedValues(rows), rows: headDim, columns: rows.count))
+    }
+    return Packed(
+      keys: keyBlocks.flatMap(\.self), values: valueBlocks.flatMap(\.self),
+      keyBlockByteCount: keyBlocks[0].count, valueBlockByteCount: valueBlocks[0].count)
+  }
+
+  /// One group of int4: the tiles of all row blocks, then the scales of each.
+  private func int4Matrix(_ kernels: Kernels, _ matrix: [Float], rows: Int, columns: Int) -> [UInt8] {
+    let layout = sp_tile_layout(element: SP_INT4, columns: columns, group_size: (columns + 7) / 8 * 8)
+    let packed = tiles(kernels, layout, matrix, rows: rows)
+    let blocks = stride(from: 0, to: packed.count, by: layout.rowBlockByteCount)
+    return blocks.flatMap { packed[$0 + 64..<$0 + layout.rowBlockByteCount] }
+      + blocks.flatMap { packed[$0..<$0 + 32] }
   }
 }
 

@@ -36,6 +36,22 @@ import Testing
     }
   }
 
+  /// Rows of int4 are attended to as those of int8 are that have the same levels and scales.
+  @Test(arguments: Kernels.available, shapes)
+  func int4Rows(kernels: Kernels, shape: Shape) {
+    let rows = AttentionRows(shape)
+    for window in Self.windows(shape) {
+      let result = rows.attendPacked(kernels, window, SP_INT4)
+      #expect(result == rows.attendPacked(Kernels.available[0], window, SP_INT4))
+      // Values are off by half a step of 16 levels, and scores by a little.
+      let difference = largestDifference(result.divided, rows.exact(window))
+      #expect(difference < 0.35 && (difference > 0.001 || shape.rows == 1))
+      for query in 0..<shape.queries {
+        #expect(rows.attendPacked(kernels, window, SP_INT4, queries: query..<query + 1) == result.query(query))
+      }
+    }
+  }
+
   @Test(arguments: Kernels.available, shapes)
   func floatRows(kernels: Kernels, shape: Shape) {
     let rows = AttentionRows(shape)
@@ -54,10 +70,9 @@ import Testing
   func weights(kernels: Kernels, shape: Shape) {
     let rows = AttentionRows(shape)
     for window in Self.windows(shape) {
-      for packed in [false, true] {
-        let weights = rows.weights(kernels, window, packed: packed)
-        #expect(weights == rows.weights(Kernels.available[0], window, packed: packed))
-        let tolerance: Float = packed ? 0.05 : 1e-5
+      for (element, tolerance): (sp_element, Float) in [(SP_FLOAT32, 1e-5), (SP_INT8, 0.05), (SP_INT4, 0.3)] {
+        let weights = rows.weights(kernels, window, of: element)
+        #expect(weights == rows.weights(Kernels.available[0], window, of: element))
         #expect(largestDifference(weights, rows.exactWeights(window)) < tolerance * Float(shape.queries))
       }
     }

@@ -24,6 +24,7 @@ import Testing
       case .int8: #expect(layout.keyByteCount(rows: rows) >= raw + 64)
       case .float16: #expect((raw * 2..<raw * 2 + 64).contains(layout.keyByteCount(rows: rows)))
       case .float32: #expect((raw * 4..<raw * 4 + 64).contains(layout.keyByteCount(rows: rows)))
+      case .int4: Issue.record("nodes have no rows in int4")
       }
     }
   }

@@ -76,16 +76,23 @@ typedef struct sp_visible_rows {
   size_t queries_per_row;
 } sp_visible_rows;
 
+/// Numbers of a key or value in int4, at most.
+#define SP_ATTENTION_INT4_HEAD_DIM 256
+
 /// Keys and values of one head in packed tiles, in blocks of rows. A block's keys are a matrix (rows, head_dim) of one
 /// group, its values a matrix (head_dim, rows) of one group.
+///
+/// A matrix of int4 is the tiles of all its row blocks and, behind them, the 16 bfloat16 scales of each; head_dim is at
+/// most SP_ATTENTION_INT4_HEAD_DIM.
 typedef struct sp_packed_rows {
   const uint8_t *keys;
   const uint8_t *values;
+  sp_element element;  // int8 or int4
   size_t rows;
   size_t block_rows;           // of every block but the last, which has what is left; the columns of the values' groups
   size_t key_block_bytes;      // from one block of keys to the next
   size_t value_block_bytes;    // from one block of values to the next
-  size_t value_channel_bytes;  // from 16 channels of a block of values to the next 16
+  size_t value_channel_bytes;  // from 16 channels of a block of values to the next 16; of int4 not looked at
   sp_visible_rows visible;
 } sp_packed_rows;
 

@@ -118,6 +118,57 @@ static void compare_products(void) {
   free(a.values), free(a.scales), free(a.offsets), free(b.values), free(b.scales), free(b.offsets);
 }
 
+// One group of int4 as attention takes it: the tiles of all row blocks, then the scales of each.
+static void pack_int4(const float *source, size_t rows, size_t columns, uint8_t *output) {
+  size_t blocks = (rows + 15) / 16, bytes = (columns + 7) / 8 * 64;
+  uint8_t *packed = zeroed(bytes + 64);
+  for (size_t b = 0; b < blocks; b++) {
+    one->quantize_row_block((sp_tile_layout){SP_INT4, columns, (columns + 7) / 8 * 8}, source + b * 16 * columns,
+                            rows - b * 16 < 16 ? rows - b * 16 : 16, packed);
+    memcpy(output + b * bytes, packed + 64, bytes);
+    memcpy(output + blocks * bytes + b * 32, packed, 32);
+  }
+  free(packed);
+}
+
+static void compare_int4_attention(void) {
+  size_t dim = 1 + below(160), rows = 1 + below(300), count = 1 + below(70), block_rows = 16 << below(4);
+  size_t blocks = (rows + block_rows - 1) / block_rows, columns = (dim + 3) / 4 * 4;
+  size_t key_bytes = block_rows / 16 * ((dim + 7) / 8 * 64 + 32), value_bytes = (dim + 15) / 16 * (block_rows * 8 + 32);
+  uint8_t *keys = zeroed(blocks * key_bytes), *values = zeroed(blocks * value_bytes);
+  float *source = numbers(2 * rows * dim), *channels = zeroed(dim * block_rows * 4);
+  for (size_t block = 0; block < blocks; block++) {
+    size_t first = block * block_rows, some = rows - first < block_rows ? rows - first : block_rows;
+    pack_int4(source + first * dim, some, dim, keys + block * key_bytes);
+    for (size_t d = 0; d < dim; d++)
+      for (size_t r = 0; r < some; r++) channels[d * some + r] = source[rows * dim + (first + r) * dim + d];
+    pack_int4(channels, dim, some, values + block * value_bytes);
+  }
+  float *queries = numbers(count * dim);
+  for (size_t i = 0; i < count * dim; i++) queries[i] *= 4;
+  sp_activations q = activations(count, dim, columns);
+  one->quantize_activations(queries, 0, count, q);
+  sp_visible_rows visible = {0, (ptrdiff_t)(1 + below(rows)), below(3)};
+  sp_packed_rows packed = {keys, values, SP_INT4, rows, block_rows, key_bytes, value_bytes, 0, visible};
+  sp_attention a[2];
+  float *given[2];
+  const sp_kernels_table *sets[] = {one, other};
+  for (int set = 0; set < 2; set++) {
+    a[set] = (sp_attention){zeroed(count * 4), zeroed(count * 4), zeroed(count * dim * 4)};
+    for (size_t i = 0; i < count; i++) a[set].maxima[i] = -INFINITY;
+    sets[set]->attend_packed(packed, q, a[set]);
+    given[set] = zeroed(rows * 4);
+    sets[set]->weigh_packed(packed, q, a[0], given[set]);
+  }
+  expect("attention to int4 rows", a[0].maxima, a[1].maxima, count * 4);
+  expect("attention to int4 rows", a[0].sums, a[1].sums, count * 4);
+  expect("attention to int4 rows", a[0].outputs, a[1].outputs, count * dim * 4);
+  expect("weights of int4 rows", given[0], given[1], rows * 4);
+  for (int i = 0; i < 2; i++) free(a[i].maxima), free(a[i].sums), free(a[i].outputs), free(given[i]);
+  free(keys), free(values), free(source), free(channels), free(queries);
+  free(q.values), free(q.scales), free(q.offsets);
+}
+
 static void compare_attention(void) {
   size_t dim = 4 * (1 + below(40)), rows = 1 + below(300), count = 1 + below(70), block_rows = 16 << below(4);
   size_t blocks = (rows + block_rows - 1) / block_rows, columns = (dim + 3) / 4 * 4;
@@ -145,7 +196,8 @@ static void compare_attention(void) {
   one->quantize_activations(queries, 0, count, q);
   sp_visible_rows visible = {below(2) ? 0 : -(ptrdiff_t)below(20), (ptrdiff_t)(1 + below(rows)), below(3)};
   if (visible.queries_per_row == 0) visible.first = 0;
-  sp_packed_rows packed = {keys, values, rows, block_rows, key_bytes, value_bytes, channel_bytes, visible};
+  sp_packed_rows packed = {keys, values, SP_INT8, rows, block_rows, key_bytes, value_bytes, channel_bytes,
+                           visible};
   sp_float_rows floats = {source, source + rows * dim, SP_FLOAT32, rows, visible};
   sp_attention a[3][2];
   const sp_kernels_table *sets[] = {one, other};
@@ -241,7 +293,8 @@ int main(void) {
   for (size_t i = first + 1; i < count; i++) {
     other = tables[i];
     compared = 0, state = 1;
-    for (int round = 0; round < ROUNDS; round++) compare_products(), compare_attention(), compare_layer();
+    for (int round = 0; round < ROUNDS; round++)
+      compare_products(), compare_attention(), compare_int4_attention(), compare_layer();
     compare_halves();
     printf("compare: %s: %d comparisons with %s\n", other->name, compared, one->name);
   }

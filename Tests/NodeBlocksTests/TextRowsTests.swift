@@ -1,0 +1,102 @@
+import NodeBlocks
+import Testing
+
+/// Rows of prepared texts in other encodings than they were read in, and fewer of them.
+@Suite struct TextRowsTests {
+  private static func layout(_ encoding: RowEncoding, headDim: Int = 64) throws -> TextRowLayout {
+    try #require(TextRowLayout(layerCount: 2, kvHeadCount: 3, headDim: headDim, encoding: encoding))
+  }
+
+  /// Rows of one very large number in each key, as models have them.
+  private static func rows(_ count: Int, headDim: Int) throws -> TextRows {
+    let layout = try layout(.float32, headDim: headDim)
+    var floats = uniform(layout.byteCount(rows: count) / 4)
+    let head = layout.headByteCount(rows: count) / 4
+    for start in stride(from: 0, to: floats.count, by: head) {
+      for row in 0..<count { floats[start + row * headDim + 1] += 6 }
+    }
+    return TextRows(BlockBytes(unsafe floats.withUnsafeBytes { unsafe Array($0) }), layout: layout, rowCount: count)
+  }
+
+  /// 64 rows of a head of 64: four bits a number, and two bytes for the scale of each row and of each channel: half of
+  /// what int8 takes.
+  @Test func int4TakesHalf() throws {
+    let (int8, int4) = (try Self.layout(.int8), try Self.layout(.int4))
+    #expect(int4.headByteCount(rows: 64) == 2 * (64 * 32 + 64 * 2))
+    for rows in [64, 128, 512, 1024] { #expect(2 * int4.byteCount(rows: rows) == int8.byteCount(rows: rows)) }
+    for rows in [1, 15, 16, 17, 63, 65, 100] {
+      #expect(int4.headByteCount(rows: rows) % 64 == 0)
+      #expect(int4.byteCount(rows: rows) < int8.byteCount(rows: rows))
+    }
+    #expect(TextRowLayout(layerCount: 1, kvHeadCount: 1, headDim: 257, encoding: .int4) == nil)
+    #expect(NodeBlockLayout(layerCount: 1, kvHeadCount: 1, headDim: 64, encoding: .int4) == nil)
+  }
+
+  static let errors: [(RowEncoding, Float)] = [(.int4, 0.16), (.int8, 0.016), (.float16, 0.0005), (.float32, 0)]
+
+  @Test(arguments: errors, [(rows: 130, headDim: 64), (rows: 64, headDim: 24), (rows: 5, headDim: 33)])
+  func restoredRowsAreNear(encoding: (RowEncoding, Float), shape: (rows: Int, headDim: Int)) throws {
+    let rows = try Self.rows(shape.rows, headDim: shape.headDim)
+    let encoded = try #require(rows.compressed(as: encoding.0))
+    #expect(
+      encoded.storage.byteCount == (try Self.layout(encoding.0, headDim: shape.headDim)).byteCount(rows: shape.rows))
+    for (layer, head) in [(0, 0), (0, 2), (1, 1)] {
+      let (exact, restored) = (rows.floats(head: head, layer: layer), encoded.floats(head: head, layer: layer))
+      #expect(Self.relativeError(restored.keys, exact.keys) <= encoding.1)
+      #expect(Self.relativeError(restored.values, exact.values) <= encoding.1)
+    }
+  }
+
+  /// The root of the mean squared error over the root of the mean square.
+  private static func relativeError(_ x: [Float], _ y: [Float]) -> Float {
+    let error = zip(x, y).reduce(Float(0)) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
+    return (error / y.reduce(0) { $0 + $1 * $1 }).squareRoot()
+  }
+
+  /// Each head of each layer keeps rows of its own.
+  @Test func keptRowsAreThoseOfTheirHead() throws {
+    let rows = try Self.rows(100, headDim: 16)
+    var numbers: [Int32] = []
+    for head in 0..<6 { numbers += (0..<70).map { Int32(($0 * 10 + head) / 7) } }
+    let kept = try #require(KeptRows(layerCount: 2, kvHeadCount: 3, count: 70, numbers: numbers))
+    let few = try #require(rows.compressed(as: .float32, keeping: kept))
+    #expect(few.rowCount == 70)
+    for layer in 0..<2 {
+      for head in 0..<3 {
+        let (all, some) = (rows.floats(head: head, layer: layer), few.floats(head: head, layer: layer))
+        for (index, row) in kept.rows(layer: layer, head: head).enumerated() {
+          #expect(some.keys[index * 16..<index * 16 + 16] == all.keys[Int(row) * 16..<Int(row) * 16 + 16])
+          #expect(some.values[index * 16..<index * 16 + 16] == all.values[Int(row) * 16..<Int(row) * 16 + 16])
+        }
+      }
+    }
+  }
+
+  @Test func theBestRowsStay() {
+    let scores: [Float] = [9, 1, 5, 7, 7, 0, 0, 2] + [0, 0, 0, 0, 0, 0, 3, 0]
+    let kept = KeptRows(bestOf: scores, layerCount: 2, kvHeadCount: 1, count: 4, first: 1, last: 1)
+    #expect(Array(kept.rows(layer: 0, head: 0)) == [0, 3, 4, 7])
+    #expect(Array(kept.rows(layer: 1, head: 0)) == [0, 1, 6, 7])
+    #expect(KeptRows(layerCount: 1, kvHeadCount: 1, count: 2, numbers: [1, 1]) == nil)
+    #expect(KeptRows(layerCount: 1, kvHeadCount: 1, count: 2, numbers: [-1, 1]) == nil)
+    #expect(KeptRows(layerCount: 1, kvHeadCount: 1, count: 2, numbers: [0, 1, 2]) == nil)
+  }
+
+  /// What is not finite is refused, as by every writer of rows.
+  @Test(arguments: [RowEncoding.int4, .int8, .float16, .float32]) func notFinite(encoding: RowEncoding) throws {
+    let rows = try Self.rows(3, headDim: 16)
+    var bytes = [UInt8](repeating: 0, count: rows.storage.byteCount)
+    bytes.replaceSubrange(0..<4, with: [0, 0, 0x80, 0x7F])
+    let infinite = TextRows(BlockBytes(bytes), layout: rows.layout, rowCount: 3)
+    #expect(infinite.compressed(as: encoding) == nil)
+  }
+
+  /// Floats in -1 ..< 1 from a linear congruential generator.
+  private static func uniform(_ count: Int) -> [Float] {
+    var state: UInt64 = 7
+    return (0..<count).map { _ in
+      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+      return Float(state >> 40) / Float(1 << 23) - 1
+    }
+  }
+}
