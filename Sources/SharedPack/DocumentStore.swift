@@ -45,12 +45,23 @@ public final class DocumentStore: Sendable {
 }
 
 extension LanguageModel {
+  /// This model's form of texts that is kept like another.
+  private func textForm(like other: TextForm) throws(Refusal) -> TextForm {
+    switch other.manner {
+    case .exact: exactTextForm(frame: other.frame)
+    case .deep:
+      try textForm(
+        DeepReading(chunkSize: other.chunkSize, encoding: other.layout.encoding, keptRows: other.keptRows),
+        frame: other.frame)
+    }
+  }
+
   /// The configuration of this model's stores that have the form of a store.
   /// - Throws: `Refusal` `no-injection` for trees and a plain pack.
   func storeConfiguration(like other: TreeStoreConfiguration) throws(Refusal) -> TreeStoreConfiguration {
     switch other.form {
     case .tree(let form): try storeConfiguration(form.layout.encoding)
-    case .text(let form): storeConfiguration(form.manner, chunkSize: form.chunkSize, frame: form.frame)
+    case .text(let form): storeConfiguration(try textForm(like: form))
     }
   }
 }

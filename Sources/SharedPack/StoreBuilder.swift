@@ -33,7 +33,7 @@ public struct StoreBuilder: ~Copyable {
     if model.pack.sharedLLM != nil {
       try self.init(opening: path, model: model, encoding: .int8)
     } else {
-      try self.init(opening: path, model: model, manner: .deep)
+      try self.init(deeply: path, model: model)
     }
   }
 
@@ -57,38 +57,63 @@ public struct StoreBuilder: ~Copyable {
     self.compression = compression
   }
 
-  /// Opens a store of texts for writing, and creates it if it is not there.
+  /// Opens a store of texts for exact reading for writing, and creates it if it is not there.
   /// - Parameters:
   ///   - path: of the store's directory.
   ///   - model: reads the texts; a store has one model.
-  ///   - manner: how it reads them; a store has one manner.
-  ///   - chunkSize: tokens of a chunk that is read deeply; nil takes the store's, or that of `DeepReading`.
-  ///   - frame: what stands around documents in a prompt; nil takes the store's, or the model's.
+  ///   - frame: what stands before documents in a prompt; nil takes the store's, or the model's.
   ///   - compression: of new rows; compressed rows are not mapped.
   /// - Throws: `Refusal` `busy`, `model-mismatch`, `configuration-mismatch`, `no-injection` for a model whose rotary
-  ///   positions depend on the length of the text, `cannot-create`, and those of ``LanguageModel/readingFrame(usesChatTemplate:system:now:)``.
+  ///   positions depend on the length of the text, `cannot-create`, and those of
+  ///   ``LanguageModel/readingFrame(usesChatTemplate:system:now:)``.
   public init(
-    opening path: String, model: LanguageModel, manner: ReadingManner, chunkSize: Int? = nil,
-    frame: ReadingFrame? = nil, compression: Compression = .none
+    exactly path: String, model: LanguageModel, frame: ReadingFrame? = nil, compression: Compression = .none
   ) throws(Refusal) {
     try model.requireFixedPositions()
-    let existing = Directory.exists(path) == nil ? nil : try? TreeStore(opening: path).configuration.text
-    let size =
-      switch manner {
-      case .exact: TextForm.chunkSizes.upperBound
-      case .deep:
-        chunkSize.map { model.textChunkSize(DeepReading(chunkSize: $0)) } ?? existing?.chunkSize
-          ?? model.textChunkSize(DeepReading())
-      }
-    var frame = frame ?? existing?.frame
-    if frame == nil { frame = try model.readingFrame() }
-    guard let frame else { preconditionFailure("one was made") }
-    let configuration = model.storeConfiguration(manner, chunkSize: size, frame: frame)
-    guard let form = configuration.text else { preconditionFailure("it is one of texts") }
-    writer = try TreeStoreWriter(opening: path, creating: configuration)
+    let frame = try Self.frame(frame, of: path, model)
+    try self.init(path, model, model.exactTextForm(frame: frame), compression)
+  }
+
+  /// Opens a store of texts for deep reading for writing, and creates it if it is not there.
+  /// - Parameters:
+  ///   - path: of the store's directory.
+  ///   - model: reads the texts; a store has one model.
+  ///   - reading: how they are cut and kept; nil takes the store's, or the model's.
+  ///   - frame: what stands before documents in a prompt; nil takes the store's, or the model's.
+  ///   - compression: of new rows; compressed rows are not mapped.
+  /// - Throws: `Refusal`, as the initializer for exact reading, and `unsupported-encoding`.
+  public init(
+    deeply path: String, model: LanguageModel, reading: DeepReading? = nil, frame: ReadingFrame? = nil,
+    compression: Compression = .none
+  ) throws(Refusal) {
+    try model.requireFixedPositions()
+    let frame = try Self.frame(frame, of: path, model)
+    if reading == nil, let form = Self.form(of: path), form.manner == .deep {
+      try self.init(path, model, form, compression)
+    } else {
+      try self.init(path, model, try model.textForm(reading ?? DeepReading(), frame: frame), compression)
+    }
+  }
+
+  private init(
+    _ path: String, _ model: LanguageModel, _ form: TextForm, _ compression: Compression
+  ) throws(Refusal) {
+    writer = try TreeStoreWriter(opening: path, creating: model.storeConfiguration(form))
     self.model = model
     work = .texts(form)
     self.compression = compression
+  }
+
+  /// The texts' form of a store that is there.
+  private static func form(of path: String) -> TextForm? {
+    Directory.exists(path) == nil ? nil : try? TreeStore(opening: path).configuration.text
+  }
+
+  private static func frame(
+    _ frame: ReadingFrame?, of path: String, _ model: LanguageModel
+  ) throws(Refusal) -> ReadingFrame {
+    if let frame = frame ?? form(of: path)?.frame { return frame }
+    return try model.readingFrame()
   }
 
   /// What happened to a document.
@@ -200,9 +225,9 @@ public struct StoreBuilder: ~Copyable {
     var keys: [ChunkKey] = []
     var encodedTokenCount = 0
     if !writer.contains(frameKey) {
-      let rows = try model.rows(of: opening, behind: TextPrefix(layout: form.layout))
       _ = try writer.add(
-        EncodedText(tokens: opening, behind: nil, words: .none, rows: rows), compression: compression)
+        EncodedText(tokens: opening, behind: nil, words: .none, rows: try model.keptOpening(form)),
+        compression: compression)
     }
     for range in model.textChunks(of: tokens, reading: DeepReading(chunkSize: form.chunkSize)) {
       try Refusal.checkCancellation(file)
@@ -211,7 +236,7 @@ public struct StoreBuilder: ~Copyable {
       if !writer.contains(key) {
         if frameRows == nil { frameRows = try model.prefix(reading: opening) }
         guard let frameRows else { preconditionFailure("they were read") }
-        let rows = try model.rows(of: chunk, behind: frameRows)
+        let rows = try model.keptRows(of: chunk, behind: frameRows, form)
         let words = WordCounts(of: tokenizer.decode(chunk[...]))
         _ = try writer.add(
           EncodedText(tokens: chunk, behind: frameKey, words: words, rows: rows), compression: compression)
@@ -323,13 +348,14 @@ public struct StoreBuilder: ~Copyable {
   public static func plan(
     _ sources: [DocumentSource], model: LanguageModel, manner: ReadingManner, reading: DeepReading = DeepReading()
   ) throws(Refusal) -> Plan {
-    let layout = model.runtime.textRowLayout
+    let own = model.runtime.textRowLayout
+    let layout = own.encoded(as: reading.encoding ?? own.encoding) ?? own
     return try plan(sources, model: model) { tokens in
       switch manner {
-      case .exact: layout.byteCount(rows: max(tokens.count, 1)) + tokens.count * 4
+      case .exact: own.byteCount(rows: max(tokens.count, 1)) + tokens.count * 4
       case .deep:
         model.textChunks(of: tokens, reading: reading).reduce(0) {
-          $0 + layout.byteCount(rows: $1.count) + $1.count * 4
+          $0 + layout.byteCount(rows: ($1.count * reading.keptRows + 63) / 64) + $1.count * 4
         }
       }
     }

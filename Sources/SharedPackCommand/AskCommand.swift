@@ -30,10 +30,11 @@ extension TreeExpansion: ExpressibleByArgument {
 
 /// How keys and values are stored, as an argument.
 enum RowEncodingArgument: String, ExpressibleByArgument, CaseIterable {
-  case int8, f16, f32
+  case int4, int8, f16, f32
 
   var encoding: RowEncoding {
     switch self {
+    case .int4: .int4
     case .int8: .int8
     case .f16: .float16
     case .f32: .float32
@@ -84,10 +85,6 @@ struct AskCommand: AsyncParsableCommand {
       valueName: "expansion"))
   var expansion = TreeExpansion.bestFirst
 
-  @Option(
-    help: ArgumentHelp("How text files that are encoded now keep their rows: int8, f16 or f32.", valueName: "form"))
-  var kv: RowEncodingArgument?
-
   @Option(help: ArgumentHelp("A system message for the chat template.", valueName: "text"))
   var system: String?
 
@@ -95,6 +92,7 @@ struct AskCommand: AsyncParsableCommand {
   var raw = false
 
   @OptionGroup var reading: ReadingArguments
+  @OptionGroup var rows: RowArguments
   @OptionGroup var deep: DeepReadingArguments
   @OptionGroup var generation: GenerationArguments
   @OptionGroup var memory: MemoryArguments
@@ -102,12 +100,10 @@ struct AskCommand: AsyncParsableCommand {
 
   func validate() throws {
     guard !documents.isEmpty else { throw ValidationError("Name a --document to ask about.") }
-    guard kv == nil || store == nil else {
-      throw ValidationError("--kv is for text files that are encoded now; with --store they are kept as there.")
-    }
-    guard store == nil || reading.reading == nil && deep.chunkSize == nil && system == nil else {
+    guard store == nil || rows.isEmpty && reading.reading == nil && deep.chunkSize == nil && system == nil else {
       throw ValidationError(
-        "--reading, --chunk-size and --system are for text files; a store was built for one way of reading.")
+        "--kv, --keep, --reading, --chunk-size and --system are for text files; with --store, texts are read and kept as it was built."
+      )
     }
     guard reading.reading != .exact || documents.count == 1 else {
       throw ValidationError("--reading exact reads one document.")
@@ -174,21 +170,23 @@ struct AskCommand: AsyncParsableCommand {
     let sources = documents.map { DocumentSource(name: $0, path: $0) }
     switch try reading.manner(of: model) {
     case .trees:
+      let encoding = try rows.treeEncoding(model)
       var trees: [ContextDocument] = []
       for source in sources {
         var bar = ProgressBar("Encoding \(source.name)", unit: .tokens, mode: output.progress)
         defer { bar.finish() }
-        trees.append(try model.encode(source, encoding: kv?.encoding ?? .int8) { bar.update($0, of: $1) })
+        trees.append(try model.encode(source, encoding: encoding) { bar.update($0, of: $1) })
       }
       return try model.inquiry(question, about: trees, search: search, usesChatTemplate: !raw)
     case .texts(let manner):
       let frame = try model.readingFrame(usesChatTemplate: !raw, system: system)
+      let reading = try rows.reading(deep.reading, manner, model)
       var texts: [TextDocument] = []
-      for source in sources { texts.append(try model.textDocument(source, reading: deep.reading)) }
+      for source in sources { texts.append(try model.textDocument(source, reading: reading)) }
       if manner == .exact, let text = texts.first {
         return try model.inquiry(question, aboutAllOf: text, behind: frame)
       }
-      return try model.inquiry(question, about: texts, behind: frame, reading: deep.reading)
+      return try model.inquiry(question, about: texts, behind: frame, reading: reading)
     }
   }
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import FileAccess
+import NodeBlocks
 import SharedPack
 import TreeStore
 
@@ -51,5 +52,46 @@ struct DeepReadingArguments: ParsableArguments {
       throw ValidationError("--chunk-size must be 64 to 1024.")
     }
     guard (1...4096).contains(chunkCount) else { throw ValidationError("--chunks must be 1 to 4096.") }
+  }
+}
+
+/// How keys and values are kept, as options.
+struct RowArguments: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "How keys and values are kept: int8, f16 or f32 and, for deep reading, int4. (default: int8 for trees; for texts as the model keeps its own, of most packs int8)",
+      valueName: "form"))
+  var kv: RowEncodingArgument?
+
+  @Option(
+    help: ArgumentHelp(
+      "For deep reading: the share of rows that is kept, of each chunk those that the model looks at when it repeats it.",
+      valueName: "share"))
+  var keep: Double?
+
+  var isEmpty: Bool { kv == nil && keep == nil }
+
+  func validate() throws {
+    guard keep.map({ $0 > 0 && $0 <= 1 }) ?? true else { throw ValidationError("--keep must be above 0, at most 1.") }
+  }
+
+  func treeEncoding(_ model: LanguageModel) throws(Refusal) -> RowEncoding {
+    guard kv != .int4, keep == nil else {
+      throw Refusal(
+        .unsupportedEncoding, file: model.pack.path, "--kv int4 and --keep are for deep reading, not for trees")
+    }
+    return kv?.encoding ?? .int8
+  }
+
+  func reading(_ reading: DeepReading, _ manner: ReadingManner, _ model: LanguageModel) throws(Refusal) -> DeepReading {
+    guard manner == .deep || isEmpty else {
+      throw Refusal(
+        .unsupportedEncoding, file: model.pack.path,
+        "--kv and --keep are for deep reading; exact reading keeps all, as it is")
+    }
+    var reading = reading
+    reading.encoding = kv?.encoding
+    reading.keptRows = max(1, Int((64 * (keep ?? 1)).rounded()))
+    return reading
   }
 }

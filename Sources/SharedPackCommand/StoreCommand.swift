@@ -67,8 +67,7 @@ extension StoreCommand {
     @Flag(help: "Read texts without the model's chat template, if it has one.")
     var raw = false
 
-    @Option(help: ArgumentHelp("How keys and values of trees are stored: int8, f16 or f32.", valueName: "form"))
-    var kv: RowEncodingArgument?
+    @OptionGroup var rows: RowArguments
 
     @Option(
       help: ArgumentHelp(
@@ -101,17 +100,18 @@ extension StoreCommand {
       let manner = try reading.manner(of: model)
       var deep = DeepReading()
       if let chunkSize { deep.chunkSize = chunkSize }
+      if case .texts(let manner) = manner { deep = try rows.reading(deep, manner, model) }
       if dryRun {
         switch manner {
         case .trees:
           return show(
             try StoreBuilder.plan(
-              sources, model: model, encoding: kv?.encoding ?? .int8, borders: borders.value))
+              sources, model: model, encoding: try rows.treeEncoding(model), borders: borders.value))
         case .texts(let manner):
           return show(try StoreBuilder.plan(sources, model: model, manner: manner, reading: deep))
         }
       }
-      var builder = try builder(model, manner)
+      var builder = try builder(model, manner, deep)
       var reports: [StoreBuilder.Report] = []
       for source in sources {
         var bar = ProgressBar("Encoding \(source.name)", unit: .tokens, mode: output.progress)
@@ -144,7 +144,7 @@ extension StoreCommand {
     }
 
     private func builder(
-      _ model: LanguageModel, _ manner: ReadingArguments.Manner
+      _ model: LanguageModel, _ manner: ReadingArguments.Manner, _ deep: DeepReading
     ) throws(Refusal) -> StoreBuilder {
       switch manner {
       case .trees:
@@ -152,14 +152,19 @@ extension StoreCommand {
           Console.error("sharedpack: the injection of this model is untrained (merged softmax)")
         }
         return try StoreBuilder(
-          opening: store, model: model, encoding: kv?.encoding ?? .int8, compression: compress.compression,
+          opening: store, model: model, encoding: try rows.treeEncoding(model), compression: compress.compression,
           borders: borders.value)
       case .texts(let manner):
         let frame =
           try system != nil || raw ? model.readingFrame(usesChatTemplate: !raw, system: system) : nil
-        return try StoreBuilder(
-          opening: store, model: model, manner: manner, chunkSize: chunkSize, frame: frame,
-          compression: compress.compression)
+        switch manner {
+        case .exact:
+          return try StoreBuilder(exactly: store, model: model, frame: frame, compression: compress.compression)
+        case .deep:
+          return try StoreBuilder(
+            deeply: store, model: model, reading: chunkSize == nil && rows.isEmpty ? nil : deep, frame: frame,
+            compression: compress.compression)
+        }
       }
     }
 
@@ -391,7 +396,7 @@ enum StoreDescription {
     case .tree(let form):
       "\(form.layout.encoding), \(form.layout.layerCount) layers, \(form.layout.kvHeadCount) heads of \(form.layout.headDim)"
     case .text(let form):
-      "\(form.layout.encoding), \(form.layout.layerCount) layers, \(form.layout.kvHeadCount) heads of \(form.layout.headDim)"
+      "\(form.layout.encoding), \(form.keptRows) of 64 kept, \(form.layout.layerCount) layers, \(form.layout.kvHeadCount) heads of \(form.layout.headDim)"
     }
   }
 }

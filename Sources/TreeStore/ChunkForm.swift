@@ -32,13 +32,22 @@ public struct TextForm: Sendable, Hashable {
   public let chunkSize: Int
   package let layout: TextRowLayout
   public let frame: ReadingFrame
+  /// Rows that are kept of 64 tokens that were read deeply; 64 keeps all.
+  public let keptRows: Int
 
   /// Tokens of a chunk: rows are attended to in parts of no more.
   public static let chunkSizes = 1...1024
+  /// Rows that are kept of 64.
+  public static let keptRowCounts = 1...64
 
-  /// - Precondition: a chunk size of 1 to 1,024.
-  package init(manner: ReadingManner, chunkSize: Int, layout: TextRowLayout, frame: ReadingFrame) {
+  /// - Precondition: a chunk size of 1 to 1,024; 1 to 64 rows kept, and all of what is read exactly.
+  package init(
+    manner: ReadingManner, chunkSize: Int, layout: TextRowLayout, frame: ReadingFrame, keptRows: Int = 64
+  ) {
     precondition(Self.chunkSizes.contains(chunkSize), "a chunk has 1 to 1024 tokens")
+    precondition(
+      Self.keptRowCounts.contains(keptRows) && (manner == .deep || keptRows == 64), "1 to 64 rows of 64 are kept")
+    self.keptRows = keptRows
     self.manner = manner
     self.chunkSize = chunkSize
     self.layout = layout
@@ -48,7 +57,19 @@ public struct TextForm: Sendable, Hashable {
   /// Rows that are kept of a chunk: of what is read exactly, those of whole blocks, since the rest is packed only when
   /// it is followed by more.
   package func rowCount(tokens: Int) -> Int {
-    manner == .exact ? tokens / TextRowLayout.rowsTogether * TextRowLayout.rowsTogether : tokens
+    let together = TextRowLayout.rowsTogether
+    return manner == .exact ? tokens / together * together : (tokens * keptRows + together - 1) / together
+  }
+
+  /// How the frame's rows are kept: all of them, and precisely, as every question reads them.
+  package var frameLayout: TextRowLayout {
+    guard layout.encoding == .int4, let precise = layout.encoded(as: .float16) else { return layout }
+    return precise
+  }
+
+  /// The layout and the number of a chunk's rows.
+  package func rows(tokens: Int, isFrame: Bool) -> (layout: TextRowLayout, count: Int) {
+    isFrame ? (frameLayout, tokens) : (layout, rowCount(tokens: tokens))
   }
 }
 
@@ -109,15 +130,16 @@ extension TreeStoreConfiguration {
   }
 
   /// The blocks of a chunk's record.
-  func blocks(tokens: Int) -> [BlockForm] {
+  /// - Parameter isFrame: whether it has `frameKey`.
+  func blocks(tokens: Int, isFrame: Bool) -> [BlockForm] {
     switch form {
     case .tree(let form):
       return ContextTree(shape: form.shape, tokenCount: tokens).nodes.map {
         BlockForm(number: $0.number, byteCount: form.layout.byteCount(rows: $0.rowCount))
       }
     case .text(let form):
-      let rows = form.rowCount(tokens: tokens)
-      return rows == 0 ? [] : [BlockForm(number: 0, byteCount: form.layout.byteCount(rows: rows))]
+      let rows = form.rows(tokens: tokens, isFrame: isFrame)
+      return rows.count == 0 ? [] : [BlockForm(number: 0, byteCount: rows.layout.byteCount(rows: rows.count))]
     }
   }
 }

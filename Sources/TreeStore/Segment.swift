@@ -16,6 +16,8 @@ public final class Segment: Sendable {
 
   let file: MappedFile
   let configuration: TreeStoreConfiguration
+  /// The configuration's.
+  let frameKey: ChunkKey?
   let salt: UInt64
   let index: SegmentIndex
   /// Bytes of the records: between the header and the index.
@@ -40,6 +42,7 @@ public final class Segment: Sendable {
     let features = try StoreFormat.readPreamble(StoreFormat.segmentMagic, from: &reader, file: path)
     salt = try reader.integer(UInt64.self)
     configuration = try TreeStoreConfiguration(from: &reader, features: features, file: path)
+    frameKey = configuration.frameKey
     let header = Self.header(configuration, salt: salt)
     try reader.seek(to: 0)
     // A header that is not, byte for byte, what a writer would write is refused, padding included.

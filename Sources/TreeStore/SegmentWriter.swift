@@ -34,6 +34,7 @@ struct SegmentWriter: ~Copyable {
   private var file: PublishedFile
   private var hasher = Hasher256()
   private let configuration: TreeStoreConfiguration
+  private let frameKey: ChunkKey?
   private let header: [UInt8]
   private let salt: UInt64
   private var entries: [SegmentEntry] = []
@@ -48,6 +49,7 @@ struct SegmentWriter: ~Copyable {
     try file.append(header)
     hasher.update(header)
     self.configuration = configuration
+    frameKey = configuration.frameKey
     self.salt = salt
     self.header = header
     self.file = file
@@ -74,7 +76,7 @@ struct SegmentWriter: ~Copyable {
   mutating func append(
     _ key: ChunkKey, behind: ChunkKey?, tokens: [Int32], search: RawSpan, blocks: [StoredBlock]
   ) throws(Refusal) {
-    let forms = configuration.blocks(tokens: tokens.count)
+    let forms = configuration.blocks(tokens: tokens.count, isFrame: key == frameKey)
     let isText = configuration.text != nil
     let start = file.byteCount
     guard

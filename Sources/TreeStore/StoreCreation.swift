@@ -121,9 +121,11 @@ extension TreeStoreConfiguration {
     guard chunk.words.hashes.count <= chunk.tokens.count * StoredText.wordsOfToken else {
       throw invalid("has \(chunk.words.hashes.count) words in \(chunk.tokens.count) tokens")
     }
-    let rowCount = text.rowCount(tokens: chunk.tokens.count)
-    guard (chunk.rows?.rowCount ?? 0) == rowCount, chunk.rows.map({ $0.layout == text.layout }) ?? true else {
-      throw invalid("its rows are not \(rowCount) of this store")
+    let isFrame = chunk.behind == nil && text.manner == .deep
+    guard !isFrame || chunk.tokens == text.frame.opening else { throw invalid("was read behind nothing") }
+    let rows = text.rows(tokens: chunk.tokens.count, isFrame: isFrame)
+    guard (chunk.rows?.rowCount ?? 0) == rows.count, chunk.rows.map({ $0.layout == rows.layout }) ?? true else {
+      throw invalid("its rows are not \(rows.count) of this store")
     }
   }
 }

@@ -27,7 +27,7 @@ struct StoredRecord: Sendable {
     func malformed(_ fault: String) -> Refusal {
       Refusal(.malformedRecord, file: file, structure: structure, fault)
     }
-    let forms = configuration.blocks(tokens: entry.tokenCount)
+    let forms = configuration.blocks(tokens: entry.tokenCount, isFrame: key == segment.frameKey)
     let headByteCount = RecordLayout.headByteCount(
       blocks: forms.count, tokens: entry.tokenCount, linked: configuration.text != nil)
     guard headByteCount <= entry.byteCount else {

@@ -9,7 +9,7 @@ public struct EncodedText: Sendable {
   public let behind: ChunkKey?
   /// What searches look at.
   public let words: WordCounts
-  /// Those of `TextForm.rowCount(tokens:)`; nil when they are none.
+  /// Those of `TextForm.rows(tokens:isFrame:)`; nil when they are none.
   public let rows: TextRows?
 
   public init(tokens: [Int32], behind: ChunkKey?, words: WordCounts, rows: TextRows?) {
@@ -73,7 +73,8 @@ public struct StoredText: Sendable {
   public func rows() throws(Refusal) -> TextRows? {
     guard !records[0].entries.isEmpty else { return nil }
     let block = try records.first { (record) throws(Refusal) in try record.block(0) }
-    return TextRows(block, layout: form.layout, rowCount: form.rowCount(tokens: tokens.count))
+    let rows = form.rows(tokens: tokens.count, isFrame: key == records[0].segment.frameKey)
+    return TextRows(block, layout: rows.layout, rowCount: rows.count)
   }
 }
 

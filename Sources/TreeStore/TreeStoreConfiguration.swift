@@ -60,7 +60,7 @@ public struct TreeStoreConfiguration: Sendable, Hashable {
         ]
       case .text(let form):
         [
-          form.chunkSize, Int(form.manner.rawValue), 0, form.layout.layerCount, form.layout.kvHeadCount,
+          form.chunkSize, Int(form.manner.rawValue), form.keptRows, form.layout.layerCount, form.layout.kvHeadCount,
           form.layout.headDim, Int(form.layout.encoding.rawValue), form.frame.opening.count, rowNumerics.utf8.count,
           form.frame.beforeQuestion.utf8.count, form.frame.afterQuestion.utf8.count,
         ]
@@ -108,9 +108,13 @@ public struct TreeStoreConfiguration: Sendable, Hashable {
         modelIdentity: identity, shape: shape, layout: layout, embeddingSize: numbers[7], rowNumerics: numerics)
       return
     }
-    guard let manner = UInt32(exactly: numbers[1]).flatMap(ReadingManner.init), numbers[2] == 0,
+    guard let manner = UInt32(exactly: numbers[1]).flatMap(ReadingManner.init),
+      TextForm.keptRowCounts.contains(numbers[2]), manner == .deep || numbers[2] == 64,
       TextForm.chunkSizes.contains(numbers[0])
-    else { throw malformed("no text is read in manner \(numbers[1]) in chunks of \(numbers[0])") }
+    else {
+      throw malformed(
+        "no text is read in manner \(numbers[1]) in chunks of \(numbers[0]) with \(numbers[2]) rows of 64 kept")
+    }
     guard
       let layout = TextRowLayout(
         layerCount: numbers[3], kvHeadCount: numbers[4], headDim: numbers[5], encoding: encoding)
@@ -126,7 +130,9 @@ public struct TreeStoreConfiguration: Sendable, Hashable {
     else { throw malformed("the frame's text is not UTF-8") }
     self.init(
       modelIdentity: identity,
-      text: TextForm(manner: manner, chunkSize: numbers[0], layout: layout, frame: frame), rowNumerics: numerics)
+      text: TextForm(
+        manner: manner, chunkSize: numbers[0], layout: layout, frame: frame, keptRows: numbers[2]),
+      rowNumerics: numerics)
   }
 
   /// - Throws: `Refusal` `model-mismatch` or `configuration-mismatch` when this configuration, of a store or a document, is
@@ -170,7 +176,7 @@ public struct TreeStoreConfiguration: Sendable, Hashable {
       return [
         ("reading", "\(form.manner)"), ("chunk size", "\(form.chunkSize)"), ("layers", "\(form.layout.layerCount)"),
         ("kv heads", "\(form.layout.kvHeadCount)"), ("head dim", "\(form.layout.headDim)"),
-        ("row encoding", "\(form.layout.encoding)"),
+        ("row encoding", "\(form.layout.encoding)"), ("rows kept", "\(form.keptRows) of 64"),
         ("frame", "\(form.frame.opening.count) tokens, \(frameDigest.description.prefix(12))"), numerics,
       ]
     }

@@ -56,7 +56,7 @@ import TreeStore
     for length in [3, 70, 700, 2600] {
       let source = try source("text \(length)", text(length, from: length))
       do {
-        var builder = try StoreBuilder(opening: library, model: model, manner: .exact)
+        var builder = try StoreBuilder(exactly: library, model: model)
         #expect(try builder.add(source).outcome == .added)
       }
       let store = try DocumentStore(opening: library, model: model)
@@ -80,7 +80,7 @@ import TreeStore
     let model = try TinyModel(injection: .none, window: 4096).open(in: scratch)
     let library = path("versions")
     let long = text(3000)
-    var builder = try StoreBuilder(opening: library, model: model, manner: .exact)
+    var builder = try StoreBuilder(exactly: library, model: model)
     let first = try builder.add(source("one", String(long.prefix(1900))))
     let second = try builder.add(source("two", long))
     let tokens = try model.documentTokens(Array(long.utf8), file: "long").count
@@ -102,9 +102,9 @@ import TreeStore
     let model = try TinyModel(injection: .none, window: 4096).open(in: scratch)
     let source = try source("text", text(3500))
     let (one, other) = (path("whole"), path("parts"))
-    var builder = try StoreBuilder(opening: one, model: model, manner: .exact)
+    var builder = try StoreBuilder(exactly: one, model: model)
     _ = try builder.add(source)
-    var impatient = try StoreBuilder(opening: other, model: model, manner: .exact)
+    var impatient = try StoreBuilder(exactly: other, model: model)
     impatient.commitInterval = .zero
     _ = try impatient.add(source)
     let stores = try [one, other].map { try DocumentStore(opening: $0, model: model) }
@@ -121,7 +121,7 @@ import TreeStore
     let sources = try [source("one", text(900)), source("two", text(1200, from: 5) + " the zebra slept.")]
     do {
       var builder = try StoreBuilder(
-        opening: library, model: model, manner: .deep, chunkSize: 128, compression: compression)
+        deeply: library, model: model, reading: DeepReading(chunkSize: 128), compression: compression)
       for source in sources { #expect(try builder.add(source).encodedTokenCount > 0) }
       let again = try builder.add(DocumentSource(name: "same", path: sources[0].path))
       #expect(again.encodedTokenCount == 0)
@@ -145,18 +145,18 @@ import TreeStore
     let source = try source("text", text(300))
     let frame = try model.readingFrame(system: "be short")
     do {
-      var builder = try StoreBuilder(opening: library, model: model, manner: .deep, frame: frame)
+      var builder = try StoreBuilder(deeply: library, model: model, frame: frame)
       _ = try builder.add(source)
     }
     do {
-      var later = try StoreBuilder(opening: library, model: model, manner: .deep)
+      var later = try StoreBuilder(deeply: library, model: model)
       #expect(try later.add(DocumentSource(name: "again", path: source.path)).encodedTokenCount == 0)
     }
     let store = try DocumentStore(opening: library, model: model)
     #expect(store.store.configuration.text?.frame == frame)
     let other = try model.readingFrame(system: "be long")
     #expect(
-      refusalName { _ = try StoreBuilder(opening: library, model: model, manner: .deep, frame: other) }
+      refusalName { _ = try StoreBuilder(deeply: library, model: model, frame: other) }
         == "configuration-mismatch")
   }
 
@@ -165,19 +165,19 @@ import TreeStore
     let (exact, deep) = (path("exact"), path("deep"))
     let sources = try [source("one", text(300)), source("two", text(400)), source("long", text(4000))]
     do {
-      var builder = try StoreBuilder(opening: exact, model: model, manner: .exact)
+      var builder = try StoreBuilder(exactly: exact, model: model)
       for source in sources.prefix(2) { _ = try builder.add(source) }
       #expect(refusalName { _ = try builder.add(sources[2]) } == "prompt-too-long")
     }
     #expect(
-      refusalName { _ = try StoreBuilder(opening: exact, model: model, manner: .deep) } == "configuration-mismatch")
+      refusalName { _ = try StoreBuilder(deeply: exact, model: model) } == "configuration-mismatch")
     let store = try DocumentStore(opening: exact, model: model)
     #expect(refusalName { _ = try store.inquiry("who", about: ["one", "two"]) } == "one-document")
     #expect(refusalName { _ = try store.inquiry("who", about: ["three"]) } == "missing-document")
     #expect(refusalName { _ = try store.document(named: "one") } == "configuration-mismatch")
     let other = try TinyModel(injection: .none, seed: 1, window: 1024).open(in: scratch)
     #expect(refusalName { _ = try DocumentStore(opening: exact, model: other) } == "model-mismatch")
-    _ = try StoreBuilder(opening: deep, model: model, manner: .deep)
+    _ = try StoreBuilder(deeply: deep, model: model)
     let empty = try DocumentStore(opening: deep, model: model)
     #expect(refusalName { _ = try empty.inquiry("who", about: []) } == "empty-document")
   }
@@ -188,7 +188,7 @@ import TreeStore
     let library = path("both")
     let source = try source("text", text(500))
     do {
-      var builder = try StoreBuilder(opening: library, model: model, manner: .exact)
+      var builder = try StoreBuilder(exactly: library, model: model)
       _ = try builder.add(source)
     }
     let store = try DocumentStore(opening: library, model: model)

@@ -1,7 +1,7 @@
 import ContextTrees
 public import FileAccess
 import LlamaRuntime
-import NodeBlocks
+public import NodeBlocks
 public import TreeStore
 
 /// How a plain model reads documents of any length: the chunks that fit a question, in all its layers.
@@ -13,14 +13,23 @@ public struct DeepReading: Sendable, Hashable {
   public var chunkSize: Int
   /// Chunks that are read for a question, at most; fewer when the model's window holds fewer.
   public var chunkCount: Int
+  /// How rows are kept; nil keeps them as the model's cache does. In int4 they take half of int8's bytes.
+  public var encoding: RowEncoding?
+  /// Rows that are kept of 64; below 64, those go first that the model does not look at when it repeats the text, which
+  /// takes as long as reading it once more.
+  public var keptRows: Int
 
   /// How documents are read.
   /// - Parameters:
   ///   - chunkSize: tokens of a chunk, at most 1,024.
   ///   - chunkCount: chunks that are read for a question, at most.
-  public init(chunkSize: Int = 512, chunkCount: Int = 1) {
+  ///   - encoding: how rows are kept; nil keeps them as the model's cache does.
+  ///   - keptRows: rows that are kept of 64.
+  public init(chunkSize: Int = 512, chunkCount: Int = 1, encoding: RowEncoding? = nil, keptRows: Int = 64) {
     self.chunkSize = chunkSize
     self.chunkCount = chunkCount
+    self.encoding = encoding
+    self.keptRows = keptRows
   }
 }
 
@@ -66,21 +75,32 @@ extension LanguageModel {
   /// - Throws: `Refusal` `not-finite`, `cancelled`, `no-injection` for a model whose rotary positions depend on the length
   ///   of the text, and those of damaged chunks.
   public func read(
-    _ passages: [Passage], of documents: [TextDocument], behind frame: ReadingFrame
+    _ passages: [Passage], of documents: [TextDocument], behind frame: ReadingFrame,
+    reading: DeepReading = DeepReading()
   ) throws(Refusal) -> ContextSelection {
-    try read(passages, of: documents, behind: prefix(reading: frame.opening))
+    try requireFixedPositions()
+    let form = try textForm(reading, frame: frame)
+    return try read(passages, of: documents, behind: keptOpening(form), form)
   }
 
+  /// - Parameter openingRows: the frame's, as they are kept.
   func read(
-    _ passages: [Passage], of documents: [TextDocument], behind opening: TextPrefix
+    _ passages: [Passage], of documents: [TextDocument], behind openingRows: TextRows, _ form: TextForm
   ) throws(Refusal) -> ContextSelection {
-    var text = opening
+    var text = TextPrefix(layout: runtime.textRowLayout)
+    text.append(openingRows, readAt: 0)
+    let start = text.tokenCount
+    // Chunks are read behind the model's own rows, whatever is kept of them.
+    var opening: TextPrefix?
     for passage in passages {
       try Refusal.checkCancellation(documents[passage.document].name)
       let chunk = documents[passage.document].chunks[passage.chunk]
       var rows = try chunk.storedRows()
-      if rows == nil { rows = try self.rows(of: chunk.tokens, behind: opening) }
-      if let rows { text.append(rows, readAt: opening.tokenCount) }
+      if rows == nil {
+        if opening == nil { opening = try prefix(reading: form.frame.opening) }
+        if let opening { rows = try keptRows(of: chunk.tokens, behind: opening, form) }
+      }
+      if let rows { text.append(rows, tokenCount: chunk.tokens.count, readAt: start) }
     }
     return ContextSelection(text: text, chunkCount: passages.count)
   }

@@ -1,6 +1,7 @@
 public import ContextTrees
 public import FileAccess
 import LlamaRuntime
+import NodeBlocks
 public import TreeStore
 
 /// A question about documents, ready to be answered: ``LanguageModel/generate(_:options:)``.
@@ -58,11 +59,14 @@ extension LanguageModel {
     _ question: String, about documents: [TextDocument], behind frame: ReadingFrame,
     reading: DeepReading = DeepReading()
   ) throws(Refusal) -> Inquiry {
-    try inquiry(question, about: documents, behind: prefix(reading: frame.opening), in: frame, reading: reading)
+    try requireFixedPositions()
+    let form = try textForm(reading, frame: frame)
+    return try inquiry(question, about: documents, behind: keptOpening(form), form, reading: reading)
   }
 
+  /// - Parameter openingRows: the frame's, as they are kept.
   func inquiry(
-    _ question: String, about documents: [TextDocument], behind opening: TextPrefix, in frame: ReadingFrame,
+    _ question: String, about documents: [TextDocument], behind openingRows: TextRows, _ form: TextForm,
     reading: DeepReading
   ) throws(Refusal) -> Inquiry {
     guard documents.contains(where: { !$0.chunks.isEmpty }) else {
@@ -70,8 +74,9 @@ extension LanguageModel {
     }
     let passages = try passages(of: documents, for: question, reading: reading)
     return Inquiry(
-      prompt: try questionPrompt(question, in: frame),
-      context: try read(passages, of: documents, behind: opening), documents: documents.map(Inquiry.Summary.init),
+      prompt: try questionPrompt(question, in: form.frame),
+      context: try read(passages, of: documents, behind: openingRows, form),
+      documents: documents.map(Inquiry.Summary.init),
       passages: passages)
   }
 
@@ -123,7 +128,7 @@ extension DocumentStore {
       var reading = reading
       reading.chunkSize = text.chunkSize
       return try model.inquiry(
-        question, about: documents, behind: try opening(text), in: text.frame, reading: reading)
+        question, about: documents, behind: try opening(text), text, reading: reading)
     }
   }
 
@@ -153,13 +158,11 @@ extension DocumentStore {
   }
 
   /// The frame's rows, which a store for deep reading keeps.
-  private func opening(_ text: TextForm) throws(Refusal) -> TextPrefix {
+  private func opening(_ text: TextForm) throws(Refusal) -> TextRows {
     guard let key = store.configuration.frameKey, let rows = try store.text(key)?.rows() else {
-      return try model.prefix(reading: text.frame.opening)
+      return try model.keptOpening(text)
     }
-    var prefix = TextPrefix(layout: rows.layout)
-    prefix.append(rows, readAt: 0)
-    return prefix
+    return rows
   }
 
   /// A question behind a whole document: what is stored of it, and the rest of its text.

@@ -1,17 +1,32 @@
-import FileAccess
+public import FileAccess
 package import LlamaRuntime
 package import NodeBlocks
 package import TreeStore
 
 extension LanguageModel {
   /// The configuration of a store of texts that this model can read.
-  package func storeConfiguration(
-    _ manner: ReadingManner, chunkSize: Int, frame: ReadingFrame
-  ) -> TreeStoreConfiguration {
-    TreeStoreConfiguration(
-      modelIdentity: pack.identity,
-      text: TextForm(manner: manner, chunkSize: chunkSize, layout: runtime.textRowLayout, frame: frame),
-      rowNumerics: runtime.textRowNumerics)
+  package func storeConfiguration(_ form: TextForm) -> TreeStoreConfiguration {
+    TreeStoreConfiguration(modelIdentity: pack.identity, text: form, rowNumerics: runtime.textRowNumerics)
+  }
+
+  /// How texts are kept that are read exactly: as they would stand in the model's cache.
+  package func exactTextForm(frame: ReadingFrame) -> TextForm {
+    TextForm(
+      manner: .exact, chunkSize: TextForm.chunkSizes.upperBound, layout: runtime.textRowLayout, frame: frame)
+  }
+
+  /// How texts are kept that are read deeply.
+  /// - Throws: `Refusal` `unsupported-encoding` when this model's heads have no such rows.
+  package func textForm(_ reading: DeepReading, frame: ReadingFrame) throws(Refusal) -> TextForm {
+    let own = runtime.textRowLayout
+    guard let layout = own.encoded(as: reading.encoding ?? own.encoding) else {
+      throw Refusal(
+        .unsupportedEncoding, file: pack.path,
+        "int4 rows have at most \(TextRowLayout.int4HeadDimLimit) numbers; this model's have \(own.headDim)")
+    }
+    return TextForm(
+      manner: .deep, chunkSize: textChunkSize(reading), layout: layout, frame: frame,
+      keptRows: min(max(reading.keptRows, 1), 64))
   }
 
   /// - Throws: `Refusal` `no-injection` for a model whose rotary positions depend on the length of the text.
@@ -34,12 +49,48 @@ extension LanguageModel {
     return prefix
   }
 
+  /// The rows of a frame as they are kept.
+  func keptOpening(_ form: TextForm) throws(Refusal) -> TextRows {
+    let rows = try rows(of: form.frame.opening, behind: TextPrefix(layout: runtime.textRowLayout))
+    return try finite(rows.layout == form.frameLayout ? rows : rows.compressed(as: form.frameLayout.encoding))
+  }
+
+  /// The rows of a chunk as they are kept: those that its text is not repeated from go first.
+  /// - Parameter opening: the frame's rows, as precise as the model's own.
+  func keptRows(of tokens: [Int32], behind opening: TextPrefix, _ form: TextForm) throws(Refusal) -> TextRows {
+    let rows = try rows(of: tokens, behind: opening)
+    let count = form.rowCount(tokens: tokens.count)
+    guard count < tokens.count || rows.layout != form.layout else { return rows }
+    let kept =
+      try count < tokens.count
+      ? runtime.keptRows(
+        of: rows, tokens: tokens, behind: opening, instruction: repeating(), count: count) : nil
+    return try finite(rows.compressed(as: form.layout.encoding, keeping: kept))
+  }
+
+  /// What asks for a text to be repeated.
+  private func repeating() throws(Refusal) -> [Int32] {
+    try requireTokenizer().encodeContinuation("\n\nRepeat the text exactly:\n\n")
+  }
+
+  private func finite(_ rows: TextRows?) throws(Refusal) -> TextRows {
+    guard let rows else {
+      throw Refusal(.notFinite, file: pack.path, structure: "keys and values", "they overflow")
+    }
+    return rows
+  }
+
   /// The rows of some tokens, at most 1,024, read behind others.
   package func rows(of tokens: [Int32], behind prefix: TextPrefix) throws(Refusal) -> TextRows {
     let session = Session(runtime, behind: prefix, capacity: tokens.count)
     session.skim(tokens)
     return try session.rows(0..<tokens.count)
   }
+}
+
+extension Refusal.Name {
+  /// A model's rows cannot be kept in an encoding.
+  public static let unsupportedEncoding = Refusal.Name("unsupported-encoding", .badInput)
 }
 
 extension Range<Int> {
