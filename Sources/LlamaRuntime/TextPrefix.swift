@@ -60,7 +60,7 @@ public struct TextPrefix: Sendable {
   }
 
   /// Rows of each head that stand there.
-  var rowCount: Int { pieces.reduce(0) { $0 + $1.range.count } }
+  public var rowCount: Int { pieces.reduce(0) { $0 + $1.range.count } }
 
   /// The least and the greatest of how far pieces were moved.
   var shifts: ClosedRange<Int> {

@@ -37,7 +37,7 @@ public struct ContextSelection: Sendable {
   public var rowCount: Int {
     switch rows {
     case .trees(let context): context.rowCount
-    case .text(let text): text.tokenCount
+    case .text(let text): text.rowCount
     }
   }
 

@@ -50,9 +50,7 @@ extension LanguageModel {
     switch other.manner {
     case .exact: exactTextForm(frame: other.frame)
     case .deep:
-      try textForm(
-        DeepReading(chunkSize: other.chunkSize, encoding: other.layout.encoding, keptRows: other.keptRows),
-        frame: other.frame)
+      try textForm(DeepReading(of: other), frame: other.frame)
     }
   }
 

@@ -88,11 +88,9 @@ public struct StoreBuilder: ~Copyable {
   ) throws(Refusal) {
     try model.requireFixedPositions()
     let frame = try Self.frame(frame, of: path, model)
-    if reading == nil, let form = Self.form(of: path), form.manner == .deep {
-      try self.init(path, model, form, compression)
-    } else {
-      try self.init(path, model, try model.textForm(reading ?? DeepReading(), frame: frame), compression)
-    }
+    var reading = reading
+    if reading == nil, let form = Self.form(of: path), form.manner == .deep { reading = DeepReading(of: form) }
+    try self.init(path, model, try model.textForm(reading ?? DeepReading(), frame: frame), compression)
   }
 
   private init(

@@ -109,7 +109,7 @@ public struct TreeStoreConfiguration: Sendable, Hashable {
       return
     }
     guard let manner = UInt32(exactly: numbers[1]).flatMap(ReadingManner.init),
-      TextForm.keptRowCounts.contains(numbers[2]), manner == .deep || numbers[2] == 64,
+      TextForm.keptRowCounts.contains(numbers[2]), manner == .deep || numbers[2] == 64 && encoding != .int4,
       TextForm.chunkSizes.contains(numbers[0])
     else {
       throw malformed(

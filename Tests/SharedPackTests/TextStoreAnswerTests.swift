@@ -138,6 +138,33 @@ import TreeStore
     try store.store.verify()
   }
 
+  /// However rows are kept.
+  @Test(arguments: [TensorEncoding.float16, .int8(groupSize: 32)], [64, 32, 5])
+  func rowsThatAreKeptOtherwiseAnswerLikeThoseOfTheText(_ quantization: TensorEncoding, _ keptRows: Int) throws {
+    let model = try TinyModel(injection: .none, window: 2048, quantization: quantization).open(in: scratch)
+    for encoding in [RowEncoding.int4, .int8, .float16] {
+      let reading = DeepReading(chunkSize: 100, chunkCount: 3, encoding: encoding, keptRows: keptRows)
+      let library = path("kept")
+      let source = try source("text", text(900) + " the zebra slept.")
+      do {
+        var builder = try StoreBuilder(deeply: library, model: model, reading: reading)
+        _ = try builder.add(source)
+      }
+      let store = try DocumentStore(opening: library, model: model)
+      let stored = try store.inquiry("who slept, the zebra", about: ["text"], reading: reading)
+      let fresh = try model.inquiry(
+        "who slept, the zebra", about: [model.textDocument(source, reading: reading)], behind: model.readingFrame(),
+        reading: reading)
+      #expect(logits(model, stored) == logits(model, fresh), "\(encoding)")
+      let all = try model.inquiry(
+        "who slept, the zebra", about: [model.textDocument(source, reading: reading)], behind: model.readingFrame(),
+        reading: DeepReading(chunkSize: 100, chunkCount: 3))
+      let rows = try #require(stored.context?.rowCount)
+      #expect(all.context.map { $0.rowCount > rows } == (keptRows < 64))
+      try store.store.verify()
+    }
+  }
+
   /// A store keeps the frame that it was made with, whatever the model would write now.
   @Test func aStoreKeepsItsFrame() throws {
     let model = try TinyModel(injection: .none, window: 2048, chatTemplate: "llama-2").open(in: scratch)

@@ -31,6 +31,11 @@ public struct DeepReading: Sendable, Hashable {
     self.encoding = encoding
     self.keptRows = keptRows
   }
+
+  /// How a store's documents are cut and kept.
+  init(of form: TextForm) {
+    self.init(chunkSize: form.chunkSize, encoding: form.layout.encoding, keptRows: form.keptRows)
+  }
 }
 
 /// What a question reads of some documents.
