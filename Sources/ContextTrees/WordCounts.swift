@@ -102,20 +102,46 @@ public struct WordSearch: Sendable {
 
   /// The score of each text, in their order: greater is better, and 0 means that it shares no word with the question.
   public func scores(_ question: String) -> [Float] {
-    let (saturation, lengthShare) = (1.5, 0.75)
     var sums = [Double](repeating: 0, count: texts.count)
-    let dampings = texts.map { saturation * (1 - lengthShare + lengthShare * Double($0.total) / meanCount) }
-    // In the order of the question, so that sums are the same in every run.
-    var seen: Set<UInt32> = []
-    for hash in WordCounts.hashes(of: question) where seen.insert(hash).inserted {
-      let counts = texts.map { $0.count(of: hash).map(Double.init) }
-      let frequency = Double(counts.count { $0 != nil })
-      let weight = log(1 + (Double(texts.count) - frequency + 0.5) / (frequency + 0.5))
-      for (index, count) in counts.enumerated() {
-        guard let count else { continue }
-        sums[index] += weight * count * (saturation + 1) / (count + dampings[index])
-      }
-    }
+    for part in parts(question) { for (index, score) in part { sums[index] += score } }
     return sums.map { Float($0) }
+  }
+
+  /// Texts that have a question's words together: the one with the highest score, then again and again the one that scores
+  /// highest for the words that none before has, as long as that is a share of the first one's score.
+  ///
+  /// So a question about one thing reads one text, however many it may read, and a question about two things two.
+  /// - Parameters:
+  ///   - count: texts, at most.
+  ///   - share: of the best score, above 0.
+  /// - Returns: the texts as they were chosen, with their scores for the whole question; the first of equals. At least
+  ///   one, unless there are no texts or none may be chosen.
+  public func choice(_ question: String, atMost count: Int, share: Double = 0.35) -> [(text: Int, score: Float)] {
+    var parts = parts(question)
+    let scores = scores(question)
+    var chosen: [(text: Int, score: Float)] = []
+    while chosen.count < min(count, texts.count) {
+      var gains = [Double](repeating: 0, count: texts.count)
+      for part in parts { for (index, score) in part { gains[index] += score } }
+      guard let best = gains.indices.max(by: { (gains[$0], $1) < (gains[$1], $0) }) else { break }
+      if let first = chosen.first, gains[best] <= 0 || gains[best] < share * Double(first.score) { break }
+      chosen.append((best, scores[best]))
+      parts.removeAll { part in part.contains { $0.text == best } }
+    }
+    return chosen
+  }
+
+  /// For each word of a question, once, in its order, so that sums are the same in every run: the texts that have it, and
+  /// what it gives to their scores.
+  private func parts(_ question: String) -> [[(text: Int, score: Double)]] {
+    let (saturation, lengthShare) = (1.5, 0.75)
+    let dampings = texts.map { saturation * (1 - lengthShare + lengthShare * Double($0.total) / meanCount) }
+    var seen: Set<UInt32> = []
+    return WordCounts.hashes(of: question).filter { seen.insert($0).inserted }.map { hash in
+      let counts = texts.enumerated().compactMap { index, text in text.count(of: hash).map { (index, Double($0)) } }
+      let frequency = Double(counts.count)
+      let weight = log(1 + (Double(texts.count) - frequency + 0.5) / (frequency + 0.5))
+      return counts.map { ($0, weight * $1 * (saturation + 1) / ($1 + dampings[$0])) }
+    }
   }
 }

@@ -19,6 +19,8 @@ public import FileAccess
   /// The encoding that matrices were converted to. Each tensor states its own.
   public let quantization: TensorEncoding
   public let provenance: PackProvenance
+  /// How the model reads documents of any length best; nil where nobody has measured it.
+  public let reading: PackReading?
   /// All of the metadata, including members that this version does not know.
   package let metadata: JSONValue
   /// SHA-256 that stands for every byte of the pack.
@@ -73,6 +75,7 @@ public import FileAccess
     sharedLLM = metadata.sharedLLM
     quantization = metadata.quantization
     provenance = metadata.provenance
+    reading = metadata.reading
     self.metadata = json
     identity = header.identity
     self.tensors = tensors

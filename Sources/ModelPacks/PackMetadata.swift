@@ -10,15 +10,18 @@ public struct PackMetadata: Sendable, Hashable {
   /// The encoding that matrices were converted to.
   public var quantization: TensorEncoding
   public var provenance: PackProvenance
+  /// nil: not measured.
+  public var reading: PackReading?
 
   public init(
     configuration: LlamaConfiguration, sharedLLM: SharedLLMConfiguration?, quantization: TensorEncoding,
-    provenance: PackProvenance
+    provenance: PackProvenance, reading: PackReading? = nil
   ) {
     self.configuration = configuration
     self.sharedLLM = sharedLLM
     self.quantization = quantization
     self.provenance = provenance
+    self.reading = reading
   }
 }
 
@@ -59,6 +62,7 @@ extension PackMetadata {
       "configuration": configuration.json,
       "provenance": provenance.json,
       "quantization": quantization.json,
+      "reading": reading?.json,
       "sharedLLM": sharedLLM?.json,
     ])
   }
@@ -78,6 +82,7 @@ extension PackMetadata {
     }
     quantization = try TensorEncoding(try reader.object("quantization"))
     provenance = try PackProvenance(try reader.object("provenance"))
+    reading = try reader.optionalObject("reading").map { reader throws(Refusal) in try PackReading(reader) }
     if let fault = configuration.fault(sharedLLM: sharedLLM) {
       throw Refusal(.invalidMetadata, file: file, structure: "metadata", fault)
     }

@@ -199,7 +199,7 @@ public enum OutputRule: Sendable, Hashable {
 
 extension ModelPack {
   /// Whether a regular file starts like a pack.
-  fileprivate static func starts(_ path: String) throws(Refusal) -> Bool {
+  static func starts(_ path: String) throws(Refusal) -> Bool {
     let file = try SequentialFile(path)
     guard file.byteCount >= magic.count else { return false }
     var start = [UInt8](repeating: 0, count: magic.count)

@@ -90,7 +90,7 @@ public struct StoreBuilder: ~Copyable {
     let frame = try Self.frame(frame, of: path, model)
     var reading = reading
     if reading == nil, let form = Self.form(of: path), form.manner == .deep { reading = DeepReading(of: form) }
-    try self.init(path, model, try model.textForm(reading ?? DeepReading(), frame: frame), compression)
+    try self.init(path, model, try model.textForm(reading ?? model.reading, frame: frame), compression)
   }
 
   private init(

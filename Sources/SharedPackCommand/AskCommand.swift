@@ -127,9 +127,9 @@ struct AskCommand: AsyncParsableCommand {
           + "(score \(Format.rounded(Double(passage.score))))")
     }
     try await ResponsePrinter.print(
-      try model.generate(inquiry, options: generation.options), output: output,
+      try model.generate(inquiry, options: generation.options), output: output, echo: inquiry.answerStart,
       facts: [
-        JSONValue.Member("question", .string(text)),
+        JSONValue.Member("question", .string(text)), JSONValue.Member("answerStart", .string(inquiry.answerStart)),
         JSONValue.Member(
           "documents",
           .array(
@@ -160,7 +160,7 @@ struct AskCommand: AsyncParsableCommand {
         "is not in the store, but a file: add it with `sharedpack store build`, or ask without --store")
     }
     return try library.inquiry(
-      question, about: documents, search: search, reading: deep.reading, usesChatTemplate: !raw)
+      question, about: documents, search: search, reading: deep.reading(of: library.model), usesChatTemplate: !raw)
   }
 
   private func inquireAboutFiles(_ question: String, _ model: LanguageModel) throws(Refusal) -> Inquiry {
@@ -180,7 +180,7 @@ struct AskCommand: AsyncParsableCommand {
       return try model.inquiry(question, about: trees, search: search, usesChatTemplate: !raw)
     case .texts(let manner):
       let frame = try model.readingFrame(usesChatTemplate: !raw, system: system)
-      let reading = try rows.reading(deep.reading, manner, model)
+      let reading = try rows.reading(deep.reading(of: model), manner, model)
       var texts: [TextDocument] = []
       for source in sources { texts.append(try model.textDocument(source, reading: reading)) }
       if manner == .exact, let text = texts.first {

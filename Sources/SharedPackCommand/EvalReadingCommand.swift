@@ -59,9 +59,9 @@ struct EvalReadingCommand: AsyncParsableCommand {
     evaluation.lengths = tokens.values
     evaluation.scored = scored
     evaluation.documentCount = documents
-    evaluation.reading = reading.reading
     evaluation.seed = seed
     let model = try LanguageModel(opening: model, threadCount: threads?.count)
+    evaluation.reading = reading.reading(of: model)
     var bar = ProgressBar("Reading", unit: .samples, mode: output.output.progress)
     let result = try evaluation.run(
       model, texts: try texts.map { try EvaluationSource(reading: $0) }, progress: { bar.update($0, of: $1) })

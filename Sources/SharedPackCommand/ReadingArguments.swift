@@ -35,23 +35,40 @@ struct ReadingArguments: ParsableArguments {
 
 /// How documents of any length are read, as options.
 struct DeepReadingArguments: ParsableArguments {
-  @Option(help: ArgumentHelp("For deep reading: tokens of a chunk, 64 to 1024.", valueName: "tokens"))
+  @Option(
+    help: ArgumentHelp(
+      "For deep reading: tokens of a chunk, 64 to 1024. (default: the model's, if it was tuned, else \(DeepReading().chunkSize))",
+      valueName: "tokens"))
   var chunkSize: Int?
 
   @Option(
     name: .customLong("chunks"),
-    help: ArgumentHelp("For deep reading: chunks that are read for a question.", valueName: "count"))
-  var chunkCount = DeepReading().chunkCount
+    help: ArgumentHelp(
+      "For deep reading: chunks that are read for a question, at most. (default: the model's, if it was tuned, else \(DeepReading().chunkCount))",
+      valueName: "count"))
+  var chunkCount: Int?
 
-  var reading: DeepReading {
-    DeepReading(chunkSize: chunkSize ?? DeepReading().chunkSize, chunkCount: chunkCount)
+  @Option(
+    help: ArgumentHelp(
+      "For deep reading: tokens of later chunks that are computed again for a question, with those before in view: whole blocks of 64, or a whole chunk; 0 for none.",
+      valueName: "tokens"))
+  var repair = DeepReading().repair
+
+  /// What is not given is as the model has it.
+  func reading(of model: LanguageModel) -> DeepReading {
+    DeepReading(
+      chunkSize: chunkSize ?? model.reading.chunkSize, chunkCount: chunkCount ?? model.reading.chunkCount,
+      repair: repair)
   }
 
   func validate() throws {
     guard chunkSize.map((64...1024).contains) ?? true else {
       throw ValidationError("--chunk-size must be 64 to 1024.")
     }
-    guard (1...4096).contains(chunkCount) else { throw ValidationError("--chunks must be 1 to 4096.") }
+    guard chunkCount.map((1...4096).contains) ?? true else {
+      throw ValidationError("--chunks must be 1 to 4096.")
+    }
+    guard (0...1024).contains(repair) else { throw ValidationError("--repair must be 0 to 1024.") }
   }
 }
 

@@ -98,7 +98,7 @@ extension StoreCommand {
       let model = try memory.open(model, threads: threads)
       let sources = try DocumentSource.find(paths)
       let manner = try reading.manner(of: model)
-      var deep = DeepReading()
+      var deep = model.reading
       if let chunkSize { deep.chunkSize = chunkSize }
       if case .texts(let manner) = manner { deep = try rows.reading(deep, manner, model) }
       if dryRun {

@@ -38,4 +38,36 @@ import Testing
     #expect(WordSearch(texts.map(WordCounts.init(of:))).scores(question) == expected)
     #expect(WordSearch([]).scores(question) == [])
   }
+
+  private static let texts = [
+    "the hen ate corn", "rain rain", "the hen of the widow was called Pecky", "a goat", "snow",
+    "the goat was born in Ely",
+    "the widow had a goat",
+  ]
+
+  private func choice(_ question: String, atMost count: Int = 4) -> [Int] {
+    WordSearch(Self.texts.map(WordCounts.init(of:))).choice(question, atMost: count).map(\.text)
+  }
+
+  /// A question about one thing has one text, a question about two has two, and the better one comes first.
+  @Test func chosenTextsHaveTheWordsTogether() {
+    #expect(choice("What was the hen of the widow called?") == [2])
+    #expect(choice("What was the hen of the widow called, and where was the goat born?") == [2, 5])
+    #expect(choice("What was the hen of the widow called, and where was the goat born?", atMost: 1) == [2])
+    #expect(choice("Where was the goat born?", atMost: 0) == [])
+    // The first of equals; and one text even where no word is shared.
+    #expect(choice("rain or snow").first == 1)
+    #expect(choice("zebra") == [0])
+    #expect(WordSearch([]).choice("goat", atMost: 3).isEmpty)
+  }
+
+  @Test func chosenTextsKeepTheirScores() {
+    let search = WordSearch(Self.texts.map(WordCounts.init(of:)))
+    let question = "What was the hen of the widow called, and where was the goat born?"
+    let scores = search.scores(question)
+    let chosen = search.choice(question, atMost: 7, share: 0.01)
+    #expect(chosen.count > 1 && chosen.allSatisfy { $0.score == scores[$0.text] })
+    #expect(chosen.first?.score == scores.max())
+    #expect(Set(chosen.map(\.text)).count == chosen.count)
+  }
 }

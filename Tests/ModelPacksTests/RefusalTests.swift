@@ -107,6 +107,15 @@ import Testing
     Surgery(.invalidMetadata, "int4 in groups of 12") {
       $0.replaceInMetadata(#"float32"}"#, #"int4","groupSize":12}"#)
     },
+    Surgery(.invalidMetadata, "no chunks to read") {
+      $0.replaceInMetadata(#"float32"}}"#, #"float32"},"reading":{"chunkCount":0,"chunkSize":64}}"#)
+    },
+    Surgery(.invalidMetadata, "chunks to read that are too large") {
+      $0.replaceInMetadata(#"float32"}}"#, #"float32"},"reading":{"chunkCount":1,"chunkSize":1025}}"#)
+    },
+    Surgery(.invalidMetadata, "chunks to read without a size") {
+      $0.replaceInMetadata(#"float32"}}"#, #"float32"},"reading":{"chunkCount":1}}"#)
+    },
     Surgery(.invalidMetadata, "a tree that is too deep") {
       $0.metadata.removeLast()
       $0.metadata += Array(

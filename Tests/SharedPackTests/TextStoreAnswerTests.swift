@@ -132,7 +132,7 @@ import TreeStore
     let stored = try store.inquiry(question, about: ["two", "one"], reading: reading)
     let documents = try sources.reversed().map { try model.textDocument($0, reading: reading) }
     let fresh = try model.inquiry(question, about: documents, behind: model.readingFrame(), reading: reading)
-    #expect(stored.passages == fresh.passages && stored.passages.count == 3 && stored.prompt == fresh.prompt)
+    #expect(stored.passages == fresh.passages && !stored.passages.isEmpty && stored.prompt == fresh.prompt)
     #expect(stored.passages.contains { $0.document == 0 && $0.score > 1 })
     #expect(logits(model, stored) == logits(model, fresh))
     try store.store.verify()

@@ -11,13 +11,17 @@ public import TreeStore
 public struct DeepReading: Sendable, Hashable {
   /// Tokens of a chunk, at most 1,024.
   public var chunkSize: Int
-  /// Chunks that are read for a question, at most; fewer when the model's window holds fewer.
+  /// Chunks that are read for a question, at most; fewer when those have all of its words that are to be found, or when
+  /// the model's window holds fewer.
   public var chunkCount: Int
   /// How rows are kept; nil keeps them as the model's cache does. In int4 they take half of int8's bytes.
   public var encoding: RowEncoding?
   /// Rows that are kept of 64; below 64, those go first that the model does not look at when it repeats the text, which
   /// takes as long as reading it once more.
   public var keptRows: Int
+  /// Tokens of each passage but the first that are computed again for a question, with the passages before in view, so
+  /// that it is known where one ends and the next begins: whole blocks of 64, or a whole passage that has no more.
+  public var repair: Int
 
   /// How documents are read.
   /// - Parameters:
@@ -25,11 +29,15 @@ public struct DeepReading: Sendable, Hashable {
   ///   - chunkCount: chunks that are read for a question, at most.
   ///   - encoding: how rows are kept; nil keeps them as the model's cache does.
   ///   - keptRows: rows that are kept of 64.
-  public init(chunkSize: Int = 512, chunkCount: Int = 1, encoding: RowEncoding? = nil, keptRows: Int = 64) {
+  ///   - repair: tokens of later passages that are computed again; 0 for none.
+  public init(
+    chunkSize: Int = 64, chunkCount: Int = 4, encoding: RowEncoding? = nil, keptRows: Int = 64, repair: Int = 64
+  ) {
     self.chunkSize = chunkSize
     self.chunkCount = chunkCount
     self.encoding = encoding
     self.keptRows = keptRows
+    self.repair = repair
   }
 
   /// How a store's documents are cut and kept.
@@ -56,7 +64,8 @@ public struct Passage: Sendable, Hashable {
 }
 
 extension LanguageModel {
-  /// The passages of documents that fit a question best, in the order of the documents.
+  /// The passages of documents that have a question's words, in the order of the documents: the best one, and others as
+  /// long as they add something.
   /// - Throws: `Refusal` when a stored chunk is damaged.
   public func passages(
     of documents: [TextDocument], for question: String, reading: DeepReading = DeepReading()
@@ -69,14 +78,14 @@ extension LanguageModel {
         places.append((number, index))
       }
     }
-    let scores = WordSearch(words).scores(question)
-    // The first of equals: sorting is not stable.
     let count = min(reading.chunkCount, max(runtime.window * 3 / 4 / reading.chunkSize, 1))
-    let best = scores.indices.sorted { (-scores[$0], $0) < (-scores[$1], $1) }.prefix(count)
-    return best.sorted().map { Passage(document: places[$0].document, chunk: places[$0].chunk, score: scores[$0]) }
+    return WordSearch(words).choice(question, atMost: count)
+      .map { Passage(document: places[$0.text].document, chunk: places[$0.text].chunk, score: $0.score) }
+      .sorted { ($0.document, $0.chunk) < ($1.document, $1.chunk) }
   }
 
-  /// Reads passages behind a frame, each alone, for questions about them: what a store keeps is not read again.
+  /// Reads passages behind a frame, each alone, for questions about them: what a store keeps is not read again, but for
+  /// what is to be repaired.
   /// - Throws: `Refusal` `not-finite`, `cancelled`, `no-injection` for a model whose rotary positions depend on the length
   ///   of the text, and those of damaged chunks.
   public func read(
@@ -85,18 +94,23 @@ extension LanguageModel {
   ) throws(Refusal) -> ContextSelection {
     try requireFixedPositions()
     let form = try textForm(reading, frame: frame)
-    return try read(passages, of: documents, behind: keptOpening(form), form)
+    return try read(passages, of: documents, behind: keptOpening(form), form, repair: reading.repair)
   }
 
   /// - Parameter openingRows: the frame's, as they are kept.
   func read(
-    _ passages: [Passage], of documents: [TextDocument], behind openingRows: TextRows, _ form: TextForm
+    _ passages: [Passage], of documents: [TextDocument], behind openingRows: TextRows, _ form: TextForm, repair: Int
   ) throws(Refusal) -> ContextSelection {
-    var text = TextPrefix(layout: runtime.textRowLayout)
-    text.append(openingRows, readAt: 0)
-    let start = text.tokenCount
+    try place(rows(of: passages, of: documents, form), behind: openingRows, repair: repair)
+  }
+
+  /// The rows of passages, each read alone, as they are kept: from a store or, where there is none, now.
+  package func rows(
+    of passages: [Passage], of documents: [TextDocument], _ form: TextForm
+  ) throws(Refusal) -> [(tokens: [Int32], rows: TextRows)] {
     // Chunks are read behind the model's own rows, whatever is kept of them.
     var opening: TextPrefix?
+    var read: [(tokens: [Int32], rows: TextRows)] = []
     for passage in passages {
       try Refusal.checkCancellation(documents[passage.document].name)
       let chunk = documents[passage.document].chunks[passage.chunk]
@@ -105,7 +119,33 @@ extension LanguageModel {
         if opening == nil { opening = try prefix(reading: form.frame.opening) }
         if let opening { rows = try keptRows(of: chunk.tokens, behind: opening, form) }
       }
-      if let rows { text.append(rows, tokenCount: chunk.tokens.count, readAt: start) }
+      if let rows { read.append((chunk.tokens, rows)) }
+    }
+    return read
+  }
+
+  /// Puts passages that were read alone one after the other behind a frame.
+  /// - Parameters:
+  ///   - openingRows: the frame's, as they are kept.
+  ///   - repair: as `DeepReading` has it.
+  package func place(
+    _ passages: [(tokens: [Int32], rows: TextRows)], behind openingRows: TextRows, repair: Int
+  ) throws(Refusal) -> ContextSelection {
+    var text = TextPrefix(layout: runtime.textRowLayout)
+    text.append(openingRows, readAt: 0)
+    let start = text.tokenCount
+    for (number, passage) in passages.enumerated() {
+      let count = passage.tokens.count
+      // Some of the rows may have been left out: then only all can be computed again.
+      let blocks = passage.rows.rowCount == count ? repair / TextRowLayout.rowsTogether : 0
+      let repaired = number == 0 ? 0 : repair >= count ? count : blocks * TextRowLayout.rowsTogether
+      let head = Array(passage.tokens.prefix(repaired))
+      if repaired > 0 { text.append(try rows(of: head, behind: text), readAt: text.tokenCount) }
+      if repaired == 0 {
+        text.append(passage.rows, tokenCount: count, readAt: start)
+      } else if repaired < count {
+        text.append(passage.rows, range: repaired..<count, readAt: start)
+      }
     }
     return ContextSelection(text: text, chunkCount: passages.count)
   }

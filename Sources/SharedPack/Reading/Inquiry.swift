@@ -10,6 +10,8 @@ public struct Inquiry: Sendable {
   public let prompt: [Int32]
   /// What was prepared; nil where the whole text stands in the prompt.
   public let context: ContextSelection?
+  /// The first words of the answer, which stand in the prompt already: not part of what is generated. Often empty.
+  public var answerStart = ""
   /// The documents, in order.
   public let documents: [Summary]
   /// The chunks that were found; empty where all is read.
@@ -75,7 +77,8 @@ extension LanguageModel {
     let passages = try passages(of: documents, for: question, reading: reading)
     return Inquiry(
       prompt: try questionPrompt(question, in: form.frame),
-      context: try read(passages, of: documents, behind: openingRows, form),
+      context: try read(passages, of: documents, behind: openingRows, form, repair: reading.repair),
+      answerStart: form.frame.answerStart,
       documents: documents.map(Inquiry.Summary.init),
       passages: passages)
   }
@@ -87,7 +90,7 @@ extension LanguageModel {
   ) throws(Refusal) -> Inquiry {
     Inquiry(
       prompt: try frame.opening + document.chunks.flatMap(\.tokens) + questionPrompt(question, in: frame),
-      context: nil, documents: [Inquiry.Summary(document)], passages: [])
+      context: nil, answerStart: frame.answerStart, documents: [Inquiry.Summary(document)], passages: [])
   }
 }
 
@@ -182,6 +185,7 @@ extension DocumentStore {
     let prompt = try rest + model.questionPrompt(question, in: text.frame)
     return Inquiry(
       prompt: prompt, context: ContextSelection(text: prefix, chunkCount: chunks.count),
+      answerStart: text.frame.answerStart,
       documents: [Inquiry.Summary(name: name, tokenCount: tokenCount, chunkCount: chunks.count)], passages: [])
   }
 }

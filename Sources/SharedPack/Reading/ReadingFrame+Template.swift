@@ -3,11 +3,22 @@ import Templates
 import Tokenization
 public import TreeStore
 
-extension LanguageModel {
-  /// The one instruction that was tried.
-  private static let readingInstruction = "Read this text and answer the question after it."
+extension ReadingFrame {
+  /// The first words of an answer, when they stand behind the question.
+  public var answerStart: String {
+    afterQuestion.hasSuffix(LanguageModel.answerStart) ? LanguageModel.answerStart : ""
+  }
+}
 
-  /// The frame of questions about documents: with a chat template, documents and question are one message of the user.
+extension LanguageModel {
+  /// What was best of the wordings that were tried with SmolLM2-135M-Instruct: with the first words of its answer given, a
+  /// small model speaks about the text, where it else often writes a template's words or nothing.
+  private static let readingInstruction = "Use the following text to answer the question."
+  private static let questionStart = "According to the text: "
+  static let answerStart = "According to the text,"
+
+  /// The frame of questions about documents: with a chat template, documents and question are one message of the user, and
+  /// the model's answer has been begun.
   /// - Parameters:
   ///   - usesChatTemplate: whether the model's chat template is used if it has one.
   ///   - system: a system message for the template.
@@ -28,7 +39,7 @@ extension LanguageModel {
     let (document, question) = ("\u{F8F0}", "\u{F8F1}")
     let messages =
       (system.map { [ChatMessage.system($0)] } ?? [])
-      + [.user("\(Self.readingInstruction)\n\n\(document)\n\n\(question)")]
+      + [.user("\(Self.readingInstruction)\n\n\(document)\n\n\(Self.questionStart)\(question)")]
     let rendered = try chatText(messages, now: now)
     let parts = rendered.text.split(separator: document, omittingEmptySubsequences: false)
     let rest = parts.count == 2 ? parts[1].split(separator: question, omittingEmptySubsequences: false) : []
@@ -42,7 +53,8 @@ extension LanguageModel {
       tokenizer.encode(
         String(parts[0]),
         withoutSpecialTokensIn: rendered.markedRanges.map { $0.clamped(to: 0..<end) }.filter { !$0.isEmpty }),
-      before: String(rest[0]), after: String(rest[1]))
+      before: String(rest[0]),
+      after: String(rest[1]) + (rest[1].last?.isWhitespace == true ? "" : " ") + Self.answerStart)
   }
 
   private func frame(_ opening: [Int32], before: String, after: String) throws(Refusal) -> ReadingFrame {

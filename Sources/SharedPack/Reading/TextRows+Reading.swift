@@ -50,7 +50,7 @@ extension LanguageModel {
   }
 
   /// The rows of a frame as they are kept.
-  func keptOpening(_ form: TextForm) throws(Refusal) -> TextRows {
+  package func keptOpening(_ form: TextForm) throws(Refusal) -> TextRows {
     let rows = try rows(of: form.frame.opening, behind: TextPrefix(layout: runtime.textRowLayout))
     return try finite(rows.layout == form.frameLayout ? rows : rows.compressed(as: form.frameLayout.encoding))
   }
