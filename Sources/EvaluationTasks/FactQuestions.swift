@@ -8,8 +8,13 @@ public struct FactSample: Sendable {
   public var question: String
   /// All must stand in a right answer.
   public var values: [String]
-  /// Where the statements stand in their texts.
+  /// Where the statements stand: the first and the last in the first and the last text.
   public var statementRanges: [Range<Int>]
+  /// The first fact's, for tables.
+  public var kind: String
+
+  /// The number of the text in which a statement stands.
+  public func text(ofStatement number: Int) -> Int { min(number, texts.count - 1) }
 
   /// Whether an answer has every value, letter case aside.
   public func isRight(_ answer: String) -> Bool {
@@ -33,6 +38,8 @@ public enum FactQuestion: String, Sendable, CaseIterable {
   case one
   /// A fact in each of two texts, one question about both.
   case two
+  /// The same samples, with the second text before the first.
+  case swapped
   /// A fact that is stated, and later changed: the second value is right.
   case changed
   /// A fact that is not there: none of the values of its kind may be the answer.
@@ -55,65 +62,6 @@ public struct FactSampleMaker: Sendable {
     self.seed = seed
   }
 
-  /// A kind of fact: `{name}` and `{value}` are filled in.
-  private struct Kind {
-    let statement: String
-    /// Behind the first statement of a fact that changes.
-    let change: String
-    let question: String
-    /// No two share a word.
-    let values: [String]
-  }
-
-  private static let numbers = [
-    "17", "23", "38", "41", "56", "64", "79", "82", "93", "108", "127", "145", "159", "166", "204", "238", "271", "316",
-    "347", "389", "412", "455", "498", "523", "567", "612", "634", "671", "708", "752", "796", "823", "869", "914",
-    "951",
-  ]
-  private static let kinds = [
-    Kind(
-      statement: "By the way, {name}'s lucky number is {value}, as everybody in the village knew.",
-      change: "Since that day {name}'s lucky number is {value}.", question: "What is {name}'s lucky number?",
-      values: numbers),
-    Kind(
-      statement: "It should be said that the dog of {name} was called {value}.",
-      change: "Later {name} gave the dog another name: it was now called {value}.",
-      question: "What is the dog of {name} called?",
-      values: ["Barnaby", "Pepper", "Trixie", "Wolfram", "Nugget", "Captain", "Dulcie", "Rufus", "Marbles", "Tansy"]),
-    Kind(
-      statement: "Nobody had forgotten that {name} was born in {value}.",
-      change: "The parish book was mended later: {name} was born in {value}.",
-      question: "In which place was {name} born?",
-      values: [
-        "Lisbon", "Aberdeen", "Trieste", "Bergen", "Smyrna", "Dresden", "Calcutta", "Quebec", "Palermo", "Tunis",
-        "Galway", "Utrecht",
-      ]),
-    Kind(
-      statement: "In those years {name} played the {value} every evening after supper.",
-      change: "In the end {name} sold the instrument, and played the {value} instead.",
-      question: "Which instrument did {name} play?",
-      values: ["oboe", "cello", "harp", "flute", "bassoon", "mandolin", "trumpet", "accordion", "zither", "viola"]),
-    Kind(
-      statement: "The front door of {name}'s house had been painted {value} that spring.",
-      change: "In autumn the front door of {name}'s house was painted anew, and was {value} from then on.",
-      question: "What colour is the front door of {name}'s house?",
-      values: ["turquoise", "crimson", "ochre", "violet", "orange", "silver", "magenta", "emerald", "ivory", "indigo"]),
-    Kind(
-      statement: "People said that {name} was afraid of nothing but {value}.",
-      change: "All that had changed: {name} was now afraid of nothing but {value}.",
-      question: "What was {name} afraid of?",
-      values: ["owls", "thunder", "mirrors", "spiders", "bridges", "clocks", "geese", "needles", "moths", "ladders"]),
-    Kind(
-      statement: "For every breakfast {name} asked for {value}, and for nothing else.",
-      change: "In the new house {name} asked for {value} for every breakfast.",
-      question: "What did {name} ask for at breakfast?",
-      values: ["kippers", "porridge", "figs", "oysters", "radishes", "muffins", "herring", "walnuts", "cherries"]),
-    Kind(
-      statement: "The key of the cellar was kept by {name} inside a {value}.",
-      change: "After the burglary {name} kept the key of the cellar inside a {value}.",
-      question: "Inside what did {name} keep the key of the cellar?",
-      values: ["teapot", "violin", "boot", "birdcage", "drum", "globe", "cushion", "lantern", "helmet", "barometer"]),
-  ]
   private static let titles = ["Captain", "Miss", "Doctor", "Colonel", "Mrs.", "Professor", "Father", "Lady"]
   private static let surnames = [
     "Ellis", "Thorncastle", "Vane", "Pemberly", "Okoro", "Quill", "Harrowgate", "Lindqvist", "Marchbanks", "Ferreira",
@@ -125,46 +73,39 @@ public struct FactSampleMaker: Sendable {
   ///   - number: the sample's, among those of the same kind.
   /// - Throws: `SampleFault` when the texts are too short.
   public func sample(_ question: FactQuestion, length: Int, number: Int) throws(SampleFault) -> FactSample {
-    var random = SplitMix64(seed: seed, name: "facts/\(question.rawValue)/\(length)/\(number)")
-    var kinds = Self.kinds.indices.shuffled(using: &random)
+    // Both orders of two texts have the same samples.
+    let name = question == .swapped ? FactQuestion.two.rawValue : question.rawValue
+    var random = SplitMix64(seed: seed, name: "facts/\(name)/\(length)/\(number)")
+    var kinds = FactKind.all.shuffled(using: &random)
     var surnames = Self.surnames.shuffled(using: &random)
-    func next() -> (kind: Kind, name: String, values: [String]) {
-      let kind = Self.kinds[kinds.removeLast()]
+    func next() -> Fact {
+      let kind = kinds.removeLast()
       let name = "\(Self.titles[random.next(below: Self.titles.count)]) \(surnames.removeLast())"
-      return (kind, name, kind.values.shuffled(using: &random))
-    }
-    func fill(_ text: String, _ name: String, _ value: String) -> String {
-      text.split(separator: "{name}", omittingEmptySubsequences: false).joined(separator: name)
-        .split(separator: "{value}", omittingEmptySubsequences: false).joined(separator: value)
+      return Fact(kind: kind, name: name, values: kind.values.shuffled(using: &random))
     }
     let fact = next()
-    let asked = fill(fact.kind.question, fact.name, "")
-    let statement = fill(fact.kind.statement, fact.name, fact.values[0])
-    switch question {
-    case .one:
-      let (text, ranges) = try hiding([statement], length: length, &random)
+    func sample(_ statements: [String], right: String) throws(SampleFault) -> FactSample {
+      let (text, ranges) = try hiding(statements, length: length, &random)
       return FactSample(
-        texts: [text], question: "\(asked) Answer in a few words.", values: [fact.values[0]], statementRanges: ranges)
+        texts: [text], question: "\(fact.question) Answer in a few words.", values: [right], statementRanges: ranges,
+        kind: fact.kind.label)
+    }
+    switch question {
+    case .one: return try sample([fact.statement], right: fact.values[0])
     case .absent:
       // Another person's fact of the kind is there.
-      let other = fill(fact.kind.statement, "\(Self.titles[0]) \(surnames.removeLast())", fact.values[0])
-      let (text, ranges) = try hiding([other], length: length, &random)
-      return FactSample(
-        texts: [text], question: "\(asked) Answer in a few words.", values: [fact.values[0]], statementRanges: ranges)
-    case .changed:
-      let change = fill(fact.kind.change, fact.name, fact.values[1])
-      let (text, ranges) = try hiding([statement, change], length: length, &random)
-      return FactSample(
-        texts: [text], question: "\(asked) Answer in a few words.", values: [fact.values[1]], statementRanges: ranges)
-    case .two:
+      let other = Fact(kind: fact.kind, name: "\(Self.titles[0]) \(surnames.removeLast())", values: fact.values)
+      return try sample([other.statement], right: fact.values[0])
+    case .changed: return try sample([fact.statement, fact.change], right: fact.values[1])
+    case .two, .swapped:
       let second = next()
-      let (first, firstRanges) = try hiding([statement], length: length / 2, &random)
-      let (other, otherRanges) = try hiding(
-        [fill(second.kind.statement, second.name, second.values[0])], length: length - length / 2, &random)
-      let both = "\(asked) And \(lowercasingFirst(fill(second.kind.question, second.name, ""))) Answer in a few words."
+      let one = try hiding([fact.statement], length: length / 2, &random)
+      let other = try hiding([second.statement], length: length - length / 2, &random)
+      let parts = question == .two ? [one, other] : [other, one]
       return FactSample(
-        texts: [first, other], question: both, values: [fact.values[0], second.values[0]],
-        statementRanges: firstRanges + otherRanges)
+        texts: parts.map(\.text),
+        question: "\(fact.question) And \(lowercasingFirst(second.question)) Answer in a few words.",
+        values: [fact.values[0], second.values[0]], statementRanges: parts.flatMap(\.ranges), kind: fact.kind.label)
     }
   }
 

@@ -12,21 +12,26 @@ struct EvalFactsCommand: AsyncParsableCommand {
       sharedpack eval facts model.spk --haystack novels/ --manner deep,whole
 
       For models that follow instructions. All manners see the same samples:
-        deep   stored rows of the chunks that fit the question
-        again  the same chunks, as text in the prompt
-        whole  the whole text in the prompt
-        none   no text
-      Questions: one fact, two facts in two texts, a fact that is changed later, and
-      one that is absent, where the value in the text must not be the answer.
+        deep      stored rows of the chunks that fit the question
+        again     the same chunks, as text in the prompt
+        sentence  nothing but the statement, as text in the prompt
+        whole     the whole text in the prompt
+        none      no text
+      Of the kinds of facts that were thought of, those are asked for which
+      SmolLM2-135M-Instruct answered about at least 85 times in 100 when given
+      nothing but the sentence; --by-kind shows each.
+      Questions: one fact, two facts in two texts (swapped: the second text
+      first), a fact that is changed later, and one that is absent, where the
+      value in the text must not be the answer.
       """)
 
   @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))
   var model: String
 
-  @Option(help: ArgumentHelp("How the text is read: deep, again, whole, none.", valueName: "list"))
+  @Option(help: ArgumentHelp("How the text is read: deep, again, sentence, whole, none.", valueName: "list"))
   var manner = ListArgument([FactEvaluation.Manner.deep, .again].map(NameArgument.init))
 
-  @Option(help: ArgumentHelp("What is asked for: one, two, changed, absent.", valueName: "list"))
+  @Option(help: ArgumentHelp("What is asked for: one, two, swapped, changed, absent.", valueName: "list"))
   var question = ListArgument([NameArgument(FactQuestion.one)])
 
   @Option(help: ArgumentHelp("Tokens of the texts.", valueName: "list"))
@@ -50,6 +55,9 @@ struct EvalFactsCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Threads that share the work, 1 to 1024.", valueName: "count"))
   var threads: ThreadCountArgument?
 
+  @Flag(help: "Add a row for each kind of fact.")
+  var byKind = false
+
   @Flag(help: "Print every question and answer to standard error.")
   var verbose = false
 
@@ -68,15 +76,19 @@ struct EvalFactsCommand: AsyncParsableCommand {
     evaluation.questions = question.values.map(\.value)
     evaluation.lengths = tokens.values
     evaluation.sampleCount = samples
-    evaluation.reading = reading.reading
+    evaluation.dividesByKind = byKind
     evaluation.seed = seed
     let model = try LanguageModel(opening: model, threadCount: threads?.count)
+    evaluation.reading = reading.reading(of: model)
     var bar = ProgressBar("Asking", unit: .samples, mode: output.output.progress)
     let sources = try haystacks.map { try EvaluationSource(reading: $0) }
     let result = try await evaluation.run(
       model, haystack: sources, progress: { bar.update($0, of: $1) },
-      answer: { question, manner, text, isRight in
-        if verbose { Console.error("\(isRight ? "right" : "wrong") \(manner.rawValue): \(question) -> \(text)") }
+      answer: { answer in
+        guard verbose else { return }
+        let outcome = (answer.isRight ? "right" : "wrong") + (answer.isFound ? "" : ", not found")
+        let values = answer.values.joined(separator: ", ")
+        Console.error("\(outcome) \(answer.manner.rawValue): \(answer.question) [\(values)] -> \(answer.text)")
       })
     bar.finish()
     try output.finish(result)

@@ -26,7 +26,8 @@ struct SharedPackCommand: AsyncParsableCommand {
     version: "0.1.0",
     subcommands: [
       ConvertCommand.self, InspectCommand.self, VerifyCommand.self, TokenizeCommand.self, StoreCommand.self,
-      GenerateCommand.self, AskCommand.self, GoldenCommand.self, EvalCommand.self, BenchCommand.self,
+      GenerateCommand.self, AskCommand.self, GoldenCommand.self, EvalCommand.self, TuneCommand.self,
+      BenchCommand.self,
     ])
 
   static func main() async {

@@ -16,11 +16,11 @@ import Tokenization
     for number in 0..<20 {
       let sample = try maker.sample(question, length: 2000, number: number)
       #expect(sample.texts.reduce(0) { $0 + $1.count } == 2000)
-      #expect(sample.texts.count == (question == .two ? 2 : 1))
-      #expect(sample.statementRanges.count == (question == .two || question == .changed ? 2 : 1))
+      #expect(sample.texts.count == (question.hasTwoTexts ? 2 : 1))
+      #expect(sample.statementRanges.count == (question.hasTwoTexts || question == .changed ? 2 : 1))
       let texts = sample.texts.map { tokenizer.decode($0) }
       for (index, value) in sample.values.enumerated() {
-        let text = texts[question == .two ? index : 0]
+        let text = texts[question == .swapped ? 1 - index : question == .two ? index : 0]
         #expect(text.contains(value), "\(value)")
       }
       // A statement follows the end of a sentence.
@@ -34,6 +34,22 @@ import Tokenization
     #expect(
       try Self.maker(seed: 2).maker.sample(question, length: 2000, number: 0).texts
         != maker.sample(question, length: 2000, number: 0).texts)
+  }
+
+  /// Both orders ask for the same of the same texts.
+  @Test func swappedTextsAreTheSame() throws {
+    let (maker, tokenizer) = try Self.maker()
+    for number in 0..<10 {
+      let (two, swapped) = (
+        try maker.sample(.two, length: 2000, number: number), try maker.sample(.swapped, length: 2000, number: number)
+      )
+      #expect(two.texts == swapped.texts.reversed() && two.question == swapped.question && two.values == swapped.values)
+      #expect(two.kind == swapped.kind)
+      for (index, value) in two.values.enumerated() {
+        let range = swapped.statementRanges[1 - index]
+        #expect(tokenizer.decode(swapped.texts[swapped.text(ofStatement: 1 - index)][range]).contains(value))
+      }
+    }
   }
 
   @Test func changedFactsAskForTheSecondValue() throws {
@@ -57,4 +73,8 @@ import Tokenization
     let (maker, _) = try Self.maker()
     #expect(throws: SampleFault.self) { try maker.sample(.one, length: 10, number: 0) }
   }
+}
+
+extension FactQuestion {
+  fileprivate var hasTwoTexts: Bool { self == .two || self == .swapped }
 }

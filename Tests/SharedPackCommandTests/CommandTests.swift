@@ -218,7 +218,8 @@ import TinyCheckpoint
   @Test func help() throws {
     let workplace = try Workplace()
     for command in [
-      [], ["convert"], ["inspect"], ["verify"], ["tokenize"], ["generate"], ["ask"], ["golden"], ["bench"], ["eval"],
+      [], ["convert"], ["inspect"], ["verify"], ["tokenize"], ["generate"], ["ask"], ["golden"], ["bench"], ["tune"],
+      ["eval"],
       ["eval", "perplexity"], ["eval", "reading"], ["eval", "facts"], ["eval", "sweep"], ["eval", "report"],
       ["eval", "tasks"], ["eval", "ruler"], ["eval", "longbench"], ["eval", "infinitebench"],
       ["eval", "infinitebench-data"], ["store"], ["store", "build"], ["store", "ls"],

@@ -75,6 +75,35 @@ import TinyCheckpoint
     #expect(ruler.output.contains("niah_single_1"))
   }
 
+  /// What tuning finds is kept in a pack, whose stores are then built so.
+  @Test func tuning() throws {
+    let workplace = try Workplace()
+    try Directory.create("\(workplace.path)/wide")
+    try TinyCheckpoint.write(to: "\(workplace.path)/wide", injectionPlace: nil, window: 4096)
+    #expect(try workplace.run("convert", "wide", "wide.spk").status == 0)
+    try workplace.write(
+      Array(String(repeating: "it rained all day. nobody came. ", count: 60).utf8), to: "novel.txt")
+    let tune = ["tune", "wide.spk", "novel.txt", "--chunk-size", "192", "--chunks", "2", "--tokens", "600"]
+    let outcome = try workplace.run(tune + ["--samples", "2", "--save", "tuned.spk"])
+    #expect(outcome.status == 0, "\(outcome.error)")
+    #expect(outcome.output.hasPrefix("reading-tuning\twide.spk\t"))
+    #expect(outcome.error.contains("the best: --chunk-size 192 --chunks 2\ntuned.spk: identity "))
+    #expect(try workplace.run("verify", "tuned.spk").status == 0)
+    #expect(try workplace.run("store", "build", "tuned.spk", "novel.txt", "--store", "library").status == 0)
+    #expect(try workplace.run("store", "stats", "library").output.contains("deep, in chunks of 192 tokens"))
+    // Nothing but a pack is replaced, and minutes are not spent first.
+    let refused = try workplace.run(tune + ["--save", "novel.txt"])
+    #expect(refused.status == 73 && refused.error.hasPrefix("sharedpack: novel.txt: exists and is not a model pack"))
+    for arguments in [["--chunk-size", "63"], ["--chunks", "0"], ["--samples", "0"], ["--tokens", "63"]] {
+      #expect(try workplace.run(tune.filter { $0 != "192" && $0 != "--chunk-size" } + arguments).status == 64)
+    }
+    let facts = try workplace.run(
+      "eval", "facts", "wide.spk", "--haystack", "novel.txt", "--manner", "deep,again,sentence", "--question",
+      "one,swapped", "--tokens", "600", "--samples", "1", "--by-kind")
+    #expect(facts.status == 0, "\(facts.error)")
+    #expect(facts.output.split(separator: "\n").count { $0.hasPrefix("one ") || $0.hasPrefix("swapped ") } == 12)
+  }
+
   /// One line that names file, part and fault, and the exit status of the kind of fault.
   @Test func refusals() throws {
     let workplace = try Workplace()
