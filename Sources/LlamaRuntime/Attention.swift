@@ -16,8 +16,8 @@ internal import PackedTiles
   private var desks: [Desk]
   /// The sums of every part of every item of work, where threads share the parts.
   private let parts: AttentionSums
-  /// Where the largest weights of injected rows are collected, if anywhere: (kv head, injected rows). Of the queries of a
-  /// few consecutive tokens and all heads of a group the sum counts.
+  /// Where the largest weights of the last injected rows are collected, if anywhere: (kv head, rows of whole spans). Of
+  /// the queries of a few consecutive tokens and all heads of a group the sum counts.
   var injectedPeaks: FloatBuffer?
 
   /// Rows of a part: whole blocks of the running text, or injected spans that have this many together.
@@ -170,13 +170,16 @@ internal import PackedTiles
   /// Raises the largest weights of injected rows to those that an item's queries give them.
   @unsafe private func collect(into peaks: FloatBuffer, _ item: Int, of call: Call, desk: Desk, _ whole: sp_attention) {
     guard !call.tokens(item: item).isEmpty else { return }
-    var first = 0
-    for span in call.injected.spans {
+    let head = item / call.sets
+    let spans = call.injected.spans.filter { $0.isSeen(by: head) }
+    var first = peaks.columns - spans.reduce(0) { $0 + $1.rows.count }
+    for span in spans {
+      defer { first += span.rows.count }
+      guard first >= 0 else { continue }
       let sums = unsafe desk.rowWeights(span.rows.count)
       unsafe visit(item, of: call, span, span.rows, desk: desk, whole, adding: sums - span.rows.lowerBound)
-      let target = unsafe peaks.row(item / call.sets) + first
+      let target = unsafe peaks.row(head) + first
       for row in 0..<span.rows.count { unsafe target[row] = max(target[row], sums[row]) }
-      first += span.rows.count
     }
   }
 
@@ -208,12 +211,14 @@ internal import PackedTiles
   @unsafe private func visit(
     _ item: Int, injected spans: Range<Int>, of call: Call, desk: Desk, into sums: sp_attention
   ) {
+    let head = item / call.sets
     for index in spans {
       let span = call.injected.spans[index]
+      guard span.isSeen(by: head) else { continue }
       // Spans lie far apart, and the kernels prefetch no further than the end of one.
       if index + 1 < call.injected.spans.count {
         let next = call.injected.spans[index + 1]
-        unsafe sp_prefetch(next.keys + item / call.sets * next.keyHeadByteStride, Self.prefetchedByteCount)
+        unsafe sp_prefetch(next.keys + head * next.keyHeadByteStride, Self.prefetchedByteCount)
       }
       unsafe visit(item, of: call, span, span.rows, desk: desk, sums)
     }
@@ -250,7 +255,7 @@ internal import PackedTiles
           unsafe call.rotary.with(position) { unsafe kernels.rotate(query, 1, headDim, $0, $1) }
         }
         unsafe kernels.scale(query, call.rotary.table.scoreFactor / Float(headDim).squareRoot(), headDim)
-        if span.isMixed { unsafe KeyMixing.mix(query, headDim: headDim) }
+        if span.isMixed { unsafe HeadMixing.mix(query, headDim: headDim) }
       }
     }
     switch span.form {
@@ -263,6 +268,12 @@ internal import PackedTiles
       }
     case .tiles(let tiles):
       let quantized = unsafe desk.quantizedQueries(count, kernels)
+      func mixOutputs() {
+        guard span.isMixed, unsafe weights == nil else { return }
+        for i in 0..<count { unsafe HeadMixing.mix(sums.outputs + i * headDim, headDim: headDim) }
+      }
+      mixOutputs()
+      defer { mixOutputs() }
       // A part of the text may lie in two parts of the memory when rows before it have been dropped.
       var first = rows.lowerBound
       while first < rows.upperBound {

@@ -14,7 +14,8 @@ extension LlamaModel {
   ///   - tokens: of the text, as many as it has rows.
   ///   - prefix: what stood before the text.
   ///   - instruction: to repeat the text, read between the text and its repetition; may be empty.
-  ///   - count: rows of each head that stay, among them the first and the last ones of the text.
+  ///   - count: rows that a head keeps on average, at most, but for 16 that each keeps, among them the first and the last
+  ///     ones of the text.
   ///   - threads: share the work; nil takes the model's. The result does not depend on it.
   public func keptRows(
     of rows: TextRows, tokens: [Int32], behind prefix: TextPrefix, instruction: [Int32], count: Int,
@@ -22,37 +23,34 @@ extension LlamaModel {
   ) -> KeptRows {
     precondition(tokens.count == rows.rowCount && count > 0 && count <= tokens.count, "rows of the text's tokens")
     let scores = attentionPeaks(of: rows, behind: prefix, after: instruction, whileReading: tokens, threads: threads)
-    let first = min(Self.alwaysKeptRows.first, count)
     return KeptRows(
       bestOf: scores, layerCount: configuration.layerCount, kvHeadCount: configuration.kvHeadCount, count: count,
-      first: first, last: min(Self.alwaysKeptRows.last, count - first))
+      first: Self.alwaysKeptRows.first, last: Self.alwaysKeptRows.last)
   }
 
   /// The most attention that rows get from a few consecutive tokens and all heads of their group.
   /// - Parameters:
+  ///   - rows: as many in each head.
   ///   - instruction: is read first, and does not count.
   /// - Returns: (layer, kv head, rows).
   package func attentionPeaks(
     of rows: TextRows, behind prefix: TextPrefix, after instruction: [Int32], whileReading tokens: [Int32],
     threads: ThreadPool? = nil
   ) -> [Float] {
-    let before = prefix.rowCount
     var whole = prefix
     whole.append(rows, readAt: prefix.tokenCount)
     let session = Session(self, behind: whole, capacity: instruction.count + tokens.count, threads: threads)
     if !instruction.isEmpty { session.skim(instruction) }
     let peaks = (0..<configuration.layerCount).map { _ in
-      FloatBuffer(rows: configuration.kvHeadCount, columns: before + rows.rowCount)
+      FloatBuffer(rows: configuration.kvHeadCount, columns: rows.rowCount)
     }
     for peaks in peaks { unsafe peaks.base.update(repeating: 0, count: peaks.rows * peaks.columns) }
     session.prefixPeaks = peaks
     session.skim(tokens)
-    return peaks.flatMap { peaks in
-      (0..<peaks.rows).flatMap { peaks.array(rows: $0..<$0 + 1).dropFirst(before) }
-    }
+    return peaks.flatMap { $0.array(rows: 0..<$0.rows) }
   }
 
   /// Rows at the beginning of a text, which take the attention that nothing else gets, and at its end, next to what
   /// follows.
-  private static let alwaysKeptRows = (first: 4, last: 16)
+  private static let alwaysKeptRows = (first: 4, last: 12)
 }

@@ -75,12 +75,16 @@ internal import PackedTiles
   let form: Form
   let queryAngle: QueryAngle
   let visibility: Visibility
+  /// The key-value head that alone sees the rows, which are its own; nil for all heads.
+  var onlyHead: Int?
 
-  /// Whether the keys are mixed, as queries then have to be: see `KeyMixing`.
+  /// Whether keys and values are mixed, as queries and sums then have to be: see `HeadMixing`.
   var isMixed: Bool {
     guard case .tiles(let tiles) = form else { return false }
     return tiles.element == .int4
   }
+
+  func isSeen(by head: Int) -> Bool { onlyHead ?? head == head }
 
   /// Some rows of a head, which lie in one part of the memory and start with a block of their own.
   @unsafe func packed(head: Int, _ range: Range<Int>, _ tiles: Tiles, queriesPerRow: Int) -> sp_packed_rows {
@@ -156,7 +160,8 @@ struct InjectedRows: Sendable {
     var start = 0
     var rows = 0
     for (index, span) in spans.enumerated() {
-      rows += span.rows.count
+      // Rows of single heads count as those of the first one.
+      if span.onlyHead ?? 0 == 0 { rows += span.rows.count }
       if rows >= Attention.partRows {
         parts.append(start..<index + 1)
         start = index + 1

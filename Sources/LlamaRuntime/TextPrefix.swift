@@ -32,6 +32,7 @@ public struct TextPrefix: Sendable {
     let range = range ?? 0..<rows.rowCount
     let together = TextRowLayout.rowsTogether
     check(rows)
+    precondition(rows.isEven, "rows of some tokens are not whole blocks")
     precondition(
       range.lowerBound % together == 0 && range.upperBound <= rows.rowCount
         && (range.upperBound % together == 0 || range.upperBound == rows.rowCount), "whole blocks")
@@ -59,7 +60,7 @@ public struct TextPrefix: Sendable {
         && rows.layout.headDim == layout.headDim && rows.rowCount <= Attention.partRows, "rows of another model")
   }
 
-  /// Rows of each head that stand there.
+  /// Rows that stand there, of the head that has the most of each piece.
   public var rowCount: Int { pieces.reduce(0) { $0 + $1.range.count } }
 
   /// The least and the greatest of how far pieces were moved.
@@ -75,43 +76,58 @@ public struct TextPrefix: Sendable {
 }
 
 extension RowSpan {
-  /// The rows of a piece for a layer: whole blocks and what is left. The caller keeps the piece alive.
+  /// The rows of a piece for a layer. The caller keeps the piece alive.
   static func spans(_ piece: TextPrefix.Piece, layer: Int) -> [RowSpan] {
+    guard piece.rows.isEven else {
+      return (0..<piece.rows.layout.kvHeadCount).flatMap { head in
+        let rows = 0..<piece.rows.rowCount(head: head, layer: layer)
+        return spans(piece, rows, layer: layer, onlyHead: head)
+      }
+    }
+    return spans(piece, piece.range, layer: layer, onlyHead: nil)
+  }
+
+  /// Some rows of all heads or of one: whole blocks and what is left.
+  private static func spans(
+    _ piece: TextPrefix.Piece, _ range: Range<Int>, layer: Int, onlyHead: Int?
+  ) -> [RowSpan] {
     let layout = piece.rows.layout
     let together = TextRowLayout.rowsTogether
-    let head = unsafe piece.rows.head(0, layer: layer)
-    let stride = layout.headByteCount(rows: piece.rows.rowCount)
+    let head = unsafe piece.rows.head(onlyHead ?? 0, layer: layer)
+    let rowCount = piece.rows.rowCount(head: onlyHead ?? 0, layer: layer)
+    let stride = onlyHead == nil ? layout.headByteCount(rows: rowCount) : 0
     let angle = piece.shift == 0 ? QueryAngle.position : .moved(by: piece.shift)
     guard layout.isPacked else {
       let row = layout.headDim * layout.encoding.element.byteCount
-      let keys = unsafe head + piece.range.lowerBound * row
+      let keys = unsafe head + range.lowerBound * row
       return [
         unsafe RowSpan(
-          keys: keys, values: keys + layout.floatByteCount(rows: piece.rows.rowCount), keyHeadByteStride: stride,
-          valueHeadByteStride: stride, rows: piece.range, form: .floats(layout.encoding.element), queryAngle: angle,
-          visibility: .all)
+          keys: keys, values: keys + layout.floatByteCount(rows: rowCount), keyHeadByteStride: stride,
+          valueHeadByteStride: stride, rows: range, form: .floats(layout.encoding.element), queryAngle: angle,
+          visibility: .all, onlyHead: onlyHead)
       ]
     }
     let blockByteCount = layout.blockByteCount(blockRows: together)
     func span(_ rows: Range<Int>, blockRows: Int, at start: UnsafeRawPointer) -> RowSpan {
-      let (keyTiles, valueTiles) = (layout.keyTiles(blockRows: blockRows), layout.valueTiles(blockRows: blockRows))
+      let valueTiles = layout.valueTiles(blockRows: blockRows)
       return unsafe RowSpan(
-        keys: start, values: start + layout.byteCount(keyTiles), keyHeadByteStride: stride, valueHeadByteStride: stride,
+        keys: start, values: start + layout.keyByteCount(blockRows: blockRows), keyHeadByteStride: stride,
+        valueHeadByteStride: stride,
         rows: rows,
         form: .tiles(
           Tiles(
             element: layout.encoding.element, blockRows: valueTiles.groupSize, keyBlockByteStride: blockByteCount,
             valueBlockByteStride: blockByteCount,
             valueChannelByteStride: valueTiles.rowBlockByteCount, partByteStride: 0)),
-        queryAngle: angle, visibility: .all)
+        queryAngle: angle, visibility: .all, onlyHead: onlyHead)
     }
     var spans: [RowSpan] = []
-    let whole = piece.range.upperBound / together * together
-    if whole > piece.range.lowerBound {
-      spans.append(unsafe span(piece.range.lowerBound..<whole, blockRows: together, at: head))
+    let whole = range.upperBound / together * together
+    if whole > range.lowerBound {
+      spans.append(unsafe span(range.lowerBound..<whole, blockRows: together, at: head))
     }
-    if piece.range.upperBound > whole {
-      let rest = piece.range.upperBound - whole
+    if range.upperBound > whole {
+      let rest = range.upperBound - whole
       spans.append(unsafe span(0..<rest, blockRows: rest, at: head + whole / together * blockByteCount))
     }
     return spans

@@ -1,14 +1,15 @@
 package import PackedTiles
 
 /// Where the keys and values of consecutive tokens of a text lie in their bytes: layer by layer, in a layer head by
-/// head, as a session keeps them, so that they can stand in for having been read. A token may have no row; every head of
-/// every layer has as many.
+/// head, as a session keeps them, so that they can stand in for having been read. A token may have no row in some heads:
+/// then each head has as many as it has.
 ///
 /// A head in int8: blocks of 64 rows, each its keys and then its values; the last block has the rest. In floats: the keys
 /// and then the values, row-major, each padded with zeros to 64 bytes.
 ///
-/// In int4, blocks as of int8: of keys, and of values transposed, the tiles of 16 rows × 8 columns of all row blocks and,
-/// behind them, the 16 bfloat16 scales of each row block, padded with zeros to 64 bytes. Keys are mixed: see `KeyMixing`.
+/// In int4, blocks as of int8: the tiles of 16 rows × 8 columns of the keys, and of the values transposed, of all row
+/// blocks, and behind them a bfloat16 scale for each of the block's rows, up to a multiple of 16 rows, padded with zeros
+/// to 64 bytes. Keys and values are mixed: see `HeadMixing`.
 public struct TextRowLayout: Sendable, Hashable {
   /// All layers of the model.
   public let layerCount: Int
@@ -61,24 +62,23 @@ public struct TextRowLayout: Sendable, Hashable {
     return layout
   }
 
-  /// Bytes of a matrix of keys or values.
-  package func byteCount(_ tiles: PackedTileLayout) -> Int {
+  /// Bytes of the keys of a block in int8 or int4; its values follow.
+  package func keyByteCount(blockRows: Int) -> Int { byteCount(keyTiles(blockRows: blockRows), blockRows: blockRows) }
+
+  private func byteCount(_ tiles: PackedTileLayout, blockRows: Int) -> Int {
     guard encoding == .int4 else { return tiles.byteCount }
-    let scales = tiles.rowBlockCount * Self.int4ScaleByteCount
-    return (tiles.rowBlockCount * Self.int4TileByteCount(tiles) + scales + 63) / 64 * 64
+    let scales = (blockRows + PackedTileLayout.tileRows - 1) / PackedTileLayout.tileRows * PackedTileLayout.tileRows * 2
+    return (Self.int4TileByteCount(tiles) + scales + 63) / 64 * 64
   }
 
-  /// Bytes of the tiles of a row block, without its scales.
+  /// Bytes of the tiles of a matrix of int4, without scales.
   package static func int4TileByteCount(_ tiles: PackedTileLayout) -> Int {
-    tiles.rowBlockByteCount - PackedTileLayout.tileByteCount
+    tiles.byteCount - tiles.rowBlockCount * PackedTileLayout.tileByteCount
   }
-
-  /// Bytes of the scales of a row block.
-  package static let int4ScaleByteCount = 2 * PackedTileLayout.tileRows
 
   /// Bytes of a block of one head in int8 or int4.
   package func blockByteCount(blockRows: Int) -> Int {
-    byteCount(keyTiles(blockRows: blockRows)) + byteCount(valueTiles(blockRows: blockRows))
+    keyByteCount(blockRows: blockRows) + byteCount(valueTiles(blockRows: blockRows), blockRows: blockRows)
   }
 
   /// Bytes of one head's keys in floats; its values follow and take as many.
@@ -94,11 +94,10 @@ public struct TextRowLayout: Sendable, Hashable {
       + (rest == 0 ? 0 : blockByteCount(blockRows: rest))
   }
 
-  /// The offset of a head.
-  public func byteOffset(layer: Int, head: Int, rows: Int) -> Int {
-    (layer * kvHeadCount + head) * headByteCount(rows: rows)
-  }
-
   /// Bytes of all layers. A multiple of 64.
   public func byteCount(rows: Int) -> Int { layerCount * kvHeadCount * headByteCount(rows: rows) }
+
+  /// Bytes of all layers.
+  /// - Parameter rowCounts: of each head: (layer, kv head).
+  public func byteCount(rowCounts: [Int]) -> Int { rowCounts.reduce(0) { $0 + headByteCount(rows: $1) } }
 }

@@ -1,61 +1,74 @@
-/// Which rows of a text stay: of every layer and head as many.
+/// Which rows of a text stay. Heads differ much in how many they need: some look back a few tokens only.
 public struct KeptRows: Sendable, Hashable {
   public let layerCount: Int
   public let kvHeadCount: Int
-  /// Rows of each head that stay.
-  public let count: Int
-  /// (layer, kv head, count), ascending in each head.
-  private let numbers: [Int32]
+  /// The numbers of the rows of each head, ascending: (layer, kv head).
+  private let numbers: [[Int32]]
 
-  /// - Parameter numbers: (layer, kv head, count).
-  /// - Returns: nil when the numbers of a head do not ascend from 0 on, or are not as many as they should be.
-  public init?(layerCount: Int, kvHeadCount: Int, count: Int, numbers: [Int32]) {
-    guard layerCount > 0, kvHeadCount > 0, count > 0, numbers.count == layerCount * kvHeadCount * count else {
-      return nil
-    }
-    for start in stride(from: 0, to: numbers.count, by: count) {
-      guard numbers[start] >= 0, (start + 1..<start + count).allSatisfy({ numbers[$0 - 1] < numbers[$0] }) else {
-        return nil
-      }
+  /// Rows that share tiles: a head keeps a multiple of them, or all.
+  public static let rowsTogether = 16
+
+  /// - Parameter numbers: of the rows of each head: (layer, kv head).
+  /// - Returns: nil when a head has no rows or their numbers do not ascend from 0 on, or there are not as many heads.
+  public init?(layerCount: Int, kvHeadCount: Int, numbers: [[Int32]]) {
+    guard layerCount > 0, kvHeadCount > 0, numbers.count == layerCount * kvHeadCount else { return nil }
+    for rows in numbers {
+      guard let first = rows.first, first >= 0, zip(rows, rows.dropFirst()).allSatisfy({ $0 < $1 }) else { return nil }
     }
     self.layerCount = layerCount
     self.kvHeadCount = kvHeadCount
-    self.count = count
     self.numbers = numbers
   }
 
-  /// The rows of each head that have the largest scores, the first ones of the text and the last ones in any case. Of
-  /// equal scores the earlier row's counts more.
+  /// Of all heads together, the rows that have the largest scores. A head takes its own best rows by sixteens, the first
+  /// ones of the text and the last ones before all others; of equal sixteens the earlier head's count more.
   /// - Parameters:
-  ///   - scores: (layer, kv head, rows).
-  ///   - count: at most the rows, and no less than `first` and `last` together.
-  public init(
-    bestOf scores: [Float], layerCount: Int, kvHeadCount: Int, count: Int, first: Int, last: Int
-  ) {
-    let rows = scores.count / (layerCount * kvHeadCount)
-    precondition(scores.count == rows * layerCount * kvHeadCount && count > 0 && count <= rows, "a score for each row")
-    precondition(first + last <= count, "there is room for the first and the last rows")
+  ///   - scores: (layer, kv head, rows); finite.
+  ///   - count: rows that a head keeps on average, at most, but for its first sixteen.
+  ///   - first, last: rows that stay in any case: sixteen together, or fewer.
+  public init(bestOf scores: [Float], layerCount: Int, kvHeadCount: Int, count: Int, first: Int, last: Int) {
+    let heads = layerCount * kvHeadCount
+    let rows = scores.count / heads
+    precondition(scores.count == rows * heads && rows > 0, "a score for each row")
+    precondition(first + last <= Self.rowsTogether, "there is room for the first and the last rows")
     self.layerCount = layerCount
     self.kvHeadCount = kvHeadCount
-    self.count = count
-    var numbers: [Int32] = []
-    for start in stride(from: 0, to: scores.count, by: rows) {
-      let middle = (first..<rows - last).sorted {
-        (scores[start + $0], $1) > (scores[start + $1], $0)
+    let together = Self.rowsTogether
+    /// The rows of each head, the best ones first.
+    let order = (0..<heads).map { head in
+      (0..<rows).sorted { a, b in
+        let (isKept, isOtherKept) = (a < first || a >= rows - last, b < first || b >= rows - last)
+        guard isKept == isOtherKept else { return isKept }
+        let (score, other) = (scores[head * rows + a], scores[head * rows + b])
+        return score == other ? a < b : score > other
       }
-      let chosen = Array(0..<first) + middle.prefix(count - first - last) + Array(rows - last..<rows)
-      numbers += chosen.sorted().map { Int32($0) }
     }
-    self.numbers = numbers
+    var groups: [(score: Float, head: Int, start: Int, count: Int)] = []
+    for head in 0..<heads {
+      for start in stride(from: together, to: rows, by: together) {
+        let group = order[head][start..<min(start + together, rows)]
+        groups.append((group.reduce(0) { $0 + scores[head * rows + $1] }, head, start, group.count))
+      }
+    }
+    groups.sort { ($0.score, $1.head, $1.start) > ($1.score, $0.head, $0.start) }
+    var counts = [Int](repeating: min(together, rows), count: heads)
+    var left = heads * count - counts.reduce(0, +)
+    for group in groups {
+      guard group.count <= left else { break }
+      counts[group.head] += group.count
+      left -= group.count
+    }
+    numbers = zip(order, counts).map { order, count in order.prefix(count).sorted().map { Int32($0) } }
   }
 
   /// The rows of a head that stay.
-  public func rows(layer: Int, head: Int) -> ArraySlice<Int32> {
-    numbers[(layer * kvHeadCount + head) * count..<(layer * kvHeadCount + head + 1) * count]
-  }
+  public func rows(layer: Int, head: Int) -> [Int32] { numbers[layer * kvHeadCount + head] }
+
+  /// Of each head: (layer, kv head).
+  public var rowCounts: [Int] { numbers.map(\.count) }
 
   /// One more than the last row that stays anywhere.
-  var end: Int { Int(numbers.max() ?? -1) + 1 }
+  var end: Int { Int(numbers.compactMap(\.last).max() ?? -1) + 1 }
 }
 
 extension TextRows {
@@ -67,11 +80,12 @@ extension TextRows {
     guard let target = layout.encoded(as: encoding) else { preconditionFailure("such heads have no such encoding") }
     if let kept {
       precondition(
-        kept.layerCount == layout.layerCount && kept.kvHeadCount == layout.kvHeadCount && kept.end <= rowCount,
+        kept.layerCount == layout.layerCount && kept.kvHeadCount == layout.kvHeadCount && isEven
+          && kept.end <= rowCount,
         "the rows that stay are others'")
     }
     let headDim = layout.headDim
-    let writer = TextRowWriter(layout: target, rowCount: kept?.count ?? rowCount)
+    let writer = TextRowWriter(layout: target, rowCounts: kept?.rowCounts ?? rowCounts)
     for layer in 0..<layout.layerCount {
       for head in 0..<layout.kvHeadCount {
         var (keys, values) = floats(head: head, layer: layer)

@@ -5,48 +5,91 @@ internal import PackedTiles
 /// freshly read. Safe to use from any thread.
 @safe public struct TextRows: Sendable {
   public let layout: TextRowLayout
+  /// Of each head: (layer, kv head).
+  public let rowCounts: [Int]
+  /// The most that a head has.
   public let rowCount: Int
-  /// `layout.byteCount(rows: rowCount)` bytes.
+  /// `layout.byteCount(rowCounts:)` bytes.
   public let storage: BlockBytes
+  /// Where each head lies.
+  private let byteOffsets: [Int]
 
+  /// As many rows in each head.
   /// - Precondition: the storage has as many bytes as the layout says.
   public init(_ storage: BlockBytes, layout: TextRowLayout, rowCount: Int) {
-    precondition(storage.byteCount == layout.byteCount(rows: rowCount), "text rows have the bytes of their layout")
-    self.layout = layout
-    self.rowCount = rowCount
-    self.storage = storage
+    self.init(
+      storage, layout: layout,
+      rowCounts: [Int](repeating: rowCount, count: layout.layerCount * layout.kvHeadCount))
   }
 
-  /// A head in a layer, for the kernels; the next head follows after `layout.headByteCount(rows:)`. Valid as long as the
-  /// storage lives.
+  /// - Parameter rowCounts: of each head: (layer, kv head); positive.
+  /// - Precondition: the storage has as many bytes as the layout says.
+  public init(_ storage: BlockBytes, layout: TextRowLayout, rowCounts: [Int]) {
+    precondition(
+      rowCounts.count == layout.layerCount * layout.kvHeadCount
+        && storage.byteCount == layout.byteCount(rowCounts: rowCounts), "text rows have the bytes of their layout")
+    self.layout = layout
+    self.rowCounts = rowCounts
+    rowCount = rowCounts.max() ?? 0
+    self.storage = storage
+    byteOffsets = layout.byteOffsets(rowCounts: rowCounts)
+  }
+
+  /// Whether each head has as many rows.
+  package var isEven: Bool { rowCounts.allSatisfy { $0 == rowCount } }
+
+  package func rowCount(head: Int, layer: Int) -> Int { rowCounts[layer * layout.kvHeadCount + head] }
+
+  /// A head in a layer, for the kernels; where heads have as many rows, the next head follows after
+  /// `layout.headByteCount(rows:)`. Valid as long as the storage lives.
   @unsafe package func head(_ head: Int, layer: Int) -> UnsafeRawPointer {
-    unsafe storage.unsafeBytes.baseAddress! + layout.byteOffset(layer: layer, head: head, rows: rowCount)
+    unsafe storage.unsafeBytes.baseAddress! + byteOffsets[layer * layout.kvHeadCount + head]
+  }
+}
+
+extension TextRowLayout {
+  fileprivate func byteOffsets(rowCounts: [Int]) -> [Int] {
+    var offset = 0
+    return rowCounts.map { rows in
+      defer { offset += headByteCount(rows: rows) }
+      return offset
+    }
   }
 }
 
 /// Makes the rows of a text, head by head. Not thread-safe, but different heads may be written at the same time.
 @safe package final class TextRowWriter: @unchecked Sendable {
   package let layout: TextRowLayout
-  package let rowCount: Int
+  /// Of each head: (layer, kv head).
+  private let rowCounts: [Int]
+  private let byteOffsets: [Int]
   private let memory: AlignedMemory
 
-  /// - Precondition: `rowCount` is positive.
-  package init(layout: TextRowLayout, rowCount: Int) {
+  /// As many rows in each head.
+  package convenience init(layout: TextRowLayout, rowCount: Int) {
+    self.init(
+      layout: layout, rowCounts: [Int](repeating: rowCount, count: layout.layerCount * layout.kvHeadCount))
+  }
+
+  /// - Parameter rowCounts: of each head: (layer, kv head); positive.
+  package init(layout: TextRowLayout, rowCounts: [Int]) {
     self.layout = layout
-    self.rowCount = rowCount
-    memory = AlignedMemory(byteCount: layout.byteCount(rows: rowCount), isZeroed: true)
+    self.rowCounts = rowCounts
+    byteOffsets = layout.byteOffsets(rowCounts: rowCounts)
+    memory = AlignedMemory(byteCount: layout.byteCount(rowCounts: rowCounts), isZeroed: true)
   }
 
   /// Where a head goes. Valid as long as this object lives.
   @unsafe package func head(_ head: Int, layer: Int) -> UnsafeMutableRawPointer {
-    unsafe memory.base + layout.byteOffset(layer: layer, head: head, rows: rowCount)
+    unsafe memory.base + byteOffsets[layer * layout.kvHeadCount + head]
   }
 
   /// Writes all rows of a head.
   /// - Parameters:
-  ///   - keys, values: (rows, head dim); keys not mixed.
+  ///   - keys, values: (rows, head dim), not mixed.
   /// - Returns: false when a value is not finite.
   package func write(head: Int, layer: Int, keys: [Float], values: [Float]) -> Bool {
+    let rowCount = rowCounts[layer * layout.kvHeadCount + head]
     precondition(keys.count == rowCount * layout.headDim && values.count == keys.count, "as many numbers as rows have")
     return unsafe keys.withUnsafeBufferPointer { keys in
       unsafe values.withUnsafeBufferPointer { values in
@@ -78,56 +121,43 @@ internal import PackedTiles
 
   /// Packs the rows of a block: 64, or what is left in the last one.
   /// - Parameters:
-  ///   - keys, values: (rows, head dim) float32; keys not mixed.
+  ///   - keys, values: (rows, head dim) float32, not mixed.
   /// - Returns: false when a value is not finite.
   @unsafe package func write(
     block: Int, head: Int, layer: Int, keys: UnsafePointer<Float>, values: UnsafePointer<Float>
   ) -> Bool {
     let together = TextRowLayout.rowsTogether
+    let rowCount = rowCounts[layer * layout.kvHeadCount + head]
     precondition(layout.isPacked && block * together < rowCount, "floats are not packed in blocks")
     let rows = min(rowCount - block * together, together)
     let headDim = layout.headDim
     let start =
       unsafe self.head(head, layer: layer) + block * layout.blockByteCount(blockRows: together)
     let (keyTiles, valueTiles) = (layout.keyTiles(blockRows: rows), layout.valueTiles(blockRows: rows))
+    let valueStart = unsafe start + layout.keyByteCount(blockRows: rows)
+    let keys = unsafe UnsafeBufferPointer(start: keys, count: rows * headDim)
+    let values = unsafe UnsafeBufferPointer(start: values, count: rows * headDim)
+    if layout.encoding == .int4 {
+      guard let keyLevels = unsafe Int4Levels(keys, headDim: headDim),
+        let valueLevels = unsafe Int4Levels(values, headDim: headDim)
+      else { return false }
+      unsafe keyLevels.write(to: start, keyTiles, transposed: false)
+      unsafe valueLevels.write(to: valueStart, valueTiles, transposed: true)
+      return true
+    }
     var transposed = [Float](repeating: 0, count: rows * headDim)
     for row in 0..<rows {
       for d in 0..<headDim { transposed[d * rows + row] = unsafe values[row * headDim + d] }
     }
-    var keyRows = unsafe Array(UnsafeBufferPointer(start: keys, count: rows * headDim))
-    if layout.encoding == .int4 {
-      unsafe keyRows.withUnsafeMutableBufferPointer { keyRows in
-        for row in 0..<rows { unsafe KeyMixing.mix(keyRows.baseAddress! + row * headDim, headDim: headDim) }
-      }
-    }
-    let stored = unsafe store(keyRows, keyTiles, at: start)
-    return unsafe store(transposed, valueTiles, at: start + layout.byteCount(keyTiles)) && stored
-  }
-
-  @unsafe private func store(_ matrix: [Float], _ tiles: PackedTileLayout, at target: UnsafeMutableRawPointer) -> Bool {
-    unsafe matrix.withUnsafeBufferPointer { matrix in
-      guard layout.encoding == .int4 else {
-        return unsafe PackedTiles.quantizeMatrix(
-          matrix, layout: tiles, into: UnsafeMutableRawBufferPointer(start: target, count: tiles.byteCount))
-      }
-      // Scales move behind all tiles, where those of one group do not take the place of two groups'.
-      var packed = [UInt8](repeating: 0, count: tiles.byteCount)
-      return unsafe packed.withUnsafeMutableBytes { packed in
-        guard unsafe PackedTiles.quantizeMatrix(matrix, layout: tiles, into: packed) else { return false }
-        let tileByteCount = TextRowLayout.int4TileByteCount(tiles)
-        let scaleByteCount = TextRowLayout.int4ScaleByteCount
-        for rowBlock in 0..<tiles.rowBlockCount {
-          let source = unsafe packed.baseAddress! + rowBlock * tiles.rowBlockByteCount
-          unsafe (target + rowBlock * tileByteCount).copyMemory(
-            from: source + PackedTileLayout.tileByteCount, byteCount: tileByteCount)
-          unsafe (target + tiles.rowBlockCount * tileByteCount + rowBlock * scaleByteCount).copyMemory(
-            from: source, byteCount: scaleByteCount)
-        }
-        return true
-      }
-    }
+    let stored = unsafe PackedTiles.quantizeMatrix(
+      keys, layout: keyTiles, into: UnsafeMutableRawBufferPointer(start: start, count: keyTiles.byteCount))
+    return unsafe transposed.withUnsafeBufferPointer { transposed in
+      unsafe PackedTiles.quantizeMatrix(
+        transposed, layout: valueTiles,
+        into: UnsafeMutableRawBufferPointer(start: valueStart, count: valueTiles.byteCount))
+    } && stored
   }
 
   /// The rows, when all heads have been written. Nothing may be written after it.
-  package func finish() -> TextRows { TextRows(BlockBytes(memory), layout: layout, rowCount: rowCount) }
+  package func finish() -> TextRows { TextRows(BlockBytes(memory), layout: layout, rowCounts: rowCounts) }
 }

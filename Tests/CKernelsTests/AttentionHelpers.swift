@@ -226,23 +226,35 @@ struct AttentionRows {
     let headDim = shape.headDim
     var (keyBlocks, valueBlocks): ([[UInt8]], [[UInt8]]) = ([], [])
     for start in stride(from: 0, to: shape.rows, by: shape.blockRows) {
-      let rows = start..<min(start + shape.blockRows, shape.rows)
-      let some = Array(keys[rows.lowerBound * headDim..<rows.upperBound * headDim])
-      keyBlocks.append(int4Matrix(kernels, some, rows: rows.count, columns: headDim))
-      valueBlocks.append(int4Matrix(kernels, transposedValues(rows), rows: headDim, columns: rows.count))
+      let range = start * headDim..<min(start + shape.blockRows, shape.rows) * headDim
+      keyBlocks.append(int4Matrix(kernels, Array(keys[range]), transposed: false))
+      valueBlocks.append(int4Matrix(kernels, Array(values[range]), transposed: true))
     }
     return Packed(
       keys: keyBlocks.flatMap(\.self), values: valueBlocks.flatMap(\.self),
       keyBlockByteCount: keyBlocks[0].count, valueBlockByteCount: valueBlocks[0].count)
   }
 
-  /// One group of int4: the tiles of all row blocks, then the scales of each.
-  private func int4Matrix(_ kernels: Kernels, _ matrix: [Float], rows: Int, columns: Int) -> [UInt8] {
-    let layout = sp_tile_layout(element: SP_INT4, columns: columns, group_size: (columns + 7) / 8 * 8)
-    let packed = tiles(kernels, layout, matrix, rows: rows)
+  /// A block's keys or values, with a scale for each row: the tiles of all row blocks, transposed or not, then the scales.
+  private func int4Matrix(_ kernels: Kernels, _ matrix: [Float], transposed: Bool) -> [UInt8] {
+    let headDim = shape.headDim
+    let layout = sp_tile_layout(element: SP_INT4, columns: headDim, group_size: (headDim + 7) / 8 * 8)
+    let packed = tiles(kernels, layout, matrix, rows: matrix.count / headDim)
     let blocks = stride(from: 0, to: packed.count, by: layout.rowBlockByteCount)
-    return blocks.flatMap { packed[$0 + 64..<$0 + layout.rowBlockByteCount] }
-      + blocks.flatMap { packed[$0..<$0 + 32] }
+    let scales = blocks.flatMap { packed[$0..<$0 + 32] }
+    guard transposed else { return blocks.flatMap { packed[$0 + 64..<$0 + layout.rowBlockByteCount] } + scales }
+    let rows = matrix.count / headDim
+    let blockByteCount = (rows + 7) / 8 * 64
+    var result = [UInt8](repeating: 0x88, count: (headDim + 15) / 16 * blockByteCount)
+    for row in 0..<rows {
+      for d in 0..<headDim {
+        let byte = packed[row / 16 * layout.rowBlockByteCount + 64 + d / 8 * 64 + row % 16 * 4 + d % 4]
+        let index = d % 8 < 4 ? byte & 15 : byte >> 4
+        let target = d / 16 * blockByteCount + row / 8 * 64 + d % 16 * 4 + row % 4
+        result[target] = row % 8 < 4 ? result[target] & 0xF0 | index : result[target] & 15 | index << 4
+      }
+    }
+    return result + scales
   }
 }
 

@@ -53,33 +53,38 @@ import Testing
     return (error / y.reduce(0) { $0 + $1 * $1 }).squareRoot()
   }
 
-  /// Each head of each layer keeps rows of its own.
-  @Test func keptRowsAreThoseOfTheirHead() throws {
+  /// Each head of each layer keeps rows of its own, and as many as it has.
+  @Test(arguments: [(RowEncoding.float32, Float(0)), (.int8, 0.016), (.int4, 0.16)])
+  func keptRowsAreThoseOfTheirHead(encoding: RowEncoding, error: Float) throws {
     let rows = try Self.rows(100, headDim: 16)
-    var numbers: [Int32] = []
-    for head in 0..<6 { numbers += (0..<70).map { Int32(($0 * 10 + head) / 7) } }
-    let kept = try #require(KeptRows(layerCount: 2, kvHeadCount: 3, count: 70, numbers: numbers))
-    let few = try #require(rows.compressed(as: .float32, keeping: kept))
-    #expect(few.rowCount == 70)
+    let numbers = (0..<6).map { head in (0..<70 - 9 * head).map { Int32(($0 * 10 + head) / 7) } }
+    let kept = try #require(KeptRows(layerCount: 2, kvHeadCount: 3, numbers: numbers))
+    let few = try #require(rows.compressed(as: encoding, keeping: kept))
+    #expect(few.rowCounts == [70, 61, 52, 43, 34, 25] && few.rowCount == 70)
+    #expect(few.storage.byteCount == few.layout.byteCount(rowCounts: few.rowCounts))
     for layer in 0..<2 {
       for head in 0..<3 {
         let (all, some) = (rows.floats(head: head, layer: layer), few.floats(head: head, layer: layer))
-        for (index, row) in kept.rows(layer: layer, head: head).enumerated() {
-          #expect(some.keys[index * 16..<index * 16 + 16] == all.keys[Int(row) * 16..<Int(row) * 16 + 16])
-          #expect(some.values[index * 16..<index * 16 + 16] == all.values[Int(row) * 16..<Int(row) * 16 + 16])
-        }
+        let exact = kept.rows(layer: layer, head: head).map { Int($0) * 16..<Int($0) * 16 + 16 }
+        #expect(some.keys.count == exact.count * 16 && some.values.count == exact.count * 16)
+        #expect(Self.relativeError(some.keys, exact.flatMap { all.keys[$0] }) <= error)
+        #expect(Self.relativeError(some.values, exact.flatMap { all.values[$0] }) <= error)
       }
     }
   }
 
+  /// The best sixteens of all heads stay: here 3 of 5 beside each head's first.
   @Test func theBestRowsStay() {
-    let scores: [Float] = [9, 1, 5, 7, 7, 0, 0, 2] + [0, 0, 0, 0, 0, 0, 3, 0]
-    let kept = KeptRows(bestOf: scores, layerCount: 2, kvHeadCount: 1, count: 4, first: 1, last: 1)
-    #expect(Array(kept.rows(layer: 0, head: 0)) == [0, 3, 4, 7])
-    #expect(Array(kept.rows(layer: 1, head: 0)) == [0, 1, 6, 7])
-    #expect(KeptRows(layerCount: 1, kvHeadCount: 1, count: 2, numbers: [1, 1]) == nil)
-    #expect(KeptRows(layerCount: 1, kvHeadCount: 1, count: 2, numbers: [-1, 1]) == nil)
-    #expect(KeptRows(layerCount: 1, kvHeadCount: 1, count: 2, numbers: [0, 1, 2]) == nil)
+    var scores = [Float](repeating: 0, count: 2 * 50)
+    for row in 20..<36 { scores[row] = 2 }
+    for row in 8..<40 { scores[50 + row] = Float(row) }
+    let kept = KeptRows(bestOf: scores, layerCount: 2, kvHeadCount: 1, count: 41, first: 2, last: 14)
+    #expect(kept.rows(layer: 0, head: 0) == [0, 1] + (20..<50).map { Int32($0) })
+    #expect(kept.rows(layer: 1, head: 0) == (0..<6).map { Int32($0) } + (8..<50).map { Int32($0) })
+    #expect(KeptRows(layerCount: 1, kvHeadCount: 1, numbers: [[1, 1]]) == nil)
+    #expect(KeptRows(layerCount: 1, kvHeadCount: 1, numbers: [[-1, 1]]) == nil)
+    #expect(KeptRows(layerCount: 1, kvHeadCount: 2, numbers: [[0, 1]]) == nil)
+    #expect(KeptRows(layerCount: 1, kvHeadCount: 1, numbers: [[]]) == nil)
   }
 
   /// What is not finite is refused, as by every writer of rows.

@@ -82,8 +82,8 @@ typedef struct sp_visible_rows {
 /// Keys and values of one head in packed tiles, in blocks of rows. A block's keys are a matrix (rows, head_dim) of one
 /// group, its values a matrix (head_dim, rows) of one group.
 ///
-/// A matrix of int4 is the tiles of all its row blocks and, behind them, the 16 bfloat16 scales of each; head_dim is at
-/// most SP_ATTENTION_INT4_HEAD_DIM.
+/// A matrix of int4 is the tiles of all its row blocks and, behind them, a bfloat16 scale for each of the block's rows, be
+/// it of keys or of values, and zeros up to 16 rows; head_dim is at most SP_ATTENTION_INT4_HEAD_DIM.
 typedef struct sp_packed_rows {
   const uint8_t *keys;
   const uint8_t *values;

@@ -118,15 +118,24 @@ static void compare_products(void) {
   free(a.values), free(a.scales), free(a.offsets), free(b.values), free(b.scales), free(b.offsets);
 }
 
-// One group of int4 as attention takes it: the tiles of all row blocks, then the scales of each.
-static void pack_int4(const float *source, size_t rows, size_t columns, uint8_t *output) {
-  size_t blocks = (rows + 15) / 16, bytes = (columns + 7) / 8 * 64;
-  uint8_t *packed = zeroed(bytes + 64);
-  for (size_t b = 0; b < blocks; b++) {
-    one->quantize_row_block((sp_tile_layout){SP_INT4, columns, (columns + 7) / 8 * 8}, source + b * 16 * columns,
-                            rows - b * 16 < 16 ? rows - b * 16 : 16, packed);
-    memcpy(output + b * bytes, packed + 64, bytes);
-    memcpy(output + blocks * bytes + b * 32, packed, 32);
+// Some rows of int4 as attention takes them: the tiles of all row blocks, of channels where transposed, then the rows'
+// scales.
+static void pack_int4(const float *source, size_t rows, size_t dim, bool transposed, uint8_t *output) {
+  size_t matrix_rows = transposed ? dim : rows, columns = transposed ? rows : dim;
+  size_t bytes = (columns + 7) / 8 * 64, row_bytes = (dim + 7) / 8 * 64;
+  uint8_t *packed = zeroed(row_bytes + 64), *scales = output + (matrix_rows + 15) / 16 * bytes;
+  memset(output, 0x88, scales - output);
+  for (size_t b = 0; b < rows; b += 16) {
+    size_t some = rows - b < 16 ? rows - b : 16;
+    one->quantize_row_block((sp_tile_layout){SP_INT4, dim, (dim + 7) / 8 * 8}, source + b * dim, some, packed);
+    memcpy(scales + b * 2, packed, 32);
+    for (size_t r = 0; r < some; r++)
+      for (size_t d = 0; d < dim; d++) {
+        uint8_t byte = packed[64 + d / 8 * 64 + 4 * r + d % 4], index = d % 8 < 4 ? byte & 15 : byte >> 4;
+        size_t row = transposed ? d : b + r, column = transposed ? b + r : d;
+        uint8_t *place = output + row / 16 * bytes + column / 8 * 64 + 4 * (row % 16) + column % 4;
+        *place = (uint8_t)(column % 8 < 4 ? (*place & 0xF0) | index : (*place & 15) | index << 4);
+      }
   }
   free(packed);
 }
@@ -134,15 +143,15 @@ static void pack_int4(const float *source, size_t rows, size_t columns, uint8_t 
 static void compare_int4_attention(void) {
   size_t dim = 1 + below(160), rows = 1 + below(300), count = 1 + below(70), block_rows = 16 << below(4);
   size_t blocks = (rows + block_rows - 1) / block_rows, columns = (dim + 3) / 4 * 4;
-  size_t key_bytes = block_rows / 16 * ((dim + 7) / 8 * 64 + 32), value_bytes = (dim + 15) / 16 * (block_rows * 8 + 32);
+  size_t scale_bytes = block_rows * 2;
+  size_t key_bytes = block_rows / 16 * ((dim + 7) / 8 * 64) + scale_bytes;
+  size_t value_bytes = (dim + 15) / 16 * (block_rows * 8) + scale_bytes;
   uint8_t *keys = zeroed(blocks * key_bytes), *values = zeroed(blocks * value_bytes);
-  float *source = numbers(2 * rows * dim), *channels = zeroed(dim * block_rows * 4);
+  float *source = numbers(2 * rows * dim);
   for (size_t block = 0; block < blocks; block++) {
     size_t first = block * block_rows, some = rows - first < block_rows ? rows - first : block_rows;
-    pack_int4(source + first * dim, some, dim, keys + block * key_bytes);
-    for (size_t d = 0; d < dim; d++)
-      for (size_t r = 0; r < some; r++) channels[d * some + r] = source[rows * dim + (first + r) * dim + d];
-    pack_int4(channels, dim, some, values + block * value_bytes);
+    pack_int4(source + first * dim, some, dim, false, keys + block * key_bytes);
+    pack_int4(source + (rows + first) * dim, some, dim, true, values + block * value_bytes);
   }
   float *queries = numbers(count * dim);
   for (size_t i = 0; i < count * dim; i++) queries[i] *= 4;
@@ -165,7 +174,7 @@ static void compare_int4_attention(void) {
   expect("attention to int4 rows", a[0].outputs, a[1].outputs, count * dim * 4);
   expect("weights of int4 rows", given[0], given[1], rows * 4);
   for (int i = 0; i < 2; i++) free(a[i].maxima), free(a[i].sums), free(a[i].outputs), free(given[i]);
-  free(keys), free(values), free(source), free(channels), free(queries);
+  free(keys), free(values), free(source), free(queries);
   free(q.values), free(q.scales), free(q.offsets);
 }
 

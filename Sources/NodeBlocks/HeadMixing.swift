@@ -1,10 +1,11 @@
-/// A rotation of keys and queries, which leaves their products as they are: of keys it makes the few numbers that are much
-/// larger than the others part of all numbers, so that four bits with one scale lose less.
+/// A rotation of keys or values, which makes the few numbers that are much larger than the others part of all numbers, so
+/// that four bits with one scale lose less. With queries that are rotated alike, products stay as they are; weighted sums
+/// of rotated values are rotated back.
 ///
 /// Each run of the largest power of two numbers that divides the head dim is multiplied by the Hadamard matrix of that
 /// size over the root of it, which is its own inverse.
 /// Source: arXiv 2404.00456, section 4.
-package enum KeyMixing {
+package enum HeadMixing {
   /// - Parameters:
   ///   - x: (head dim) float32.
   @unsafe package static func mix(_ x: UnsafeMutablePointer<Float>, headDim: Int) {
