@@ -14,18 +14,41 @@ extension LlamaModel {
   ///   - tokens: of the text, as many as it has rows.
   ///   - prefix: what stood before the text.
   ///   - instruction: to repeat the text, read between the text and its repetition; may be empty.
-  ///   - count: rows that a head keeps on average, at most, but for 16 that each keeps, among them the first and the last
-  ///     ones of the text.
+  ///   - rowCounts: rows of each head that stay: (layer, kv head).
   ///   - threads: share the work; nil takes the model's. The result does not depend on it.
+  public func keptRows(
+    of rows: TextRows, tokens: [Int32], behind prefix: TextPrefix, instruction: [Int32], rowCounts: [Int],
+    threads: ThreadPool? = nil
+  ) -> KeptRows {
+    precondition(tokens.count == rows.rowCount, "rows of the text's tokens")
+    let scores = attentionPeaks(of: rows, behind: prefix, after: instruction, whileReading: tokens, threads: threads)
+    return KeptRows(
+      bestOf: scores, layerCount: configuration.layerCount, kvHeadCount: configuration.kvHeadCount,
+      rowCounts: rowCounts, first: Self.alwaysKeptRows.first, last: Self.alwaysKeptRows.last)
+  }
+
+  /// The same with as many rows of each head, which is worse than as many as each needs.
   public func keptRows(
     of rows: TextRows, tokens: [Int32], behind prefix: TextPrefix, instruction: [Int32], count: Int,
     threads: ThreadPool? = nil
   ) -> KeptRows {
-    precondition(tokens.count == rows.rowCount && count > 0 && count <= tokens.count, "rows of the text's tokens")
+    keptRows(
+      of: rows, tokens: tokens, behind: prefix, instruction: instruction,
+      rowCounts: [Int](repeating: count, count: configuration.layerCount * configuration.kvHeadCount), threads: threads)
+  }
+
+  /// How many rows of each head a text needs, of which the mean over some texts makes `HeadShares`: (layer, kv head).
+  /// - Parameters:
+  ///   - rows, tokens, prefix, instruction, threads: as of `keptRows`.
+  ///   - count: rows that a head keeps on average, at most, but for 16 that each keeps.
+  public func neededRows(
+    of rows: TextRows, tokens: [Int32], behind prefix: TextPrefix, instruction: [Int32], count: Int,
+    threads: ThreadPool? = nil
+  ) -> [Int] {
+    precondition(tokens.count == rows.rowCount, "rows of the text's tokens")
     let scores = attentionPeaks(of: rows, behind: prefix, after: instruction, whileReading: tokens, threads: threads)
-    return KeptRows(
-      bestOf: scores, layerCount: configuration.layerCount, kvHeadCount: configuration.kvHeadCount, count: count,
-      first: Self.alwaysKeptRows.first, last: Self.alwaysKeptRows.last)
+    return KeptRows.rowCounts(
+      bestOf: scores, heads: configuration.layerCount * configuration.kvHeadCount, count: count)
   }
 
   /// The most attention that rows get from a few consecutive tokens and all heads of their group.

@@ -1,3 +1,4 @@
+internal import CKernels
 public import NodeBlocks
 internal import PackedTiles
 
@@ -107,6 +108,7 @@ extension RowSpan {
           visibility: .all, onlyHead: onlyHead)
       ]
     }
+    precondition(layout.encoding != .int4 || layout.headDim <= Int(SP_ATTENTION_INT4_HEAD_DIM))
     let blockByteCount = layout.blockByteCount(blockRows: together)
     func span(_ rows: Range<Int>, blockRows: Int, at start: UnsafeRawPointer) -> RowSpan {
       let valueTiles = layout.valueTiles(blockRows: blockRows)

@@ -86,13 +86,20 @@ import Testing
     }
     #expect((zip(actual, expected).map { abs($0 - $1) }.max() ?? .infinity) < 1e-4)
 
-    let kept = prepared.pack.model.keptRows(
-      of: prepared.rows, tokens: Array(Self.tokens[Self.frameCount..<before]), behind: prepared.frame,
-      instruction: instruction, count: 70, threads: ThreadPool(threadCount: 3))
-    let counts = kept.rowCounts
+    let (model, textTokens) = (prepared.pack.model, Array(Self.tokens[Self.frameCount..<before]))
+    let counts = model.neededRows(
+      of: prepared.rows, tokens: textTokens, behind: prepared.frame, instruction: instruction, count: 70,
+      threads: ThreadPool(threadCount: 3))
     #expect(counts.count == 6 && (6 * 70 - 16...6 * 70).contains(counts.reduce(0, +)))
+    let kept = model.keptRows(
+      of: prepared.rows, tokens: textTokens, behind: prepared.frame, instruction: instruction, rowCounts: counts,
+      threads: ThreadPool(threadCount: 3))
+    #expect(kept.rowCounts == counts)
     #expect(Array(kept.rows(layer: 2, head: 1).prefix(4)) == [0, 1, 2, 3])
     #expect(Array(kept.rows(layer: 0, head: 0).suffix(12)) == (138..<150).map { Int32($0) })
+    let even = model.keptRows(
+      of: prepared.rows, tokens: textTokens, behind: prepared.frame, instruction: instruction, count: 70)
+    #expect(even.rowCounts == [Int](repeating: 70, count: 6))
   }
 
   /// Rows of int4 are those that they restore to, but for the rounding of queries and weights; read at once or token by

@@ -73,18 +73,31 @@ import Testing
     }
   }
 
-  /// The best sixteens of all heads stay: here 3 of 5 beside each head's first.
+  /// Of each head the best rows stay, and of all heads the best sixteens: here 3 beside each head's first.
   @Test func theBestRowsStay() {
     var scores = [Float](repeating: 0, count: 2 * 50)
     for row in 20..<36 { scores[row] = 2 }
-    for row in 8..<40 { scores[50 + row] = Float(row) }
-    let kept = KeptRows(bestOf: scores, layerCount: 2, kvHeadCount: 1, count: 41, first: 2, last: 14)
-    #expect(kept.rows(layer: 0, head: 0) == [0, 1] + (20..<50).map { Int32($0) })
-    #expect(kept.rows(layer: 1, head: 0) == (0..<6).map { Int32($0) } + (8..<50).map { Int32($0) })
+    for row in 2..<45 { scores[50 + row] = Float(row) }
+    #expect(KeptRows.rowCounts(bestOf: scores, heads: 2, count: 40) == [32, 48])
+    let kept = KeptRows(bestOf: scores, layerCount: 2, kvHeadCount: 1, rowCounts: [18, 5], first: 2, last: 1)
+    #expect(kept.rows(layer: 0, head: 0) == [0, 1] + (20..<35).map { Int32($0) } + [49])
+    #expect(kept.rows(layer: 1, head: 0) == [0, 1, 43, 44, 49])
+    #expect(kept.rowCounts == [18, 5])
+    let few = KeptRows(bestOf: scores, layerCount: 2, kvHeadCount: 1, rowCounts: [2, 1], first: 2, last: 1)
+    #expect(few.rowCounts == [2, 1] && few.rows(layer: 1, head: 0) == [0])
     #expect(KeptRows(layerCount: 1, kvHeadCount: 1, numbers: [[1, 1]]) == nil)
     #expect(KeptRows(layerCount: 1, kvHeadCount: 1, numbers: [[-1, 1]]) == nil)
     #expect(KeptRows(layerCount: 1, kvHeadCount: 2, numbers: [[0, 1]]) == nil)
     #expect(KeptRows(layerCount: 1, kvHeadCount: 1, numbers: [[]]) == nil)
+  }
+
+  /// Shares are what texts need on average, and give sixteens of rows.
+  @Test func sharesOfHeads() throws {
+    let shares = HeadShares(averaging: [[512, 16, 128], [1024, 16, 768]], tokenCounts: [512, 1024])
+    #expect(shares.shares == [64, 2, 32])
+    #expect(shares.rowCounts(tokens: 500) == [500, 16, 256])
+    #expect(shares.rowCounts(tokens: 10) == [10, 10, 10])
+    #expect(HeadShares([64, 0]) == nil && HeadShares([65]) == nil && HeadShares([]) == nil)
   }
 
   /// What is not finite is refused, as by every writer of rows.
