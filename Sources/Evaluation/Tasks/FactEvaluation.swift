@@ -7,7 +7,7 @@ import Tokenization
 /// How often a model that follows instructions answers about a fact in a novel.
 ///
 /// Every manner of reading sees the same samples, so that their differences are of pairs. Answers are greedy, of 24
-/// tokens at most.
+/// tokens at most for each value.
 public struct FactEvaluation: Sendable {
   /// How the text is read.
   public enum Manner: String, Sendable, CaseIterable {
@@ -145,7 +145,7 @@ public struct FactEvaluation: Sendable {
       ],
       columns: columns + ["found", "seconds_to_first_token"], rows: rows,
       notes: [
-        "right: share of answers whose first \(FactReader.maxTokens) tokens have the value (absent: none of it)",
+        "right: share of answers whose first \(FactReader.maxTokens) tokens, for each value, have the values (absent: none of it)",
         "minus_again: right, less that of reading the same chunks again; interval over the differences of each sample",
         "found: share of samples whose statements lie in the chunks that were read",
         "seconds to the first token: medians, with the search, without reading what could be stored",

@@ -1,6 +1,6 @@
 import EvaluationTasks
 import FileAccess
-import LlamaRuntime
+import NodeBlocks
 import SharedPack
 import TreeStore
 
@@ -8,15 +8,17 @@ import TreeStore
 struct FactReader {
   let model: LanguageModel
   let frame: ReadingFrame
-  private let opening: TextPrefix
+  private let form: TextForm
+  private let openingRows: TextRows
 
-  /// Tokens of an answer, at most.
+  /// Tokens of an answer, at most, for each value.
   static let maxTokens = 24
 
   init(_ model: LanguageModel) throws(Refusal) {
     self.model = model
     frame = try model.readingFrame()
-    opening = try model.prefix(reading: frame.opening)
+    form = try model.textForm(DeepReading(), frame: frame)
+    openingRows = try model.keptOpening(form)
   }
 
   /// What a way of reading found of a sample's texts.
@@ -66,7 +68,7 @@ struct FactReader {
   func answer(
     _ sample: FactSample, _ question: FactQuestion, _ finding: Finding, _ manner: FactEvaluation.Manner
   ) async throws -> Answer {
-    let options = GenerationOptions(maxTokens: Self.maxTokens)
+    let options = GenerationOptions(maxTokens: Self.maxTokens * sample.values.count)
     let closing = try model.questionPrompt(sample.question, in: frame)
     func behind(_ text: [Int32]) async throws -> Response {
       try await model.generate(frame.opening + text + closing, options: options).collect()
@@ -75,9 +77,9 @@ struct FactReader {
     var seconds = 0.0
     switch manner {
     case .deep:
-      let rows = try model.rows(of: finding.passages, of: finding.documents, behind: opening)
+      let rows = try model.rows(of: finding.passages, of: finding.documents, form)
       let start = ContinuousClock.now
-      let selection = try model.place(rows, behind: opening, reading: finding.reading)
+      let selection = try model.place(rows, behind: openingRows, repair: finding.reading.repair)
       seconds = finding.seconds + (ContinuousClock.now - start).seconds
       response = try await model.generate(closing, context: selection, options: options).collect()
     case .again:
