@@ -102,6 +102,14 @@ public struct StoreBuilder: ~Copyable {
     self.compression = compression
   }
 
+  /// How the documents of a store are cut and kept; nil where there is no store for deep reading.
+  public static func reading(of path: String) -> DeepReading? {
+    form(of: path).flatMap { $0.manner == .deep ? DeepReading(of: $0) : nil }
+  }
+
+  /// What stands around the documents of a store of texts; nil where there is none.
+  public static func frame(of path: String) -> ReadingFrame? { form(of: path)?.frame }
+
   /// The texts' form of a store that is there.
   private static func form(of path: String) -> TextForm? {
     Directory.exists(path) == nil ? nil : try? TreeStore(opening: path).configuration.text
@@ -278,7 +286,7 @@ public struct StoreBuilder: ~Copyable {
           before = try storedPrefix(keys, form)
           isBeforeThere = true
         }
-        let kept = form.rowCount(tokens: chunk.count)
+        let kept = form.keptTokens(chunk.count)
         let rows = kept == 0 ? nil : try model.rows(of: Array(chunk[..<kept]), behind: before)
         _ = try writer.add(
           EncodedText(tokens: chunk, behind: keys.last, words: .none, rows: rows), compression: compression)
@@ -352,8 +360,10 @@ public struct StoreBuilder: ~Copyable {
       switch manner {
       case .exact: own.byteCount(rows: max(tokens.count, 1)) + tokens.count * 4
       case .deep:
-        model.textChunks(of: tokens, reading: reading).reduce(0) {
-          $0 + layout.byteCount(rows: ($1.count * reading.keptRows + 63) / 64) + $1.count * 4
+        model.textChunks(of: tokens, reading: reading).reduce(0) { sum, chunk in
+          sum + chunk.count * 4
+            + (reading.shares.map { layout.byteCount(rowCounts: $0.rowCounts(tokens: chunk.count)) }
+              ?? layout.byteCount(rows: chunk.count))
         }
       }
     }

@@ -180,7 +180,7 @@ struct AskCommand: AsyncParsableCommand {
       return try model.inquiry(question, about: trees, search: search, usesChatTemplate: !raw)
     case .texts(let manner):
       let frame = try model.readingFrame(usesChatTemplate: !raw, system: system)
-      let reading = try rows.reading(deep.reading(of: model), manner, model)
+      let reading = try rows.reading(deep.reading(of: model), manner, model, sources: sources, frame: frame)
       var texts: [TextDocument] = []
       for source in sources { texts.append(try model.textDocument(source, reading: reading)) }
       if manner == .exact, let text = texts.first {

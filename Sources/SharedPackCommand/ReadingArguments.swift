@@ -82,7 +82,7 @@ struct RowArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "For deep reading: the share of rows that is kept, of each chunk those that the model looks at when it repeats it.",
+      "For deep reading: the share of rows that is kept, of each chunk those that the model looks at when it repeats it. Heads keep more or less, as they need; a store keeps what its first texts were measured to need.",
       valueName: "share"))
   var keep: Double?
 
@@ -100,7 +100,14 @@ struct RowArguments: ParsableArguments {
     return kv?.encoding ?? .int8
   }
 
-  func reading(_ reading: DeepReading, _ manner: ReadingManner, _ model: LanguageModel) throws(Refusal) -> DeepReading {
+  /// - Parameters:
+  ///   - sources: texts on which it is measured what each head keeps.
+  ///   - frame: what they are read behind.
+  ///   - store: the path of a store, whose shares stay as they are.
+  func reading(
+    _ reading: DeepReading, _ manner: ReadingManner, _ model: LanguageModel, sources: [DocumentSource],
+    frame: ReadingFrame, store: String? = nil
+  ) throws(Refusal) -> DeepReading {
     guard manner == .deep || isEmpty else {
       throw Refusal(
         .unsupportedEncoding, file: model.pack.path,
@@ -108,7 +115,15 @@ struct RowArguments: ParsableArguments {
     }
     var reading = reading
     reading.encoding = kv?.encoding
-    reading.keptRows = max(1, Int((64 * (keep ?? 1)).rounded()))
+    guard let keep, keep < 1 else { return reading }
+    reading.shares = store.flatMap { StoreBuilder.reading(of: $0)?.shares }
+    if reading.shares == nil {
+      var texts: [[Int32]] = []
+      for source in sources.prefix(16) {
+        texts.append(try model.documentTokens(source.text(), file: source.path))
+      }
+      reading.shares = try model.headShares(keeping: keep, of: texts, reading: reading, frame: frame)
+    }
     return reading
   }
 }

@@ -100,7 +100,18 @@ extension StoreCommand {
       let manner = try reading.manner(of: model)
       var deep = model.reading
       if let chunkSize { deep.chunkSize = chunkSize }
-      if case .texts(let manner) = manner { deep = try rows.reading(deep, manner, model) }
+      var frame: ReadingFrame?
+      if case .texts(let manner) = manner {
+        if system != nil || raw {
+          frame = try model.readingFrame(usesChatTemplate: !raw, system: system)
+        } else {
+          frame = StoreBuilder.frame(of: store)
+        }
+        if frame == nil { frame = try model.readingFrame() }
+        if let frame {
+          deep = try rows.reading(deep, manner, model, sources: sources, frame: frame, store: store)
+        }
+      }
       if dryRun {
         switch manner {
         case .trees:
@@ -111,7 +122,7 @@ extension StoreCommand {
           return show(try StoreBuilder.plan(sources, model: model, manner: manner, reading: deep))
         }
       }
-      var builder = try builder(model, manner, deep)
+      var builder = try builder(model, manner, deep, frame)
       var reports: [StoreBuilder.Report] = []
       for source in sources {
         var bar = ProgressBar("Encoding \(source.name)", unit: .tokens, mode: output.progress)
@@ -144,7 +155,7 @@ extension StoreCommand {
     }
 
     private func builder(
-      _ model: LanguageModel, _ manner: ReadingArguments.Manner, _ deep: DeepReading
+      _ model: LanguageModel, _ manner: ReadingArguments.Manner, _ deep: DeepReading, _ frame: ReadingFrame?
     ) throws(Refusal) -> StoreBuilder {
       switch manner {
       case .trees:
@@ -155,8 +166,6 @@ extension StoreCommand {
           opening: store, model: model, encoding: try rows.treeEncoding(model), compression: compress.compression,
           borders: borders.value)
       case .texts(let manner):
-        let frame =
-          try system != nil || raw ? model.readingFrame(usesChatTemplate: !raw, system: system) : nil
         switch manner {
         case .exact:
           return try StoreBuilder(exactly: store, model: model, frame: frame, compression: compress.compression)
@@ -396,7 +405,7 @@ enum StoreDescription {
     case .tree(let form):
       "\(form.layout.encoding), \(form.layout.layerCount) layers, \(form.layout.kvHeadCount) heads of \(form.layout.headDim)"
     case .text(let form):
-      "\(form.layout.encoding), \(form.keptRows) of 64 kept, \(form.layout.layerCount) layers, \(form.layout.kvHeadCount) heads of \(form.layout.headDim)"
+      "\(form.layout.encoding), \(form.keptText) kept, \(form.layout.layerCount) layers, \(form.layout.kvHeadCount) heads of \(form.layout.headDim)"
     }
   }
 }

@@ -32,33 +32,31 @@ public struct TextForm: Sendable, Hashable {
   public let chunkSize: Int
   package let layout: TextRowLayout
   public let frame: ReadingFrame
-  /// Rows that are kept of 64 tokens that were read deeply; 64 keeps all.
-  public let keptRows: Int
+  /// Which part of its rows each head keeps of what was read deeply; nil keeps all.
+  public let shares: HeadShares?
 
   /// Tokens of a chunk: rows are attended to in parts of no more.
   public static let chunkSizes = 1...1024
-  /// Rows that are kept of 64.
-  public static let keptRowCounts = 1...64
 
-  /// - Precondition: a chunk size of 1 to 1,024; 1 to 64 rows kept, and all of what is read exactly.
+  /// - Precondition: a chunk size of 1 to 1,024; a share for each head, and none for what is read exactly.
   package init(
-    manner: ReadingManner, chunkSize: Int, layout: TextRowLayout, frame: ReadingFrame, keptRows: Int = 64
+    manner: ReadingManner, chunkSize: Int, layout: TextRowLayout, frame: ReadingFrame, shares: HeadShares? = nil
   ) {
     precondition(Self.chunkSizes.contains(chunkSize), "a chunk has 1 to 1024 tokens")
     precondition(
-      Self.keptRowCounts.contains(keptRows) && (manner == .deep || keptRows == 64), "1 to 64 rows of 64 are kept")
-    self.keptRows = keptRows
+      shares.map { manner == .deep && $0.shares.count == layout.layerCount * layout.kvHeadCount } ?? true,
+      "each head has a share")
+    self.shares = shares
     self.manner = manner
     self.chunkSize = chunkSize
     self.layout = layout
     self.frame = frame
   }
 
-  /// Rows that are kept of a chunk: of what is read exactly, those of whole blocks, since the rest is packed only when
-  /// it is followed by more.
-  package func rowCount(tokens: Int) -> Int {
-    let together = TextRowLayout.rowsTogether
-    return manner == .exact ? tokens / together * together : (tokens * keptRows + together - 1) / together
+  /// Tokens of a chunk whose rows are kept, from the first on: of what is read exactly, those of whole blocks, since the
+  /// rest is packed only when it is followed by more.
+  package func keptTokens(_ tokens: Int) -> Int {
+    manner == .exact ? tokens / TextRowLayout.rowsTogether * TextRowLayout.rowsTogether : tokens
   }
 
   /// How the frame's rows are kept: all of them, and precisely, as every question reads them.
@@ -67,9 +65,20 @@ public struct TextForm: Sendable, Hashable {
     return precise
   }
 
-  /// The layout and the number of a chunk's rows.
-  package func rows(tokens: Int, isFrame: Bool) -> (layout: TextRowLayout, count: Int) {
-    isFrame ? (frameLayout, tokens) : (layout, rowCount(tokens: tokens))
+  /// The layout of a chunk's rows and how many of them each head keeps: (layer, kv head); empty when none are kept.
+  package func rows(tokens: Int, isFrame: Bool) -> (layout: TextRowLayout, counts: [Int]) {
+    if isFrame { return (frameLayout, even(tokens)) }
+    return (layout, shares.map { $0.rowCounts(tokens: tokens) } ?? even(keptTokens(tokens)))
+  }
+
+  /// How many rows are kept, for people.
+  package var keptText: String {
+    guard let shares else { return "all" }
+    return "\((100 * shares.mean).rounded())% on average"
+  }
+
+  private func even(_ rows: Int) -> [Int] {
+    rows == 0 ? [] : [Int](repeating: rows, count: layout.layerCount * layout.kvHeadCount)
   }
 }
 
@@ -139,7 +148,13 @@ extension TreeStoreConfiguration {
       }
     case .text(let form):
       let rows = form.rows(tokens: tokens, isFrame: isFrame)
-      return rows.count == 0 ? [] : [BlockForm(number: 0, byteCount: rows.layout.byteCount(rows: rows.count))]
+      return rows.counts.isEmpty
+        ? [] : [BlockForm(number: 0, byteCount: rows.layout.byteCount(rowCounts: rows.counts))]
     }
   }
+}
+
+extension HeadShares {
+  /// The mean of the shares, 0 to 1.
+  package var mean: Double { shares.reduce(0) { $0 + Double($1) } / Double(64 * shares.count) }
 }

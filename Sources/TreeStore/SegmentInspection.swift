@@ -103,7 +103,7 @@ extension TreeStoreConfiguration {
       "tree_depth": tree.map { .integer($0.shape.depth) }, "leaf_ratio": tree.map { .integer($0.shape.leafRatio) },
       "layers": .integer(layers), "kv_heads": .integer(kvHeads), "head_dim": .integer(headDim),
       "row_encoding": .string("\(rowEncoding)"), "embedding_size": tree.map { .integer($0.embeddingSize) },
-      "kept_rows_of_64": text.map { .integer($0.keptRows) },
+      "rows_kept": text?.shares.map { .number($0.mean) },
       "frame_tokens": text.map { .integer($0.frame.opening.count) }, "row_numerics": .string(rowNumerics),
     ])
   }

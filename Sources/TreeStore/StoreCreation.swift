@@ -124,8 +124,8 @@ extension TreeStoreConfiguration {
     let isFrame = chunk.behind == nil && text.manner == .deep
     guard !isFrame || chunk.tokens == text.frame.opening else { throw invalid("was read behind nothing") }
     let rows = text.rows(tokens: chunk.tokens.count, isFrame: isFrame)
-    guard (chunk.rows?.rowCount ?? 0) == rows.count, chunk.rows.map({ $0.layout == rows.layout }) ?? true else {
-      throw invalid("its rows are not \(rows.count) of this store")
+    guard (chunk.rows?.rowCounts ?? []) == rows.counts, chunk.rows.map({ $0.layout == rows.layout }) ?? true else {
+      throw invalid("its rows are not those that this store keeps")
     }
   }
 }

@@ -74,7 +74,7 @@ public struct StoredText: Sendable {
     guard !records[0].entries.isEmpty else { return nil }
     let block = try records.first { (record) throws(Refusal) in try record.block(0) }
     let rows = form.rows(tokens: tokens.count, isFrame: key == records[0].segment.frameKey)
-    return TextRows(block, layout: rows.layout, rowCount: rows.count)
+    return TextRows(block, layout: rows.layout, rowCounts: rows.counts)
   }
 }
 

@@ -60,7 +60,8 @@ public struct TreeStoreConfiguration: Sendable, Hashable {
         ]
       case .text(let form):
         [
-          form.chunkSize, Int(form.manner.rawValue), form.keptRows, form.layout.layerCount, form.layout.kvHeadCount,
+          form.chunkSize, Int(form.manner.rawValue), form.shares?.shares.count ?? 0, form.layout.layerCount,
+          form.layout.kvHeadCount,
           form.layout.headDim, Int(form.layout.encoding.rawValue), form.frame.opening.count, rowNumerics.utf8.count,
           form.frame.beforeQuestion.utf8.count, form.frame.afterQuestion.utf8.count,
         ]
@@ -71,6 +72,7 @@ public struct TreeStoreConfiguration: Sendable, Hashable {
       for token in text.frame.opening { writer.integer(token) }
       writer.append(text.frame.beforeQuestion.utf8)
       writer.append(text.frame.afterQuestion.utf8)
+      writer.append(text.shares?.shares ?? [])
     }
     return writer.bytes
   }
@@ -109,11 +111,10 @@ public struct TreeStoreConfiguration: Sendable, Hashable {
       return
     }
     guard let manner = UInt32(exactly: numbers[1]).flatMap(ReadingManner.init),
-      TextForm.keptRowCounts.contains(numbers[2]), manner == .deep || numbers[2] == 64 && encoding != .int4,
-      TextForm.chunkSizes.contains(numbers[0])
+      manner == .deep || numbers[2] == 0 && encoding != .int4, TextForm.chunkSizes.contains(numbers[0])
     else {
       throw malformed(
-        "no text is read in manner \(numbers[1]) in chunks of \(numbers[0]) with \(numbers[2]) rows of 64 kept")
+        "no text is read in manner \(numbers[1]) in chunks of \(numbers[0]) with \(numbers[2]) shares of rows")
     }
     guard
       let layout = TextRowLayout(
@@ -128,10 +129,16 @@ public struct TreeStoreConfiguration: Sendable, Hashable {
       let after = String(validating: try reader.bytes(numbers[10]), as: UTF8.self),
       let frame = ReadingFrame(opening: opening, beforeQuestion: before, afterQuestion: after)
     else { throw malformed("the frame's text is not UTF-8") }
+    var shares: HeadShares?
+    if numbers[2] > 0 {
+      shares = HeadShares(try reader.bytes(numbers[2]))
+      guard let shares, shares.shares.count == layout.layerCount * layout.kvHeadCount else {
+        throw malformed("the shares of rows are not 1 to 64 for each head")
+      }
+    }
     self.init(
       modelIdentity: identity,
-      text: TextForm(
-        manner: manner, chunkSize: numbers[0], layout: layout, frame: frame, keptRows: numbers[2]),
+      text: TextForm(manner: manner, chunkSize: numbers[0], layout: layout, frame: frame, shares: shares),
       rowNumerics: numerics)
   }
 
@@ -176,7 +183,7 @@ public struct TreeStoreConfiguration: Sendable, Hashable {
       return [
         ("reading", "\(form.manner)"), ("chunk size", "\(form.chunkSize)"), ("layers", "\(form.layout.layerCount)"),
         ("kv heads", "\(form.layout.kvHeadCount)"), ("head dim", "\(form.layout.headDim)"),
-        ("row encoding", "\(form.layout.encoding)"), ("rows kept", "\(form.keptRows) of 64"),
+        ("row encoding", "\(form.layout.encoding)"), ("rows kept", form.keptText),
         ("frame", "\(form.frame.opening.count) tokens, \(frameDigest.description.prefix(12))"), numerics,
       ]
     }

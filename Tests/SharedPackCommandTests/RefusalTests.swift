@@ -88,7 +88,9 @@ import Testing
     Case(
       64, "Error: Missing expected argument '--document <name> ...'", "ask", "model.spk", "who"),
     Case(
-      64, "Error: --kv is for text files that are encoded now; with --store they are kept as there.", "ask",
+      64,
+      "Error: --kv, --keep, --reading, --chunk-size and --system are for text files; with --store, texts are read and "
+        + "kept as it was built.", "ask",
       "model.spk", "who", "--store", "library", "--document", "notes.txt", "--kv", "f16"),
     Case(64, "Error: --max-tokens must be at least 1.", "generate", "model.spk", "a", "--max-tokens", "0"),
     Case(64, "Error: --top-p must be above 0 and at most 1.", "generate", "model.spk", "a", "--top-p", "0"),

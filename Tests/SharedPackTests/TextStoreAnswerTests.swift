@@ -139,13 +139,18 @@ import TreeStore
   }
 
   /// However rows are kept.
-  @Test(arguments: [TensorEncoding.float16, .int8(groupSize: 32)], [64, 32, 5])
-  func rowsThatAreKeptOtherwiseAnswerLikeThoseOfTheText(_ quantization: TensorEncoding, _ keptRows: Int) throws {
+  @Test(arguments: [TensorEncoding.float16, .int8(groupSize: 32)], [1, 0.5, 0.2])
+  func rowsThatAreKeptOtherwiseAnswerLikeThoseOfTheText(_ quantization: TensorEncoding, _ share: Double) throws {
     let model = try TinyModel(injection: .none, window: 2048, quantization: quantization).open(in: scratch)
     for encoding in [RowEncoding.int4, .int8, .float16] {
-      let reading = DeepReading(chunkSize: 100, chunkCount: 3, encoding: encoding, keptRows: keptRows)
+      var reading = DeepReading(chunkSize: 100, chunkCount: 3, encoding: encoding, repair: 0)
       let library = path("kept")
       let source = try source("text", text(900) + " the zebra slept.")
+      if share < 1 {
+        let tokens = try model.documentTokens(source.text(), file: "text")
+        reading.shares = try model.headShares(
+          keeping: share, of: [tokens], reading: reading, frame: model.readingFrame())
+      }
       do {
         var builder = try StoreBuilder(deeply: library, model: model, reading: reading)
         _ = try builder.add(source)
@@ -158,9 +163,9 @@ import TreeStore
       #expect(logits(model, stored) == logits(model, fresh), "\(encoding)")
       let all = try model.inquiry(
         "who slept, the zebra", about: [model.textDocument(source, reading: reading)], behind: model.readingFrame(),
-        reading: DeepReading(chunkSize: 100, chunkCount: 3))
+        reading: DeepReading(chunkSize: 100, chunkCount: 3, repair: 0))
       let rows = try #require(stored.context?.rowCount)
-      #expect(all.context.map { $0.rowCount > rows } == (keptRows < 64))
+      #expect(all.context.map { $0.rowCount > rows } == (reading.shares?.shares.contains { $0 < 64 } == true))
       try store.store.verify()
     }
   }

@@ -10,15 +10,16 @@ import Testing
   /// Chunks of at most 100 tokens.
   private func configuration(
     _ manner: ReadingManner, encoding: RowEncoding = .float32, opening: [Int32] = [7, 8, 9], after: String = "?",
-    keptRows: Int = 64
+    share: UInt8? = nil
   ) throws -> TreeStoreConfiguration {
     TreeStoreConfiguration(
       modelIdentity: try #require(Digest256(bytes: [UInt8](repeating: 7, count: 32))),
       text: TextForm(
         manner: manner, chunkSize: 100,
-        layout: try #require(TextRowLayout(layerCount: 2, kvHeadCount: 1, headDim: 4, encoding: encoding)),
+        layout: try #require(
+          TextRowLayout(layerCount: 2, kvHeadCount: share == nil ? 1 : 2, headDim: 4, encoding: encoding)),
         frame: try #require(ReadingFrame(opening: opening, beforeQuestion: "\n\nQ: ", afterQuestion: after)),
-        keptRows: keptRows),
+        shares: share.flatMap { HeadShares([$0, 64, $0, 64]) }),
       rowNumerics: "exact")
   }
 
@@ -27,22 +28,22 @@ import Testing
     _ tokens: [Int32], behind: ChunkKey?, _ configuration: TreeStoreConfiguration, words: String = "a hen"
   ) throws -> EncodedText {
     let form = try #require(configuration.text)
-    let (layout, count) = form.rows(tokens: tokens.count, isFrame: behind == nil && form.manner == .deep)
+    let (layout, counts) = form.rows(tokens: tokens.count, isFrame: behind == nil && form.manner == .deep)
     let seed = tokens.reduce(7) { $0 &* 31 &+ Int($1) }
-    let rows = (0..<layout.byteCount(rows: max(count, 1))).map { UInt8(truncatingIfNeeded: seed &+ $0 / 5) }
+    let rows = (0..<layout.byteCount(rowCounts: counts)).map { UInt8(truncatingIfNeeded: seed &+ $0 / 5) }
     return EncodedText(
       tokens: tokens, behind: behind, words: WordCounts(of: words),
-      rows: count == 0 ? nil : TextRows(BlockBytes(rows), layout: layout, rowCount: count))
+      rows: counts.isEmpty ? nil : TextRows(BlockBytes(rows), layout: layout, rowCounts: counts))
   }
 
   private static func tokens(_ seed: Int32, _ count: Int) -> [Int32] { (0..<Int32(count)).map { seed * 1000 + $0 } }
 
   /// A store with one text of three chunks.
   private func store(
-    _ manner: ReadingManner, _ compression: Compression = .none, encoding: RowEncoding = .float32, keptRows: Int = 64
+    _ manner: ReadingManner, _ compression: Compression = .none, encoding: RowEncoding = .float32, share: UInt8? = nil
   ) throws -> (Workplace, [EncodedText]) {
     let workplace = try Workplace()
-    let configuration = try configuration(manner, encoding: encoding, keptRows: keptRows)
+    let configuration = try configuration(manner, encoding: encoding, share: share)
     var writer = try TreeStoreWriter(
       opening: workplace.store, creating: configuration, segmentByteLimit: 1 << 30, salt: 3)
     var texts: [EncodedText] = []
@@ -68,12 +69,12 @@ import Testing
 
   @Test(arguments: ReadingManner.allCases, Compression.allCases)
   func whatWasWrittenIsRead(_ manner: ReadingManner, _ compression: Compression) throws {
-    for (encoding, keptRows) in RowEncoding.allCases.map({ ($0, 64) })
-      + (manner == .deep ? [(.int4, 64), (.int4, 21)] : [])
-    {
-      let (workplace, texts) = try store(manner, compression, encoding: encoding, keptRows: keptRows)
+    let kinds: [(RowEncoding, UInt8?)] =
+      RowEncoding.allCases.map { ($0, nil) } + (manner == .deep ? [(.int4, nil), (.int4, 21)] : [])
+    for (encoding, share) in kinds {
+      let (workplace, texts) = try store(manner, compression, encoding: encoding, share: share)
       let store = try TreeStore(opening: workplace.store)
-      #expect(store.configuration == (try configuration(manner, encoding: encoding, keptRows: keptRows)))
+      #expect(store.configuration == (try configuration(manner, encoding: encoding, share: share)))
       if let frameKey = store.configuration.frameKey {
         // Of the frame everything is kept.
         let frame = try #require(try store.text(frameKey)?.rows())
@@ -89,7 +90,10 @@ import Testing
         let (bytes, expected) = (rows.map { $0.storage.bytes.array }, text.rows.map { $0.storage.bytes.array })
         #expect(bytes == expected)
         #expect(rows?.rowCount == text.rows?.rowCount)
-        if keptRows < 64 { #expect(rows?.rowCount == (text.tokens.count * keptRows + 63) / 64) }
+        // 21 of 64 of 100 and of 40 tokens, in sixteens; and all.
+        if share != nil {
+          #expect(rows?.rowCounts == (text.tokens.count == 100 ? [32, 100, 32, 100] : [16, 40, 16, 40]))
+        }
         #expect(try store.chunk(key) == nil)
       }
       // Of 40 tokens that are read exactly, none make a whole block.

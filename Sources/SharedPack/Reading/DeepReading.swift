@@ -16,9 +16,9 @@ public struct DeepReading: Sendable, Hashable {
   public var chunkCount: Int
   /// How rows are kept; nil keeps them as the model's cache does. In int4 they take half of int8's bytes.
   public var encoding: RowEncoding?
-  /// Rows that are kept of 64; below 64, those go first that the model does not look at when it repeats the text, which
-  /// takes as long as reading it once more.
-  public var keptRows: Int
+  /// Which part of its rows each head keeps, as ``LanguageModel/headShares(keeping:of:reading:frame:)`` measures it; those
+  /// go that the model does not look at when it repeats the text, which takes as long as reading it once more. Nil keeps all.
+  public var shares: HeadShares?
   /// Tokens of each passage but the first that are computed again for a question, with the passages before in view, so
   /// that it is known where one ends and the next begins: whole blocks of 64, or a whole passage that has no more.
   public var repair: Int
@@ -28,21 +28,21 @@ public struct DeepReading: Sendable, Hashable {
   ///   - chunkSize: tokens of a chunk, at most 1,024.
   ///   - chunkCount: chunks that are read for a question, at most.
   ///   - encoding: how rows are kept; nil keeps them as the model's cache does.
-  ///   - keptRows: rows that are kept of 64.
+  ///   - shares: which part of its rows each head keeps; nil keeps all.
   ///   - repair: tokens of later passages that are computed again; 0 for none.
   public init(
-    chunkSize: Int = 64, chunkCount: Int = 4, encoding: RowEncoding? = nil, keptRows: Int = 64, repair: Int = 64
+    chunkSize: Int = 64, chunkCount: Int = 4, encoding: RowEncoding? = nil, shares: HeadShares? = nil, repair: Int = 64
   ) {
     self.chunkSize = chunkSize
     self.chunkCount = chunkCount
     self.encoding = encoding
-    self.keptRows = keptRows
+    self.shares = shares
     self.repair = repair
   }
 
   /// How a store's documents are cut and kept.
   init(of form: TextForm) {
-    self.init(chunkSize: form.chunkSize, encoding: form.layout.encoding, keptRows: form.keptRows)
+    self.init(chunkSize: form.chunkSize, encoding: form.layout.encoding, shares: form.shares)
   }
 }
 
@@ -137,7 +137,7 @@ extension LanguageModel {
     for (number, passage) in passages.enumerated() {
       let count = passage.tokens.count
       // Some of the rows may have been left out: then only all can be computed again.
-      let blocks = passage.rows.rowCount == count ? repair / TextRowLayout.rowsTogether : 0
+      let blocks = passage.rows.isEven && passage.rows.rowCount == count ? repair / TextRowLayout.rowsTogether : 0
       let repaired = number == 0 ? 0 : repair >= count ? count : blocks * TextRowLayout.rowsTogether
       let head = Array(passage.tokens.prefix(repaired))
       if repaired > 0 { text.append(try rows(of: head, behind: text), readAt: text.tokenCount) }

@@ -179,7 +179,7 @@ extension DocumentStore {
           .malformedRecord, file: store.path, structure: "document \"\(name)\"", "only its last chunk can end anywhere")
       }
       if let rows = try chunk.rows() { prefix.append(rows, readAt: prefix.tokenCount) }
-      rest = Array(chunk.tokens[text.rowCount(tokens: chunk.tokens.count)...])
+      rest = Array(chunk.tokens[text.keptTokens(chunk.tokens.count)...])
     }
     let tokenCount = prefix.tokenCount + rest.count - text.frame.opening.count
     let prompt = try rest + model.questionPrompt(question, in: text.frame)

@@ -26,7 +26,7 @@ extension LanguageModel {
     }
     return TextForm(
       manner: .deep, chunkSize: textChunkSize(reading), layout: layout, frame: frame,
-      keptRows: min(max(reading.keptRows, 1), 64))
+      shares: reading.shares)
   }
 
   /// - Throws: `Refusal` `no-injection` for a model whose rotary positions depend on the length of the text.
@@ -59,13 +59,43 @@ extension LanguageModel {
   /// - Parameter opening: the frame's rows, as precise as the model's own.
   func keptRows(of tokens: [Int32], behind opening: TextPrefix, _ form: TextForm) throws(Refusal) -> TextRows {
     let rows = try rows(of: tokens, behind: opening)
-    let count = form.rowCount(tokens: tokens.count)
-    guard count < tokens.count || rows.layout != form.layout else { return rows }
+    guard form.shares != nil || rows.layout != form.layout else { return rows }
     let kept =
-      try count < tokens.count
-      ? runtime.keptRows(
-        of: rows, tokens: tokens, behind: opening, instruction: repeating(), count: count) : nil
+      try form.shares == nil
+      ? nil
+      : runtime.keptRows(
+        of: rows, tokens: tokens, behind: opening, instruction: repeating(),
+        rowCounts: form.rows(tokens: tokens.count, isFrame: false).counts)
     return try finite(rows.compressed(as: form.layout.encoding, keeping: kept))
+  }
+
+  /// Which part of its rows each head should keep, so that a share of all stays: measured on chunks of some texts, up to
+  /// 16 of them, which takes as long as reading them twice.
+  /// - Parameters:
+  ///   - share: of all rows, 0 to 1.
+  ///   - texts: tokens of texts like those that will be read; not all empty.
+  ///   - reading: how they are cut.
+  ///   - frame: what they are read behind.
+  /// - Throws: `Refusal` `not-finite`, `cancelled`, `no-injection` for a model whose rotary positions depend on the length
+  ///   of the text.
+  public func headShares(
+    keeping share: Double, of texts: [[Int32]], reading: DeepReading, frame: ReadingFrame
+  ) throws(Refusal) -> HeadShares {
+    let opening = try prefix(reading: frame.opening)
+    let chunks = texts.flatMap { text in textChunks(of: text, reading: reading).map { Array(text[$0]) } }
+    let count = min(chunks.count, 16)
+    var rowCounts: [[Int]] = []
+    var tokenCounts: [Int] = []
+    for number in 0..<count {
+      try Refusal.checkCancellation(pack.path)
+      let tokens = chunks[number * chunks.count / count]
+      rowCounts.append(
+        runtime.neededRows(
+          of: try rows(of: tokens, behind: opening), tokens: tokens, behind: opening, instruction: try repeating(),
+          count: max(1, Int((share * Double(tokens.count)).rounded()))))
+      tokenCounts.append(tokens.count)
+    }
+    return HeadShares(averaging: rowCounts, tokenCounts: tokenCounts)
   }
 
   /// What asks for a text to be repeated.
