@@ -91,6 +91,9 @@ struct AskCommand: AsyncParsableCommand {
   @Flag(help: "Ask without the model's chat template, if it has one.")
   var raw = false
 
+  @Flag(help: "Show the text of the chunks that are read.")
+  var showSources = false
+
   @OptionGroup var reading: ReadingArguments
   @OptionGroup var rows: RowArguments
   @OptionGroup var deep: DeepReadingArguments
@@ -120,16 +123,19 @@ struct AskCommand: AsyncParsableCommand {
     if inquiry.context?.isInjected == true, model.injectionIsUntrained {
       Console.error("sharedpack: the injection of this model is untrained (merged softmax): expect little of it")
     }
-    for passage in inquiry.passages {
+    for (passage, text) in zip(inquiry.passages, inquiry.passageTexts) {
       let document = inquiry.documents[passage.document]
       Console.error(
         "sharedpack: reading \(document.name), chunk \(passage.chunk + 1) of \(document.chunkCount) "
           + "(score \(Format.rounded(Double(passage.score))))")
+      if showSources {
+        Console.error(lines: text.split(separator: "\n").map { "  | \($0)" }.joined(separator: "\n") + "\n")
+      }
     }
     try await ResponsePrinter.print(
       try model.generate(inquiry, options: generation.options), output: output, echo: inquiry.answerStart,
       facts: [
-        JSONValue.Member("question", .string(text)), JSONValue.Member("answerStart", .string(inquiry.answerStart)),
+        JSONValue.Member("question", .string(text)), JSONValue.Member("answer_start", .string(inquiry.answerStart)),
         JSONValue.Member(
           "documents",
           .array(
@@ -141,10 +147,10 @@ struct AskCommand: AsyncParsableCommand {
         JSONValue.Member(
           "sources",
           .array(
-            inquiry.passages.map {
+            zip(inquiry.passages, inquiry.passageTexts).map {
               .members([
                 "document": .string(inquiry.documents[$0.document].name), "chunk": .integer($0.chunk),
-                "score": .number(Double($0.score)),
+                "score": .number(Double($0.score)), "text": .string($1),
               ])
             })),
       ])

@@ -146,7 +146,7 @@ import Testing
 
   // MARK: The first answer
 
-  /// The commands under "A first answer" print what stands there; `…` stands for anything.
+  /// The commands under "A model that reads trees" print what stands there; `…` stands for anything.
   @Test func firstAnswerIsWhatTheProgramSays() throws {
     let workplace = try Workplace()
     let root = URL(fileURLWithPath: workplace.path).appending(path: "readme")
@@ -157,7 +157,7 @@ import Testing
     try files.createSymbolicLink(
       at: root.appending(path: "Tools"), withDestinationURL: Self.repository.appending(path: "Tools"))
 
-    let section = try #require(Self.text("README.md").components(separatedBy: "## A first answer\n").last)
+    let section = try #require(Self.text("README.md").components(separatedBy: "## A model that reads trees\n").last)
     let shown = section.components(separatedBy: "```\n")[1].replacing("\\\n", with: "")
     let steps = shown.components(separatedBy: "$ ").dropFirst().map { $0.split(separator: "\n") }
     #expect(steps.count == 6)

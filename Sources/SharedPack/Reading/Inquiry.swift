@@ -16,6 +16,8 @@ public struct Inquiry: Sendable {
   public let documents: [Summary]
   /// The chunks that were found; empty where all is read.
   public let passages: [Passage]
+  /// Their texts.
+  public var passageTexts: [String] = []
 
   /// A document of an inquiry.
   public struct Summary: Sendable, Hashable {
@@ -74,13 +76,14 @@ extension LanguageModel {
     guard documents.contains(where: { !$0.chunks.isEmpty }) else {
       throw Refusal(.emptyDocument, file: pack.path, "no document to ask about")
     }
+    let tokenizer = try requireTokenizer()
     let passages = try passages(of: documents, for: question, reading: reading)
     return Inquiry(
       prompt: try questionPrompt(question, in: form.frame),
       context: try read(passages, of: documents, behind: openingRows, form, repair: reading.repair),
       answerStart: form.frame.answerStart,
-      documents: documents.map(Inquiry.Summary.init),
-      passages: passages)
+      documents: documents.map(Inquiry.Summary.init), passages: passages,
+      passageTexts: passages.map { tokenizer.decode(documents[$0.document].chunks[$0.chunk].tokens[...]) })
   }
 
   /// A question behind the whole of a text, which stands in the prompt.
