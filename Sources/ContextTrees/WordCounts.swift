@@ -44,14 +44,21 @@ public struct WordCounts: Sendable, Hashable {
   /// Words of the text.
   var total: Int { counts.reduce(0) { $0 + Int($1) } }
 
-  func count(of hash: UInt32) -> UInt32? {
-    var low = 0
-    var high = hashes.count
-    while low < high {
-      let middle = low + (high - low) / 2
-      if hashes[middle] < hash { low = middle + 1 } else { high = middle }
+  /// Finds some words of many texts' worth of searches: one look at the arrays for all of them.
+  /// - Parameters:
+  ///   - wanted: hashes.
+  ///   - body: called with the number of each wanted hash that is there, and how often it stands there.
+  func find(_ wanted: [UInt32], _ body: (_ number: Int, _ count: UInt32) -> Void) {
+    let hashes = hashes.span
+    for (number, hash) in wanted.enumerated() {
+      var low = 0
+      var high = hashes.count
+      while low < high {
+        let middle = (low + high) / 2
+        if hashes[middle] < hash { low = middle + 1 } else { high = middle }
+      }
+      if low < hashes.count, hashes[low] == hash { body(number, counts[low]) }
     }
-    return low < hashes.count && hashes[low] == hash ? counts[low] : nil
   }
 
   /// The words of a text, in their order.
@@ -89,7 +96,7 @@ public struct WordCounts: Sendable, Hashable {
 
 /// Scores texts by the words that they share with a question: the rarer a word is among the texts, the more it counts.
 ///
-/// Okapi BM25, as ``BM25Scorer`` has it.
+/// Okapi BM25 with k1 1.5 and b 0.75, as for trees.
 public struct WordSearch: Sendable {
   private let texts: [WordCounts]
   private let meanCount: Double
@@ -102,8 +109,12 @@ public struct WordSearch: Sendable {
 
   /// The score of each text, in their order: greater is better, and 0 means that it shares no word with the question.
   public func scores(_ question: String) -> [Float] {
+    scores(parts(question))
+  }
+
+  private func scores(_ parts: [[(text: Int, score: Double)]]) -> [Float] {
     var sums = [Double](repeating: 0, count: texts.count)
-    for part in parts(question) { for (index, score) in part { sums[index] += score } }
+    for part in parts { for (index, score) in part { sums[index] += score } }
     return sums.map { Float($0) }
   }
 
@@ -118,7 +129,7 @@ public struct WordSearch: Sendable {
   ///   one, unless there are no texts or none may be chosen.
   public func choice(_ question: String, atMost count: Int, share: Double = 0.35) -> [(text: Int, score: Float)] {
     var parts = parts(question)
-    let scores = scores(question)
+    let scores = scores(parts)
     var chosen: [(text: Int, score: Float)] = []
     while chosen.count < min(count, texts.count) {
       var gains = [Double](repeating: 0, count: texts.count)
@@ -137,8 +148,12 @@ public struct WordSearch: Sendable {
     let (saturation, lengthShare) = (1.5, 0.75)
     let dampings = texts.map { saturation * (1 - lengthShare + lengthShare * Double($0.total) / meanCount) }
     var seen: Set<UInt32> = []
-    return WordCounts.hashes(of: question).filter { seen.insert($0).inserted }.map { hash in
-      let counts = texts.enumerated().compactMap { index, text in text.count(of: hash).map { (index, Double($0)) } }
+    let wanted = WordCounts.hashes(of: question).filter { seen.insert($0).inserted }
+    var found = wanted.map { _ in [(text: Int, count: Double)]() }
+    for (index, text) in texts.enumerated() {
+      text.find(wanted) { found[$0].append((index, Double($1))) }
+    }
+    return found.map { counts in
       let frequency = Double(counts.count)
       let weight = log(1 + (Double(texts.count) - frequency + 0.5) / (frequency + 0.5))
       return counts.map { ($0, weight * $1 * (saturation + 1) / ($1 + dampings[$0])) }

@@ -16,6 +16,7 @@
 @_exported public import struct ModelPacks.LlamaConfiguration
 @_exported public import class ModelPacks.ModelPack
 @_exported public import struct ModelPacks.PackProvenance
+@_exported public import struct ModelPacks.PackReading
 @_exported public import struct ModelPacks.PackTensor
 @_exported public import enum ModelPacks.PositionMode
 @_exported public import enum ModelPacks.RopeScaling

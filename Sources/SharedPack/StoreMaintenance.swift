@@ -4,7 +4,7 @@ public import TreeStore
 // Maintenance of a store, which needs no model. `TreeStore` lists what is in one.
 extension DocumentStore {
   /// Removes documents from a store: all that are named or, if one of them is missing, none. Their chunks keep their
-  /// space until ``collectGarbage(in:)``.
+  /// space until ``collectGarbage(in:all:)``.
   ///
   /// Readers that have the store open continue to see the documents.
   /// - Throws: `Refusal` `missing-document`, `busy` when another process writes, and those of damaged stores.
@@ -18,7 +18,9 @@ extension DocumentStore {
   ///
   /// Readers that have the store open keep what they have mapped, and its space stays taken until they release it. What
   /// cannot be read stays as it is.
-  /// - Parameter all: also where more than half of a file is used, so that nothing of a removed text is left.
+  /// - Parameters:
+  ///   - path: of the store's directory.
+  ///   - all: also where more than half of a file is used, so that nothing of a removed text is left.
   /// - Throws: `Refusal` `busy` when another process writes, `no-space`, and those of damaged stores.
   public static func collectGarbage(in path: String, all: Bool = false) throws(Refusal) -> GarbageReport {
     var writer = try TreeStoreWriter(opening: path, creating: nil)

@@ -12,6 +12,7 @@ extension LanguageModel {
   /// built again.
   /// - Parameters:
   ///   - path: where the pack appears when it is whole; one of that name is replaced, this one too.
+  ///   - reading: of which the size and the number of chunks are kept.
   ///   - progress: called with bytes of weights written, of how many.
   /// - Throws: `Refusal` `would-replace` for a file that is no pack, `digest-mismatch` when the pack is damaged,
   ///   `newer-version` when it has parts that would be lost, `cannot-create`, `no-space` or `input-output`.

@@ -41,6 +41,8 @@ extension LanguageModel {
 
   /// A question about context trees.
   /// - Parameters:
+  ///   - question: of the user.
+  ///   - documents: in the order in which the model is to read them.
   ///   - search: how nodes are picked.
   ///   - usesChatTemplate: whether the model's chat template is used if it has one.
   /// - Throws: `Refusal` `no-tokenizer`, those of ``select(from:search:query:)`` and of the chat template.
@@ -58,7 +60,7 @@ extension LanguageModel {
   }
 
   /// A question about texts, of which a plain model reads the chunks that fit it.
-  /// - Throws: `Refusal` `no-tokenizer`, and those of ``read(_:of:behind:)``.
+  /// - Throws: `Refusal` `no-tokenizer`, and those of ``read(_:of:behind:reading:)``.
   public func inquiry(
     _ question: String, about documents: [TextDocument], behind frame: ReadingFrame,
     reading: DeepReading = DeepReading()
@@ -106,6 +108,7 @@ extension Inquiry.Summary {
 extension DocumentStore {
   /// A question about documents of the store, in the way that they were prepared for.
   /// - Parameters:
+  ///   - question: of the user.
   ///   - names: of documents; of a store for exact reading, one.
   ///   - search: how nodes of trees are picked.
   ///   - reading: how many chunks are read of texts.
