@@ -193,7 +193,7 @@ extension ConversionPlan {
     case .mergedSoftmax: remarks.append("documents will be injected untrained (merged softmax)")
     case nil:
       remarks.append(
-        "a plain model: ask reads the parts of text files that a question is about; stores take --injected-layers, untrained"
+        "a plain model: it reads texts deeply or exactly; context trees take --injected-layers, and are untrained"
       )
     }
     if !hasTokenizer { remarks.append("no tokenizer was found: the pack takes token ids only") }

@@ -93,8 +93,8 @@ import Testing
     let plain = try workplace.run("convert", "plain", "x.spk")
     #expect(
       plain.error
-        == "sharedpack: a plain model: ask reads the parts of text files that a question is about; stores take "
-        + "--injected-layers, untrained\n")
+        == "sharedpack: a plain model: it reads texts deeply or exactly; context trees take --injected-layers, and are "
+        + "untrained\n")
     #expect(try workplace.run("convert", "checkpoint", "x.spk").error == "")
     let untrained = try workplace.run("convert", "plain", "x.spk", "--injected-layers", "2")
     #expect(untrained.error == "sharedpack: documents will be injected untrained (merged softmax)\n")
