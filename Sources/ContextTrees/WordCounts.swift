@@ -1,5 +1,3 @@
-import Glibc
-
 /// How often each word stands in a text, for searching it by words.
 ///
 /// Words are runs of letters and digits in lower case, without a plural's or genitive's s; of scripts without spaces,
@@ -145,8 +143,7 @@ public struct WordSearch: Sendable {
   /// For each word of a question, once, in its order, so that sums are the same in every run: the texts that have it, and
   /// what it gives to their scores.
   private func parts(_ question: String) -> [[(text: Int, score: Double)]] {
-    let (saturation, lengthShare) = (1.5, 0.75)
-    let dampings = texts.map { saturation * (1 - lengthShare + lengthShare * Double($0.total) / meanCount) }
+    let dampings = texts.map { BM25.damping(count: $0.total, mean: meanCount) }
     var seen: Set<UInt32> = []
     let wanted = WordCounts.hashes(of: question).filter { seen.insert($0).inserted }
     var found = wanted.map { _ in [(text: Int, count: Double)]() }
@@ -154,9 +151,8 @@ public struct WordSearch: Sendable {
       text.find(wanted) { found[$0].append((index, Double($1))) }
     }
     return found.map { counts in
-      let frequency = Double(counts.count)
-      let weight = log(1 + (Double(texts.count) - frequency + 0.5) / (frequency + 0.5))
-      return counts.map { ($0, weight * $1 * (saturation + 1) / ($1 + dampings[$0])) }
+      let weight = BM25.weight(frequency: Double(counts.count), of: Double(texts.count))
+      return counts.map { ($0, BM25.score(weight: weight, count: $1, damping: dampings[$0])) }
     }
   }
 }

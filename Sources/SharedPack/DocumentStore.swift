@@ -31,16 +31,24 @@ public final class DocumentStore: Sendable {
     guard store.configuration.tree != nil else {
       throw Refusal(.configurationMismatch, file: store.path, "holds texts, not context trees")
     }
-    let stored = try store.requireDocument(named: name)
-    var chunks: [ContextChunk] = []
-    for key in stored.chunks {
-      guard let chunk = try store.chunk(key) else {
+    let chunks = try chunks(of: name) { (key) throws(Refusal) in try store.chunk(key) }
+    return ContextDocument(name: name, chunks: chunks.map { ContextChunk($0) }, configuration: store.configuration)
+  }
+
+  /// The chunks of a document, in the form that they are stored in.
+  /// - Throws: `Refusal` `missing-document`; `missing-chunk` or a damaged chunk's.
+  func chunks<Chunk>(
+    of name: String, find: (ChunkKey) throws(Refusal) -> Chunk?
+  ) throws(Refusal) -> [Chunk] {
+    var chunks: [Chunk] = []
+    for key in try store.requireDocument(named: name).chunks {
+      guard let chunk = try find(key) else {
         throw Refusal(
           .missingChunk, file: store.path, structure: "document \"\(name)\"", "chunk \(key) is in no segment")
       }
-      chunks.append(ContextChunk(chunk))
+      chunks.append(chunk)
     }
-    return ContextDocument(name: name, chunks: chunks, configuration: store.configuration)
+    return chunks
   }
 }
 

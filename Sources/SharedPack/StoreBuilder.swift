@@ -88,9 +88,8 @@ public struct StoreBuilder: ~Copyable {
   ) throws(Refusal) {
     try model.requireFixedPositions()
     let frame = try Self.frame(frame, of: path, model)
-    var reading = reading
-    if reading == nil, let form = Self.form(of: path), form.manner == .deep { reading = DeepReading(of: form) }
-    try self.init(path, model, try model.textForm(reading ?? model.reading, frame: frame), compression)
+    let reading = reading ?? Self.reading(of: path) ?? model.reading
+    try self.init(path, model, try model.textForm(reading, frame: frame), compression)
   }
 
   private init(
@@ -112,7 +111,7 @@ public struct StoreBuilder: ~Copyable {
 
   /// The texts' form of a store that is there.
   private static func form(of path: String) -> TextForm? {
-    Directory.exists(path) == nil ? nil : try? TreeStore(opening: path).configuration.text
+    Directory.exists(path) == nil ? nil : try? TreeStore.configuration(of: path).text
   }
 
   private static func frame(

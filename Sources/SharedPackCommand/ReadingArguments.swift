@@ -33,13 +33,24 @@ struct ReadingArguments: ParsableArguments {
   }
 }
 
-/// How documents of any length are read, as options.
-struct DeepReadingArguments: ParsableArguments {
+/// How texts are cut that are read deeply, as an option.
+struct ChunkSizeArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "For deep reading: tokens of a chunk, 64 to 1024. (default: the model's, if it was tuned, else \(DeepReading().chunkSize))",
       valueName: "tokens"))
   var chunkSize: Int?
+
+  func validate() throws {
+    guard chunkSize.map((64...1024).contains) ?? true else {
+      throw ValidationError("--chunk-size must be 64 to 1024.")
+    }
+  }
+}
+
+/// How documents of any length are read, as options.
+struct DeepReadingArguments: ParsableArguments {
+  @OptionGroup var size: ChunkSizeArguments
 
   @Option(
     name: .customLong("chunks"),
@@ -54,6 +65,8 @@ struct DeepReadingArguments: ParsableArguments {
       valueName: "tokens"))
   var repair = DeepReading().repair
 
+  var chunkSize: Int? { size.chunkSize }
+
   /// What is not given is as the model has it.
   func reading(of model: LanguageModel) -> DeepReading {
     DeepReading(
@@ -62,9 +75,6 @@ struct DeepReadingArguments: ParsableArguments {
   }
 
   func validate() throws {
-    guard chunkSize.map((64...1024).contains) ?? true else {
-      throw ValidationError("--chunk-size must be 64 to 1024.")
-    }
     guard chunkCount.map((1...4096).contains) ?? true else {
       throw ValidationError("--chunks must be 1 to 4096.")
     }

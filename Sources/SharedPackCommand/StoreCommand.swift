@@ -55,8 +55,7 @@ extension StoreCommand {
 
     @OptionGroup var reading: ReadingArguments
 
-    @Option(help: ArgumentHelp("For deep reading: tokens of a chunk, 64 to 1024.", valueName: "tokens"))
-    var chunkSize: Int?
+    @OptionGroup var chunks: ChunkSizeArguments
 
     @Option(
       help: ArgumentHelp(
@@ -88,18 +87,12 @@ extension StoreCommand {
     @OptionGroup var memory: MemoryArguments
     @OptionGroup var output: OutputOptions
 
-    func validate() throws {
-      guard chunkSize.map((64...1024).contains) ?? true else {
-        throw ValidationError("--chunk-size must be 64 to 1024.")
-      }
-    }
-
     func run() throws {
       let model = try memory.open(model, threads: threads)
       let sources = try DocumentSource.find(paths)
       let manner = try reading.manner(of: model)
       var deep = model.reading
-      if let chunkSize { deep.chunkSize = chunkSize }
+      if let chunkSize = chunks.chunkSize { deep.chunkSize = chunkSize }
       var frame: ReadingFrame?
       if case .texts(let manner) = manner {
         if system != nil || raw {
@@ -171,7 +164,7 @@ extension StoreCommand {
           return try StoreBuilder(exactly: store, model: model, frame: frame, compression: compress.compression)
         case .deep:
           return try StoreBuilder(
-            deeply: store, model: model, reading: chunkSize == nil && rows.isEmpty ? nil : deep, frame: frame,
+            deeply: store, model: model, reading: chunks.chunkSize == nil && rows.isEmpty ? nil : deep, frame: frame,
             compression: compress.compression)
         }
       }
@@ -401,11 +394,8 @@ enum StoreDescription {
   }
 
   private static func rows(_ configuration: TreeStoreConfiguration) -> String {
-    switch configuration.form {
-    case .tree(let form):
-      "\(form.layout.encoding), \(form.layout.layerCount) layers, \(form.layout.kvHeadCount) heads of \(form.layout.headDim)"
-    case .text(let form):
-      "\(form.layout.encoding), \(form.keptText) kept, \(form.layout.layerCount) layers, \(form.layout.kvHeadCount) heads of \(form.layout.headDim)"
-    }
+    let kept = configuration.text.map { "\($0.keptText) kept, " } ?? ""
+    let heads = configuration.heads
+    return "\(configuration.rowEncoding), \(kept)\(heads.layers) layers, \(heads.kvHeads) heads of \(heads.headDim)"
   }
 }

@@ -121,6 +121,14 @@ extension TreeStoreConfiguration {
     }
   }
 
+  /// The layers and heads whose keys and values are kept.
+  package var heads: (layers: Int, kvHeads: Int, headDim: Int) {
+    switch form {
+    case .tree(let form): (form.layout.layerCount, form.layout.kvHeadCount, form.layout.headDim)
+    case .text(let form): (form.layout.layerCount, form.layout.kvHeadCount, form.layout.headDim)
+    }
+  }
+
   /// Tokens of the chunks of a text: what is read exactly begins with those of the frame.
   func chunkTokenCount(text tokenCount: Int) -> Int {
     text.map { $0.manner == .exact ? tokenCount + $0.frame.opening.count : tokenCount } ?? tokenCount

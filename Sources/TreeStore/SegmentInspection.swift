@@ -91,11 +91,7 @@ extension Segment {
 
 extension TreeStoreConfiguration {
   package var json: JSONValue {
-    let (layers, kvHeads, headDim) =
-      switch form {
-      case .tree(let form): (form.layout.layerCount, form.layout.kvHeadCount, form.layout.headDim)
-      case .text(let form): (form.layout.layerCount, form.layout.kvHeadCount, form.layout.headDim)
-      }
+    let (layers, kvHeads, headDim) = heads
     return .members([
       "model_identity": .string(modelIdentity.description),
       "reading": .string(text.map { "\($0.manner)" } ?? "trees"),

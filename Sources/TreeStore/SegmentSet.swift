@@ -78,11 +78,10 @@ struct SegmentSet: Sendable {
     (try? records(of: key))?.first { $0.isWhole }
   }
 
-  func text(_ key: ChunkKey) throws(Refusal) -> StoredText? {
-    guard let form = open.first?.configuration.text else {
-      if let fault { throw fault }
-      return nil
-    }
+  /// A chunk of a text.
+  /// - Returns: nil when no segment has it, or the chunks are trees.
+  func text(_ key: ChunkKey, _ configuration: TreeStoreConfiguration) throws(Refusal) -> StoredText? {
+    guard let form = configuration.text else { return nil }
     let records = try records(of: key)
     return records.isEmpty ? nil : StoredText(records, form)
   }

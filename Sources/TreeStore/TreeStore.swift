@@ -50,6 +50,12 @@ public final class TreeStore: Sendable {
 
   public var configuration: TreeStoreConfiguration { manifest.configuration }
 
+  /// The configuration of the newest generation, without its segments.
+  /// - Throws: `Refusal`, as for opening, but for what segments are at fault of.
+  package static func configuration(of path: String) throws(Refusal) -> TreeStoreConfiguration {
+    try Manifest.read(newestGeneration(path), in: path).0.configuration
+  }
+
   /// Counts commits from 1 on.
   public var generation: Int { manifest.generation }
 
@@ -83,7 +89,7 @@ public final class TreeStore: Sendable {
   /// A chunk of a text.
   /// - Returns: nil when the store does not have it.
   /// - Throws: as `chunk(_:)`.
-  package func text(_ key: ChunkKey) throws(Refusal) -> StoredText? { try segments.text(key) }
+  package func text(_ key: ChunkKey) throws(Refusal) -> StoredText? { try segments.text(key, configuration) }
 }
 
 /// The contents of a store and the disk space that it takes.

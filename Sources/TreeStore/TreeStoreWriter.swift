@@ -111,7 +111,7 @@ public struct TreeStoreWriter: ~Copyable {
   /// A chunk of a text that was committed before.
   /// - Returns: nil when there is none.
   /// - Throws: `Refusal` `checksum-mismatch`, `malformed-record`.
-  package func text(_ key: ChunkKey) throws(Refusal) -> StoredText? { try segments.text(key) }
+  package func text(_ key: ChunkKey) throws(Refusal) -> StoredText? { try segments.text(key, configuration) }
 
   /// Stores a chunk's tree, unless the store has it.
   /// - Parameter compression: of the blocks, for chunks that are rarely read: compressed blocks cannot be mapped.

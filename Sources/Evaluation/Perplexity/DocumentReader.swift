@@ -236,15 +236,8 @@ struct DocumentReader {
     }
     let logits = session.readAll(text[first..<text.count - 1])
     progress(layout.scored)
-    let vocabulary = model.configuration.vocabularySize
-    var sum = 0.0
-    for (index, token) in text.suffix(layout.scored).enumerated() {
-      sum -= LogProbabilities.of(Int(token), in: logits[index * vocabulary..<(index + 1) * vocabulary])
-    }
-    guard sum.isFinite else {
-      throw Refusal(.notFinite, file: model.pack.path, "its probabilities for a text are not finite")
-    }
-    return PerplexityScore(nll: sum / Double(layout.scored), readSeconds: (ContinuousClock.now - start).seconds)
+    let loss = try LogProbabilities.meanLoss(of: text.suffix(layout.scored), in: logits, model)
+    return PerplexityScore(nll: loss, readSeconds: (ContinuousClock.now - start).seconds)
   }
 }
 

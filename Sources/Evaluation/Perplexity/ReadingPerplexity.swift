@@ -77,7 +77,8 @@ public struct ReadingPerplexity: Sendable {
           case .exact: if let whole { equal.append(whole == logits ? 1 : 0) }
           default: break
           }
-          scores[index].append(try loss(logits, of: Array(excerpt.suffix(scored)), model))
+          scores[index].append(
+            try LogProbabilities.meanLoss(of: excerpt.suffix(scored).dropFirst(), in: logits, model))
         }
         done += 1
         progress(done, lengths.count * documentCount)
@@ -150,18 +151,5 @@ public struct ReadingPerplexity: Sendable {
 
   private func read(_ model: LanguageModel, _ tokens: [Int32], behind prefix: TextPrefix) -> [Float] {
     Session(model.runtime, behind: prefix, capacity: tokens.count).readAll(tokens)
-  }
-
-  /// The mean negative log probability of all tokens but the first.
-  private func loss(_ logits: [Float], of tokens: [Int32], _ model: LanguageModel) throws(Refusal) -> Double {
-    let vocabulary = model.configuration.vocabularySize
-    var sum = 0.0
-    for (index, token) in tokens.dropFirst().enumerated() {
-      sum -= LogProbabilities.of(Int(token), in: logits[index * vocabulary..<(index + 1) * vocabulary])
-    }
-    guard sum.isFinite else {
-      throw Refusal(.notFinite, file: model.pack.path, "its probabilities for a text are not finite")
-    }
-    return sum / Double(tokens.count - 1)
   }
 }

@@ -154,16 +154,7 @@ extension DocumentStore {
     guard store.configuration.text != nil else {
       throw Refusal(.configurationMismatch, file: store.path, "holds context trees, not texts")
     }
-    let stored = try store.requireDocument(named: name)
-    var chunks: [StoredText] = []
-    for key in stored.chunks {
-      guard let chunk = try store.text(key) else {
-        throw Refusal(
-          .missingChunk, file: store.path, structure: "document \"\(name)\"", "chunk \(key) is in no segment")
-      }
-      chunks.append(chunk)
-    }
-    return chunks
+    return try chunks(of: name) { (key) throws(Refusal) in try store.text(key) }
   }
 
   /// The frame's rows, which a store for deep reading keeps.
