@@ -178,8 +178,11 @@ public struct StoreBuilder: ~Copyable {
     let (keys, encodedTokenCount) =
       switch work {
       case .trees(let shape, let encoder, let borders):
-        try addTrees(
-          tokens, model.chunks(of: tokens, shape: shape, borders: borders), encoder, file: source.path, progress)
+        try addChunks(
+          tokens, model.chunks(of: tokens, shape: shape, borders: borders), file: source.path, progress
+        ) { [compression] (chunk, writer) throws(Refusal) in
+          _ = try writer.add(try encoder.encode(chunk), compression: compression)
+        }
       case .texts(let form) where form.manner == .deep:
         try addDeeply(tokens, form, file: source.path, progress)
       case .texts(let form):
@@ -197,18 +200,21 @@ public struct StoreBuilder: ~Copyable {
   /// Chunks of a text that are in the store.
   private typealias Added = (keys: [ChunkKey], encodedTokenCount: Int)
 
-  private mutating func addTrees(
-    _ tokens: [Int32], _ ranges: [Range<Int>], _ encoder: TreeEncoder, file: String,
-    _ progress: (_ done: Int, _ encoded: Int, _ total: Int) -> Void
+  /// Encodes each chunk of a text alone, behind another chunk or none.
+  /// - Parameter encode: makes a chunk that the store does not have, and adds it.
+  private mutating func addChunks(
+    _ tokens: [Int32], _ ranges: [Range<Int>], behind: ChunkKey? = nil, file: String,
+    _ progress: (_ done: Int, _ encoded: Int, _ total: Int) -> Void,
+    encode: (_ chunk: [Int32], _ writer: inout TreeStoreWriter) throws(Refusal) -> Void
   ) throws(Refusal) -> Added {
     var keys: [ChunkKey] = []
     var encodedTokenCount = 0
     for range in ranges {
       try Refusal.checkCancellation(file)
       let chunk = Array(tokens[range])
-      let key = writer.configuration.chunkKey(tokens: chunk)
+      let key = writer.configuration.chunkKey(tokens: chunk, behind: behind)
       if !writer.contains(key) {
-        _ = try writer.add(try encoder.encode(chunk), compression: compression)
+        try encode(chunk, &writer)
         encodedTokenCount += chunk.count
         if ContinuousClock.now - lastCommit > commitInterval { try commit() }
       }
@@ -223,35 +229,25 @@ public struct StoreBuilder: ~Copyable {
     _ tokens: [Int32], _ form: TextForm, file: String,
     _ progress: (_ done: Int, _ encoded: Int, _ total: Int) -> Void
   ) throws(Refusal) -> Added {
+    let (model, compression) = (model, compression)
     let tokenizer = try model.requireTokenizer()
     let opening = form.frame.opening
     guard let frameKey = writer.configuration.frameKey else { preconditionFailure("deep reading has a frame") }
-    var frameRows: TextPrefix?
-    var keys: [ChunkKey] = []
-    var encodedTokenCount = 0
     if !writer.contains(frameKey) {
       _ = try writer.add(
         EncodedText(tokens: opening, behind: nil, words: .none, rows: try model.keptOpening(form)),
         compression: compression)
     }
-    for range in model.textChunks(of: tokens, reading: DeepReading(chunkSize: form.chunkSize)) {
-      try Refusal.checkCancellation(file)
-      let chunk = Array(tokens[range])
-      let key = writer.configuration.chunkKey(tokens: chunk, behind: frameKey)
-      if !writer.contains(key) {
-        if frameRows == nil { frameRows = try model.prefix(reading: opening) }
-        guard let frameRows else { preconditionFailure("they were read") }
-        let rows = try model.keptRows(of: chunk, behind: frameRows, form)
-        let words = WordCounts(of: tokenizer.decode(chunk[...]))
-        _ = try writer.add(
-          EncodedText(tokens: chunk, behind: frameKey, words: words, rows: rows), compression: compression)
-        encodedTokenCount += chunk.count
-        if ContinuousClock.now - lastCommit > commitInterval { try commit() }
-      }
-      keys.append(key)
-      progress(range.upperBound, encodedTokenCount, tokens.count)
+    var frameRows: TextPrefix?
+    let ranges = model.textChunks(of: tokens, reading: DeepReading(chunkSize: form.chunkSize))
+    return try addChunks(tokens, ranges, behind: frameKey, file: file, progress) { (chunk, writer) throws(Refusal) in
+      if frameRows == nil { frameRows = try model.prefix(reading: opening) }
+      guard let frameRows else { preconditionFailure("they were read") }
+      let rows = try model.keptRows(of: chunk, behind: frameRows, form)
+      let words = WordCounts(of: tokenizer.decode(chunk[...]))
+      _ = try writer.add(
+        EncodedText(tokens: chunk, behind: frameKey, words: words, rows: rows), compression: compression)
     }
-    return (keys, encodedTokenCount)
   }
 
   /// Reads the frame and the text as one long prompt, chunk by chunk, each with all before it in view.
