@@ -1,0 +1,49 @@
+import ArgumentParser
+import CanonicalJSON
+import SharedPack
+import TreeStore
+
+extension StoreCommand {
+  struct Collect: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      commandName: "gc", abstract: "Free the space of chunks that no document uses.",
+      discussion: """
+        sharedpack store gc library
+        sharedpack store gc library --all
+
+        Files of which more than half is used are kept as they are, unless --all is
+        given: then nothing of a removed text is left. What cannot be read is kept.
+        """)
+
+    @Argument(help: "The store.", completion: .directory)
+    var store: String
+
+    @Flag(help: "Leave nothing of what no document uses.")
+    var all = false
+
+    @OptionGroup var output: JSONOption
+
+    func run() throws {
+      let report = try DocumentStore.collectGarbage(in: store, all: all)
+      if output.json {
+        Console.output(
+          .members([
+            "freed_bytes": .integer(report.freedByteCount), "removed_chunks": .integer(report.removedChunks),
+            "dropped_segments": .integer(report.droppedSegments),
+            "rewritten_segments": .integer(report.rewrittenSegments),
+            "damaged_chunks": .integer(report.damagedChunks),
+            "unreadable_segments": .integer(report.unreadableSegments),
+          ]))
+      } else {
+        Console.output(
+          "freed \(Format.bytes(report.freedByteCount)): \(Format.count(report.removedChunks, "chunk")), "
+            + "\(Format.count(report.droppedSegments, "segment")) dropped, \(report.rewrittenSegments) rewritten")
+        if report.damagedChunks + report.unreadableSegments > 0 {
+          Console.error(
+            "sharedpack: \(store): kept what cannot be read: \(Format.count(report.damagedChunks, "chunk")), "
+              + "\(Format.count(report.unreadableSegments, "segment")); build their texts again")
+        }
+      }
+    }
+  }
+}
