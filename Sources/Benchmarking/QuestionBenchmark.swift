@@ -50,7 +50,7 @@ final class QuestionBenchmark {
     }
     try writer.addDocument(
       name: "document", textDigest: Digest256(of: []), textByteCount: 0, tokenCount: chunkCount * shape.chunkSize,
-      chunks: keys, replacing: false)
+      chunks: DocumentChunks(keys: keys), replacing: false)
     try writer.commit()
   }
 

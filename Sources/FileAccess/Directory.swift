@@ -71,6 +71,18 @@ public enum Directory {
     }
   }
 
+  /// The permission bits of what a path leads to; nil when it leads nowhere.
+  public static func mode(of path: String) -> UInt32? {
+    var status = stat()
+    return unsafe stat(path, &status) == 0 ? UInt32(status.st_mode) & 0o7777 : nil
+  }
+
+  /// The length of what a path leads to, in bytes; nil when it leads nowhere.
+  public static func byteCount(of path: String) -> Int? {
+    var status = stat()
+    return unsafe stat(path, &status) == 0 ? Int(status.st_size) : nil
+  }
+
   /// Makes the names in a directory durable.
   public static func synchronize(_ path: String) throws(Refusal) {
     let descriptor = try Descriptor(opening: path, flags: O_RDONLY | O_DIRECTORY)

@@ -67,7 +67,7 @@ public enum Artifact: Sendable {
     case .treeStore(let store):
       try store.verify(progress: progress)
       return Verification(
-        path: store.path, kind: .treeStore, byteCount: store.statistics.totalByteCount,
+        path: store.path, kind: .treeStore, byteCount: store.totalByteCount,
         identity: "generation \(store.generation)")
     case .segment(let segment):
       let digest = try Segment.verify(segment.path, progress: progress)

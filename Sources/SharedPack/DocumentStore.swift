@@ -41,7 +41,7 @@ public final class DocumentStore: Sendable {
     of name: String, find: (ChunkKey) throws(Refusal) -> Chunk?
   ) throws(Refusal) -> [Chunk] {
     var chunks: [Chunk] = []
-    for key in try store.requireDocument(named: name).chunks {
+    for key in try store.chunks(of: store.requireDocument(named: name)).keys {
       guard let chunk = try find(key) else {
         throw Refusal(
           .missingChunk, file: store.path, structure: "document \"\(name)\"", "chunk \(key) is in no segment")

@@ -28,7 +28,10 @@
 @_exported public import struct Templates.TemplateDate
 @_exported public import enum TreeStore.ChunkForm
 @_exported public import struct TreeStore.ChunkKey
+@_exported public import enum TreeStore.CollectionScope
+@_exported public import struct TreeStore.DocumentChunks
 @_exported public import struct TreeStore.GarbageReport
+@_exported public import struct TreeStore.NamePattern
 @_exported public import struct TreeStore.ReadingFrame
 @_exported public import enum TreeStore.ReadingManner
 @_exported public import struct TreeStore.SegmentInspection

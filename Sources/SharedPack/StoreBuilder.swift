@@ -17,8 +17,10 @@ public struct StoreBuilder: ~Copyable {
   private var writer: TreeStoreWriter
   private var lastCommit = ContinuousClock.now
 
-  /// Chunks become durable this often while a long text is encoded, so that a build that is killed resumes.
-  var commitInterval = Duration.seconds(60)
+  /// What was added becomes durable this often, so that a build that is killed resumes.
+  var commitInterval = Duration.seconds(15)
+  /// And whenever so many bytes wait.
+  private static let commitByteCount = 1 << 28
 
   /// What is made of a text's chunks.
   private enum Work {
@@ -146,27 +148,29 @@ public struct StoreBuilder: ~Copyable {
     public var encodedTokenCount: Int
   }
 
-  /// Encodes a text unless the store has it, and makes it durable under its name.
+  /// Encodes a text unless the store has it, and names its chunks.
   ///
   /// Takes minutes for a book, on the caller's thread.
   /// - Parameters:
   ///   - source: the text's file, and its name in the store.
   ///   - replacing: whether another text may be there under this name.
+  ///   - waits: whether the text need not be durable when this returns. Of many texts it soon becomes so together with
+  ///     others, which is faster; ``commit()`` does it for the last ones.
   ///   - progress: called with the tokens done, those of them that were encoded, and all tokens.
   /// - Throws: `Refusal` `document-exists`, `not-text`, `cancelled`, `no-space` and others; what was committed before
   ///   stays.
   public mutating func add(
-    _ source: DocumentSource, replacing: Bool = false,
+    _ source: DocumentSource, replacing: Bool = false, waits: Bool = false,
     progress: (_ done: Int, _ encoded: Int, _ total: Int) -> Void = { _, _, _ in }
   ) throws(Refusal) -> Report {
     try writer.requireName(source.name)
     let text = try source.text()
     let digest = Digest256(of: text)
-    let existing = writer.document(named: source.name)
+    let existing = try writer.document(named: source.name)
     let isSame = existing?.textDigest == digest
     if let existing, isSame, writer.holdsWhole(existing) {
       return Report(
-        name: source.name, outcome: .unchanged, tokenCount: existing.tokenCount, chunkCount: existing.chunks.count,
+        name: source.name, outcome: .unchanged, tokenCount: existing.tokenCount, chunkCount: existing.chunkCount,
         encodedTokenCount: 0)
     }
     guard existing == nil || isSame || replacing else {
@@ -189,9 +193,9 @@ public struct StoreBuilder: ~Copyable {
         try addExactly(tokens, form, file: source.path, progress)
       }
     try writer.addDocument(
-      name: source.name, textDigest: digest, textByteCount: text.count, tokenCount: tokens.count, chunks: keys,
-      replacing: replacing || isSame)
-    try commit()
+      name: source.name, textDigest: digest, textByteCount: text.count, tokenCount: tokens.count,
+      chunks: DocumentChunks(keys: keys), replacing: replacing || isSame)
+    if waits { try commitIfDue() } else { try commit() }
     return Report(
       name: source.name, outcome: existing == nil ? .added : isSame ? .repaired : .replaced, tokenCount: tokens.count,
       chunkCount: keys.count, encodedTokenCount: encodedTokenCount)
@@ -216,7 +220,7 @@ public struct StoreBuilder: ~Copyable {
       if !writer.contains(key) {
         try encode(chunk, &writer)
         encodedTokenCount += chunk.count
-        if ContinuousClock.now - lastCommit > commitInterval { try commit() }
+        try commitIfDue()
       }
       keys.append(key)
       progress(range.upperBound, encodedTokenCount, tokens.count)
@@ -289,10 +293,7 @@ public struct StoreBuilder: ~Copyable {
         encodedTokenCount += chunk.count
       }
       keys.append(key)
-      if ContinuousClock.now - lastCommit > commitInterval {
-        try commit()
-        isBeforeThere = false
-      }
+      if try commitIfDue() { isBeforeThere = false }
       progress(max(range.upperBound - opening.count, 0), encodedTokenCount, tokens.count)
     }
     return (keys, min(encodedTokenCount, tokens.count))
@@ -378,8 +379,22 @@ public struct StoreBuilder: ~Copyable {
     return plan
   }
 
-  private mutating func commit() throws(Refusal) {
+  /// Makes everything that was added durable, at once.
+  /// - Throws: `Refusal` `no-space`, `input-output` and others; then the store is as it was after the commit before.
+  public mutating func commit() throws(Refusal) {
     try writer.commit()
     lastCommit = .now
+  }
+
+  /// Whether texts were added that are not durable yet.
+  public var hasChanges: Bool { writer.hasChanges }
+
+  @discardableResult
+  private mutating func commitIfDue() throws(Refusal) -> Bool {
+    guard ContinuousClock.now - lastCommit > commitInterval || writer.waitingByteCount > Self.commitByteCount else {
+      return false
+    }
+    try commit()
+    return true
   }
 }

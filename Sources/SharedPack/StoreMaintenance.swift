@@ -4,13 +4,37 @@ public import TreeStore
 // Maintenance of a store, which needs no model. `TreeStore` lists what is in one.
 extension DocumentStore {
   /// Removes documents from a store: all that are named or, if one of them is missing, none. Their chunks keep their
-  /// space until ``collectGarbage(in:all:)``.
+  /// space until ``collectGarbage(in:_:)``.
   ///
   /// Readers that have the store open continue to see the documents.
+  /// - Parameters:
+  ///   - names: of the documents.
+  ///   - path: of the store's directory.
+  ///   - forgets: whether nothing is left of them in the store's files but what other documents share.
   /// - Throws: `Refusal` `missing-document`, `busy` when another process writes, and those of damaged stores.
-  public static func removeDocuments(named names: [String], from path: String) throws(Refusal) {
+  /// - Returns: chunks and segments that cannot be read and therefore were not written anew: something may be in them.
+  @discardableResult
+  public static func removeDocuments(
+    named names: [String], from path: String, forgetting forgets: Bool = false
+  ) throws(Refusal) -> Int {
     var writer = try TreeStoreWriter(opening: path, creating: nil)
     for name in names { try writer.removeDocument(named: name) }
+    try writer.commit()
+    guard forgets else { return 0 }
+    let report = try writer.collectGarbage(.all)
+    return report.damagedChunks + report.unreadableSegments + report.unknownFiles
+  }
+
+  /// Says whether documents stay when documents make room for others: all that are named or, if one of them is missing,
+  /// none.
+  /// - Parameters:
+  ///   - names: of the documents.
+  ///   - isPinned: whether they stay.
+  ///   - path: of the store's directory.
+  /// - Throws: `Refusal` `missing-document`, `busy` when another process writes, and those of damaged stores.
+  public static func pinDocuments(named names: [String], _ isPinned: Bool, in path: String) throws(Refusal) {
+    var writer = try TreeStoreWriter(opening: path, creating: nil)
+    for name in names { try writer.pinDocument(named: name, isPinned) }
     try writer.commit()
   }
 
@@ -20,11 +44,13 @@ extension DocumentStore {
   /// cannot be read stays as it is.
   /// - Parameters:
   ///   - path: of the store's directory.
-  ///   - all: also where more than half of a file is used, so that nothing of a removed text is left.
+  ///   - scope: how much is written anew.
   /// - Throws: `Refusal` `busy` when another process writes, `no-space`, and those of damaged stores.
-  public static func collectGarbage(in path: String, all: Bool = false) throws(Refusal) -> GarbageReport {
+  public static func collectGarbage(
+    in path: String, _ scope: CollectionScope = .wasteful
+  ) throws(Refusal) -> GarbageReport {
     var writer = try TreeStoreWriter(opening: path, creating: nil)
-    return try writer.collectGarbage(all: all)
+    return try writer.collectGarbage(scope)
   }
 }
 
@@ -32,7 +58,7 @@ extension TreeStore {
   /// A document of the store.
   /// - Throws: `Refusal` `missing-document`.
   package func requireDocument(named name: String) throws(Refusal) -> StoredDocument {
-    guard let document = document(named: name) else {
+    guard let document = try document(named: name) else {
       throw Refusal(.missingDocument, file: path, structure: "document \"\(name)\"", "is not in the store")
     }
     return document

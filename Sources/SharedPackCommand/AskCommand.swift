@@ -160,7 +160,7 @@ struct AskCommand: AsyncParsableCommand {
 
   private func inquire(_ question: String, in library: DocumentStore) throws(Refusal) -> Inquiry {
     // A name that the store does not have may have been meant as a file.
-    if let name = documents.first(where: { library.store.document(named: $0) == nil }), Directory.exists(name) != nil {
+    for name in documents where try library.store.document(named: name) == nil && Directory.exists(name) != nil {
       throw Refusal(
         .missingDocument, file: library.store.path, structure: "document \"\(name)\"",
         "is not in the store, but a file: add it with `sharedpack store build`, or ask without --store")

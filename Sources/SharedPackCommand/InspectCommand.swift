@@ -49,7 +49,11 @@ struct InspectCommand: ParsableCommand {
         Console.output(PackDescription.text(pack, listingTensors: tensors))
       }
     case .treeStore(let store):
-      if json { Console.output(StoreDescription.json(store)) } else { Console.output(StoreDescription.text(store)) }
+      if json {
+        Console.output(try StoreDescription.json(store))
+      } else {
+        Console.output(try StoreDescription.text(store))
+      }
     case .segment(let segment):
       if json { Console.output(segment.json) } else { Console.output(segment.text) }
     }

@@ -139,13 +139,6 @@ extension TreeStoreConfiguration {
     text.flatMap { $0.manner == .deep ? chunkKey(tokens: $0.frame.opening) : nil }
   }
 
-  /// The chunks that documents need.
-  func neededChunks(of documents: [StoredDocument]) -> Set<ChunkKey> {
-    var needed = Set(documents.lazy.flatMap(\.chunks))
-    if let frameKey { needed.insert(frameKey) }
-    return needed
-  }
-
   /// The blocks of a chunk's record.
   /// - Parameter isFrame: whether it has `frameKey`.
   func blocks(tokens: Int, isFrame: Bool) -> [BlockForm] {

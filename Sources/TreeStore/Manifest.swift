@@ -1,7 +1,7 @@
-public import FileAccess
+internal import FileAccess
 
 /// A manifest's entry for a segment.
-struct SegmentReference: Equatable {
+struct SegmentReference: Equatable, Sendable {
   /// The SHA-256 of the file, which names it.
   let digest: Digest256
   /// The digest with which the segment ends, over header, index and footer.
@@ -10,62 +10,56 @@ struct SegmentReference: Equatable {
   let chunkCount: Int
 }
 
-/// A text as it was cut into chunks.
-/// Format: `Formats/tree-store.md`, documents.
-public struct StoredDocument: Sendable, Hashable {
-  public let name: String
-  /// The SHA-256 of the text.
-  public let textDigest: Digest256
-  public let textByteCount: Int
-  /// Of the text.
-  public let tokenCount: Int
-  /// In the order of the text.
-  public let chunks: [ChunkKey]
-
-  static let nameByteCounts = 1...1024
-
-  /// Names are compared by their bytes: names that look equal may differ.
-  static func nameOrder(_ left: String, _ right: String) -> Bool {
-    left.utf8.lexicographicallyPrecedes(right.utf8)
+/// A file that an earlier generation named and this one does not: it may be removed.
+struct ObsoleteFile: Equatable, Hashable, Sendable {
+  enum Kind: UInt64 {
+    case segment = 1
+    case table = 2
   }
 
-  /// - Returns: why a name is refused; nil when it is accepted.
-  static func fault(ofName name: String) -> String? {
-    guard nameByteCounts.contains(name.utf8.count) else { return "a name has 1 to 1024 bytes, not \(name.utf8.count)" }
-    let controls = name.unicodeScalars.contains { $0.value < 0x20 || (0x7F..<0xA0).contains($0.value) }
-    return controls ? "a name has no control characters" : nil
-  }
-}
+  let digest: Digest256
+  let kind: Kind
 
-extension [StoredDocument] {
-  /// Binary search: the index of a name, or the one where it would be inserted.
-  func index(of name: String) -> (index: Int, isThere: Bool) {
-    var low = 0
-    var high = count
-    while low < high {
-      let middle = low + (high - low) / 2
-      if StoredDocument.nameOrder(self[middle].name, name) { low = middle + 1 } else { high = middle }
+  func path(in store: String) -> String {
+    switch kind {
+    case .segment: StoreFormat.segmentPath(store, digest)
+    case .table: StoreFormat.tablePath(store, digest)
     }
-    return (low, low < count && self[low].name.utf8.elementsEqual(name.utf8))
   }
 }
 
-/// One generation of a store: its segments and its documents.
+/// One generation of a store: the files that it consists of.
 /// Format: `Formats/tree-store.md`, manifests.
-struct Manifest: Equatable {
+struct Manifest: Equatable, Sendable {
   var generation: Int
   /// The SHA-256 of the previous generation; nil for the first.
   var previous: Digest256?
   let configuration: TreeStoreConfiguration
   /// Sorted by digest.
   var segments: [SegmentReference]
-  /// Sorted by name.
-  var documents: [StoredDocument]
+  /// From the newest to the oldest.
+  var tables: [TableReference]
+  /// Sorted by digest.
+  var obsolete: [ObsoleteFile]
 
-  /// 2^36 bytes name 2^31 chunks.
-  static let byteCountLimit = 1 << 36
-  private static let fixedByteCount = 88
+  /// 2^26 bytes name 800,000 files, more than can be mapped.
+  static let byteCountLimit = 1 << 26
+  private static let fixedByteCount = 96
   private static let segmentByteCount = 80
+  private static let tableByteCount = 96
+  private static let obsoleteByteCount = 40
+
+  init(
+    generation: Int, previous: Digest256?, configuration: TreeStoreConfiguration, segments: [SegmentReference],
+    tables: [TableReference], obsolete: [ObsoleteFile]
+  ) {
+    self.generation = generation
+    self.previous = previous
+    self.configuration = configuration
+    self.segments = segments.sorted { $0.digest < $1.digest }
+    self.tables = tables
+    self.obsolete = obsolete.sorted { $0.digest < $1.digest }
+  }
 
   /// The whole file.
   var encoded: [UInt8] {
@@ -73,26 +67,24 @@ struct Manifest: Equatable {
     StoreFormat.writePreamble(StoreFormat.manifestMagic, features: configuration.features, into: &writer)
     writer.integer(UInt64(generation))
     writer.append(previous?.bytes ?? [UInt8](repeating: 0, count: 32))
-    writer.integer(UInt64(segments.count))
-    writer.integer(UInt64(documents.count))
-    writer.integer(UInt64(0))
+    for count in [segments.count, tables.count, obsolete.count, 0] { writer.integer(UInt64(count)) }
     writer.append(configuration.encoded)
     writer.pad(to: 8)
     for segment in segments {
       writer.append(segment.digest.bytes)
       writer.append(segment.closingDigest.bytes)
-      writer.integer(UInt64(segment.byteCount))
-      writer.integer(UInt64(segment.chunkCount))
+      for number in [segment.byteCount, segment.chunkCount] { writer.integer(UInt64(number)) }
     }
-    for document in documents {
-      writer.append(document.textDigest.bytes)
-      writer.integer(UInt64(document.textByteCount))
-      writer.integer(UInt64(document.tokenCount))
-      writer.integer(UInt64(document.chunks.count))
-      writer.integer(UInt64(document.name.utf8.count))
-      writer.append(document.name.utf8)
-      writer.pad(to: 8)
-      for key in document.chunks { key.write(into: &writer) }
+    for table in tables {
+      writer.append(table.digest.bytes)
+      writer.append(table.closingDigest.bytes)
+      for number in [
+        table.byteCount, table.entryCount, table.generations.lowerBound, table.generations.upperBound,
+      ] { writer.integer(UInt64(number)) }
+    }
+    for file in obsolete {
+      writer.append(file.digest.bytes)
+      writer.integer(file.kind.rawValue)
     }
     writer.append(Digest256(of: writer.bytes).bytes)
     return writer.bytes
@@ -126,47 +118,65 @@ struct Manifest: Equatable {
     self.generation = generation
     let previous = try reader.bytes(32)
     self.previous = generation == 1 ? nil : Digest256(bytes: previous)
-    let (segmentCount, documentCount) = (try reader.size(), try reader.size())
+    let (segmentCount, tableCount, obsoleteCount) = (try reader.size(), try reader.size(), try reader.size())
     _ = try reader.size()
     configuration = try TreeStoreConfiguration(from: &reader, features: features, file: file)
     try reader.seek(to: reader.offset + CheckedSize.padding(after: reader.offset, to: 8))
 
+    func digest(_ bytes: [UInt8], _ structure: String) throws(Refusal) -> Digest256 {
+      guard let digest = Digest256(bytes: bytes) else { throw malformed(structure, "a digest is missing") }
+      return digest
+    }
     guard segmentCount <= reader.remainingByteCount / Self.segmentByteCount else {
       throw malformed("segments", "\(segmentCount) of them do not fit")
     }
     segments = []
     for _ in 0..<segmentCount {
-      guard let digest = Digest256(bytes: try reader.bytes(32)),
-        let closingDigest = Digest256(bytes: try reader.bytes(32))
-      else { throw malformed("segments", "a digest is missing") }
-      if let last = segments.last, last.digest >= digest { throw malformed("segments", "the digests do not ascend") }
-      segments.append(
-        SegmentReference(
-          digest: digest, closingDigest: closingDigest, byteCount: try reader.size(), chunkCount: try reader.size()))
-    }
-
-    documents = []
-    for number in 0..<documentCount {
-      let document = try StoredDocument(from: &reader, malformed: { malformed("document \(number)", $0) })
-      if let last = documents.last, !StoredDocument.nameOrder(last.name, document.name) {
-        throw malformed("document \(number)", "the names do not ascend")
+      let segment = SegmentReference(
+        digest: try digest(try reader.bytes(32), "segments"),
+        closingDigest: try digest(try reader.bytes(32), "segments"), byteCount: try reader.size(),
+        chunkCount: try reader.size())
+      if let last = segments.last, last.digest >= segment.digest || last.digest.tag == segment.digest.tag {
+        throw malformed("segments", "the digests do not ascend")
       }
-      documents.append(document)
+      segments.append(segment)
     }
-    guard reader.remainingByteCount == 0 else { throw malformed("manifest", "has bytes after its documents") }
+    guard tableCount <= reader.remainingByteCount / Self.tableByteCount else {
+      throw malformed("tables", "\(tableCount) of them do not fit")
+    }
+    tables = []
+    for _ in 0..<tableCount {
+      let (own, closing) = (try digest(try reader.bytes(32), "tables"), try digest(try reader.bytes(32), "tables"))
+      let (byteCount, entryCount) = (try reader.size(), try reader.size())
+      let (first, last) = (try reader.size(), try reader.size())
+      guard first <= last, last <= (tables.last.map { $0.generations.lowerBound - 1 } ?? generation) else {
+        throw malformed("tables", "the generations do not descend")
+      }
+      tables.append(
+        TableReference(
+          digest: own, closingDigest: closing, byteCount: byteCount, entryCount: entryCount, generations: first...last))
+    }
+    guard obsoleteCount <= reader.remainingByteCount / Self.obsoleteByteCount else {
+      throw malformed("obsolete files", "\(obsoleteCount) of them do not fit")
+    }
+    obsolete = []
+    for _ in 0..<obsoleteCount {
+      let digest = try digest(try reader.bytes(32), "obsolete files")
+      guard let kind = ObsoleteFile.Kind(rawValue: try reader.integer(UInt64.self)),
+        obsolete.last.map({ $0.digest < digest }) ?? true
+      else { throw malformed("obsolete files", "are not as a writer writes them") }
+      obsolete.append(ObsoleteFile(digest: digest, kind: kind))
+    }
+    guard reader.remainingByteCount == 0 else { throw malformed("manifest", "has bytes after its last entry") }
     // Whatever is not spelled as a writer spells it, padding included, is refused.
     guard encoded == bytes else { throw malformed("manifest", "is not in its canonical form") }
   }
 
-  init(
-    generation: Int, previous: Digest256?, configuration: TreeStoreConfiguration, segments: [SegmentReference],
-    documents: [StoredDocument]
-  ) {
-    self.generation = generation
-    self.previous = previous
-    self.configuration = configuration
-    self.segments = segments.sorted { $0.digest < $1.digest }
-    self.documents = documents
+  /// The bytes of the files that it names, and its own.
+  var totalByteCount: Int {
+    // Sizes of files that are not looked at here: what a manifest says may be anything.
+    let sizes = segments.map(\.byteCount) + tables.map(\.byteCount)
+    return sizes.reduce(encoded.count) { CheckedSize.sum($0, $1) ?? .max }
   }
 
   /// Reads a generation of a store.
@@ -179,32 +189,11 @@ struct Manifest: Equatable {
 
   /// Makes this generation durable and visible.
   /// - Returns: the SHA-256 of its file.
-  func publish(in store: String) throws(Refusal) -> Digest256 {
+  func publish(in store: StoreDirectory) throws(Refusal) -> Digest256 {
     let bytes = encoded
-    var file = try PublishedFile(creating: "\(store)/manifest", mode: 0o400)
+    var file = try PublishedFile(creating: "\(store.path)/manifest", mode: store.fileMode)
     try file.append(bytes)
     try file.publish(as: StoreFormat.manifestName(generation))
     return Digest256(of: bytes)
-  }
-}
-
-extension StoredDocument {
-  @_lifetime(reader: copy reader)
-  fileprivate init(from reader: inout ByteReader, malformed: (String) -> Refusal) throws(Refusal) {
-    guard let textDigest = Digest256(bytes: try reader.bytes(32)) else { throw malformed("has no digest") }
-    self.textDigest = textDigest
-    textByteCount = try reader.size()
-    tokenCount = try reader.size()
-    let (chunkCount, nameByteCount) = (try reader.size(), try reader.size())
-    guard Self.nameByteCounts.contains(nameByteCount) else { throw malformed("a name of \(nameByteCount) bytes") }
-    guard let name = String(validating: try reader.bytes(nameByteCount), as: UTF8.self) else {
-      throw malformed("the name is not UTF-8")
-    }
-    if let fault = Self.fault(ofName: name) { throw malformed(fault) }
-    self.name = name
-    try reader.seek(to: reader.offset + CheckedSize.padding(after: reader.offset, to: 8))
-    guard chunkCount <= reader.remainingByteCount / 32 else { throw malformed("\(chunkCount) chunks do not fit") }
-    let keys = try reader.bytes(chunkCount * 32)
-    chunks = (0..<chunkCount).map { unsafe ChunkKey(keys.span.bytes, at: $0 * 32) }
   }
 }

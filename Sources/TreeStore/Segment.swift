@@ -26,14 +26,14 @@ public final class Segment: Sendable {
   /// The SHA-256 over header, index and footer.
   let closingDigest: Digest256
   /// Which parts of a record have passed their checksums, by the index of the record's entry.
-  private let verified = Mutex<[Int: [UInt64]]>([:])
+  private let verified: Mutex<VerifiedParts>
 
   var path: String { file.path }
 
   /// Opens a segment without a manifest's entry to check it against.
   /// - Throws: `Refusal`, see `Formats/tree-store.md`, refusals.
-  init(opening path: String) throws(Refusal) {
-    let file = try MappedFile(path)
+  init(opening file: MappedFile) throws(Refusal) {
+    let path = file.path
     let minimum = Self.fixedHeaderByteCount + Self.footerByteCount
     guard file.byteCount >= minimum else {
       throw Refusal(.wrongLength, file: path, "has \(file.byteCount) bytes; a segment has at least \(minimum)")
@@ -86,20 +86,17 @@ public final class Segment: Sendable {
     closingDigest = claimed
     records = header.count..<indexOffset
     index = SegmentIndex(in: file, at: indexOffset, count: totals.chunkCount)
+    verified = Mutex(VerifiedParts(count: totals.chunkCount))
     self.file = file
     try index.validate(records: records, tokenLimit: configuration.tokenLimit)
   }
 
   /// Opens a segment that a manifest names.
-  /// - Throws: `Refusal` `segment-mismatch` when it is another one, `missing-segment`, and those of `init(opening:)`.
-  convenience init(_ reference: SegmentReference, in store: String, _ needed: TreeStoreConfiguration) throws(Refusal) {
-    let path = StoreFormat.segmentPath(store, reference.digest)
-    do {
-      try self.init(opening: path)
-    } catch {
-      guard error.name == .missingFile else { throw error }
-      throw Refusal(.missingSegment, file: path, "the manifest names it and it is not there")
-    }
+  /// - Throws: `Refusal` `segment-mismatch` when it is another one, and those of `init(opening:)`.
+  convenience init(
+    _ reference: SegmentReference, in file: MappedFile, _ needed: TreeStoreConfiguration
+  ) throws(Refusal) {
+    try self.init(opening: file)
     guard file.byteCount == reference.byteCount else {
       throw Refusal(
         .segmentMismatch, file: path, "has \(file.byteCount) bytes; the manifest names \(reference.byteCount)")
@@ -128,26 +125,46 @@ public final class Segment: Sendable {
   /// Runs a check once for each part of each record, for as long as the segment is open.
   /// - Parameter part: 0 the head, 1 the key, 2 what is searched, 3 + i the i-th block.
   func verifyOnce(_ entryIndex: Int, part: Int, check: () throws(Refusal) -> Void) throws(Refusal) {
-    let (word, bit) = (part / 64, UInt64(1) << UInt64(part % 64))
-    let isVerified = verified.withLock { bits in
-      guard let words = bits[entryIndex], words.count > word else { return false }
-      return words[word] & bit != 0
-    }
-    if isVerified { return }
+    if verified.withLock({ $0.contains(entryIndex, part) }) { return }
     try check()
-    verified.withLock { bits in
-      var words = bits[entryIndex] ?? []
-      while words.count <= word { words.append(0) }
-      words[word] |= bit
-      bits[entryIndex] = words
+    verified.withLock { $0.insert(entryIndex, part) }
+  }
+}
+
+/// Parts of records that have passed their checksums.
+private struct VerifiedParts {
+  /// A bit for each of the first parts of each record; empty until there is one.
+  private var bits: [UInt64] = []
+  /// The others, of trees of many nodes.
+  private var others: [Int: Set<Int>] = [:]
+  private let count: Int
+
+  init(count: Int) { self.count = count }
+
+  func contains(_ entry: Int, _ part: Int) -> Bool {
+    guard part < 64 else { return others[entry]?.contains(part) == true }
+    return !bits.isEmpty && bits[entry] >> UInt64(part) & 1 == 1
+  }
+
+  mutating func insert(_ entry: Int, _ part: Int) {
+    guard part < 64 else {
+      others[entry, default: []].insert(part)
+      return
     }
+    if bits.isEmpty { bits = [UInt64](repeating: 0, count: count) }
+    bits[entry] |= 1 << UInt64(part)
+  }
+
+  mutating func remove(_ entry: Int) {
+    others[entry] = nil
+    if !bits.isEmpty { bits[entry] = 0 }
   }
 }
 
 extension Segment {
   /// The next load of a record checks it again.
   func forgetVerified(_ entryIndex: Int) {
-    verified.withLock { bits in _ = bits.removeValue(forKey: entryIndex) }
+    verified.withLock { $0.remove(entryIndex) }
   }
 }
 

@@ -71,7 +71,7 @@ extension Segment {
   /// Describes a segment's file, wherever it lies.
   /// - Throws: `Refusal`, see `Formats/tree-store.md`, refusals.
   package static func inspect(_ path: String) throws(Refusal) -> SegmentInspection {
-    let segment = try Segment(opening: path)
+    let segment = try Segment(opening: try MappedFile(path))
     var chunks: [SegmentInspection.Chunk] = []
     for index in 0..<segment.index.count {
       let entry = segment.index.entry(at: index)

@@ -1,89 +1,104 @@
 internal import ContextTrees
 internal import FileAccess
+internal import Synchronization
 
-/// The segments of a generation, as far as they can be opened: one that is lost or damaged fails only those who need it.
-struct SegmentSet: Sendable {
-  /// A segment that a manifest names.
-  struct Member: Sendable {
-    let reference: SegmentReference
-    /// Nil when it cannot be opened.
-    let segment: Segment?
-    /// Why not.
-    let fault: Refusal?
+/// A segment that a manifest names: mapped with its generation, so that it can be read however long that is open, and
+/// looked at when the first chunk of it is needed.
+final class SegmentFile: Sendable {
+  let reference: SegmentReference
+  private let configuration: TreeStoreConfiguration
+  private let mapping: Result<MappedFile, Refusal>
+  private let opened = Mutex<Result<Segment, Refusal>?>(nil)
+
+  /// Maps the file.
+  init(_ reference: SegmentReference, in store: String, _ configuration: TreeStoreConfiguration) {
+    self.reference = reference
+    self.configuration = configuration
+    let path = StoreFormat.segmentPath(store, reference.digest)
+    do throws(Refusal) {
+      mapping = .success(try MappedFile(path))
+    } catch {
+      mapping = .failure(
+        error.name == .missingFile
+          ? Refusal(.missingSegment, file: path, "the manifest names it and it is not there") : error)
+    }
   }
 
-  private(set) var members: [Member] = []
+  /// Whether there is nothing under its name.
+  var isMissing: Bool {
+    guard case .failure(let fault) = mapping else { return false }
+    return fault.name == .missingSegment
+  }
+
+  /// The segment, checked when this is called first.
+  /// - Throws: `Refusal`, always the same, when it is lost or damaged beyond its records.
+  func segment() throws(Refusal) -> Segment {
+    let result = opened.withLock { opened in
+      if let opened { return opened }
+      let result: Result<Segment, Refusal>
+      do throws(Refusal) {
+        result = .success(try Segment(reference, in: try mapping.get(), configuration))
+      } catch {
+        result = .failure(error)
+      }
+      opened = result
+      return result
+    }
+    return try result.get()
+  }
+}
+
+/// The segments of a generation: one that is lost or damaged fails only those who need it.
+struct SegmentSet: Sendable {
+  /// By ascending digest.
+  private(set) var files: [SegmentFile] = []
 
   init() {}
 
-  /// Opens what a manifest names.
+  /// Maps what a manifest names.
   init(_ manifest: Manifest, in path: String) {
-    for reference in manifest.segments {
-      do throws(Refusal) {
-        append(try Segment(reference, in: path, manifest.configuration), reference)
-      } catch {
-        members.append(Member(reference: reference, segment: nil, fault: error))
-      }
+    files = manifest.segments.map { SegmentFile($0, in: path, manifest.configuration) }
+  }
+
+  mutating func insert(_ file: SegmentFile) {
+    files.insert(file, at: index(from: file.reference.digest.tag))
+  }
+
+  mutating func remove(_ isRemoved: (SegmentFile) -> Bool) { files.removeAll(where: isRemoved) }
+
+  var references: [SegmentReference] { files.map(\.reference) }
+
+  /// The first whose tag is not less.
+  private func index(from tag: UInt64) -> Int {
+    var low = 0
+    var high = files.count
+    while low < high {
+      let middle = low + (high - low) / 2
+      if files[middle].reference.digest.tag < tag { low = middle + 1 } else { high = middle }
     }
+    return low
   }
 
-  mutating func append(_ segment: Segment, _ reference: SegmentReference) {
-    members.append(Member(reference: reference, segment: segment, fault: nil))
+  /// Where a segment stands among the others.
+  func index(of tag: UInt64) -> Int? {
+    let index = index(from: tag)
+    return index < files.count && files[index].reference.digest.tag == tag ? index : nil
   }
 
-  mutating func append(_ member: Member) { members.append(member) }
-
-  /// Those that can be opened.
-  var open: [Segment] { members.compactMap(\.segment) }
-
-  var references: [SegmentReference] { members.map(\.reference) }
-
-  /// Why a segment cannot be opened; nil when all can.
-  var fault: Refusal? { members.lazy.compactMap(\.fault).first }
-
-  /// Where a chunk lies: in more than one segment after damage was repaired.
-  private func places(of key: ChunkKey) -> [(segment: Segment, index: Int)] {
-    members.compactMap { member in
-      guard let segment = member.segment, let index = segment.index.index(of: key) else { return nil }
-      return (segment, index)
+  /// The record at a place.
+  /// - Throws: `Refusal` of a segment that cannot be opened or a record whose head is damaged; `malformed-table` when the
+  ///   chunk is not there.
+  func record(of key: ChunkKey, at place: ChunkPlace, store: String) throws(Refusal) -> StoredRecord {
+    guard let index = index(of: place.segment) else {
+      throw Refusal(
+        .missingSegment, file: store, structure: "chunk \(key.short)", "lies in a segment that no manifest names")
     }
-  }
-
-  /// - Returns: nil when no segment has the chunk.
-  func tokenCount(of key: ChunkKey) -> Int? {
-    places(of: key).first.map { $0.segment.index.entry(at: $0.index).tokenCount }
-  }
-
-  /// The records of a chunk whose heads can be read.
-  /// - Returns: empty when no segment has it.
-  /// - Throws: `Refusal` for a chunk that no readable segment has while one cannot be opened, or whose heads are all
-  ///   damaged.
-  func records(of key: ChunkKey) throws(Refusal) -> [StoredRecord] {
-    var records: [StoredRecord] = []
-    var failure = fault
-    for (segment, index) in places(of: key) {
-      do throws(Refusal) {
-        records.append(try StoredRecord(in: segment, at: index))
-      } catch {
-        failure = error
-      }
+    let segment = try files[index].segment()
+    guard place.entry < segment.index.count, segment.index.key(at: place.entry) == key else {
+      throw Refusal(
+        .malformedTable, file: segment.path, structure: "chunk \(key.short)", "is not where the catalog says")
     }
-    if records.isEmpty, let failure { throw failure }
-    return records
-  }
-
-  /// A record of a chunk that can be read to its end.
-  /// - Returns: nil when there is none.
-  func wholeRecord(of key: ChunkKey) -> StoredRecord? {
-    (try? records(of: key))?.first { $0.isWhole }
-  }
-
-  /// A chunk of a text.
-  /// - Returns: nil when no segment has it, or the chunks are trees.
-  func text(_ key: ChunkKey, _ configuration: TreeStoreConfiguration) throws(Refusal) -> StoredText? {
-    guard let form = configuration.text else { return nil }
-    let records = try records(of: key)
-    return records.isEmpty ? nil : StoredText(records, form)
+    return try StoredRecord(in: segment, at: place.entry)
   }
 }
 
@@ -97,23 +112,5 @@ extension StoredRecord {
     } catch {
       return false
     }
-  }
-}
-
-extension [StoredRecord] {
-  /// What the first of the records gives that is not damaged there.
-  /// - Throws: what the first of them throws.
-  /// - Precondition: not empty.
-  func first<Part>(_ read: (StoredRecord) throws(Refusal) -> Part) throws(Refusal) -> Part {
-    var failure: Refusal?
-    for record in self {
-      do throws(Refusal) {
-        return try read(record)
-      } catch {
-        failure = failure ?? error
-      }
-    }
-    guard let failure else { preconditionFailure("a chunk has a record") }
-    throw failure
   }
 }

@@ -43,9 +43,10 @@ struct SegmentWriter: ~Copyable {
   /// Bytes written so far.
   var byteCount: Int { file.byteCount }
 
-  init(in store: String, _ configuration: TreeStoreConfiguration, salt: UInt64) throws(Refusal) {
+  init(in store: StoreDirectory, _ configuration: TreeStoreConfiguration, salt: UInt64) throws(Refusal) {
     let header = Segment.header(configuration, salt: salt)
-    var file = try PublishedFile(creating: "\(store)/\(StoreFormat.segmentsName)/segment", mode: 0o400)
+    var file = try PublishedFile(
+      creating: "\(store.path)/\(StoreFormat.segmentsName)/segment", mode: store.fileMode)
     try file.append(header)
     hasher.update(header)
     self.configuration = configuration
@@ -128,11 +129,12 @@ struct SegmentWriter: ~Copyable {
   }
 
   /// Writes index and footer and makes the segment durable under its name.
-  /// - Returns: the manifest's entry for it.
-  mutating func publish() throws(Refusal) -> SegmentReference {
+  /// - Returns: the manifest's entry for it, and the entries of its index in order.
+  mutating func publish() throws(Refusal) -> (reference: SegmentReference, entries: [SegmentEntry]) {
     let indexOffset = file.byteCount
     var writer = ByteWriter()
-    for entry in entries.sorted(by: { $0.key < $1.key }) { entry.write(into: &writer) }
+    entries.sort { $0.key < $1.key }
+    for entry in entries { entry.write(into: &writer) }
     let end = indexOffset + writer.bytes.count + Segment.footerByteCount
     writer.integer(UInt64(indexOffset))
     totals.write(into: &writer)
@@ -147,7 +149,8 @@ struct SegmentWriter: ~Copyable {
     try append(writer.bytes)
     let digest = hasher.finalize()
     try file.publish(as: "\(digest)\(StoreFormat.segmentSuffix)")
-    return SegmentReference(
+    let reference = SegmentReference(
       digest: digest, closingDigest: closingDigest, byteCount: end, chunkCount: totals.chunkCount)
+    return (reference, entries)
   }
 }

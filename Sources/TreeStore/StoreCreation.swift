@@ -24,7 +24,7 @@ enum StoreCreation {
   }
 
   private static func isOurs(_ name: String) -> Bool {
-    name == StoreFormat.lockName || name == StoreFormat.segmentsName || isPartial(name)
+    [StoreFormat.lockName, StoreFormat.segmentsName, StoreFormat.catalogName].contains(name) || isPartial(name)
   }
 
   private static func isPartial(_ name: String) -> Bool {
@@ -33,17 +33,20 @@ enum StoreCreation {
 
   /// Makes the first generation, which is empty. The caller has the lock.
   static func create(_ path: String, _ configuration: TreeStoreConfiguration) throws(Refusal) {
-    let segments = "\(path)/\(StoreFormat.segmentsName)"
-    try Directory.create(segments, mode: 0o700)
-    // The first manifest comes before the first segment, so segments without one are the remains of a damaged store.
-    if let name = try Directory.names(in: segments).first(where: { $0.hasSuffix(StoreFormat.segmentSuffix) }) {
-      throw Refusal(.missingManifest, file: path, "has segment \(name.prefix(12)) and no manifest")
+    let directory = StoreDirectory(path)
+    for name in [StoreFormat.segmentsName, StoreFormat.catalogName] {
+      try Directory.create("\(path)/\(name)", mode: directory.directoryMode)
+      // The first manifest comes before the first file, so files without one are the remains of a damaged store.
+      if let file = try Directory.names(in: "\(path)/\(name)").first(where: { !isPartial($0) }) {
+        throw Refusal(.missingManifest, file: path, "has \(name)/\(file.prefix(12)) and no manifest")
+      }
     }
     try Directory.synchronize(path)
     // Even if the directory was there: whoever created it may have been killed.
     try Directory.synchronize(Directory.split(path).directory)
-    let manifest = Manifest(generation: 1, previous: nil, configuration: configuration, segments: [], documents: [])
-    _ = try manifest.publish(in: path)
+    let manifest = Manifest(
+      generation: 1, previous: nil, configuration: configuration, segments: [], tables: [], obsolete: [])
+    _ = try manifest.publish(in: directory)
   }
 
   /// Makes the state durable that a writer builds on: a writer that was killed between renaming a file and
@@ -51,6 +54,7 @@ enum StoreCreation {
   /// caller has the lock.
   static func synchronize(_ path: String) throws(Refusal) {
     try Directory.synchronize("\(path)/\(StoreFormat.segmentsName)")
+    try Directory.synchronize("\(path)/\(StoreFormat.catalogName)")
     try Directory.synchronize(path)
   }
 
@@ -58,7 +62,7 @@ enum StoreCreation {
 
   /// Removes what killed writers left. The caller has the lock.
   static func removePartialFiles(_ path: String) {
-    for directory in [path, "\(path)/\(StoreFormat.segmentsName)"] {
+    for directory in [path, "\(path)/\(StoreFormat.segmentsName)", "\(path)/\(StoreFormat.catalogName)"] {
       for name in (try? Directory.names(in: directory)) ?? [] where isPartial(name) {
         try? Directory.removeFile("\(directory)/\(name)")
       }
@@ -71,20 +75,37 @@ enum StoreCreation {
     }
   }
 
-  /// Removes segments that no manifest names.
-  /// - Returns: the bytes freed.
-  static func removeSegments(_ path: String, except digests: [Digest256]) throws(Refusal) -> Int {
-    let directory = "\(path)/\(StoreFormat.segmentsName)"
-    let kept = Set(digests.map { "\($0)\(StoreFormat.segmentSuffix)" })
+  /// Removes files that are no longer named.
+  /// - Returns: those that are still there, and the bytes freed.
+  static func remove(_ files: [ObsoleteFile], from store: String) -> (left: [ObsoleteFile], freedByteCount: Int) {
+    var left: [ObsoleteFile] = []
     var freed = 0
-    for name in try Directory.names(in: directory)
-    where name.hasSuffix(StoreFormat.segmentSuffix) && !kept.contains(name) {
-      let segment = "\(directory)/\(name)"
-      let byteCount = try SequentialFile(segment, followingLinks: false).byteCount
-      try Directory.removeFile(segment)
-      freed += byteCount
+    for file in files {
+      let path = file.path(in: store)
+      guard let byteCount = Directory.byteCount(of: path) else { continue }
+      do throws(Refusal) {
+        try Directory.removeFile(path)
+        freed += byteCount
+      } catch {
+        left.append(file)
+      }
     }
-    return freed
+    return (left, freed)
+  }
+
+  /// Files in the store's directories that a manifest neither names nor has named, by their paths.
+  static func unknownFiles(_ path: String, _ manifest: Manifest) throws(Refusal) -> [String] {
+    let obsolete = manifest.obsolete.map { $0.path(in: path) }
+    let known = Set(
+      manifest.segments.map { StoreFormat.segmentPath(path, $0.digest) }
+        + manifest.tables.map { StoreFormat.tablePath(path, $0.digest) } + obsolete)
+    var unknown: [String] = []
+    for name in [StoreFormat.segmentsName, StoreFormat.catalogName] {
+      let directory = "\(path)/\(name)"
+      unknown += try Directory.names(in: directory).lazy.filter { !isPartial($0) }.map { "\(directory)/\($0)" }
+        .filter { !known.contains($0) }
+    }
+    return unknown
   }
 }
 

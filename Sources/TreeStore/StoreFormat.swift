@@ -3,7 +3,7 @@ internal import FileAccess
 /// Properties that all files of a store share.
 /// Format: `Formats/tree-store.md`, preamble.
 enum StoreFormat {
-  static let majorVersion: UInt16 = 1
+  static let majorVersion: UInt16 = 2
   static let minorVersion: UInt16 = 0
   /// The chunks are texts, not trees.
   static let textFeature: UInt64 = 1
@@ -13,11 +13,14 @@ enum StoreFormat {
   // A byte that is not text, the kind, and the line ends and the end-of-file mark that a careless transfer changes.
   static let segmentMagic: [UInt8] = [0x89, 0x54, 0x53, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]
   static let manifestMagic: [UInt8] = [0x89, 0x54, 0x53, 0x4D, 0x0D, 0x0A, 0x1A, 0x0A]
+  static let tableMagic: [UInt8] = [0x89, 0x54, 0x53, 0x43, 0x0D, 0x0A, 0x1A, 0x0A]
   static let footerMagic: [UInt8] = [0x89, 0x54, 0x53, 0x45, 0x0D, 0x0A, 0x1A, 0x0A]
 
   static let lockName = "LOCK"
   static let segmentsName = "segments"
   static let segmentSuffix = ".seg"
+  static let catalogName = "catalog"
+  static let tableSuffix = ".table"
   static let partialSuffix = ".partial"
 
   private static let manifestPrefix = "MANIFEST-"
@@ -45,6 +48,10 @@ enum StoreFormat {
     "\(store)/\(segmentsName)/\(digest)\(segmentSuffix)"
   }
 
+  static func tablePath(_ store: String, _ digest: Digest256) -> String {
+    "\(store)/\(catalogName)/\(digest)\(tableSuffix)"
+  }
+
   static func writePreamble(_ magic: [UInt8], features: UInt64, into writer: inout ByteWriter) {
     writer.append(magic)
     writer.integer(majorVersion)
@@ -67,7 +74,8 @@ enum StoreFormat {
     guard major == majorVersion, minor <= minorVersion else {
       throw Refusal(
         .newerVersion, file: file,
-        "has format version \(major).\(minor); version \(majorVersion).\(minorVersion) is read here")
+        "has format version \(major).\(minor); version \(majorVersion).\(minorVersion) is read here"
+          + (major < majorVersion ? ": build the store again" : ""))
     }
     _ = try reader.integer(UInt32.self)
     let features = try reader.integer(UInt64.self)

@@ -5,19 +5,17 @@ public import NodeBlocks
 /// A chunk's tree in a segment: cheap to keep, read where it lies. Safe to use from any thread.
 /// Format: `Formats/tree-store.md`, chunk records.
 public struct StoredChunk: Sendable {
-  public var key: ChunkKey { records[0].key }
-  public var tokens: [Int32] { records[0].tokens }
+  public var key: ChunkKey { record.key }
+  public var tokens: [Int32] { record.tokens }
   public let tree: ContextTree
 
-  /// More than one after damage was repaired.
-  let records: [StoredRecord]
+  let record: StoredRecord
   private let form: TreeForm
 
-  /// - Precondition: `records` is not empty.
-  init(_ records: [StoredRecord], _ form: TreeForm) {
-    self.records = records
+  init(_ record: StoredRecord, _ form: TreeForm) {
+    self.record = record
     self.form = form
-    tree = ContextTree(shape: form.shape, tokenCount: records[0].tokens.count)
+    tree = ContextTree(shape: form.shape, tokenCount: record.tokens.count)
   }
 
   /// A node's embedding: `embeddingSize` floats.
@@ -25,14 +23,12 @@ public struct StoredChunk: Sendable {
   /// - Precondition: the node is one of the tree's.
   public func embedding(of node: TreeNode) throws(Refusal) -> [Float] {
     let size = form.embeddingSize
-    return try records.first { (record) throws(Refusal) in
-      let start = try record.search().lowerBound + tree.index(of: node) * size * 4
-      let mapped = record.segment.file
-      let bytes = mapped.bytes.extracting(start..<start + size * 4)
-      return unsafe [Float](unsafeUninitializedCapacity: size) { output, count in
-        unsafe bytes.withUnsafeBytes { unsafe UnsafeMutableRawBufferPointer(output).copyMemory(from: $0) }
-        count = size
-      }
+    let start = try record.search().lowerBound + tree.index(of: node) * size * 4
+    let mapped = record.segment.file
+    let bytes = mapped.bytes.extracting(start..<start + size * 4)
+    return unsafe [Float](unsafeUninitializedCapacity: size) { output, count in
+      unsafe bytes.withUnsafeBytes { unsafe UnsafeMutableRawBufferPointer(output).copyMemory(from: $0) }
+      count = size
     }
   }
 
@@ -40,7 +36,6 @@ public struct StoredChunk: Sendable {
   /// - Throws: `Refusal` `checksum-mismatch`, `malformed-frame`; a block is checked when it is first read.
   /// - Precondition: the node is one of the tree's.
   public func block(of node: TreeNode) throws(Refusal) -> NodeBlock {
-    let block = try records.first { (record) throws(Refusal) in try record.block(tree.index(of: node)) }
-    return NodeBlock(block, layout: form.layout, rowCount: node.rowCount)
+    NodeBlock(try record.block(tree.index(of: node)), layout: form.layout, rowCount: node.rowCount)
   }
 }

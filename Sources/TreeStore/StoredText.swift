@@ -23,31 +23,25 @@ public struct EncodedText: Sendable {
 /// A chunk of a text in a segment: cheap to keep, read where it lies. Safe to use from any thread.
 /// Format: `Formats/tree-store.md`, chunk records.
 public struct StoredText: Sendable {
-  public var key: ChunkKey { records[0].key }
-  public var tokens: [Int32] { records[0].tokens }
+  public var key: ChunkKey { record.key }
+  public var tokens: [Int32] { record.tokens }
   /// The chunk that was in view while this one was read; nil for none.
-  public var behind: ChunkKey? { records[0].behind }
+  public var behind: ChunkKey? { record.behind }
 
-  /// More than one after damage was repaired.
-  let records: [StoredRecord]
+  let record: StoredRecord
   private let form: TextForm
 
   /// No token stands for more words: its text would be very long.
   static let wordsOfToken = 64
 
-  /// - Precondition: `records` is not empty.
-  init(_ records: [StoredRecord], _ form: TextForm) {
-    self.records = records
+  init(_ record: StoredRecord, _ form: TextForm) {
+    self.record = record
     self.form = form
   }
 
   /// What searches look at.
   /// - Throws: `Refusal` `checksum-mismatch`, `malformed-record`.
   public func words() throws(Refusal) -> WordCounts {
-    try records.first { (record) throws(Refusal) in try Self.words(record) }
-  }
-
-  private static func words(_ record: StoredRecord) throws(Refusal) -> WordCounts {
     let range = try record.search()
     let mapped = record.segment.file
     let bytes = mapped.bytes.extracting(range)
@@ -71,9 +65,9 @@ public struct StoredText: Sendable {
   /// The rows of all layers, mapped unless they are compressed; nil when none are kept.
   /// - Throws: `Refusal` `checksum-mismatch`, `malformed-frame`; they are checked when they are first read.
   public func rows() throws(Refusal) -> TextRows? {
-    guard !records[0].entries.isEmpty else { return nil }
-    let block = try records.first { (record) throws(Refusal) in try record.block(0) }
-    let rows = form.rows(tokens: tokens.count, isFrame: key == records[0].segment.frameKey)
+    guard !record.entries.isEmpty else { return nil }
+    let block = try record.block(0)
+    let rows = form.rows(tokens: tokens.count, isFrame: key == record.segment.frameKey)
     return TextRows(block, layout: rows.layout, rowCounts: rows.counts)
   }
 }

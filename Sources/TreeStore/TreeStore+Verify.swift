@@ -3,12 +3,13 @@ public import FileAccess
 internal import NodeBlocks
 
 extension TreeStore {
-  /// Reads every byte of the generation and checks it: digests of files, checksums, padding, frames, keys, and that
-  /// every document has its chunks.
+  /// Reads every byte of the generation and checks it: digests of files, checksums, padding, frames, keys, the order of
+  /// the catalog, and that every document has its chunks.
   /// - Parameter progress: bytes done and bytes in total; called from time to time.
-  /// - Throws: `Refusal` for the first fault.
+  /// - Throws: `Refusal` for the first fault; `unfinished-generation` when a later generation was written and its manifest
+  ///   is not there.
   public func verify(progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }) throws(Refusal) {
-    let total = manifest.segments.reduce(manifest.encoded.count) { $0 + $1.byteCount }
+    let total = manifest.totalByteCount
     var done = 0
     try verifyManifest(generation, is: manifestDigest, "has changed since it was opened")
     if let previous = manifest.previous {
@@ -16,14 +17,28 @@ extension TreeStore {
     }
     done += manifest.encoded.count
     progress(done, total)
-    for member in segments.members {
-      guard let segment = member.segment else {
-        throw member.fault ?? Refusal(.missingSegment, file: path, "segment \(member.reference.digest) is not open")
+    for level in catalog.levels {
+      guard let table = level.table else {
+        throw level.fault ?? Refusal(.missingTable, file: path, "a catalog table is not open")
       }
-      try segment.verify(digest: member.reference.digest) { progress(done + $0, total) }
+      try table.verify(digest: level.reference.digest)
+      done += table.file.byteCount
+      progress(done, total)
+    }
+    for file in segments.files {
+      let segment = try file.segment()
+      try segment.verify(digest: file.reference.digest) { progress(done + $0, total) }
       done += segment.file.byteCount
     }
-    try verifyDocuments()
+    try verifyCatalog()
+    if try Self.newestGeneration(path) == generation,
+      let unfinished = try StoreRecovery.unfinishedGeneration(in: path, after: manifest)
+    {
+      throw Refusal(
+        .unfinishedGeneration, file: StoreFormat.tablePath(path, unfinished.reference.digest),
+        "belongs to generation \(unfinished.reference.generations.upperBound), whose manifest is not there; "
+          + "the next writer or `sharedpack store repair` takes it up")
+    }
   }
 
   /// A generation that a writer has removed meanwhile is not at fault.
@@ -40,22 +55,85 @@ extension TreeStore {
     }
   }
 
-  private func verifyDocuments() throws(Refusal) {
-    for document in documents {
+  /// Checks that every document has its chunks, and that what the catalog says of the one it says of the other.
+  private func verifyCatalog() throws(Refusal) {
+    var state = StoreState()
+    var memberCount = 0
+    try forEachDocument { (document) throws(Refusal) in
+      func malformed(_ fault: String) -> Refusal {
+        Refusal(.malformedTable, file: path, structure: "document \"\(document.name)\"", fault)
+      }
       var tokenCount = 0
-      for key in document.chunks {
-        guard let count = segments.tokenCount(of: key) else {
+      let chunks = try chunks(of: document)
+      for (number, key) in chunks.keys.enumerated() {
+        guard let place = try catalog.place(of: key, store: path) else {
           throw Refusal(
             .missingChunk, file: path, structure: "document \"\(document.name)\"",
             "chunk \(key.short) is in no segment")
         }
-        tokenCount += count
+        let record = try segments.record(of: key, at: place, store: path)
+        guard record.tokens.count == place.tokenCount,
+          record.layout.end - record.layout.head.lowerBound == place.byteCount
+        else { throw malformed("chunk \(number) is not of the size that the catalog says") }
+        tokenCount = CheckedSize.sum(tokenCount, place.tokenCount) ?? .max
+        guard let member = try catalog.value(of: CatalogKey.member(key, document.name)), member.count == 4 else {
+          throw malformed("the catalog does not name it as one of chunk \(number)")
+        }
       }
       guard tokenCount == configuration.chunkTokenCount(text: document.tokenCount) else {
         throw Refusal(
           .tokenCountMismatch, file: path, structure: "document \"\(document.name)\"",
           "has \(document.tokenCount) tokens and chunks of \(tokenCount)")
       }
+      guard chunks.textByteCounts.isEmpty || chunks.textByteCounts.reduce(0, +) == document.textByteCount else {
+        throw malformed("its chunks do not add up to its text")
+      }
+      guard try catalog.value(of: CatalogKey.order(document.order)) == Array(document.name.utf8) else {
+        throw malformed("has no place in the order of documents")
+      }
+      memberCount += Set(chunks.keys).count
+      state.documentCount += 1
+      state.chunkCount += document.chunkCount
+      state.tokenCount = CheckedSize.sum(state.tokenCount, document.tokenCount) ?? .max
+    }
+    func malformed(_ structure: String, _ fault: String) -> Refusal {
+      Refusal(.malformedTable, file: path, structure: structure, fault)
+    }
+    for (prefix, count, name) in [
+      (CatalogKey.members, memberCount, "documents of chunks"), (CatalogKey.orders, state.documentCount, "orders"),
+    ] {
+      var scan = try catalog.scan(prefix: prefix)
+      var found = 0
+      while try scan.next() != nil { found += 1 }
+      guard found == count else { throw malformed(name, "there are \(found) of them for \(count) in documents") }
+    }
+    let stored = try catalog.state(store: path)
+    guard stored.documentCount == state.documentCount, stored.chunkCount == state.chunkCount,
+      stored.tokenCount == state.tokenCount
+    else { throw malformed("state", "the sums are not those of the documents") }
+    try catalog.forEachChunk(store: path, frame: nil) { (key, place, _) throws(Refusal) in
+      _ = try segments.record(of: key, at: place, store: path)
+    }
+  }
+}
+
+extension CatalogTable {
+  /// Reads every page.
+  func verify(digest: Digest256) throws(Refusal) {
+    var hasher = Hasher256()
+    let file = file
+    hasher.update(file.bytes)
+    guard hasher.finalize() == digest else {
+      throw Refusal(.digestMismatch, file: path, "the SHA-256 of the file is not its name")
+    }
+    var cursor = try CatalogCursor(self, from: [])
+    var count = 0
+    while cursor.entry != nil {
+      count += 1
+      try cursor.advance()
+    }
+    guard count == entryCount else {
+      throw Refusal(.malformedTable, file: path, structure: "footer", "says \(entryCount) entries and has \(count)")
     }
   }
 }
@@ -67,7 +145,7 @@ extension Segment {
   /// - Returns: the SHA-256 of the file.
   /// - Throws: `Refusal` for the first fault.
   package static func verify(_ path: String, progress: (Int, Int) -> Void) throws(Refusal) -> Digest256 {
-    let segment = try Segment(opening: path)
+    let segment = try Segment(opening: try MappedFile(path))
     let name = Directory.split(path).name
     let digest =
       name.hasSuffix(StoreFormat.segmentSuffix)
@@ -129,13 +207,13 @@ extension Segment {
     }
     switch configuration.form {
     case .tree(let form):
-      let tree = StoredChunk([chunk], form)
+      let tree = StoredChunk(chunk, form)
       for node in tree.tree.nodes where try !tree.embedding(of: node).allSatisfy(\.isFinite) {
         throw Refusal(
           .malformedRecord, file: path, structure: "chunk \(chunk.key.short), node \(node.number)",
           "the embedding has a number that is not finite")
       }
-    case .text(let form): _ = try StoredText([chunk], form).words()
+    case .text(let form): _ = try StoredText(chunk, form).words()
     }
     totals.chunkCount += 1
     totals.tokenCount += chunk.tokens.count

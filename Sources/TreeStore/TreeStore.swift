@@ -1,9 +1,9 @@
 public import FileAccess
 
-/// One generation of a store of context trees, pinned and mapped. Safe to use from any thread.
+/// One generation of a store of context trees or texts, pinned and mapped. Safe to use from any thread.
 ///
 /// Reading takes no lock and writes nothing, so it works on read-only media and beside a writer: only stores that are
-/// opened later see what a writer commits later.
+/// opened later see what a writer commits later. Opening reads little, however much the store holds.
 /// Format: `Formats/tree-store.md`.
 public final class TreeStore: Sendable {
   /// As the caller named it.
@@ -11,8 +11,9 @@ public final class TreeStore: Sendable {
   let manifest: Manifest
   let manifestDigest: Digest256
   let segments: SegmentSet
+  let catalog: Catalog
 
-  /// Opens the newest generation. A segment that is lost or damaged fails only those who need it.
+  /// Opens the newest generation. A file that is lost or damaged fails only those who need it.
   /// - Throws: `Refusal` `missing-file` when nothing is there, `not-a-store`, and those of damaged stores
   ///   (`Formats/tree-store.md`, refusals). An older generation is never taken for a damaged newest one.
   public init(opening path: String) throws(Refusal) {
@@ -20,18 +21,22 @@ public final class TreeStore: Sendable {
     while true {
       do throws(Refusal) {
         let (manifest, digest) = try Manifest.read(generation, in: path)
+        let catalog = Catalog(manifest, in: path)
         let segments = SegmentSet(manifest, in: path)
-        if let fault = segments.fault, fault.name == .missingSegment, try Self.newestGeneration(path) > generation {
-          throw fault
+        // A writer may have removed this generation's files after it committed a newer one.
+        if segments.files.contains(where: \.isMissing) || catalog.fault?.name == .missingTable,
+          try Self.newestGeneration(path) > generation
+        {
+          throw Refusal(.missingFile, file: path, "generation \(generation) has been removed")
         }
         self.segments = segments
+        self.catalog = catalog
         self.manifest = manifest
         manifestDigest = digest
         self.path = path
         return
       } catch {
-        // A writer may have removed this generation's files after it committed a newer one.
-        guard error.name == .missingFile || error.name == .missingSegment else { throw error }
+        guard error.name == .missingFile else { throw error }
         let newest = try Self.newestGeneration(path)
         guard newest > generation else { throw error }
         generation = newest
@@ -39,7 +44,7 @@ public final class TreeStore: Sendable {
     }
   }
 
-  private static func newestGeneration(_ path: String) throws(Refusal) -> Int {
+  static func newestGeneration(_ path: String) throws(Refusal) -> Int {
     guard let kind = Directory.exists(path) else { throw Refusal(.missingFile, file: path, "there is no store here") }
     guard kind == .directory else { throw Refusal(.notADirectory, file: path, "a store is a directory") }
     guard let newest = try StoreFormat.generations(in: path).last else {
@@ -65,14 +70,6 @@ public final class TreeStore: Sendable {
     try self.configuration.require(configuration, file: path)
   }
 
-  /// Sorted by the bytes of their names.
-  public var documents: [StoredDocument] { manifest.documents }
-
-  public func document(named name: String) -> StoredDocument? {
-    let (index, isThere) = documents.index(of: name)
-    return isThere ? documents[index] : nil
-  }
-
   /// The key of a chunk in this store.
   package func chunkKey(tokens: [Int32]) -> ChunkKey { configuration.chunkKey(tokens: tokens) }
 
@@ -82,75 +79,112 @@ public final class TreeStore: Sendable {
   ///   again.
   package func chunk(_ key: ChunkKey) throws(Refusal) -> StoredChunk? {
     guard let form = configuration.tree else { return nil }
-    let records = try segments.records(of: key)
-    return records.isEmpty ? nil : StoredChunk(records, form)
+    return try record(of: key).map { StoredChunk($0, form) }
   }
 
   /// A chunk of a text.
   /// - Returns: nil when the store does not have it.
   /// - Throws: as `chunk(_:)`.
-  package func text(_ key: ChunkKey) throws(Refusal) -> StoredText? { try segments.text(key, configuration) }
-}
+  package func text(_ key: ChunkKey) throws(Refusal) -> StoredText? {
+    guard let form = configuration.text else { return nil }
+    return try record(of: key).map { StoredText($0, form) }
+  }
 
-/// The contents of a store and the disk space that it takes.
-public struct StoreStatistics: Sendable, Hashable {
-  public var documents = 0
-  /// Chunks of documents, each counted as often as documents name it.
-  public var chunks = 0
-  /// Distinct chunks in segments, whether a document names them or not.
-  public var uniqueChunks = 0
-  /// Tokens of documents.
-  public var tokens = 0
-  public var segments = 0
-  /// Segments that are lost or damaged beyond their records; the figures that follow know nothing of them.
-  public var unreadableSegments = 0
-  /// Records that documents need.
-  public var liveByteCount = 0
-  /// Records that no document needs, or that another segment has too: `collectGarbage` can remove them.
-  public var deadByteCount = 0
-  /// The manifest and its segments.
-  public var totalByteCount = 0
-  /// Keys and values, as the kernels read them and as they are stored.
-  public var blockByteCount = 0
-  public var storedBlockByteCount = 0
-
-  /// Stored bytes per byte of keys and values; 1 without compression.
-  public var compression: Double {
-    blockByteCount == 0 ? 1 : Double(storedBlockByteCount) / Double(blockByteCount)
+  /// - Returns: nil when the store does not have the chunk.
+  func record(of key: ChunkKey) throws(Refusal) -> StoredRecord? {
+    guard let place = try catalog.place(of: key, store: path) else { return nil }
+    return try segments.record(of: key, at: place, store: path)
   }
 }
+
+extension Catalog {
+  /// Where a chunk lies; nil when nowhere.
+  func place(of key: ChunkKey, store: String) throws(Refusal) -> ChunkPlace? {
+    guard let value = try value(of: CatalogKey.chunk(key)) else { return nil }
+    return try ChunkPlace(value, file: store)
+  }
+
+  func document(named name: String, store: String) throws(Refusal) -> StoredDocument? {
+    let key = CatalogKey.document(name)
+    guard let value = try value(of: key) else { return nil }
+    return try StoredDocument(key: key, value: value, file: store)
+  }
+
+  /// The chunks of a document.
+  func chunks(of document: StoredDocument, store: String) throws(Refusal) -> DocumentChunks {
+    var chunks = DocumentChunks(keys: [])
+    for part in 0..<DocumentChunks.partCount(document.chunkCount) {
+      let count = min(DocumentChunks.partLength, document.chunkCount - part * DocumentChunks.partLength)
+      guard let value = try value(of: CatalogKey.list(document.name, part: part)),
+        chunks.append(value, chunkCount: count)
+      else {
+        throw Refusal(
+          .malformedTable, file: store, structure: "document \"\(document.name)\"",
+          "part \(part) of the list of its chunks is missing or malformed")
+      }
+    }
+    return chunks
+  }
+
+  /// What the store as a whole has; nothing in a new one.
+  func state(store: String) throws(Refusal) -> StoreState {
+    guard let value = try value(of: StoreState.key) else { return StoreState() }
+    return try StoreState(value, file: store)
+  }
+}
+
+// MARK: Documents
 
 extension TreeStore {
-  /// Counts; reads the indices, not the records.
-  public var statistics: StoreStatistics {
-    var result = StoreStatistics()
-    result.documents = documents.count
-    result.chunks = documents.reduce(0) { $0 + $1.chunks.count }
-    result.tokens = documents.reduce(0) { $0 + $1.tokenCount }
-    result.segments = segments.members.count
-    result.unreadableSegments = segments.members.count - segments.open.count
-    result.totalByteCount = manifest.encoded.count
-    var seen: Set<ChunkKey> = []
-    let needed = configuration.neededChunks(of: documents)
-    for segment in segments.open {
-      let live = segment.liveByteCount(needed: needed, seen: &seen)
-      result.liveByteCount += live
-      result.deadByteCount += segment.records.count - live
-      result.totalByteCount += segment.file.byteCount
-      result.blockByteCount += segment.totals.blockByteCount
-      result.storedBlockByteCount += segment.totals.storedBlockByteCount
-    }
-    result.uniqueChunks = seen.count
+  /// A document of the store.
+  /// - Returns: nil when it does not have it.
+  /// - Throws: `Refusal` `checksum-mismatch`, `malformed-table` and others when the catalog is damaged there.
+  public func document(named name: String) throws(Refusal) -> StoredDocument? {
+    try catalog.document(named: name, store: path)
+  }
+
+  /// The chunks of a document.
+  /// - Throws: `Refusal` `checksum-mismatch`, `malformed-table` and others when the catalog is damaged there.
+  public func chunks(of document: StoredDocument) throws(Refusal) -> DocumentChunks {
+    try catalog.chunks(of: document, store: path)
+  }
+
+  /// All documents, by the bytes of their names. ``forEachDocument(matching:_:)`` takes no memory for them.
+  /// - Parameter pattern: of names; nil for all.
+  /// - Throws: `Refusal` `checksum-mismatch`, `malformed-table` and others when the catalog is damaged.
+  public func documents(matching pattern: NamePattern? = nil) throws(Refusal) -> [StoredDocument] {
+    var result: [StoredDocument] = []
+    try forEachDocument(matching: pattern) { (document) throws(Refusal) in result.append(document) }
     return result
   }
-}
 
-extension Segment {
-  /// Bytes of the records that are needed and that no earlier segment has.
-  func liveByteCount(needed: Set<ChunkKey>, seen: inout Set<ChunkKey>) -> Int {
-    (0..<index.count).reduce(0) { sum, number in
-      let entry = index.entry(at: number)
-      return seen.insert(entry.key).inserted && needed.contains(entry.key) ? sum + entry.byteCount : sum
+  /// Calls a body with each document, by the bytes of their names.
+  /// - Parameters:
+  ///   - pattern: of names; nil for all.
+  ///   - body: does something with a document.
+  /// - Throws: `Refusal` of the body; `checksum-mismatch`, `malformed-table` and others when the catalog is damaged.
+  public func forEachDocument(
+    matching pattern: NamePattern? = nil, _ body: (StoredDocument) throws(Refusal) -> Void
+  ) throws(Refusal) {
+    var scan = try catalog.scan(prefix: CatalogKey.document(pattern?.prefix ?? ""))
+    while let (key, value) = try scan.next() {
+      let document = try StoredDocument(key: key, value: value, file: path)
+      if pattern?.matches(document.name) ?? true { try body(document) }
     }
+  }
+
+  /// The documents that have a chunk, by the bytes of their names.
+  /// - Throws: `Refusal` `checksum-mismatch`, `malformed-table` and others when the catalog is damaged there.
+  package func documents(holding key: ChunkKey) throws(Refusal) -> [(name: String, chunk: Int)] {
+    var scan = try catalog.scan(prefix: CatalogKey.members(of: key))
+    var result: [(name: String, chunk: Int)] = []
+    while let (key, value) = try scan.next() {
+      guard let name = String(validating: key.dropFirst(33), as: UTF8.self), value.count == 4 else {
+        throw Refusal(.malformedTable, file: path, structure: "document of a chunk", "is not as a writer writes it")
+      }
+      let number = value.reversed().reduce(0) { $0 << 8 | Int($1) }
+      result.append((name, number))
+    }
+    return result
   }
 }

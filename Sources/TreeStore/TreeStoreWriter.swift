@@ -12,18 +12,23 @@ public struct TreeStoreWriter: ~Copyable {
   /// As the caller named it.
   public let path: String
   public let configuration: TreeStoreConfiguration
+  let directory: StoreDirectory
   private let lock: FileLock
-  private let segmentByteLimit: Int
-  /// Decides the salt of every segment; nil for random ones. Tests set it.
+  let segmentByteLimit: Int
+  /// Decides the salt of every file; nil for random ones. Tests set it.
   private let fixedSalt: UInt64?
 
   // The newest committed generation.
   private(set) var manifest: Manifest
   private var manifestDigest: Digest256
   // The contents of the next generation.
-  private(set) var segments: SegmentSet
-  private var documents: [StoredDocument]
-  private var hasChanges = false
+  var segments: SegmentSet
+  var catalog: Catalog
+  /// What it says that the catalog does not say yet.
+  private var pending: [[UInt8]: CatalogValue] = [:]
+  private(set) var state: StoreState
+  /// Files of this generation that the next one does not need.
+  var replaced: [ObsoleteFile] = []
   /// The segment that is being written, and the token counts of its chunks.
   private var current: SegmentWriter?
   private var currentChunks: [ChunkKey: Int] = [:]
@@ -50,46 +55,107 @@ public struct TreeStoreWriter: ~Copyable {
     if let configuration, try StoreFormat.generations(in: path).isEmpty {
       try StoreCreation.create(path, configuration)
     }
+    try StoreRecovery.finishGeneration(in: path)
     let store = try TreeStore(opening: path)
     if let configuration { try store.require(configuration) }
     try StoreCreation.synchronize(path)
+    let state = try store.catalog.state(store: path)
     self.lock = lock
     current = nil
     self.path = path
+    directory = StoreDirectory(path)
     self.configuration = store.configuration
     self.segmentByteLimit = segmentByteLimit
     fixedSalt = salt
     manifest = store.manifest
     manifestDigest = store.manifestDigest
     segments = store.segments
-    documents = store.documents
+    catalog = store.catalog
+    self.state = state
   }
 
   /// Counts commits from 1 on.
   public var generation: Int { manifest.generation }
 
+  /// Whether there is something that the next commit makes durable.
+  public var hasChanges: Bool { current != nil || !pending.isEmpty || !replaced.isEmpty }
+
+  /// Bytes that wait in the segment that is being written.
+  public private(set) var waitingByteCount = 0
+
+  // MARK: Reading
+
+  private func value(of key: [UInt8]) throws(Refusal) -> [UInt8]? {
+    if let value = pending[key] { return value.bytes }
+    return try catalog.value(of: key)
+  }
+
+  /// Where a chunk lies that is in a whole segment.
+  func place(of key: ChunkKey) throws(Refusal) -> ChunkPlace? {
+    guard let value = try value(of: CatalogKey.chunk(key)) else { return nil }
+    return try ChunkPlace(value, file: path)
+  }
+
   /// A document that the store has, or will have with the next commit.
-  public func document(named name: String) -> StoredDocument? {
-    let (index, isThere) = documents.index(of: name)
-    return isThere ? documents[index] : nil
+  /// - Throws: `Refusal` when the catalog is damaged there.
+  public func document(named name: String) throws(Refusal) -> StoredDocument? {
+    let key = CatalogKey.document(name)
+    guard let value = try value(of: key) else { return nil }
+    return try StoredDocument(key: key, value: value, file: path)
+  }
+
+  /// The chunks of a document of this writer.
+  /// - Throws: `Refusal` when the catalog is damaged there.
+  public func chunks(of document: StoredDocument) throws(Refusal) -> DocumentChunks {
+    var chunks = DocumentChunks(keys: [])
+    for part in 0..<DocumentChunks.partCount(document.chunkCount) {
+      let count = min(DocumentChunks.partLength, document.chunkCount - part * DocumentChunks.partLength)
+      guard let value = try value(of: CatalogKey.list(document.name, part: part)),
+        chunks.append(value, chunkCount: count)
+      else {
+        throw Refusal(
+          .malformedTable, file: path, structure: "document \"\(document.name)\"",
+          "part \(part) of the list of its chunks is missing or malformed")
+      }
+    }
+    return chunks
   }
 
   /// Whether the store has a chunk that can be read to its end, or will have it with the next commit. What is damaged
   /// counts as missing, so that it is made again.
   public func contains(_ key: ChunkKey) -> Bool {
-    currentChunks[key] != nil || segments.wholeRecord(of: key) != nil
+    currentChunks[key] != nil || (try? record(of: key))??.isWhole == true
+  }
+
+  private func record(of key: ChunkKey) throws(Refusal) -> StoredRecord? {
+    guard let place = try place(of: key) else { return nil }
+    return try segments.record(of: key, at: place, store: path)
   }
 
   /// Whether every chunk of a document can be read to its end, and what they were read behind.
   public func holdsWhole(_ document: StoredDocument) -> Bool {
-    for key in document.chunks + [configuration.frameKey].compactMap(\.self) where !contains(key) { return false }
+    guard let keys = try? chunks(of: document).keys else { return false }
+    for key in keys + [configuration.frameKey].compactMap(\.self) where !contains(key) { return false }
     return true
   }
 
-  private func tokenCount(of key: ChunkKey) -> Int? { currentChunks[key] ?? segments.tokenCount(of: key) }
+  private func tokenCount(of key: ChunkKey) throws(Refusal) -> Int? {
+    if let count = currentChunks[key] { return count }
+    return try place(of: key)?.tokenCount
+  }
+
+  /// A chunk of a text that was committed before.
+  /// - Returns: nil when there is none.
+  /// - Throws: `Refusal` `checksum-mismatch`, `malformed-record`.
+  package func text(_ key: ChunkKey) throws(Refusal) -> StoredText? {
+    guard let form = configuration.text else { return nil }
+    return try record(of: key).map { StoredText($0, form) }
+  }
+
+  // MARK: Adding chunks
 
   /// Runs a step that leaves the state of the files unknown if it fails; the writer then refuses further work.
-  private mutating func step<Result>(
+  mutating func step<Result>(
     _ body: (inout TreeStoreWriter) throws(Refusal) -> Result
   ) throws(Refusal) -> Result {
     try requireWorking()
@@ -107,11 +173,6 @@ public struct TreeStoreWriter: ~Copyable {
       throw Refusal(.writerFailed, file: path, "an earlier step failed (\(failure)); open the store again")
     }
   }
-
-  /// A chunk of a text that was committed before.
-  /// - Returns: nil when there is none.
-  /// - Throws: `Refusal` `checksum-mismatch`, `malformed-record`.
-  package func text(_ key: ChunkKey) throws(Refusal) -> StoredText? { try segments.text(key, configuration) }
 
   /// Stores a chunk's tree, unless the store has it.
   /// - Parameter compression: of the blocks, for chunks that are rarely read: compressed blocks cannot be mapped.
@@ -152,11 +213,11 @@ public struct TreeStoreWriter: ~Copyable {
     try step { (writer) throws(Refusal) in
       if writer.current == nil {
         writer.current = try SegmentWriter(
-          in: writer.path, writer.configuration, salt: writer.fixedSalt ?? .random(in: .min ... .max))
+          in: writer.directory, writer.configuration, salt: writer.fixedSalt ?? .random(in: .min ... .max))
       }
       try writer.current?.append(key, behind: behind, tokens: tokens, search: search, blocks: blocks)
       writer.currentChunks[key] = tokens.count
-      writer.hasChanges = true
+      writer.waitingByteCount = writer.current?.byteCount ?? 0
       if let byteCount = writer.current?.byteCount, byteCount >= writer.segmentByteLimit {
         try writer.finishSegment()
       }
@@ -164,13 +225,35 @@ public struct TreeStoreWriter: ~Copyable {
   }
 
   /// Makes the current segment durable under its name. No manifest names it yet.
-  private mutating func finishSegment() throws(Refusal) {
+  mutating func finishSegment() throws(Refusal) {
     guard var segment = current.take() else { return }
-    let reference = try segment.publish()
+    waitingByteCount = 0
+    let (reference, entries) = try segment.publish()
+    let file = SegmentFile(reference, in: path, configuration)
     // A segment that cannot be opened must not be committed.
-    segments.append(try Segment(reference, in: path, configuration), reference)
+    _ = try file.segment()
+    segments.insert(file)
+    for (number, entry) in entries.enumerated() {
+      let place = ChunkPlace(
+        segment: reference.digest.tag, entry: number, tokenCount: entry.tokenCount, byteCount: entry.byteCount)
+      pending[CatalogKey.chunk(entry.key)] = .value(place.encoded)
+    }
     currentChunks = [:]
   }
+
+  /// Appends a record that another segment has.
+  mutating func copy(_ record: StoredRecord) throws(Refusal) {
+    var blocks: [StoredBlock] = []
+    for (number, entry) in record.entries.enumerated() {
+      blocks.append(StoredBlock(stored: try record.storedBlock(number), compression: entry.compression))
+    }
+    let file = record.segment.file
+    try append(
+      record.key, behind: record.behind, tokens: record.tokens, search: file.bytes.extracting(try record.search()),
+      blocks: blocks)
+  }
+
+  // MARK: Documents
 
   /// Whether a document can be stored under a name, for callers with work to do before they know its chunks.
   /// - Throws: `Refusal` `invalid-document-name`.
@@ -183,19 +266,25 @@ public struct TreeStoreWriter: ~Copyable {
   /// Names a text's chunks, all of which the store must have.
   /// - Parameters:
   ///   - tokenCount: the sum of the chunks' token counts.
-  ///   - replacing: whether a document of this name may be there already.
+  ///   - chunks: in the order of the text.
+  ///   - metadata: what the document's owner says about it, a JSON object; empty for nothing.
+  ///   - replacing: whether a document of this name may be there already. It stays pinned if it was.
   /// - Throws: `Refusal` `invalid-document-name`, `document-exists`, `missing-chunk`, `token-count-mismatch`.
   public mutating func addDocument(
-    name: String, textDigest: Digest256, textByteCount: Int, tokenCount: Int, chunks: [ChunkKey], replacing: Bool
+    name: String, textDigest: Digest256, textByteCount: Int, tokenCount: Int, chunks: DocumentChunks,
+    metadata: String = "", replacing: Bool
   ) throws(Refusal) {
     try requireWorking()
+    try requireName(name)
     let structure = "document \"\(name)\""
-    if let fault = StoredDocument.fault(ofName: name) {
-      throw Refusal(.documentNaming, file: path, structure: "document name", fault)
+    guard metadata.utf8.count <= StoredDocument.metadataByteLimit else {
+      throw Refusal(
+        .documentNaming, file: path, structure: structure, "has \(metadata.utf8.count) bytes of metadata; at most 65536"
+      )
     }
     var sum = 0
-    for key in chunks {
-      guard let count = self.tokenCount(of: key) else {
+    for key in chunks.keys {
+      guard let count = try self.tokenCount(of: key) else {
         throw Refusal(.missingChunk, file: path, structure: structure, "chunk \(key.short) is not stored")
       }
       sum += count
@@ -204,33 +293,74 @@ public struct TreeStoreWriter: ~Copyable {
       throw Refusal(
         .tokenCountMismatch, file: path, structure: structure, "has \(tokenCount) tokens and chunks of \(sum)")
     }
+    let old = try document(named: name)
+    if let old {
+      guard replacing else {
+        throw Refusal(.documentExists, file: path, structure: structure, "is there already")
+      }
+      if old.textDigest == textDigest, old.textByteCount == textByteCount, old.tokenCount == tokenCount,
+        old.metadata == metadata, try self.chunks(of: old) == chunks
+      {
+        return
+      }
+      try forget(old)
+    }
     let document = StoredDocument(
-      name: name, textDigest: textDigest, textByteCount: textByteCount, tokenCount: tokenCount, chunks: chunks)
-    let (index, isThere) = documents.index(of: name)
-    guard isThere else {
-      documents.insert(document, at: index)
-      hasChanges = true
-      return
+      name: name, textDigest: textDigest, textByteCount: textByteCount, tokenCount: tokenCount,
+      chunkCount: chunks.keys.count, order: state.nextOrder, isPinned: old?.isPinned ?? false, metadata: metadata)
+    pending[CatalogKey.document(name)] = .value(document.encoded)
+    for part in 0..<DocumentChunks.partCount(chunks.keys.count) {
+      pending[CatalogKey.list(name, part: part)] = .value(chunks.encoded(part: part))
     }
-    guard replacing else {
-      throw Refusal(.documentExists, file: path, structure: structure, "is there already")
+    for (number, key) in chunks.keys.enumerated().reversed() {
+      var writer = ByteWriter()
+      writer.integer(UInt32(number))
+      pending[CatalogKey.member(key, name)] = .value(writer.bytes)
     }
-    guard documents[index] != document else { return }
-    documents[index] = document
-    hasChanges = true
+    pending[CatalogKey.order(document.order)] = .value(Array(name.utf8))
+    state.nextOrder += 1
+    state.documentCount += 1
+    state.chunkCount += chunks.keys.count
+    state.tokenCount += tokenCount
   }
 
   /// Forgets a document. Its chunks stay until `collectGarbage`.
   /// - Throws: `Refusal` `missing-document`.
   public mutating func removeDocument(named name: String) throws(Refusal) {
     try requireWorking()
-    let (index, isThere) = documents.index(of: name)
-    guard isThere else {
+    try forget(try requireDocument(named: name))
+  }
+
+  /// Says whether a document stays when documents make room for others.
+  /// - Throws: `Refusal` `missing-document`.
+  public mutating func pinDocument(named name: String, _ isPinned: Bool) throws(Refusal) {
+    try requireWorking()
+    var document = try requireDocument(named: name)
+    guard document.isPinned != isPinned else { return }
+    document.isPinned = isPinned
+    pending[CatalogKey.document(name)] = .value(document.encoded)
+  }
+
+  private func requireDocument(named name: String) throws(Refusal) -> StoredDocument {
+    guard let document = try document(named: name) else {
       throw Refusal(.missingDocument, file: path, structure: "document \"\(name)\"", "is not in the store")
     }
-    documents.remove(at: index)
-    hasChanges = true
+    return document
   }
+
+  private mutating func forget(_ document: StoredDocument) throws(Refusal) {
+    for key in try chunks(of: document).keys { pending[CatalogKey.member(key, document.name)] = .removed }
+    for part in 0..<DocumentChunks.partCount(document.chunkCount) {
+      pending[CatalogKey.list(document.name, part: part)] = .removed
+    }
+    pending[CatalogKey.document(document.name)] = .removed
+    pending[CatalogKey.order(document.order)] = .removed
+    state.documentCount -= 1
+    state.chunkCount -= document.chunkCount
+    state.tokenCount -= document.tokenCount
+  }
+
+  // MARK: Committing
 
   /// Makes everything since the last commit visible, at once, and durable. Does nothing if there is nothing new.
   /// - Throws: `Refusal`; then readers see the previous generation, unless only the last step, the directory's
@@ -239,124 +369,55 @@ public struct TreeStoreWriter: ~Copyable {
     try step { (writer) throws(Refusal) in
       try writer.finishSegment()
       guard writer.hasChanges else { return }
-      try writer.publishManifest()
-      // The previous generation stays, for readers that are just opening it and for people who want it back.
-      StoreCreation.removeManifests(writer.path, before: writer.manifest.generation - 1)
+      try writer.mergeSmallSegments()
+      try writer.publishGeneration()
     }
   }
 
-  private mutating func publishManifest() throws(Refusal) {
+  /// Makes the next generation durable and visible.
+  /// - Parameter rewrite: whether the whole catalog goes into one table, and of which chunks the place is left out.
+  mutating func publishGeneration(
+    rewriting rewrite: ((ChunkPlace) -> Bool)? = nil
+  ) throws(Refusal) {
+    // Two generations stay: the newest, and the one before it for readers that are just opening it. What only older
+    // ones need can go.
+    StoreCreation.removeManifests(path, before: manifest.generation)
+    let left = StoreCreation.remove(manifest.obsolete, from: path).left
+    let generation = manifest.generation + 1
+    pending[StoreState.key] = .value(state.encoded)
+    let changes = pending.map { CatalogEntry(key: $0.key, value: $0.value) }
+      .sorted { $0.key.lexicographicallyPrecedes($1.key) }
+    let salt = fixedSalt ?? .random(in: .min ... .max)
+    let (reference, mergedCount) =
+      if let rewrite {
+        (
+          try catalog.write(
+            changes, mergingNewest: catalog.levels.count, in: directory, configuration, salt: salt,
+            generation: generation, store: path, leavingOut: rewrite), catalog.levels.count
+        )
+      } else {
+        try catalog.write(changes, in: directory, configuration, salt: salt, generation: generation)
+      }
+    let level = Catalog.open(reference, in: path, configuration)
+    if let fault = level.fault { throw fault }
+    replaced += catalog.levels.prefix(mergedCount).map { ObsoleteFile(digest: $0.reference.digest, kind: .table) }
+    catalog.replace(newest: mergedCount, with: level)
     let next = Manifest(
-      generation: manifest.generation + 1, previous: manifestDigest, configuration: configuration,
-      segments: segments.references, documents: documents)
-    manifestDigest = try next.publish(in: path)
+      generation: generation, previous: manifestDigest, configuration: configuration,
+      segments: segments.references, tables: catalog.references, obsolete: left + replaced)
+    manifestDigest = try next.publish(in: directory)
     manifest = next
-    hasChanges = false
+    pending = [:]
+    replaced = []
   }
 
-  /// Removes whatever no document needs, after committing pending changes: drops segments without needed chunks,
-  /// rewrites segments that are mostly unneeded, and removes files that no manifest names.
-  ///
-  /// Readers that are open keep what they have mapped. What cannot be read stays as it is: a needed chunk that is damaged
-  /// keeps its segment, and a segment that cannot be opened stays named.
-  /// - Parameter all: also rewrites segments of which some chunk is not needed, so that none of them is left.
-  /// - Throws: `Refusal`; then the store is as it was or already free of garbage.
-  public mutating func collectGarbage(all: Bool = false) throws(Refusal) -> GarbageReport {
-    try commit()
-    return try step { (writer) throws(Refusal) in
-      var report = GarbageReport()
-      let needed = writer.configuration.neededChunks(of: writer.documents)
-      let old = writer.segments
-      let live = old.liveChunks(needed)
-      var rewritten: [(member: SegmentSet.Member, chunks: [StoredRecord])] = []
-      writer.segments = SegmentSet()
-      for (member, numbers) in zip(old.members, live) {
-        guard let segment = member.segment else {
-          report.unreadableSegments += 1
-          writer.segments.append(member)
-          continue
-        }
-        let liveByteCount = numbers.reduce(0) { $0 + segment.index.entry(at: $1).byteCount }
-        guard all ? liveByteCount < segment.records.count : liveByteCount * 2 <= segment.records.count else {
-          writer.segments.append(member)
-          continue
-        }
-        var chunks: [StoredRecord] = []
-        for number in numbers {
-          if let record = try? StoredRecord(in: segment, at: number), record.isWhole { chunks.append(record) }
-        }
-        report.damagedChunks += numbers.count - chunks.count
-        if chunks.count < numbers.count {
-          writer.segments.append(member)
-        } else {
-          writer.hasChanges = true
-          if chunks.isEmpty { report.droppedSegments += 1 } else { rewritten.append((member, chunks)) }
-        }
-      }
-      for (_, chunks) in rewritten {
-        for chunk in chunks { try writer.copy(chunk) }
-        report.rewrittenSegments += 1
-      }
-      try writer.finishSegment()
-      report.removedChunks = Set(old.open.flatMap(\.keys)).subtracting(writer.segments.open.flatMap(\.keys)).count
-      if writer.hasChanges { try writer.publishManifest() }
-      // Older manifests name the segments that are removed next, so they go first.
-      StoreCreation.removeManifests(writer.path, before: writer.manifest.generation)
-      report.freedByteCount = try StoreCreation.removeSegments(
-        writer.path, except: writer.segments.references.map(\.digest))
-      return report
-    }
+  /// Removes the files that the newest generation does not name, and older manifests, which do.
+  /// - Returns: the bytes of segments that were freed.
+  func removeObsoleteFiles() -> Int {
+    StoreCreation.removeManifests(path, before: manifest.generation)
+    let segments = manifest.obsolete.filter { $0.kind == .segment }
+    let tables = manifest.obsolete.filter { $0.kind == .table }
+    _ = StoreCreation.remove(tables, from: path)
+    return StoreCreation.remove(segments, from: path).freedByteCount
   }
-
-  private mutating func copy(_ record: StoredRecord) throws(Refusal) {
-    var blocks: [StoredBlock] = []
-    for (number, entry) in record.entries.enumerated() {
-      blocks.append(StoredBlock(stored: try record.storedBlock(number), compression: entry.compression))
-    }
-    let file = record.segment.file
-    try append(
-      record.key, behind: record.behind, tokens: record.tokens, search: file.bytes.extracting(try record.search()),
-      blocks: blocks)
-  }
-}
-
-extension SegmentSet {
-  /// The chunks that are needed, by the segment that is to keep each: of several copies the first that can be read.
-  /// - Returns: for each member, the numbers of entries; none of one that cannot be opened.
-  fileprivate func liveChunks(_ needed: Set<ChunkKey>) -> [[Int]] {
-    var keepers: [ChunkKey: (member: Int, number: Int)] = [:]
-    for (index, member) in members.enumerated() {
-      guard let segment = member.segment else { continue }
-      for (number, key) in segment.keys.enumerated() where needed.contains(key) {
-        if let keeper = keepers[key], let other = members[keeper.member].segment,
-          (try? StoredRecord(in: other, at: keeper.number))?.isWhole == true
-        {
-          continue
-        }
-        keepers[key] = (index, number)
-      }
-    }
-    var result = members.map { _ in [Int]() }
-    for keeper in keepers.values { result[keeper.member].append(keeper.number) }
-    return result.map { $0.sorted() }
-  }
-}
-
-/// What `TreeStoreWriter.collectGarbage` did.
-public struct GarbageReport: Sendable, Hashable {
-  public var droppedSegments = 0
-  public var rewrittenSegments = 0
-  public var removedChunks = 0
-  /// The length of the segment files that were removed.
-  public var freedByteCount = 0
-  /// Chunks that documents need and that cannot be read, in segments that would have been rewritten. They stay until their
-  /// text is stored again.
-  public var damagedChunks = 0
-  /// Segments that cannot be opened. They stay.
-  public var unreadableSegments = 0
-}
-
-extension Segment {
-  /// In ascending order.
-  var keys: [ChunkKey] { (0..<index.count).map { index.key(at: $0) } }
 }

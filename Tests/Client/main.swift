@@ -43,10 +43,11 @@ let answers = [
 ]
 try require(answers[0] == answers[1] && !answers[0].isEmpty, "a store answers alike")
 let store = try DocumentStore(opening: library, model: model)
-let documents: [StoredDocument] = store.store.documents
-let statistics: StoreStatistics = store.store.statistics
+let documents: [StoredDocument] = try store.store.documents()
+let statistics: StoreStatistics = try store.store.statistics()
 let form: TreeStoreConfiguration = store.store.configuration
-let keys: [ChunkKey] = documents[0].chunks
+let chunks: DocumentChunks = try store.store.chunks(of: documents[0])
+let keys: [ChunkKey] = chunks.keys
 let digest: Digest256 = documents[0].textDigest
 try require(statistics.documents == 1 && keys.count == statistics.chunks, "a store is counted")
 try require(form.modelIdentity == pack.identity && form.rowEncoding == .int8, "a store has one model")
@@ -92,7 +93,7 @@ let garbage: GarbageReport = try DocumentStore.collectGarbage(in: library)
 try require(garbage.removedChunks == statistics.uniqueChunks, "what no document needs is removed")
 try require(try model.select(from: [document], query: prompt).rowCount > 0, "an open document outlives its removal")
 switch try Artifact(opening: library) {
-case .treeStore(let store): try require(store.documents.isEmpty, "the store is empty")
+case .treeStore(let store): try require(store.documents().isEmpty, "the store is empty")
 case .modelPack, .segment: throw Failure(description: "a store is a store")
 }
 let verification: Artifact.Verification = try Artifact(opening: path).verify()

@@ -22,10 +22,10 @@ import Testing
     guard case .modelPack(let pack) = try Artifact(opening: model.pack.path) else { throw Unexpected() }
     #expect(pack.identity == model.pack.identity)
     guard case .treeStore(let opened) = try Artifact(opening: store) else { throw Unexpected() }
-    #expect(opened.documents.map(\.name) == ["text"])
+    #expect(try opened.documents().map(\.name) == ["text"])
     guard case .segment(let inspection) = try Artifact(opening: segment) else { throw Unexpected() }
     #expect(inspection.configuration == opened.configuration)
-    #expect(inspection.chunks.count == opened.statistics.uniqueChunks)
+    #expect(try inspection.chunks.count == opened.statistics().uniqueChunks)
     #expect(refusal { _ = try Artifact(opening: "\(scratch.path)/nowhere") }?.name == .missingFile)
     #expect(refusal { _ = try Artifact(opening: "\(scratch.path)/text.txt") }?.name == .unknownFile)
     #expect(refusal { _ = try Artifact(opening: scratch.path) }?.name.text == "not-a-store")

@@ -54,7 +54,7 @@ import TreeStore
     let third = try add(DocumentSource(name: "copy", path: source.path))
     #expect(third.outcome == .added)
     #expect(third.encodedTokenCount == 0)
-    let statistics = try TreeStore(opening: store).statistics
+    let statistics = try TreeStore(opening: store).statistics()
     #expect(statistics.documents == 2)
     #expect(statistics.uniqueChunks == first.chunkCount)
   }
@@ -110,7 +110,7 @@ import TreeStore
       // The removal of an old manifest may fail without harm.
       if let failure { #expect([.inputOutput, .cannotCreate, .writerFailed].contains(failure.name), "\(failure)") }
       let committed = try? TreeStore(opening: path)
-      let isNamed = committed?.document(named: "text") != nil
+      let isNamed = try committed?.document(named: "text") != nil
       var missing = 0
       let shape = try #require(model.runtime.treeShape)
       for range in model.chunks(of: all, shape: shape, borders: .sentences) {
@@ -178,8 +178,8 @@ import TreeStore
     let done = try #require(seen.last)
     #expect(done < all.count)
     let left = try TreeStore(opening: path)
-    #expect(left.documents.isEmpty)
-    #expect(left.statistics.uniqueChunks == (commitsEveryChunk ? 2 : 0))
+    #expect(try left.documents().isEmpty)
+    #expect(try left.statistics().uniqueChunks == (commitsEveryChunk ? 2 : 0))
     #expect(try Directory.names(in: "\(path)/segments").count == (commitsEveryChunk ? 2 : 0))
     #expect(try !Directory.names(in: path).contains { $0.hasSuffix(".partial") })
     // The next build resumes where this one stopped.
@@ -196,7 +196,7 @@ import TreeStore
     #expect(found?.name == .missingDocument)
     #expect(try TreeStore(opening: store).generation == opened.store.generation)
     try DocumentStore.removeDocuments(named: ["first", "second"], from: store)
-    #expect(try TreeStore(opening: store).documents.isEmpty)
+    #expect(try TreeStore(opening: store).documents().isEmpty)
     let report = try DocumentStore.collectGarbage(in: store)
     #expect(report.removedChunks > 0)
     #expect(report.freedByteCount > 0)
@@ -210,7 +210,7 @@ import TreeStore
     let plan = try StoreBuilder.plan([source], model: model)
     #expect(Directory.exists(store) == nil)
     _ = try add(source)
-    let statistics = try TreeStore(opening: store).statistics
+    let statistics = try TreeStore(opening: store).statistics()
     #expect(plan.documentCount == 1)
     #expect(plan.tokenCount == statistics.tokens)
     #expect(plan.byteCount > statistics.blockByteCount)

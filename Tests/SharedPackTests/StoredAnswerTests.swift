@@ -139,7 +139,7 @@ import TreeStore
     // The same checkpoint converted again is the same model.
     let again = try TinyModel().open(in: scratch)
     #expect(again.pack.path != model.pack.path)
-    #expect(try DocumentStore(opening: directory, model: again).store.documents.count == 2)
+    #expect(try DocumentStore(opening: directory, model: again).store.documents().count == 2)
     #expect(
       refusal { _ = try StoreBuilder(opening: directory, model: model, encoding: .float16) }?.name.text
         == "configuration-mismatch")

@@ -29,7 +29,7 @@ import Testing
       done.raise()
       for try await generation in group { #expect(generation > 1) }
     }
-    #expect(try TreeStore(opening: path).documents.count == 5)
+    #expect(try TreeStore(opening: path).documents().count == 5)
   }
 
   /// - Returns: the last generation that was read.
@@ -40,8 +40,8 @@ import Testing
       #expect(store.generation >= generation)
       generation = store.generation
       try store.verify { _, _ in }
-      for document in store.documents {
-        for key in document.chunks { #expect(try store.chunk(key) != nil) }
+      for document in try store.documents() {
+        for key in try store.chunks(of: document).keys { #expect(try store.chunk(key) != nil) }
       }
       await Task.yield()
     } while !done.isRaised

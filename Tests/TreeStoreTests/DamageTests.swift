@@ -93,7 +93,7 @@ import Testing
     let path = try #require(try workplace.segments().first)
     let whole = try #require(try TreeStore(opening: workplace.store).chunk(key))
     var bytes = try Surgery.read(path)
-    bytes[whole.records[0].layout.blocks[3].lowerBound + 5] ^= 0x10
+    bytes[whole.record.layout.blocks[3].lowerBound + 5] ^= 0x10
     try Surgery.write(bytes, to: path)
 
     let chunk = try #require(try TreeStore(opening: workplace.store).chunk(key))

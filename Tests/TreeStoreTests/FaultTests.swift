@@ -90,7 +90,7 @@ import Testing
     #expect(refusal { () throws(Refusal) in _ = try writer.add(chunk, compression: .none) } == "writer-failed")
     #expect(refusal { () throws(Refusal) in try writer.removeDocument(named: "a") } == "writer-failed")
     #expect(refusal { () throws(Refusal) in _ = try writer.collectGarbage() } == "writer-failed")
-    #expect(try TreeStore(opening: workplace.store).documents.isEmpty)
+    #expect(try TreeStore(opening: workplace.store).documents().isEmpty)
   }
 
   /// A reader whose generation is removed between its manifest and its segments takes the newest one.
@@ -111,7 +111,7 @@ import Testing
     let store = try FileOperation.withProbe(probe) { () throws(Refusal) in try TreeStore(opening: path) }
     #expect(probe.calls.operations.count == 1)
     #expect(store.generation == 4)
-    #expect(store.documents.map(\.name) == ["b"])
+    #expect(try store.documents().map(\.name) == ["b"])
   }
 }
 

@@ -31,10 +31,14 @@ final class Workplace: Sendable {
   func files() throws -> [String] {
     let names = try Directory.names(in: store).filter { $0.hasPrefix("MANIFEST") }
     return try names.map { "\(store)/\($0)" }
-      + Directory.names(in: "\(store)/segments").map { "\(store)/segments/\($0)" }
+      + ["segments", "catalog"].flatMap { part in
+        try Directory.names(in: "\(store)/\(part)").map { "\(store)/\(part)/\($0)" }
+      }
   }
 
   func segments() throws -> [String] { try files().filter { $0.hasSuffix(".seg") } }
+
+  func tables() throws -> [String] { try files().filter { $0.hasSuffix(".table") } }
 }
 
 enum Fixture {
@@ -88,7 +92,7 @@ extension TreeStoreWriter {
     }
     try addDocument(
       name: name, textDigest: Digest256(of: Array(name.utf8)), textByteCount: 4 * chunks.count,
-      tokenCount: chunks.reduce(0) { $0 + $1.count }, chunks: keys, replacing: replacing)
+      tokenCount: chunks.reduce(0) { $0 + $1.count }, chunks: DocumentChunks(keys: keys), replacing: replacing)
   }
 }
 
@@ -106,7 +110,7 @@ extension TreeStoreConfiguration {
 
 extension StoredChunk {
   /// How a node's block is stored.
-  func compression(of node: TreeNode) -> Compression { records[0].entries[tree.index(of: node)].compression }
+  func compression(of node: TreeNode) -> Compression { record.entries[tree.index(of: node)].compression }
 }
 
 /// Every part of a stored chunk is the encoded one's.

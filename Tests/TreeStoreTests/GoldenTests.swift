@@ -65,25 +65,32 @@ import Testing
       opening: workplace.store, creating: configuration, segmentByteLimit: 1 << 30, salt: 0x0102_0304_0506_0708)
     let key = try writer.add(chunk(), compression: .none)
     try writer.addDocument(
-      name: "d", textDigest: Digest256(of: Array("abc".utf8)), textByteCount: 3, tokenCount: 2, chunks: [key],
+      name: "d", textDigest: Digest256(of: Array("abc".utf8)), textByteCount: 3, tokenCount: 2,
+      chunks: DocumentChunks(keys: [key]),
       replacing: false)
     try writer.commit()
     let segment = try Surgery.read(try #require(try workplace.segments().first))
     let manifest = try Surgery.read(try Surgery.manifestPath(workplace))
     #expect(try bytes(after: "### The segment") == segment, "\(dump(segment))")
+    let table = try Surgery.read(try #require(try workplace.tables().first))
+    #expect(try bytes(after: "### The catalog table") == table, "\(dump(table))")
     #expect(try bytes(after: "### The manifest") == manifest, "\(dump(manifest))")
 
     // And the other way: the page's bytes make a store.
     let page = try Workplace()
     try Directory.create(page.store)
     try Directory.create("\(page.store)/segments")
+    try Directory.create("\(page.store)/catalog")
     let shown = try bytes(after: "### The segment")
     try Surgery.write(shown, to: StoreFormat.segmentPath(page.store, Digest256(of: shown)))
+    let catalog = try bytes(after: "### The catalog table")
+    try Surgery.write(catalog, to: StoreFormat.tablePath(page.store, Digest256(of: catalog)))
     try Surgery.write(try bytes(after: "### The manifest"), to: "\(page.store)/\(StoreFormat.manifestName(2))")
     let store = try TreeStore(opening: page.store)
     try store.verify { _, _ in }
     #expect(store.configuration == configuration)
-    let named = try #require(store.document(named: "d")?.chunks.first)
+    let document = try #require(try store.document(named: "d"))
+    let named = try #require(try store.chunks(of: document).keys.first)
     let stored = try #require(try store.chunk(named))
     try expectEqual(stored, chunk(), size: 1)
     #expect(stored.tree.nodes.map(\.path) == ["L", "R"])

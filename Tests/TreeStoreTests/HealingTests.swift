@@ -24,7 +24,7 @@ import Testing
   /// The file of the segment that has a chunk.
   private func segment(with tokens: [Int32], in workplace: Workplace) throws -> (path: String, record: StoredRecord) {
     let store = try TreeStore(opening: workplace.store)
-    let record = try #require(try store.segments.records(of: store.chunkKey(tokens: tokens)).first)
+    let record = try #require(try store.record(of: store.chunkKey(tokens: tokens)))
     return (record.segment.path, record)
   }
 
@@ -49,7 +49,7 @@ import Testing
     let fault = isRemoved ? "missing-segment" : "wrong-length"
 
     let damaged = try TreeStore(opening: workplace.store)
-    #expect(damaged.documents.map(\.name) == ["a", "b", "c"] && damaged.statistics.unreadableSegments == 1)
+    #expect(try damaged.documents().map(\.name) == ["a", "b", "c"] && damaged.statistics().unreadableSegments == 1)
     #expect(refusal { () throws(Refusal) in try read(Fixture.tokens(3), in: workplace) } == nil)
     #expect(refusal { () throws(Refusal) in try read(Fixture.tokens(1), in: workplace) } == fault)
     #expect(refusal { () throws(Refusal) in try damaged.verify() } == fault)
@@ -64,7 +64,7 @@ import Testing
     #expect(refusal { () throws(Refusal) in try read(Fixture.tokens(1), in: workplace) } == fault)
 
     // The text comes by again.
-    let document = writer.document(named: "a")
+    let document = try writer.document(named: "a")
     let a = try #require(document)
     let isThere = writer.holdsWhole(a)
     #expect(!isThere)
@@ -93,13 +93,14 @@ import Testing
     try read(Fixture.tokens(2), in: workplace)
 
     var writer = try TreeStoreWriter(opening: workplace.store, creating: configuration)
-    let document = writer.document(named: "a")
+    let document = try writer.document(named: "a")
     let a = try #require(document)
-    let found = [writer.holdsWhole(a), writer.contains(a.chunks[0]), writer.contains(a.chunks[1])]
+    let keys = try writer.chunks(of: a).keys
+    let found = [writer.holdsWhole(a), writer.contains(keys[0]), writer.contains(keys[1])]
     #expect(found == [false, false, true])
     // Nothing of it is thrown away as long as it cannot be made again.
     try writer.removeDocument(named: "c")
-    #expect(try writer.collectGarbage(all: true).damagedChunks == 0)
+    #expect(try writer.collectGarbage(.all).damagedChunks == 0)
     #expect(refusal { () throws(Refusal) in try read(Fixture.tokens(1), in: workplace) } == "checksum-mismatch")
 
     for tokens in [Fixture.tokens(1), Fixture.tokens(2)] {
@@ -110,7 +111,7 @@ import Testing
     #expect(isWhole)
     try read(Fixture.tokens(1), in: workplace)
     // Of two copies the good one stays, and then nothing is damaged.
-    _ = try writer.collectGarbage(all: true)
+    _ = try writer.collectGarbage(.all)
     for number in 1...4 { try read(Fixture.tokens(number), in: workplace) }
     try TreeStore(opening: workplace.store).verify()
   }
@@ -144,7 +145,7 @@ import Testing
     #expect(try writer.collectGarbage().freedByteCount == 0)
     let secret: [UInt8] = [100, 0, 0, 0, 101, 0, 0, 0, 102, 0, 0, 0]
     #expect(try workplace.files().contains { try Surgery.read($0).firstRange(of: secret) != nil })
-    #expect(try writer.collectGarbage(all: true).removedChunks == 1)
+    #expect(try writer.collectGarbage(.all).removedChunks == 1)
     #expect(try !workplace.files().contains { try Surgery.read($0).firstRange(of: secret) != nil })
     for number in 2...6 { try read(Fixture.tokens(number), in: workplace) }
     try TreeStore(opening: workplace.store).verify()

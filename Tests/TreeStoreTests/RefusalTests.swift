@@ -42,7 +42,7 @@ import Testing
   static let segmentFaults: [SegmentFault] = [
     SegmentFault("empty", "wrong-length", signs: false) { $0 = [] },
     SegmentFault("magic", "bad-magic") { $0[4] = 0x0A },
-    SegmentFault("major version", "newer-version") { $0[8] = 2 },
+    SegmentFault("major version", "newer-version") { $0[8] = 3 },
     SegmentFault("minor version", "newer-version") { $0[10] = 1 },
     SegmentFault("reserved", "malformed-segment") { $0[12] = 1 },
     SegmentFault("feature 9", "unknown-feature") { $0[17] = 2 },
@@ -207,9 +207,9 @@ private func publish(
   in workplace: Workplace
 ) throws {
   _ = try TreeStoreWriter(opening: workplace.store, creating: configuration)
-  var writer = try SegmentWriter(in: workplace.store, configuration, salt: 1)
+  var writer = try SegmentWriter(in: StoreDirectory(workplace.store), configuration, salt: 1)
   try unsafe writer.append(
     configuration.chunkKey(tokens: tokens), behind: nil, tokens: tokens, search: embeddings.span.bytes, blocks: blocks)
-  let reference = try writer.publish()
+  let reference = try writer.publish().reference
   try Surgery.edit(manifestOf: workplace) { $0.segments = [reference] }
 }

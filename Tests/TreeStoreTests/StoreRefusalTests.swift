@@ -91,38 +91,38 @@ import Testing
       try Surgery.edit(manifestOf: foreign) { manifest in
         manifest = Manifest(
           generation: manifest.generation, previous: manifest.previous, configuration: configuration,
-          segments: manifest.segments, documents: [])
+          segments: manifest.segments, tables: [], obsolete: [])
       }
       #expect(verifying(foreign) == expected)
     }
   }
 
   @Test func manifestFields() throws {
-    // Offsets: generation 24, previous 32, segment count 64, document count 72, zero 80, configuration 88 to 168,
-    // the one segment 168 to 248, then the documents.
+    // Offsets: generation 24, previous 32, segments 64, tables 72, obsolete files 80, zero 88, configuration 96 to 176,
+    // the one segment 176 to 256, the one table 256 to 352: digests, length, entries 328, generations 336 and 344.
     #expect(try manifest { _ in } == nil)
     #expect(try manifest { $0[0] ^= 1 } == "bad-magic")
-    #expect(try manifest { $0[8] = 2 } == "newer-version")
+    #expect(try manifest { $0[8] = 1 } == "newer-version")
     #expect(try manifest { $0[10] = 1 } == "newer-version")
     #expect(try manifest { $0[12] = 1 } == "malformed-manifest")
     #expect(try manifest { $0[16] = 2 } == "unknown-feature")
     #expect(try manifest { $0[24] = 3 } == "malformed-manifest")
     #expect(try manifest { Surgery.put(UInt64.max, at: 24, in: &$0) } == "truncated")
-    #expect(try manifest { Surgery.put(Int.max, at: 64, in: &$0) } == "malformed-manifest")
-    #expect(try manifest { Surgery.put(Int.max, at: 72, in: &$0) } == "truncated")
-    #expect(try manifest { Surgery.put(1, at: 72, in: &$0) } == "malformed-manifest")
-    #expect(try manifest { $0[80] = 1 } == "malformed-manifest")
-    #expect(try manifest { Surgery.put(UInt32(9), at: 88 + 36, in: &$0) } == "malformed-configuration")
+    for count in [64, 72, 80] {
+      #expect(try manifest { Surgery.put(Int.max, at: count, in: &$0) } == "malformed-manifest")
+    }
+    #expect(try manifest { Surgery.put(2, at: 72, in: &$0) } == "malformed-manifest")
+    #expect(try manifest { $0[88] = 1 } == "malformed-manifest")
+    #expect(try manifest { Surgery.put(UInt32(9), at: 96 + 36, in: &$0) } == "malformed-configuration")
     #expect(try manifest { $0 += [0, 0, 0, 0, 0, 0, 0, 0] } == "malformed-manifest")
-    // The first document: digest, byte count, token count at 288, chunk count at 296, name length at 304, name.
-    let document = 248
-    #expect(try manifest { Surgery.put(Int.max, at: document + 48, in: &$0) } == "malformed-manifest")
-    #expect(try manifest { Surgery.put(0, at: document + 56, in: &$0) } == "malformed-manifest")
-    #expect(try manifest { Surgery.put(1025, at: document + 56, in: &$0) } == "malformed-manifest")
-    #expect(try manifest { $0[document + 64] = 0xFF } == "malformed-manifest")
-    #expect(try manifest { $0[document + 64] = 0x0A } == "malformed-manifest")
-    #expect(try manifest { $0[document + 64] = UInt8(ascii: "z") } == "malformed-manifest")
-    #expect(try manifest { $0[document + 67] = 1 } == "malformed-manifest")
+    #expect(try manifest { Surgery.put(3, at: 336, in: &$0) } == "malformed-manifest")
+    #expect(try manifest { Surgery.put(3, at: 344, in: &$0) } == "malformed-manifest")
+    // An obsolete file of no kind.
+    #expect(
+      try manifest {
+        Surgery.put(1, at: 80, in: &$0)
+        $0 += [UInt8](repeating: 7, count: 32) + [3, 0, 0, 0, 0, 0, 0, 0]
+      } == "malformed-manifest")
 
     let workplace = try storeOfTwo()
     let path = try Surgery.manifestPath(workplace)
@@ -143,8 +143,8 @@ import Testing
   @Test func unsortedSegments() throws {
     let workplace = try storeOfTwo()
     try Surgery.edit(manifestBytesOf: workplace) { bytes in
-      let segment = Array(bytes[168..<248])
-      bytes.insert(contentsOf: segment, at: 168)
+      let segment = Array(bytes[176..<256])
+      bytes.insert(contentsOf: segment, at: 176)
       Surgery.put(2, at: 64, in: &bytes)
     }
     #expect(opening(workplace) == "malformed-manifest")
@@ -155,15 +155,7 @@ import Testing
     let missing = try storeOfTwo()
     try Surgery.edit(manifestOf: missing) { $0.segments = [] }
     #expect(opening(missing) == nil)
-    #expect(verifying(missing) == "missing-chunk")
-
-    let miscounted = try storeOfTwo()
-    try Surgery.edit(manifestOf: miscounted) { manifest in
-      let old = manifest.documents[0]
-      manifest.documents[0] = StoredDocument(
-        name: old.name, textDigest: old.textDigest, textByteCount: 1, tokenCount: 12, chunks: old.chunks)
-    }
-    #expect(verifying(miscounted) == "token-count-mismatch")
+    #expect(verifying(missing) == "missing-segment")
 
     let forked = try storeOfTwo()
     try Surgery.edit(manifestOf: forked) { $0.previous = Digest256(of: []) }
@@ -185,7 +177,7 @@ import Testing
     // A manifest that changes under an open store.
     let changed = try storeOfTwo()
     let store = try TreeStore(opening: changed.store)
-    try Surgery.edit(manifestOf: changed) { $0.documents = [] }
+    try Surgery.edit(manifestOf: changed) { $0.tables = [] }
     #expect(refusal { () throws(Refusal) in try store.verify { _, _ in } } == "digest-mismatch")
   }
 }

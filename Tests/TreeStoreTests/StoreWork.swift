@@ -73,12 +73,20 @@ enum StoreWork {
 
   /// The chunks of each document, all of whose bytes have been checked and read.
   static func documents(_ path: String) throws(Refusal) -> [String: [[Int32]]] {
-    let store = try TreeStore(opening: path)
-    try store.verify { _, _ in }
+    var store = try TreeStore(opening: path)
+    do {
+      try store.verify { _, _ in }
+    } catch {
+      // A process that ends before the last step of a commit leaves it to the next.
+      guard error.name == .unfinishedGeneration else { throw error }
+      _ = try TreeStoreWriter(opening: path, creating: nil)
+      store = try TreeStore(opening: path)
+      try store.verify()
+    }
     var result: [String: [[Int32]]] = [:]
-    for document in store.documents {
+    for document in try store.documents() {
       var tokens: [[Int32]] = []
-      for key in document.chunks {
+      for key in try store.chunks(of: document).keys {
         guard let chunk = try store.chunk(key) else { throw Refusal(.missingChunk, file: path, "\(key)") }
         for node in chunk.tree.nodes { _ = try chunk.block(of: node) }
         tokens.append(chunk.tokens)
@@ -90,8 +98,7 @@ enum StoreWork {
 
   /// Names of files that were to be renamed or removed.
   static func partialFiles(_ path: String) throws -> [String] {
-    guard Directory.exists("\(path)/segments") != nil else { return [] }
-    return try (Directory.names(in: path) + Directory.names(in: "\(path)/segments"))
-      .filter { $0.hasSuffix(".partial") }
+    try [path, "\(path)/segments", "\(path)/catalog"].filter { Directory.exists($0) != nil }
+      .flatMap { try Directory.names(in: $0) }.filter { $0.hasSuffix(".partial") }
   }
 }

@@ -44,6 +44,16 @@ enum Surgery {
     segment.replaceSubrange((segment.count - 32)..., with: hasher.finalize().bytes)
   }
 
+  /// Signs header and footer.
+  static func sign(table: inout [UInt8]) {
+    let numerics = Int(table[96])
+    let header = (32 + 68 + numerics + 7) / 8 * 8
+    var hasher = Hasher256()
+    hasher.update(Array(table[..<min(header, table.count)]))
+    hasher.update(Array(table[(table.count - CatalogTable.footerByteCount)..<table.count - 32]))
+    table.replaceSubrange((table.count - 32)..., with: hasher.finalize().bytes)
+  }
+
   /// Signs the head of the record of an index entry, then the segment.
   static func sign(head entry: Int, headByteCount: Int, segment: inout [UInt8]) {
     let start = parts(segment).index + 64 * entry

@@ -61,7 +61,8 @@ import Testing
     }
     let frameTokens = manner == .exact ? 3 : 0
     try writer.addDocument(
-      name: "a", textDigest: Digest256(of: [1]), textByteCount: 1, tokenCount: 240 - frameTokens, chunks: keys,
+      name: "a", textDigest: Digest256(of: [1]), textByteCount: 1, tokenCount: 240 - frameTokens,
+      chunks: DocumentChunks(keys: keys),
       replacing: false)
     try writer.commit()
     return (workplace, texts)
@@ -80,9 +81,9 @@ import Testing
         let frame = try #require(try store.text(frameKey)?.rows())
         #expect(frame.rowCount == 3 && frame.layout.encoding == (encoding == .int4 ? .float16 : encoding))
       }
-      let document = try #require(store.document(named: "a"))
-      #expect(document.chunks.count == 3)
-      for (key, text) in zip(document.chunks, texts) {
+      let document = try #require(try store.document(named: "a"))
+      #expect(document.chunkCount == 3)
+      for (key, text) in zip(try store.chunks(of: document).keys, texts) {
         let stored = try #require(try store.text(key))
         #expect(stored.tokens == text.tokens && stored.behind == text.behind)
         #expect(try stored.words() == text.words)
@@ -128,7 +129,7 @@ import Testing
     #expect(try writer.collectGarbage().removedChunks == 3)
     let store = try TreeStore(opening: workplace.store)
     #expect(try store.text(frameKey)?.rows()?.rowCount == 3)
-    #expect(store.statistics.uniqueChunks == 1)
+    #expect(try store.statistics().uniqueChunks == 1)
     try store.verify()
   }
 

@@ -24,26 +24,60 @@ extension StoreCommand {
     @OptionGroup var output: JSONOption
 
     func run() throws {
-      let report = try DocumentStore.collectGarbage(in: store, all: all)
-      if output.json {
-        Console.output(
-          .members([
-            "freed_bytes": .integer(report.freedByteCount), "removed_chunks": .integer(report.removedChunks),
-            "dropped_segments": .integer(report.droppedSegments),
-            "rewritten_segments": .integer(report.rewrittenSegments),
-            "damaged_chunks": .integer(report.damagedChunks),
-            "unreadable_segments": .integer(report.unreadableSegments),
-          ]))
-      } else {
-        Console.output(
-          "freed \(Format.bytes(report.freedByteCount)): \(Format.count(report.removedChunks, "chunk")), "
-            + "\(Format.count(report.droppedSegments, "segment")) dropped, \(report.rewrittenSegments) rewritten")
-        if report.damagedChunks + report.unreadableSegments > 0 {
-          Console.error(
-            "sharedpack: \(store): kept what cannot be read: \(Format.count(report.damagedChunks, "chunk")), "
-              + "\(Format.count(report.unreadableSegments, "segment")); build their texts again")
-        }
-      }
+      CollectionReport.print(
+        try DocumentStore.collectGarbage(in: store, all ? .all : .wasteful), store: store, json: output.json)
+    }
+  }
+
+  struct Compact: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Put a store into few files, without what no document uses.",
+      discussion: """
+        sharedpack store compact library
+
+        Readers are not disturbed: they keep what they have open. Needs the space of what
+        is written anew until it is done.
+        """)
+
+    @Argument(help: "The store.", completion: .directory)
+    var store: String
+
+    @OptionGroup var output: JSONOption
+
+    func run() throws {
+      CollectionReport.print(
+        try DocumentStore.collectGarbage(in: store, .compact), store: store, json: output.json)
+    }
+  }
+}
+
+/// What freed space, for people and programs.
+private enum CollectionReport {
+  static func print(_ report: GarbageReport, store: String, json: Bool) {
+    if json {
+      Console.output(
+        .members([
+          "freed_bytes": .integer(report.freedByteCount), "removed_chunks": .integer(report.removedChunks),
+          "dropped_segments": .integer(report.droppedSegments),
+          "rewritten_segments": .integer(report.rewrittenSegments),
+          "damaged_chunks": .integer(report.damagedChunks),
+          "unreadable_segments": .integer(report.unreadableSegments),
+          "unknown_files": .integer(report.unknownFiles),
+        ]))
+      return
+    }
+    Console.output(
+      "freed \(Format.bytes(report.freedByteCount)): \(Format.count(report.removedChunks, "chunk")), "
+        + "\(Format.count(report.droppedSegments, "segment")) dropped, \(report.rewrittenSegments) rewritten")
+    if report.damagedChunks + report.unreadableSegments > 0 {
+      Console.error(
+        "sharedpack: \(store): kept what cannot be read: \(Format.count(report.damagedChunks, "chunk")), "
+          + "\(Format.count(report.unreadableSegments, "segment")); build their texts again")
+    }
+    if report.unknownFiles > 0 {
+      Console.error(
+        "sharedpack: \(store): kept \(Format.count(report.unknownFiles, "file")) that no generation knows; "
+          + "`sharedpack store repair` says what they are")
     }
   }
 }

@@ -1,14 +1,15 @@
 import CanonicalJSON
 import ContextTrees
+import FileAccess
 import NodeBlocks
 import SharedPack
 import TreeStore
 
 /// A description of a store.
 enum StoreDescription {
-  static func text(_ store: TreeStore) -> String {
+  static func text(_ store: TreeStore) throws(Refusal) -> String {
     let configuration = store.configuration
-    let statistics = store.statistics
+    let statistics = try store.statistics()
     return """
       store       \(store.path), generation \(store.generation)
       model       \(configuration.modelIdentity)
@@ -18,15 +19,17 @@ enum StoreDescription {
       chunks      \(statistics.uniqueChunks) stored for \(statistics.chunks) in documents
       segments    \(statistics.segments), \(Format.bytes(statistics.totalByteCount))\
       \(statistics.unreadableSegments == 0 ? "" : ", \(statistics.unreadableSegments) of them unreadable")
+      catalog     \(Format.count(statistics.tables, "table")), \(Format.bytes(statistics.catalogByteCount))\
+      \(statistics.unknownFiles == 0 ? "" : "; \(Format.count(statistics.unknownFiles, "file")) that no generation knows")
       live        \(Format.bytes(statistics.liveByteCount)), \
       \(Format.bytes(statistics.deadByteCount)) to free
       blocks      \(Format.rounded(statistics.compression * 100))% of their uncompressed size
       """
   }
 
-  static func json(_ store: TreeStore) -> JSONValue {
+  static func json(_ store: TreeStore) throws(Refusal) -> JSONValue {
     let configuration = store.configuration
-    let statistics = store.statistics
+    let statistics = try store.statistics()
     var members = [
       JSONValue.Member("path", .string(store.path)), JSONValue.Member("generation", .integer(store.generation)),
     ]
@@ -35,6 +38,8 @@ enum StoreDescription {
       "documents": statistics.documents, "tokens": statistics.tokens, "chunks": statistics.chunks,
       "unique_chunks": statistics.uniqueChunks, "segments": statistics.segments,
       "unreadable_segments": statistics.unreadableSegments, "bytes": statistics.totalByteCount,
+      "catalog_tables": statistics.tables, "catalog_bytes": statistics.catalogByteCount,
+      "unknown_files": statistics.unknownFiles, "byte_limit": statistics.byteLimit,
       "live_bytes": statistics.liveByteCount, "dead_bytes": statistics.deadByteCount,
     ]
     members += counts.map { JSONValue.Member($0.key, .integer($0.value)) }

@@ -17,18 +17,25 @@ extension StoreCommand {
     @OptionGroup var output: JSONOption
 
     func run() throws {
-      let document = try TreeStore(opening: store).requireDocument(named: document)
+      let store = try TreeStore(opening: store)
+      let document = try store.requireDocument(named: document)
+      let chunks = try store.chunks(of: document)
       if output.json {
-        Console.output(StoreCommand.json(document, listingChunks: true))
+        Console.output(StoreCommand.json(document, listing: chunks))
       } else {
         Console.output(
           """
           name    \(document.name)
           text    \(document.textByteCount) bytes, SHA-256 \(document.textDigest)
           tokens  \(document.tokenCount)
-          chunks  \(document.chunks.count)
+          chunks  \(document.chunkCount)
           """)
-        for (number, chunk) in document.chunks.enumerated() { Console.output("  \(number)\t\(chunk)") }
+        if document.isPinned { Console.output("pinned  yes") }
+        if !document.metadata.isEmpty { Console.output("about   \(document.metadata)") }
+        for (number, chunk) in chunks.keys.enumerated() {
+          let range = chunks.textRange(of: number).map { "\tbytes \($0.lowerBound) to \($0.upperBound)" } ?? ""
+          Console.output("  \(number)\t\(chunk)\(range)")
+        }
       }
     }
   }

@@ -16,9 +16,9 @@ extension StoreCommand {
     func run() throws {
       let store = try TreeStore(opening: store)
       if output.json {
-        Console.output(StoreDescription.json(store))
+        Console.output(try StoreDescription.json(store))
       } else {
-        Console.output(StoreDescription.text(store))
+        Console.output(try StoreDescription.text(store))
       }
     }
   }

@@ -1,0 +1,96 @@
+internal import FileAccess
+
+// A new level takes in those before it that are of its size, so that there are few, and each entry is written again only
+// as often as its level has grown.
+extension Catalog {
+  /// Levels that are merged by the way have no more bytes together; larger ones wait for `compact`.
+  private static let mergeByteLimit = 1 << 26
+  /// So many levels of one size are one of the next.
+  private static let fanOut = 4
+
+  private static func tier(_ byteCount: Int) -> Int {
+    var tier = 0
+    var size = 1 << 14
+    while size < byteCount {
+      size *= fanOut
+      tier += 1
+    }
+    return tier
+  }
+
+  /// How many of the newest levels a new one takes in.
+  private func mergedCount(newByteCount: Int) -> Int {
+    var total = newByteCount
+    var count = 0
+    while count < levels.count {
+      let tier = Self.tier(total)
+      let run = levels[count...].prefix { $0.table != nil && Self.tier($0.reference.byteCount) <= tier }
+      let sum = run.reduce(0) { $0 + $1.reference.byteCount }
+      guard run.count >= Self.fanOut - 1, total + sum <= Self.mergeByteLimit else { break }
+      count += run.count
+      total += sum
+    }
+    return count
+  }
+
+  /// Writes a level of changes and of the levels that it takes in.
+  /// - Parameter changes: in ascending order of key.
+  /// - Returns: what a manifest says of it, and how many levels it replaces.
+  func write(
+    _ changes: [CatalogEntry], in store: StoreDirectory, _ configuration: TreeStoreConfiguration, salt: UInt64,
+    generation: Int
+  ) throws(Refusal) -> (TableReference, mergedCount: Int) {
+    let byteCount = changes.reduce(0) { $0 + 6 + $1.key.count + ($1.value.bytes?.count ?? 0) }
+    let count = mergedCount(newByteCount: byteCount)
+    if count > 0 {
+      do throws(Refusal) {
+        return (
+          try write(
+            changes, mergingNewest: count, in: store, configuration, salt: salt, generation: generation,
+            store: store.path, leavingOut: { _ in false }), count
+        )
+      } catch {
+        // What is damaged stays where it is, and fails those who need it.
+        guard error.name == .checksumMismatch || error.name == .malformedTable else { throw error }
+      }
+    }
+    return (
+      try write(
+        changes, mergingNewest: 0, in: store, configuration, salt: salt, generation: generation, store: store.path,
+        leavingOut: { _ in false }), 0
+    )
+  }
+
+  /// Writes a level of changes and of the newest levels.
+  /// - Parameter isLeftOut: whether a chunk's place is not kept.
+  func write(
+    _ changes: [CatalogEntry], mergingNewest count: Int, in directory: StoreDirectory,
+    _ configuration: TreeStoreConfiguration, salt: UInt64, generation: Int, store: String,
+    leavingOut isLeftOut: (ChunkPlace) -> Bool
+  ) throws(Refusal) -> TableReference {
+    var table = try CatalogTableWriter(in: directory, configuration, salt: salt)
+    // Below the oldest level nothing has to be hidden.
+    let isWhole = count == levels.count
+    func isKept(_ entry: CatalogEntry) throws(Refusal) -> Bool {
+      guard let value = entry.value.bytes else { return !isWhole }
+      guard entry.key.starts(with: CatalogKey.chunks) else { return true }
+      return !isLeftOut(try ChunkPlace(value, file: store))
+    }
+    var scan = try scan(prefix: [], newest: count)
+    var old = try scan.nextEntry()
+    for change in changes {
+      while let entry = old, entry.key.lexicographicallyPrecedes(change.key) {
+        if try isKept(entry) { try table.append(entry) }
+        old = try scan.nextEntry()
+      }
+      if old?.key == change.key { old = try scan.nextEntry() }
+      if try isKept(change) { try table.append(change) }
+    }
+    while let entry = old {
+      if try isKept(entry) { try table.append(entry) }
+      old = try scan.nextEntry()
+    }
+    let first = count == 0 ? generation : levels[count - 1].reference.generations.lowerBound
+    return try table.publish(first...generation)
+  }
+}

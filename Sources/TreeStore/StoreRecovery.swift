@@ -1,0 +1,107 @@
+internal import FileAccess
+
+/// What is done about generations whose manifest is not there.
+/// Format: `Formats/tree-store.md`, recovery.
+enum StoreRecovery {
+  /// A table that no manifest names and that was written for a later generation than the newest: with the segments that
+  /// are there it is that generation.
+  struct Unfinished {
+    let reference: TableReference
+    /// Segments that no manifest names and that can be opened.
+    let segments: [SegmentReference]
+  }
+
+  /// The latest generation that was written after the newest manifest and that is whole but for its own.
+  /// - Returns: nil when there is none.
+  static func unfinishedGeneration(in path: String, after manifest: Manifest) throws(Refusal) -> Unfinished? {
+    var segments: [SegmentReference] = []
+    var tables: [(reference: TableReference, table: CatalogTable)] = []
+    for file in try StoreCreation.unknownFiles(path, manifest) {
+      if file.hasSuffix(StoreFormat.tableSuffix), let table = table(file, manifest.configuration),
+        table.reference.generations.upperBound > manifest.generation
+      {
+        tables.append(table)
+      } else if file.hasSuffix(StoreFormat.segmentSuffix), let segment = segment(file, manifest.configuration) {
+        segments.append(segment)
+      }
+    }
+    tables.sort { $0.reference.generations.upperBound > $1.reference.generations.upperBound }
+    let there = Set((manifest.segments + segments).map(\.digest.tag))
+    for (reference, table) in tables where try isWhole(table, reference.digest, segments: there) {
+      // It takes in whole levels.
+      let first = reference.generations.lowerBound
+      guard manifest.tables.allSatisfy({ $0.generations.upperBound < first || $0.generations.lowerBound >= first })
+      else { continue }
+      return Unfinished(reference: reference, segments: segments)
+    }
+    return nil
+  }
+
+  /// Writes the manifest of such a generation. The caller has the lock.
+  static func finishGeneration(in path: String) throws(Refusal) {
+    guard let newest = try StoreFormat.generations(in: path).last else { return }
+    let (manifest, digest) = try Manifest.read(newest, in: path)
+    guard let unfinished = try unfinishedGeneration(in: path, after: manifest) else { return }
+    let first = unfinished.reference.generations.lowerBound
+    let (kept, merged) = (
+      manifest.tables.filter { $0.generations.upperBound < first },
+      manifest.tables.filter { $0.generations.lowerBound >= first }
+    )
+    // What that generation had dropped may have been removed already.
+    let segments = (manifest.segments + unfinished.segments).filter {
+      Directory.exists(StoreFormat.segmentPath(path, $0.digest)) != nil
+    }
+    // Its files got their names, but perhaps not for good.
+    try StoreCreation.synchronize(path)
+    let next = Manifest(
+      generation: unfinished.reference.generations.upperBound, previous: digest,
+      configuration: manifest.configuration, segments: segments, tables: [unfinished.reference] + kept,
+      obsolete: manifest.obsolete + merged.map { ObsoleteFile(digest: $0.digest, kind: .table) })
+    _ = try next.publish(in: StoreDirectory(path))
+  }
+
+  private static func table(
+    _ path: String, _ configuration: TreeStoreConfiguration
+  ) -> (reference: TableReference, table: CatalogTable)? {
+    let name = Directory.split(path).name.dropLast(StoreFormat.tableSuffix.count)
+    guard let digest = Digest256(hexadecimal: String(name)), let file = try? MappedFile(path),
+      let table = try? CatalogTable(opening: file), table.configuration == configuration
+    else { return nil }
+    let reference = TableReference(
+      digest: digest, closingDigest: table.closingDigest, byteCount: file.byteCount, entryCount: table.entryCount,
+      generations: table.generations)
+    return (reference, table)
+  }
+
+  private static func segment(_ path: String, _ configuration: TreeStoreConfiguration) -> SegmentReference? {
+    let name = Directory.split(path).name.dropLast(StoreFormat.segmentSuffix.count)
+    guard let digest = Digest256(hexadecimal: String(name)), let file = try? MappedFile(path),
+      let segment = try? Segment(opening: file), segment.configuration == configuration
+    else { return nil }
+    return SegmentReference(
+      digest: digest, closingDigest: segment.closingDigest, byteCount: file.byteCount,
+      chunkCount: segment.totals.chunkCount)
+  }
+
+  /// Whether a table is the file that its name says and all its chunks' segments are there.
+  private static func isWhole(
+    _ table: CatalogTable, _ digest: Digest256, segments: Set<UInt64>
+  ) throws(Refusal) -> Bool {
+    var hasher = Hasher256()
+    let file = table.file
+    hasher.update(file.bytes)
+    guard hasher.finalize() == digest else { return false }
+    do throws(Refusal) {
+      var cursor = try CatalogCursor(table, from: CatalogKey.chunks)
+      while let entry = cursor.entry, entry.key.starts(with: CatalogKey.chunks) {
+        if let value = entry.value.bytes, try !segments.contains(ChunkPlace(value, file: table.path).segment) {
+          return false
+        }
+        try cursor.advance()
+      }
+      return true
+    } catch {
+      return false
+    }
+  }
+}
