@@ -12,8 +12,13 @@ public enum Directory {
   }
 
   /// Creates a directory unless it exists. Its parent must exist.
-  public static func create(_ path: String, mode: UInt32 = 0o755) throws(Refusal) {
-    if make(path, mode: mode) != 0 {
+  /// - Parameter exactly: whether the mode is not subject to the umask.
+  public static func create(_ path: String, mode: UInt32 = 0o755, exactly: Bool = false) throws(Refusal) {
+    if make(path, mode: mode) == 0 {
+      guard unsafe !exactly || chmod(path, mode_t(mode)) == 0 else {
+        throw SystemError.refusal("chmod", path: path)
+      }
+    } else {
       guard errno == EEXIST else {
         let refusal = SystemError.refusal("mkdir", path: path)
         throw Refusal(refusal.name == .noSpace ? .noSpace : .cannotCreate, file: path, refusal.fault)

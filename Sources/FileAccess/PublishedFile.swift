@@ -10,17 +10,23 @@ public struct PublishedFile: ~Copyable {
   private var file: TemporaryFile
   /// Bytes appended so far.
   public private(set) var byteCount = 0
+  /// The last of them, which are not written yet: many small pieces take few calls.
+  private var waiting: [UInt8] = []
+  private static let waitingByteCount = 1 << 18
 
   /// Creates the temporary file.
   /// - Parameters:
   ///   - mode: permission bits of the finished file, subject to the umask.
+  ///   - exactly: whether they are not.
   ///   - unnamed: whether the file shall have no name before it is published, if the file system can do that; if not,
   ///     `removeRemains(of:)` finds what a killed process left. Otherwise the caller's lock must tell whose files may
   ///     be removed.
   /// - Throws: `Refusal` `cannot-create` when the directory is missing or not writable.
-  public init(creating path: String, mode: UInt32 = 0o644, unnamed: Bool = false) throws(Refusal) {
+  public init(
+    creating path: String, mode: UInt32 = 0o644, exactly: Bool = false, unnamed: Bool = false
+  ) throws(Refusal) {
     do {
-      file = try TemporaryFile(beside: path, mode: mode_t(mode), unnamed: unnamed)
+      file = try TemporaryFile(beside: path, mode: mode_t(mode), exactly: exactly, unnamed: unnamed)
     } catch {
       throw Refusal(error.name == .noSpace ? .noSpace : .cannotCreate, file: path, error.fault)
     }
@@ -28,15 +34,23 @@ public struct PublishedFile: ~Copyable {
   }
 
   /// Appends bytes after those appended before.
-  public mutating func append(_ bytes: [UInt8]) throws(Refusal) {
-    try unsafe write(bytes.span.bytes, at: byteCount)
-    byteCount += bytes.count
-  }
+  public mutating func append(_ bytes: [UInt8]) throws(Refusal) { try unsafe append(bytes.span.bytes) }
 
   /// Appends bytes after those appended before.
   public mutating func append(_ bytes: RawSpan) throws(Refusal) {
-    try write(bytes, at: byteCount)
+    if waiting.count + bytes.byteCount > Self.waitingByteCount { try flush() }
+    if bytes.byteCount >= Self.waitingByteCount {
+      try write(bytes, at: byteCount)
+    } else {
+      unsafe bytes.withUnsafeBytes { unsafe waiting.append(contentsOf: $0) }
+    }
     byteCount += bytes.byteCount
+  }
+
+  private mutating func flush() throws(Refusal) {
+    guard !waiting.isEmpty else { return }
+    try unsafe write(waiting.span.bytes, at: byteCount - waiting.count)
+    waiting.removeAll(keepingCapacity: true)
   }
 
   /// Writes bytes at an offset, for writers that know their layout beforehand. Safe to call from several threads on
@@ -88,7 +102,8 @@ public struct PublishedFile: ~Copyable {
     try Directory.synchronize(directory)
   }
 
-  private func synchronize() throws(Refusal) {
+  private mutating func synchronize() throws(Refusal) {
+    try flush()
     try file.descriptor.synchronize(.synchronize(path: file.path), path: path)
   }
 

@@ -62,6 +62,11 @@ struct Descriptor: ~Copyable, Sendable {
     return false
   }
 
+  /// Sets the permission bits.
+  func setMode(_ mode: UInt32, path: String) throws(Refusal) {
+    guard fchmod(number, mode_t(mode)) == 0 else { throw SystemError.refusal("fchmod", path: path) }
+  }
+
   /// Whether a name leads to the file.
   var hasName: Bool {
     var status = stat()

@@ -11,10 +11,13 @@ struct TemporaryFile: ~Copyable {
   let descriptor: Descriptor
   private var hasName: Bool
 
-  /// - Parameter unnamed: whether it shall have no name until it gets the one that it is written for, and a lock.
-  init(beside target: String, mode: mode_t, unnamed: Bool) throws(Refusal) {
+  /// - Parameters:
+  ///   - exactly: whether the mode is not subject to the umask.
+  ///   - unnamed: whether it shall have no name until it gets the one that it is written for, and a lock.
+  init(beside target: String, mode: mode_t, exactly: Bool = false, unnamed: Bool) throws(Refusal) {
     for _ in 0..<7 {
       if let file = try Self.attempt(beside: target, mode: mode, unnamed: unnamed) {
+        if exactly { try file.descriptor.setMode(UInt32(mode), path: file.path) }
         self = file
         return
       }

@@ -191,7 +191,7 @@ struct Manifest: Equatable, Sendable {
   /// - Returns: the SHA-256 of its file.
   func publish(in store: StoreDirectory) throws(Refusal) -> Digest256 {
     let bytes = encoded
-    var file = try PublishedFile(creating: "\(store.path)/manifest", mode: store.fileMode)
+    var file = try PublishedFile(creating: "\(store.path)/manifest", mode: store.fileMode, exactly: true)
     try file.append(bytes)
     try file.publish(as: StoreFormat.manifestName(generation))
     return Digest256(of: bytes)

@@ -28,5 +28,6 @@ extension Refusal.Name {
   public static let documentNaming = Refusal.Name("invalid-document-name", .usage)
   public static let documentExists = Refusal.Name("document-exists", .cannotCreate)
   public static let missingDocument = Refusal.Name("missing-document", .missing)
+  public static let storeFull = Refusal.Name("store-full", .cannotCreate)
   public static let writerFailed = Refusal.Name("writer-failed", .inputOutput)
 }

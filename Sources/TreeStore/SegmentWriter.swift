@@ -46,7 +46,7 @@ struct SegmentWriter: ~Copyable {
   init(in store: StoreDirectory, _ configuration: TreeStoreConfiguration, salt: UInt64) throws(Refusal) {
     let header = Segment.header(configuration, salt: salt)
     var file = try PublishedFile(
-      creating: "\(store.path)/\(StoreFormat.segmentsName)/segment", mode: store.fileMode)
+      creating: "\(store.path)/\(StoreFormat.segmentsName)/segment", mode: store.fileMode, exactly: true)
     try file.append(header)
     hasher.update(header)
     self.configuration = configuration

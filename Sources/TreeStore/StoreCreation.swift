@@ -6,7 +6,9 @@ internal import NodeBlocks
 /// Format: `Formats/tree-store.md`, directory.
 enum StoreCreation {
   /// Takes a store's lock; makes the directory when there is a configuration to create a store with.
-  static func lock(_ path: String, creating configuration: TreeStoreConfiguration?) throws(Refusal) -> FileLock {
+  static func lock(
+    _ path: String, creating configuration: TreeStoreConfiguration?, _ sharing: StoreSharing
+  ) throws(Refusal) -> FileLock {
     switch Directory.exists(path) {
     case .directory:
       let names = try Directory.names(in: path)
@@ -16,7 +18,7 @@ enum StoreCreation {
       else { throw Refusal(.notAStore, file: path, "the directory has no manifest") }
     case nil:
       guard configuration != nil else { throw Refusal(.missingFile, file: path, "there is no store here") }
-      try Directory.create(path, mode: 0o700)
+      try Directory.create(path, mode: sharing.directoryMode, exactly: true)
     default:
       throw Refusal(.notADirectory, file: path, "a store is a directory")
     }
@@ -35,7 +37,7 @@ enum StoreCreation {
   static func create(_ path: String, _ configuration: TreeStoreConfiguration) throws(Refusal) {
     let directory = StoreDirectory(path)
     for name in [StoreFormat.segmentsName, StoreFormat.catalogName] {
-      try Directory.create("\(path)/\(name)", mode: directory.directoryMode)
+      try Directory.create("\(path)/\(name)", mode: directory.directoryMode, exactly: true)
       // The first manifest comes before the first file, so files without one are the remains of a damaged store.
       if let file = try Directory.names(in: "\(path)/\(name)").first(where: { !isPartial($0) }) {
         throw Refusal(.missingManifest, file: path, "has \(name)/\(file.prefix(12)) and no manifest")

@@ -1,5 +1,23 @@
 internal import FileAccess
 
+/// Who may read a store besides its owner.
+public enum StoreSharing: Sendable, Hashable {
+  /// Nobody: keys and values reveal the texts.
+  case owner
+  /// The group of the store's directory.
+  case group
+  /// Everybody.
+  case everyone
+
+  var directoryMode: UInt32 {
+    switch self {
+    case .owner: 0o700
+    case .group: 0o750
+    case .everyone: 0o755
+    }
+  }
+}
+
 /// A store's directory, and who may read what is written there.
 struct StoreDirectory: Sendable {
   let path: String

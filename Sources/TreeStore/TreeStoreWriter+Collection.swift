@@ -44,7 +44,8 @@ extension TreeStoreWriter {
       var rewritten: [(file: SegmentFile, entries: [Int])] = []
       var dropped: Set<UInt64> = []
       for (index, file) in writer.segments.files.enumerated() {
-        guard let segment = try? file.segment(), live.isWorthRewriting(index, scope, writer.segmentByteLimit) else {
+        guard let segment = try? file.segment(), live.isWorthRewriting(index, scope, writer.effectiveSegmentByteLimit)
+        else {
           continue
         }
         let entries = segment.inFileOrder(live.entries(of: index))
@@ -74,7 +75,7 @@ extension TreeStoreWriter {
         writer.segments.remove { dropped.contains($0.reference.digest.tag) }
         try writer.publishGeneration { dropped.contains($0.segment) }
       }
-      report.freedByteCount = writer.removeObsoleteFiles()
+      report.freedByteCount = try writer.removeObsoleteFiles()
       report.unknownFiles = try StoreCreation.unknownFiles(writer.path, writer.manifest).count
       return report
     }
@@ -100,7 +101,9 @@ extension TreeStoreWriter {
     let groups = Dictionary(grouping: segments.files) { Self.tier($0.reference.byteCount) }
     for (_, files) in groups.sorted(by: { $0.key < $1.key }) where files.count >= Self.fanOut {
       let byteCount = files.reduce(0) { $0 + $1.reference.byteCount }
-      guard byteCount <= min(Self.mergeByteLimit, segmentByteLimit), let entries = try wholeEntries(of: files) else {
+      guard byteCount <= min(Self.mergeByteLimit, effectiveSegmentByteLimit),
+        byteLimit == 0 || hasRoom(for: byteCount), let entries = try wholeEntries(of: files)
+      else {
         continue
       }
       for (file, numbers) in zip(files, entries) {

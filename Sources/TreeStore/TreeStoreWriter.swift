@@ -26,31 +26,41 @@ public struct TreeStoreWriter: ~Copyable {
   var catalog: Catalog
   /// What it says that the catalog does not say yet.
   private var pending: [[UInt8]: CatalogValue] = [:]
-  private(set) var state: StoreState
+  /// Bytes of its entries, those that were said again included, and of its longest key.
+  private(set) var pendingByteCount = 0
+  private(set) var longestPendingKey = 0
+  var state: StoreState
+  /// Of all files.
+  private(set) var fileByteCount: Int
   /// Files of this generation that the next one does not need.
   var replaced: [ObsoleteFile] = []
   /// The segment that is being written, and the token counts of its chunks.
   private var current: SegmentWriter?
   private var currentChunks: [ChunkKey: Int] = [:]
+  var waitingChunkCount: Int { currentChunks.count }
   private var failure: Refusal?
 
   /// Takes the store's lock and opens its newest generation.
   /// - Parameters:
   ///   - configuration: of the store that is created if there is none; an existing store must have it. Nil accepts any
   ///     existing store.
+  ///   - sharing: who may read a store that is created.
   ///   - segmentByteLimit: a segment that has reached this many bytes takes no further chunks.
   /// - Throws: `Refusal` `busy` when another process writes, `missing-file` or `not-a-store` when there is no store and
   ///   no configuration, `model-mismatch`, `configuration-mismatch`, and those of `TreeStore`.
   public init(
-    opening path: String, creating configuration: TreeStoreConfiguration?, segmentByteLimit: Int = 1 << 30
+    opening path: String, creating configuration: TreeStoreConfiguration?, sharing: StoreSharing = .owner,
+    segmentByteLimit: Int = 1 << 30
   ) throws(Refusal) {
-    try self.init(opening: path, creating: configuration, segmentByteLimit: segmentByteLimit, salt: nil)
+    try self.init(
+      opening: path, creating: configuration, sharing: sharing, segmentByteLimit: segmentByteLimit, salt: nil)
   }
 
   init(
-    opening path: String, creating configuration: TreeStoreConfiguration?, segmentByteLimit: Int, salt: UInt64?
+    opening path: String, creating configuration: TreeStoreConfiguration?, sharing: StoreSharing = .owner,
+    segmentByteLimit: Int, salt: UInt64?
   ) throws(Refusal) {
-    let lock = try StoreCreation.lock(path, creating: configuration)
+    let lock = try StoreCreation.lock(path, creating: configuration, sharing)
     StoreCreation.removePartialFiles(path)
     if let configuration, try StoreFormat.generations(in: path).isEmpty {
       try StoreCreation.create(path, configuration)
@@ -60,6 +70,7 @@ public struct TreeStoreWriter: ~Copyable {
     if let configuration { try store.require(configuration) }
     try StoreCreation.synchronize(path)
     let state = try store.catalog.state(store: path)
+    fileByteCount = try Self.measure(path)
     self.lock = lock
     current = nil
     self.path = path
@@ -84,6 +95,13 @@ public struct TreeStoreWriter: ~Copyable {
   public private(set) var waitingByteCount = 0
 
   // MARK: Reading
+
+  /// Says something about a key with the next commit.
+  mutating func setPending(_ key: [UInt8], _ value: CatalogValue) {
+    pending[key] = value
+    pendingByteCount += 6 + key.count + (value.bytes?.count ?? 0)
+    longestPendingKey = max(longestPendingKey, key.count)
+  }
 
   private func value(of key: [UInt8]) throws(Refusal) -> [UInt8]? {
     if let value = pending[key] { return value.bytes }
@@ -176,7 +194,7 @@ public struct TreeStoreWriter: ~Copyable {
 
   /// Stores a chunk's tree, unless the store has it.
   /// - Parameter compression: of the blocks, for chunks that are rarely read: compressed blocks cannot be mapped.
-  /// - Throws: `Refusal` `invalid-chunk` when the sizes are not those of a tree of this store; `no-space`,
+  /// - Throws: `Refusal` `invalid-chunk` when the sizes are not those of a tree of this store; `store-full`, `no-space`,
   ///   `input-output`.
   /// - Returns: the chunk's key.
   public mutating func add(_ chunk: EncodedChunk, compression: Compression) throws(Refusal) -> ChunkKey {
@@ -184,6 +202,7 @@ public struct TreeStoreWriter: ~Copyable {
     try configuration.validate(chunk, file: path)
     let key = configuration.chunkKey(tokens: chunk.tokens)
     guard !contains(key) else { return key }
+    try requireRoom(for: configuration.byteCount(tokens: chunk.tokens.count, words: 0))
     let blocks = chunk.blocks.map { StoredBlock($0.storage, compression: compression) }
     try unsafe append(
       key, behind: nil, tokens: chunk.tokens, search: chunk.embeddings.span.bytes, blocks: blocks)
@@ -192,7 +211,7 @@ public struct TreeStoreWriter: ~Copyable {
 
   /// Stores a chunk of a text, unless the store has it.
   /// - Parameter compression: of the rows, for chunks that are rarely read: compressed rows cannot be mapped.
-  /// - Throws: `Refusal` `invalid-chunk` when the sizes are not those of a text of this store; `no-space`,
+  /// - Throws: `Refusal` `invalid-chunk` when the sizes are not those of a text of this store; `store-full`, `no-space`,
   ///   `input-output`.
   /// - Returns: the chunk's key.
   public mutating func add(_ chunk: EncodedText, compression: Compression) throws(Refusal) -> ChunkKey {
@@ -200,6 +219,7 @@ public struct TreeStoreWriter: ~Copyable {
     try configuration.validate(chunk, file: path)
     let key = configuration.chunkKey(tokens: chunk.tokens, behind: chunk.behind)
     guard !contains(key) else { return key }
+    try requireRoom(for: configuration.byteCount(tokens: chunk.tokens.count, words: chunk.words.hashes.count))
     let words = chunk.words.encoded
     try unsafe append(
       key, behind: chunk.behind, tokens: chunk.tokens, search: words.span.bytes,
@@ -218,7 +238,7 @@ public struct TreeStoreWriter: ~Copyable {
       try writer.current?.append(key, behind: behind, tokens: tokens, search: search, blocks: blocks)
       writer.currentChunks[key] = tokens.count
       writer.waitingByteCount = writer.current?.byteCount ?? 0
-      if let byteCount = writer.current?.byteCount, byteCount >= writer.segmentByteLimit {
+      if let byteCount = writer.current?.byteCount, byteCount >= writer.effectiveSegmentByteLimit {
         try writer.finishSegment()
       }
     }
@@ -233,10 +253,11 @@ public struct TreeStoreWriter: ~Copyable {
     // A segment that cannot be opened must not be committed.
     _ = try file.segment()
     segments.insert(file)
+    fileByteCount += reference.byteCount
     for (number, entry) in entries.enumerated() {
       let place = ChunkPlace(
         segment: reference.digest.tag, entry: number, tokenCount: entry.tokenCount, byteCount: entry.byteCount)
-      pending[CatalogKey.chunk(entry.key)] = .value(place.encoded)
+      setPending(CatalogKey.chunk(entry.key), .value(place.encoded))
     }
     currentChunks = [:]
   }
@@ -308,16 +329,16 @@ public struct TreeStoreWriter: ~Copyable {
     let document = StoredDocument(
       name: name, textDigest: textDigest, textByteCount: textByteCount, tokenCount: tokenCount,
       chunkCount: chunks.keys.count, order: state.nextOrder, isPinned: old?.isPinned ?? false, metadata: metadata)
-    pending[CatalogKey.document(name)] = .value(document.encoded)
+    setPending(CatalogKey.document(name), .value(document.encoded))
     for part in 0..<DocumentChunks.partCount(chunks.keys.count) {
-      pending[CatalogKey.list(name, part: part)] = .value(chunks.encoded(part: part))
+      setPending(CatalogKey.list(name, part: part), .value(chunks.encoded(part: part)))
     }
     for (number, key) in chunks.keys.enumerated().reversed() {
       var writer = ByteWriter()
       writer.integer(UInt32(number))
-      pending[CatalogKey.member(key, name)] = .value(writer.bytes)
+      setPending(CatalogKey.member(key, name), .value(writer.bytes))
     }
-    pending[CatalogKey.order(document.order)] = .value(Array(name.utf8))
+    setPending(CatalogKey.order(document.order), .value(Array(name.utf8)))
     state.nextOrder += 1
     state.documentCount += 1
     state.chunkCount += chunks.keys.count
@@ -338,7 +359,7 @@ public struct TreeStoreWriter: ~Copyable {
     var document = try requireDocument(named: name)
     guard document.isPinned != isPinned else { return }
     document.isPinned = isPinned
-    pending[CatalogKey.document(name)] = .value(document.encoded)
+    setPending(CatalogKey.document(name), .value(document.encoded))
   }
 
   private func requireDocument(named name: String) throws(Refusal) -> StoredDocument {
@@ -349,12 +370,12 @@ public struct TreeStoreWriter: ~Copyable {
   }
 
   private mutating func forget(_ document: StoredDocument) throws(Refusal) {
-    for key in try chunks(of: document).keys { pending[CatalogKey.member(key, document.name)] = .removed }
+    for key in try chunks(of: document).keys { setPending(CatalogKey.member(key, document.name), .removed) }
     for part in 0..<DocumentChunks.partCount(document.chunkCount) {
-      pending[CatalogKey.list(document.name, part: part)] = .removed
+      setPending(CatalogKey.list(document.name, part: part), .removed)
     }
-    pending[CatalogKey.document(document.name)] = .removed
-    pending[CatalogKey.order(document.order)] = .removed
+    setPending(CatalogKey.document(document.name), .removed)
+    setPending(CatalogKey.order(document.order), .removed)
     state.documentCount -= 1
     state.chunkCount -= document.chunkCount
     state.tokenCount -= document.tokenCount
@@ -384,7 +405,7 @@ public struct TreeStoreWriter: ~Copyable {
     StoreCreation.removeManifests(path, before: manifest.generation)
     let left = StoreCreation.remove(manifest.obsolete, from: path).left
     let generation = manifest.generation + 1
-    pending[StoreState.key] = .value(state.encoded)
+    setPending(StoreState.key, .value(state.encoded))
     let changes = pending.map { CatalogEntry(key: $0.key, value: $0.value) }
       .sorted { $0.key.lexicographicallyPrecedes($1.key) }
     let salt = fixedSalt ?? .random(in: .min ... .max)
@@ -396,7 +417,9 @@ public struct TreeStoreWriter: ~Copyable {
             generation: generation, store: path, leavingOut: rewrite), catalog.levels.count
         )
       } else {
-        try catalog.write(changes, in: directory, configuration, salt: salt, generation: generation)
+        try catalog.write(
+          changes, in: directory, configuration, salt: salt, generation: generation,
+          room: byteLimit == 0 ? .max : byteLimit - fileByteCount)
       }
     let level = Catalog.open(reference, in: path, configuration)
     if let fault = level.fault { throw fault }
@@ -408,16 +431,20 @@ public struct TreeStoreWriter: ~Copyable {
     manifestDigest = try next.publish(in: directory)
     manifest = next
     pending = [:]
+    (pendingByteCount, longestPendingKey) = (0, 0)
     replaced = []
+    fileByteCount = try Self.measure(path)
   }
 
   /// Removes the files that the newest generation does not name, and older manifests, which do.
   /// - Returns: the bytes of segments that were freed.
-  func removeObsoleteFiles() -> Int {
+  mutating func removeObsoleteFiles() throws(Refusal) -> Int {
     StoreCreation.removeManifests(path, before: manifest.generation)
     let segments = manifest.obsolete.filter { $0.kind == .segment }
     let tables = manifest.obsolete.filter { $0.kind == .table }
     _ = StoreCreation.remove(tables, from: path)
-    return StoreCreation.remove(segments, from: path).freedByteCount
+    let freed = StoreCreation.remove(segments, from: path).freedByteCount
+    fileByteCount = try Self.measure(path)
+    return freed
   }
 }

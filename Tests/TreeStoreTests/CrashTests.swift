@@ -65,10 +65,10 @@ import Testing
     try FileOperation.withProbe(journal) { () throws(Refusal) in
       try StoreWork.run(workplace.store) { milestones.append((journal.count, $0)) }
     }
-    #expect(journal.count > 80)
+    #expect(journal.count > 70)
     let count = try Self.cut(
       journal, root: workplace.path, points: 0...journal.count, seeds: 16, milestones: milestones, goesOn: true)
-    #expect(count > 100)
+    #expect(count > 50)
   }
 
   /// Every synchronization is needed: on a disk that ignores those of one directory, or those of files, a power cut

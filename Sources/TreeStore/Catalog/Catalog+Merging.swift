@@ -19,14 +19,14 @@ extension Catalog {
   }
 
   /// How many of the newest levels a new one takes in.
-  private func mergedCount(newByteCount: Int) -> Int {
+  private func mergedCount(newByteCount: Int, room: Int) -> Int {
     var total = newByteCount
     var count = 0
     while count < levels.count {
       let tier = Self.tier(total)
       let run = levels[count...].prefix { $0.table != nil && Self.tier($0.reference.byteCount) <= tier }
       let sum = run.reduce(0) { $0 + $1.reference.byteCount }
-      guard run.count >= Self.fanOut - 1, total + sum <= Self.mergeByteLimit else { break }
+      guard run.count >= Self.fanOut - 1, total + sum <= min(Self.mergeByteLimit, room / 2) else { break }
       count += run.count
       total += sum
     }
@@ -34,14 +34,16 @@ extension Catalog {
   }
 
   /// Writes a level of changes and of the levels that it takes in.
-  /// - Parameter changes: in ascending order of key.
+  /// - Parameters:
+  ///   - changes: in ascending order of key.
+  ///   - room: bytes that the new file may have when it takes in others.
   /// - Returns: what a manifest says of it, and how many levels it replaces.
   func write(
     _ changes: [CatalogEntry], in store: StoreDirectory, _ configuration: TreeStoreConfiguration, salt: UInt64,
-    generation: Int
+    generation: Int, room: Int = .max
   ) throws(Refusal) -> (TableReference, mergedCount: Int) {
     let byteCount = changes.reduce(0) { $0 + 6 + $1.key.count + ($1.value.bytes?.count ?? 0) }
-    let count = mergedCount(newByteCount: byteCount)
+    let count = mergedCount(newByteCount: byteCount, room: room)
     if count > 0 {
       do throws(Refusal) {
         return (

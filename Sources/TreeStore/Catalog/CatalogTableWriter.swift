@@ -15,7 +15,7 @@ struct CatalogTableWriter: ~Copyable {
   init(in store: StoreDirectory, _ configuration: TreeStoreConfiguration, salt: UInt64) throws(Refusal) {
     let header = CatalogTable.header(configuration, salt: salt)
     var file = try PublishedFile(
-      creating: "\(store.path)/\(StoreFormat.catalogName)/table", mode: store.fileMode)
+      creating: "\(store.path)/\(StoreFormat.catalogName)/table", mode: store.fileMode, exactly: true)
     try file.append(header)
     hasher.update(header)
     self.salt = salt
