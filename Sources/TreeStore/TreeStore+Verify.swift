@@ -1,5 +1,6 @@
 internal import ContextTrees
 public import FileAccess
+internal import Glibc
 internal import NodeBlocks
 
 extension TreeStore {
@@ -31,14 +32,24 @@ extension TreeStore {
       done += segment.file.byteCount
     }
     try verifyCatalog()
-    if try Self.newestGeneration(path) == generation,
-      let unfinished = try StoreRecovery.unfinishedGeneration(in: path, after: manifest)
-    {
+    if let unfinished = try unfinishedGeneration() {
       throw Refusal(
         .unfinishedGeneration, file: StoreFormat.tablePath(path, unfinished.reference.digest),
         "belongs to generation \(unfinished.reference.generations.upperBound), whose manifest is not there; "
           + "the next writer or `sharedpack store repair` takes it up")
     }
+  }
+
+  /// A generation whose manifest does not appear, which a writer that is at work would write within moments.
+  func unfinishedGeneration() throws(Refusal) -> StoreRecovery.Unfinished? {
+    var unfinished: StoreRecovery.Unfinished?
+    for attempt in 0..<30 {
+      guard try Self.newestGeneration(path) == generation else { return nil }
+      unfinished = try StoreRecovery.unfinishedGeneration(in: path, after: manifest)
+      if unfinished == nil { return nil }
+      if attempt < 29 { usleep(100_000) }
+    }
+    return unfinished
   }
 
   /// A generation that a writer has removed meanwhile is not at fault.
