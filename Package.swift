@@ -31,13 +31,14 @@ let package = Package(
 
     // The foundations: each stands on nothing of ours.
     .target(name: "CKernels"),
+    .target(name: "CMappingFaults"),
     .target(name: "PackedTiles", dependencies: ["CKernels"], swiftSettings: strict),
     .target(name: "CanonicalJSON", swiftSettings: strict),
     .target(name: "Templates", swiftSettings: strict),
     .target(name: "SeededRandom", swiftSettings: strict),
     .target(
       name: "FileAccess",
-      dependencies: ["CXXHash", "CZstd", "CLz4", .product(name: "Crypto", package: "swift-crypto")],
+      dependencies: ["CXXHash", "CZstd", "CLz4", "CMappingFaults", .product(name: "Crypto", package: "swift-crypto")],
       swiftSettings: strict),
     .target(name: "Tokenization", dependencies: ["CanonicalJSON", "Templates"], swiftSettings: strict),
     .target(name: "ContextTrees", dependencies: ["SeededRandom"], swiftSettings: strict),

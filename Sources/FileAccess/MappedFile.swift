@@ -1,15 +1,20 @@
+internal import CMappingFaults
 import Glibc
 
 /// A regular file mapped read-only and shared: every process that maps it uses the same physical pages.
 ///
-/// Immutable and safe to use from any thread. The file must not shrink while it is mapped; published files never do.
+/// Immutable and safe to use from any thread. The file should not shrink while it is mapped, and published files never do.
+/// One that does all the same has zeros where its bytes were, if `MappingFaults` are handled, and whoever has read it asks
+/// `requireWhole()` before what was read is used.
 @safe public final class MappedFile: Sendable {
   /// As the caller named it.
   public let path: String
   public let byteCount: Int
   private let address: UInt
   /// Kept open because the system drops cached pages through a descriptor only, not through the mapping.
-  private let descriptor: Descriptor?
+  let descriptor: Descriptor?
+  /// What `CMappingFaults` knows the mapping by; 0 for none.
+  private let watch: UInt
 
   /// Maps a whole file.
   /// - Parameter keepsOpen: whether the file stays open as well, as `Advice.drop` needs it to.
@@ -22,6 +27,7 @@ import Glibc
     self.byteCount = byteCount
     guard byteCount > 0 else {
       address = 0
+      watch = 0
       self.descriptor = nil
       return
     }
@@ -31,11 +37,18 @@ import Glibc
       unsafe Int(bitPattern: mmap(nil, byteCount, PROT_READ, MAP_SHARED, descriptor.number, 0))
     }
     address = UInt(bitPattern: mapping)
-    guard mapping != -1 else { throw SystemError.refusal("mmap", path: path) }
+    guard mapping != -1 else {
+      watch = 0
+      throw SystemError.refusal("mmap", path: path)
+    }
+    MappingFaults.prepare()
+    watch = unsafe UInt(
+      bitPattern: sp_mapping_watch(UnsafeRawPointer(bitPattern: mapping), byteCount, path))
     self.descriptor = keepsOpen ? consume descriptor : nil
   }
 
   deinit {
+    if let watch = unsafe OpaquePointer(bitPattern: watch) { unsafe sp_mapping_forget(watch) }
     if byteCount > 0, address != .max { unsafe _ = munmap(UnsafeMutableRawPointer(bitPattern: address), byteCount) }
   }
 
@@ -50,6 +63,18 @@ import Glibc
   /// The file's bytes for the kernels. Valid as long as this object lives.
   @unsafe public var unsafeBytes: UnsafeRawBufferPointer {
     unsafe UnsafeRawBufferPointer(start: UnsafeRawPointer(bitPattern: address), count: byteCount)
+  }
+
+  /// Whether all bytes that have been read were the file's. Costs little: ask after each piece of work.
+  public var isWhole: Bool {
+    guard let watch = unsafe OpaquePointer(bitPattern: watch) else { return true }
+    return unsafe sp_mapping_is_whole(watch)
+  }
+
+  /// Ensures that all bytes that have been read were the file's: before what was read or computed from them is used.
+  /// - Throws: `Refusal` `file-changed` when the file was cut short or could not be read.
+  public func requireWhole() throws(Refusal) {
+    if !isWhole { throw MappingFaults.refusal(path) }
   }
 
   /// Advice to the kernel about a range of pages.

@@ -1,3 +1,4 @@
+internal import FileAccess
 public import ModelPacks
 public import NodeBlocks
 
@@ -17,6 +18,9 @@ public struct InjectedContext: Sendable {
 
   /// Rows of all nodes.
   public var rowCount: Int { chunks.reduce(0) { $0 + $1.reduce(0) { $0 + $1.rowCount } } }
+
+  /// The files that the rows are mapped from.
+  var mappings: [MappedFile] { chunks.flatMap { $0.compactMap(\.storage.mapping) }.distinct }
 
   /// The rows of a layer, with the angles that the position mode gives each chunk.
   func rows(layer: Int, angle: (_ chunk: Int) -> RowSpan.QueryAngle) -> InjectedRows {

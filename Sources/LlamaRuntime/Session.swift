@@ -18,6 +18,8 @@ public final class Session {
   /// Keep the memory that the spans point into.
   private let context: InjectedContext?
   private let prefix: TextPrefix?
+  /// The files that the rows before the text are mapped from.
+  private let mappings: [MappedFile]
   private let logitsOfOne: FloatBuffer
   /// Tokens of a prompt that all go through a layer before any goes through the next.
   private let passSize: Int
@@ -69,6 +71,7 @@ public final class Session {
       precondition(layout == model.nodeLayout(layout.encoding), "the context is another model's")
     }
     self.context = context
+    mappings = prefix?.mappings ?? context?.mappings ?? []
     injection = context == nil ? nil : model.sharedLLM?.injection
     let firstPosition = prefix?.tokenCount ?? (injection == .mergedSoftmax ? model.mergedPositionOffset : 0)
     forward = ForwardPass(
@@ -113,13 +116,22 @@ public final class Session {
 
   /// A copy of the rows of some of the tokens read, to stand before another text.
   /// - Parameter range: at most 1,024 tokens, from a multiple of 64 to another or to the end.
-  /// - Throws: `Refusal` `not-finite` when the weights make keys or values overflow.
+  /// - Throws: `Refusal` `not-finite` when the weights make keys or values overflow, `file-changed`.
   /// - Precondition: the cache policy keeps all rows.
   public func rows(_ range: Range<Int>) throws(Refusal) -> TextRows {
     guard let rows = cache.textRows(range, layout: model.textRowLayout) else {
+      try requireWhole()
       throw Refusal(.notFinite, file: model.pack.path, structure: "keys and values", "they overflow")
     }
+    try requireWhole()
     return rows
+  }
+
+  /// Ensures that what has been read so far came of files that were whole: before logits are used.
+  /// - Throws: `Refusal` `file-changed` when the pack or a file with rows was cut short while it was read.
+  public func requireWhole() throws(Refusal) {
+    try model.pack.requireWhole()
+    for file in mappings { try file.requireWhole() }
   }
 
   /// Tokens that still fit.

@@ -1,4 +1,5 @@
 internal import CKernels
+internal import FileAccess
 public import NodeBlocks
 internal import PackedTiles
 
@@ -64,6 +65,9 @@ public struct TextPrefix: Sendable {
   /// Rows that stand there, of the head that has the most of each piece.
   public var rowCount: Int { pieces.reduce(0) { $0 + $1.range.count } }
 
+  /// The files that the rows are mapped from.
+  var mappings: [MappedFile] { pieces.compactMap(\.rows.storage.mapping).distinct }
+
   /// The least and the greatest of how far pieces were moved.
   var shifts: ClosedRange<Int> {
     let shifts = pieces.map(\.shift)
@@ -73,6 +77,14 @@ public struct TextPrefix: Sendable {
   /// The rows of a layer.
   func rows(layer: Int) -> InjectedRows {
     InjectedRows(prefix: pieces.flatMap { RowSpan.spans($0, layer: layer) })
+  }
+}
+
+extension [MappedFile] {
+  /// Each of them once.
+  var distinct: [MappedFile] {
+    var known: Set<ObjectIdentifier> = []
+    return filter { known.insert(ObjectIdentifier($0)).inserted }
   }
 }
 

@@ -45,11 +45,12 @@ public final class TreeEncoder {
   /// Encodes one chunk.
   /// - Parameter tokens: 1 … chunk size tokens of the vocabulary.
   /// - Returns: all nodes of the chunk's tree.
-  /// - Throws: `Refusal` `not-finite` when the weights make keys or values overflow.
+  /// - Throws: `Refusal` `not-finite` when the weights make keys or values overflow, `file-changed`.
   public func encode(_ tokens: [Int32]) throws(Refusal) -> EncodedChunk {
     let tree = ContextTree(shape: shape, tokenCount: tokens.count)
     var nodes: [EncodedNode] = []
     for pass in tree.spinePasses { nodes += try encode(Array(tokens[pass.range]), nodes: pass.nodes) }
+    try model.pack.requireWhole()
     nodes.sort { $0.node.number < $1.node.number }
     return EncodedChunk(tokens: tokens, embeddings: nodes.flatMap(\.embedding), blocks: nodes.map(\.block))
   }
@@ -74,6 +75,7 @@ public final class TreeEncoder {
     func keep(layer: Int) throws(Refusal) {
       for writer in writers {
         guard unsafe writer.write(layer: layer, keys: forward.key.base, values: forward.value.base) else {
+          try model.pack.requireWhole()
           throw Refusal(
             .notFinite, file: model.pack.path, structure: "lower model, layer \(layer)",
             "its keys or values overflow")

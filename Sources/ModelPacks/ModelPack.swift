@@ -84,6 +84,7 @@ public import FileAccess
   }
 
   static func checkDigest(of section: PackSection, in file: MappedFile) throws(Refusal) {
+    try file.requireWhole()
     var hasher = Hasher256()
     hasher.update(file.bytes.extracting(section.byteRange))
     guard hasher.finalize() == section.digest else {
@@ -135,3 +136,7 @@ public import FileAccess
   /// For a pass through a pack that is larger than memory.
   package func makeReadAhead() -> ReadAhead { ReadAhead(file) }
 }
+  /// Ensures that all weights that have been read were the pack's: before what was computed with them is used.
+  /// - Throws: `Refusal` `file-changed` when the pack was cut short, or could not be read.
+  public func requireWhole() throws(Refusal) { try file.requireWhole() }
+

@@ -47,7 +47,10 @@ public import FileAccess
   }
 
   /// Whether the bytes are pages of a file, which the kernel may evict and share.
-  public var isMapped: Bool { if case .file = owner { true } else { false } }
+  public var isMapped: Bool { mapping != nil }
+
+  /// The file that they are a part of; nil for memory of their own.
+  public var mapping: MappedFile? { if case .file(let file) = owner { file } else { nil } }
 
   public var bytes: RawSpan {
     @_lifetime(borrow self) get {

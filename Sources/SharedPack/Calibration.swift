@@ -57,6 +57,7 @@ extension LanguageModel {
       let session = Session(
         runtime, capacity: length, context: context, moments: moments)
       _ = session.read(text)
+      try session.requireWhole()
       done += length
       progress(done, total)
     }

@@ -101,6 +101,7 @@ extension LanguageModel {
     for document in documents { try document.configuration.require(configuration, file: document.name) }
     let chunks = documents.flatMap(\.chunks)
     let selected = try search(chunks)
+    try pack.requireWhole()
     var injected: [[NodeBlock]] = []
     for (chunk, nodes) in zip(chunks, selected) {
       try Refusal.checkCancellation(first.name)

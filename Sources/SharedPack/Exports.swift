@@ -10,6 +10,7 @@
 @_exported public import enum FileAccess.Compression
 @_exported public import struct FileAccess.Digest256
 @_exported public import enum FileAccess.ExitStatus
+@_exported public import enum FileAccess.MappingFaults
 @_exported public import struct FileAccess.Refusal
 @_exported public import enum LlamaRuntime.CachePolicy
 @_exported public import struct LlamaRuntime.SamplingOptions

@@ -85,11 +85,12 @@ public struct Response: Sendable, Hashable {
 /// The work starts with the stream, on a thread of its own, and keeps the model and the selection alive until it ends.
 /// Leaving the loop, cancelling its task or releasing the stream ends it: before the next token or, while the prompt is
 /// being read, before its next 1,024 tokens. Nothing is left behind. A loop whose task was cancelled ends without a
-/// `finished` event.
+/// `finished` event. One whose pack or store was cut short while it was read throws `Refusal` `file-changed`.
 public struct ResponseStream: AsyncSequence, Sendable {
   /// An event of a request while it runs.
   public typealias Element = ResponseEvent
-  /// Only `CancellationError`, when the reader has gone: whatever can be refused is refused before there is a stream.
+  /// `CancellationError` when the reader has gone, or `Refusal` `file-changed`: whatever else can be refused is refused
+  /// before there is a stream.
   public typealias Failure = any Error
 
   private let events: AsyncThrowingStream<ResponseEvent, any Error>
@@ -143,7 +144,7 @@ public struct ResponseStream: AsyncSequence, Sendable {
   }
 
   /// Waits for the whole answer.
-  /// - Throws: `CancellationError` when the task is cancelled meanwhile.
+  /// - Throws: `CancellationError` when the task is cancelled meanwhile, and `Refusal` `file-changed`.
   public func collect() async throws -> Response {
     var text = ""
     for try await event in self {
@@ -239,7 +240,7 @@ extension LanguageModel {
   private func generate(
     _ prompt: [Int32], context: ContextSelection?, options: GenerationOptions,
     into sink: ResponseSink
-  ) throws(CancellationError) {
+  ) throws {
     let start = ContinuousClock.now
     let left = runtime.window - (context?.tokensBefore ?? 0) - prompt.count
     let room = options.cachePolicy == .full ? min(options.maxTokens, left) : options.maxTokens
@@ -247,7 +248,8 @@ extension LanguageModel {
     let session =
       context?.text.map { Session(runtime, behind: $0, capacity: capacity) }
       ?? Session(runtime, capacity: capacity, context: context?.context, cachePolicy: options.cachePolicy)
-    var logits = try session.read(prompt) { (done) throws(CancellationError) in
+    var logits = try session.read(prompt) { (done) throws(any Error) in
+      try session.requireWhole()
       try sink.yield(.promptProgress(done: done, of: prompt.count))
     }
     var sampler = Sampler(options.sampling)
@@ -278,6 +280,7 @@ extension LanguageModel {
       guard summary.tokens.count < room else { break }
       try sink.requireReader()
       session.read(token, into: &logits)
+      try session.requireWhole()
     }
     let rest = writer.finish()
     if !rest.isEmpty { try sink.yield(.text(rest)) }

@@ -10,6 +10,11 @@ import Synchronization
 /// instead; a file or a pipe gets data as it is.
 enum Console {
   static func output(_ text: String, terminator: String = "\n") {
+    // What was computed of a file that has lost pages is not said.
+    if let refusal = MappingFaults.first {
+      error("sharedpack: \(refusal.message)")
+      Glibc.exit(refusal.name.exitStatus.rawValue)
+    }
     write((outputIsTerminal ? VisibleText.of(text, keepingLines: true) : text) + terminator, to: STDOUT_FILENO)
   }
 

@@ -43,6 +43,8 @@ struct SharedPackCommand: AsyncParsableCommand {
         try command.run()
       }
     } catch let refusal as Refusal {
+      // A file that has lost pages is why another fault was found.
+      let refusal = MappingFaults.first ?? refusal
       Console.error("sharedpack: \(refusal.message)")
       Glibc.exit(refusal.name.exitStatus.rawValue)
     } catch {

@@ -126,7 +126,13 @@ public final class Segment: Sendable {
   /// - Parameter part: 0 the head, 1 the key, 2 what is searched, 3 + i the i-th block.
   func verifyOnce(_ entryIndex: Int, part: Int, check: () throws(Refusal) -> Void) throws(Refusal) {
     if verified.withLock({ $0.contains(entryIndex, part) }) { return }
-    try check()
+    do throws(Refusal) {
+      try check()
+    } catch {
+      try file.requireWhole()
+      throw error
+    }
+    try file.requireWhole()
     verified.withLock { $0.insert(entryIndex, part) }
   }
 }

@@ -26,10 +26,12 @@ public struct StoredChunk: Sendable {
     let start = try record.search().lowerBound + tree.index(of: node) * size * 4
     let mapped = record.segment.file
     let bytes = mapped.bytes.extracting(start..<start + size * 4)
-    return unsafe [Float](unsafeUninitializedCapacity: size) { output, count in
+    let floats = unsafe [Float](unsafeUninitializedCapacity: size) { output, count in
       unsafe bytes.withUnsafeBytes { unsafe UnsafeMutableRawBufferPointer(output).copyMemory(from: $0) }
       count = size
     }
+    try mapped.requireWhole()
+    return floats
   }
 
   /// A node's keys and values, mapped unless they are compressed.

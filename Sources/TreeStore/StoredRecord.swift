@@ -17,9 +17,21 @@ struct StoredRecord: Sendable {
   private let searchChecksum: BlockChecksum
 
   /// Reads a record's head.
-  /// - Throws: `Refusal` `checksum-mismatch`, `malformed-record`.
+  /// - Throws: `Refusal` `checksum-mismatch`, `malformed-record`, `file-changed`.
   init(in segment: Segment, at entryIndex: Int) throws(Refusal) {
     let entry = segment.index.entry(at: entryIndex)
+    do throws(Refusal) {
+      // Offsets are only trusted as long as they are those that were checked when the segment was opened.
+      try segment.file.requireWhole()
+      try self.init(in: segment, at: entryIndex, entry)
+      try segment.file.requireWhole()
+    } catch {
+      try segment.file.requireWhole()
+      throw error
+    }
+  }
+
+  private init(in segment: Segment, at entryIndex: Int, _ entry: SegmentEntry) throws(Refusal) {
     let configuration = segment.configuration
     let key = entry.key
     let file = segment.path
@@ -133,6 +145,7 @@ struct StoredRecord: Sendable {
   func storedBlock(_ number: Int) throws(Refusal) -> BlockBytes {
     let range = layout.blocks[number]
     let block = BlockBytes(mapped: segment.file, at: range.lowerBound, byteCount: range.count)
+    try segment.file.requireWhole()
     try segment.verifyOnce(entryIndex, part: 3 + number) { () throws(Refusal) in
       let location = BlockLocation(salt: segment.salt, key: key, kind: .rows, node: forms[number].number)
       guard location.checksum(of: block.bytes) == entries[number].checksum else {

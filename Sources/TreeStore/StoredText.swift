@@ -55,6 +55,7 @@ public struct StoredText: Sendable {
       counts.append(
         unsafe UInt32(littleEndian: bytes.unsafeLoadUnaligned(fromByteOffset: offset + 4, as: UInt32.self)))
     }
+    try mapped.requireWhole()
     guard let words = WordCounts(hashes: hashes, counts: counts) else {
       throw Refusal(
         .malformedRecord, file: record.segment.path, structure: "chunk \(record.key.short)", "the words do not ascend")

@@ -235,6 +235,7 @@ struct DocumentReader {
       }
     }
     let logits = session.readAll(text[first..<text.count - 1])
+    try session.requireWhole()
     progress(layout.scored)
     let loss = try LogProbabilities.meanLoss(of: text.suffix(layout.scored), in: logits, model)
     return PerplexityScore(nll: loss, readSeconds: (ContinuousClock.now - start).seconds)

@@ -126,7 +126,7 @@ public struct ReadingPerplexity: Sendable {
     let context = Array(excerpt.dropLast(scored))
     let running = Array(excerpt.suffix(scored))
     switch manner {
-    case .alone: return read(model, running, behind: opening)
+    case .alone: return try read(model, running, behind: opening)
     case .deep:
       let document = try model.textDocument(context, named: "excerpt", reading: reading)
       let query = try model.text(of: context.suffix(Self.queryLength))
@@ -134,22 +134,29 @@ public struct ReadingPerplexity: Sendable {
       guard case .text(let prefix) = try model.read(passages, of: [document], behind: frame).rows else {
         preconditionFailure("texts have rows of texts")
       }
-      return read(model, running, behind: prefix)
+      return try read(model, running, behind: prefix)
     case .exact:
       let text = frame.opening + context
       let whole = text.count / TextRowLayout.rowsTogether * TextRowLayout.rowsTogether
       let rest = text[whole...]
-      let logits = read(model, rest + running, behind: try model.prefix(reading: Array(text[..<whole])))
+      let logits = try read(model, rest + running, behind: try model.prefix(reading: Array(text[..<whole])))
       return Array(logits.dropFirst(rest.count * model.configuration.vocabularySize))
     case .whole:
       let text = frame.opening + context
       let session = Session(model.runtime, capacity: text.count + running.count)
       session.skim(text)
-      return session.readAll(running)
+      let logits = session.readAll(running)
+      try session.requireWhole()
+      return logits
     }
   }
 
-  private func read(_ model: LanguageModel, _ tokens: [Int32], behind prefix: TextPrefix) -> [Float] {
-    Session(model.runtime, behind: prefix, capacity: tokens.count).readAll(tokens)
+  private func read(
+    _ model: LanguageModel, _ tokens: [Int32], behind prefix: TextPrefix
+  ) throws(Refusal) -> [Float] {
+    let session = Session(model.runtime, behind: prefix, capacity: tokens.count)
+    let logits = session.readAll(tokens)
+    try session.requireWhole()
+    return logits
   }
 }

@@ -66,6 +66,7 @@ extension LanguageModel {
       : runtime.keptRows(
         of: rows, tokens: tokens, behind: opening, instruction: repeating(),
         rowCounts: form.rows(tokens: tokens.count, isFrame: false).counts)
+    try pack.requireWhole()
     return try finite(rows.compressed(as: form.layout.encoding, keeping: kept))
   }
 

@@ -137,7 +137,9 @@ final class CatalogTable: Sendable {
     let file = file
     let bytes = file.bytes.extracting(reference.byteOffset..<end)
     let seed = Self.seed(salt: salt, byteOffset: reference.byteOffset)
-    guard BlockChecksum(of: bytes, seed: seed) == reference.checksum else {
+    let checksum = BlockChecksum(of: bytes, seed: seed)
+    try file.requireWhole()
+    guard checksum == reference.checksum else {
       throw Refusal(
         .checksumMismatch, file: path, structure: "page at byte \(reference.byteOffset)", "is damaged or misplaced")
     }
