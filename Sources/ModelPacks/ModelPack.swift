@@ -1,5 +1,6 @@
 package import CanonicalJSON
 public import FileAccess
+import Synchronization
 
 /// An opened model pack: a mapped file whose structure has been checked.
 ///
@@ -34,6 +35,8 @@ public import FileAccess
   /// Optional sections of kinds that this version does not know.
   let skippedSections: [PackSection]
   let file: MappedFile
+  /// The state of the file in which its weights were verified; nil before.
+  let verifiedState = Mutex<FileState?>(nil)
 
   /// Maps a pack and checks it: header, metadata, index, tokenizer, layout and padding, but no tensor.
   /// - Throws: `Refusal` of any name in `Formats/model-pack.md` §Refusals.
@@ -81,10 +84,10 @@ public import FileAccess
     self.tensors = tensors
     tokenizerRange = header.section(.tokenizer)?.byteRange
     numbers = Dictionary(uniqueKeysWithValues: tensors.enumerated().map { ($1.name, $0) })
+    try file.requireWhole()
   }
 
   static func checkDigest(of section: PackSection, in file: MappedFile) throws(Refusal) {
-    try file.requireWhole()
     var hasher = Hasher256()
     hasher.update(file.bytes.extracting(section.byteRange))
     guard hasher.finalize() == section.digest else {
@@ -133,10 +136,10 @@ public import FileAccess
     unsafe UnsafeRawBufferPointer(rebasing: file.unsafeBytes[tensor.byteOffset..<tensor.byteOffset + tensor.byteCount])
   }
 
-  /// For a pass through a pack that is larger than memory.
-  package func makeReadAhead() -> ReadAhead { ReadAhead(file) }
-}
   /// Ensures that all weights that have been read were the pack's: before what was computed with them is used.
   /// - Throws: `Refusal` `file-changed` when the pack was cut short, or could not be read.
   public func requireWhole() throws(Refusal) { try file.requireWhole() }
 
+  /// For a pass through a pack that is larger than memory.
+  package func makeReadAhead() -> ReadAhead { ReadAhead(file) }
+}

@@ -23,6 +23,7 @@
 @_exported public import enum ModelPacks.RopeScaling
 @_exported public import struct ModelPacks.SharedLLMConfiguration
 @_exported public import enum ModelPacks.TensorEncoding
+@_exported public import enum ModelPacks.WeightVerification
 @_exported public import struct NodeBlocks.HeadShares
 @_exported public import enum NodeBlocks.RowEncoding
 @_exported public import struct Templates.RenderedText

@@ -40,6 +40,21 @@ public final class LanguageModel: Sendable {
         memoryLimit: memoryLimit ?? AvailableMemory.byteCount() ?? .max))
   }
 
+  /// Verifies the weights unless they are known to be as they were written: with damaged ones a model answers nonsense.
+  ///
+  /// Reads the whole pack, on all cores. What enters a store comes of weights that were verified at any rate.
+  /// - Parameters:
+  ///   - when: whether it counts that another process has verified the file.
+  ///   - progress: called with the number of bytes that are checked, of all; from any thread, but one at a time. Not called
+  ///     when nothing is to be done.
+  /// - Throws: `Refusal` `digest-mismatch`, naming the first tensor that is not as it was written, and `file-changed`.
+  public func verifyWeights(
+    _ when: WeightVerification = .auto, progress: @Sendable (_ done: Int, _ total: Int) -> Void = { _, _ in }
+  ) throws(Refusal) {
+    let pack = pack
+    try pack.verifyWeights(when, keepsPages: fitsInMemory) { progress($0, pack.byteCount) }
+  }
+
   /// A model whose pack is open.
   /// - Throws: `Refusal`, as for opening.
   package init(_ runtime: LlamaModel) throws(Refusal) {

@@ -157,7 +157,7 @@ public struct StoreBuilder: ~Copyable {
   ///   - waits: whether the text need not be durable when this returns. Of many texts it soon becomes so together with
   ///     others, which is faster; ``commit()`` does it for the last ones.
   ///   - progress: called with the tokens done, those of them that were encoded, and all tokens.
-  /// - Throws: `Refusal` `document-exists`, `not-text`, `cancelled`, `no-space` and others; what was committed before
+  /// - Throws: `Refusal` `document-exists`, `not-text`, `digest-mismatch` for a damaged pack, `cancelled`, `no-space` and others; what was committed before
   ///   stays.
   public mutating func add(
     _ source: DocumentSource, replacing: Bool = false, waits: Bool = false,
@@ -179,6 +179,8 @@ public struct StoreBuilder: ~Copyable {
         "another text is stored as \"\(source.name)\"")
     }
     let tokens = try model.documentTokens(text, file: source.path)
+    // A store keeps what damaged weights make, and answers nonsense with whole ones.
+    try model.verifyWeights()
     let (keys, encodedTokenCount) =
       switch work {
       case .trees(let shape, let encoder, let borders):

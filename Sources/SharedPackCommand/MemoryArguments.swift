@@ -1,5 +1,6 @@
 import ArgumentParser
 import FileAccess
+import ModelPacks
 import SharedPack
 
 /// A number of bytes, as an argument: `800M`, `2G`, with powers of 1024 as control groups have them.
@@ -22,6 +23,19 @@ struct ByteCountArgument: ExpressibleByArgument {
   }
 }
 
+/// When weights are verified, as an argument.
+enum WeightVerificationArgument: String, ExpressibleByArgument, CaseIterable {
+  case auto, always, never
+
+  var when: WeightVerification {
+    switch self {
+    case .auto: .auto
+    case .always: .always
+    case .never: .never
+    }
+  }
+}
+
 /// How commands open a model that they compute with.
 struct MemoryArguments: ParsableArguments {
   @Option(
@@ -31,8 +45,18 @@ struct MemoryArguments: ParsableArguments {
       valueName: "size"))
   var memoryLimit: ByteCountArgument?
 
+  @Option(
+    help: ArgumentHelp(
+      "Verify the pack's weights first: auto, always or never. Auto: once for each file, which is remembered.",
+      discussion: "Remembered in ~/.cache/sharedpack. What enters a store is verified at any rate.",
+      valueName: "when"))
+  var verifyWeights = WeightVerificationArgument.auto
+
   func open(_ path: String, threads: ThreadCountArgument?) throws(Refusal) -> LanguageModel {
     let model = try LanguageModel(opening: path, threadCount: threads?.count, memoryLimit: memoryLimit?.count)
+    let bar = SharedProgress("Checking weights", mode: .auto)
+    defer { bar.finish() }
+    try model.verifyWeights(verifyWeights.when) { bar.update($0, of: $1) }
     if !model.fitsInMemory {
       Console.error(
         "sharedpack: \(path) is larger than the memory for it: it is read again for every token of the answer")

@@ -67,7 +67,8 @@ final class Workplace: Sendable {
       .deletingLastPathComponent().appendingPathComponent("sharedpack")
     process.arguments = arguments
     process.currentDirectoryURL = URL(fileURLWithPath: path)
-    process.environment = ProcessInfo.processInfo.environment.merging(["COLUMNS": "80"]) { $1 }
+    process.environment = ProcessInfo.processInfo.environment.merging(
+      ["COLUMNS": "80", "XDG_CACHE_HOME": "\(path)/cache"]) { $1 }
     return process
   }
 
