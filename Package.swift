@@ -105,7 +105,8 @@ let package = Package(
       name: "TokenizationTests", dependencies: ["Tokenization", "SeededRandom", "Templates"], swiftSettings: strict),
     .testTarget(name: "SeededRandomTests", dependencies: ["SeededRandom"], swiftSettings: strict),
     .testTarget(name: "ContextTreesTests", dependencies: ["ContextTrees"], swiftSettings: strict),
-    .testTarget(name: "NodeBlocksTests", dependencies: ["NodeBlocks", "PackedTiles"], swiftSettings: strict),
+    .testTarget(
+      name: "NodeBlocksTests", dependencies: ["NodeBlocks", "FileAccess", "PackedTiles"], swiftSettings: strict),
     .testTarget(
       name: "ModelPacksTests", dependencies: ["ModelPacks", "FileAccess", "CanonicalJSON", "PackedTiles"],
       swiftSettings: strict),

@@ -86,8 +86,10 @@ public struct TextForm: Sendable, Hashable {
 struct BlockForm {
   /// The node's number; 0 for a text's rows.
   let number: Int
+  let geometry: BlockGeometry
+
   /// As the kernels read it.
-  let byteCount: Int
+  var byteCount: Int { geometry.byteCount }
 }
 
 extension TreeStoreConfiguration {
@@ -145,12 +147,12 @@ extension TreeStoreConfiguration {
     switch form {
     case .tree(let form):
       return ContextTree(shape: form.shape, tokenCount: tokens).nodes.map {
-        BlockForm(number: $0.number, byteCount: form.layout.byteCount(rows: $0.rowCount))
+        BlockForm(number: $0.number, geometry: .node(form.layout, rowCount: $0.rowCount))
       }
     case .text(let form):
       let rows = form.rows(tokens: tokens, isFrame: isFrame)
       return rows.counts.isEmpty
-        ? [] : [BlockForm(number: 0, byteCount: rows.layout.byteCount(rowCounts: rows.counts))]
+        ? [] : [BlockForm(number: 0, geometry: .text(rows.layout, rowCounts: rows.counts))]
     }
   }
 }

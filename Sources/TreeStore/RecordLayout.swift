@@ -35,14 +35,23 @@ struct NodeEntry: Equatable {
   /// As stored: after compression.
   let byteCount: Int
   let compression: Compression
+  /// Whether the padding was left out.
+  let isDense: Bool
   let checksum: BlockChecksum
+
+  /// The code of a dense block among those of compressions.
+  static let denseCode: UInt64 = 3
+
+  /// Whether the block is read where it lies.
+  var isMapped: Bool { compression == .none && !isDense }
 }
 
 /// Where the parts of a chunk's record lie in its segment.
 /// Format: `Formats/tree-store.md`, chunk records.
 struct RecordLayout {
   static let alignment = 64
-  /// Parts of this size start on a page of their own, so that reading one reads nothing else.
+  /// Parts of this size that are read where they lie start on a page of their own, so that reading one reads nothing
+  /// else.
   static let pageThreshold = 16384
   static let pageByteCount = 4096
 
@@ -63,11 +72,12 @@ struct RecordLayout {
 
   /// - Parameters:
   ///   - byteOffset: the record's offset in the segment, a multiple of 64.
-  ///   - blockByteCounts: bytes stored of each block.
+  ///   - blocks: bytes stored of each block, and whether it is read where it lies.
   /// - Returns: nil when a size does not fit.
-  init?(at byteOffset: Int, headByteCount: Int, searchByteCount: Int, blockByteCounts: [Int]) {
-    func part(after end: Int, byteCount: Int) -> Range<Int>? {
-      let alignment = byteCount >= Self.pageThreshold ? Self.pageByteCount : Self.alignment
+  init?(at byteOffset: Int, headByteCount: Int, searchByteCount: Int, blocks stored: [(byteCount: Int, isMapped: Bool)])
+  {
+    func part(after end: Int, byteCount: Int, isMapped: Bool = true) -> Range<Int>? {
+      let alignment = isMapped && byteCount >= Self.pageThreshold ? Self.pageByteCount : Self.alignment
       guard let start = CheckedSize.aligned(end, to: alignment), let end = CheckedSize.sum(start, byteCount) else {
         return nil
       }
@@ -77,8 +87,9 @@ struct RecordLayout {
       let search = part(after: headEnd, byteCount: searchByteCount)
     else { return nil }
     var blocks: [Range<Int>] = []
-    for byteCount in blockByteCounts {
-      guard let block = part(after: (blocks.last ?? search).upperBound, byteCount: byteCount) else { return nil }
+    for (byteCount, isMapped) in stored {
+      guard let block = part(after: (blocks.last ?? search).upperBound, byteCount: byteCount, isMapped: isMapped)
+      else { return nil }
       blocks.append(block)
     }
     guard let end = CheckedSize.aligned((blocks.last ?? search).upperBound, to: Self.alignment) else { return nil }

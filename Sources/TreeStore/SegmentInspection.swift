@@ -13,8 +13,10 @@ public struct SegmentInspection: Sendable {
     /// The record's offset in the file.
     public let byteOffset: Int
     public let byteCount: Int
-    /// How many node blocks there are with each compression.
+    /// How many node blocks there are with each compression, but for dense ones.
     public let blockCounts: [Compression: Int]
+    /// How many node blocks are without their padding.
+    public let denseBlockCount: Int
   }
 
   public let path: String
@@ -44,6 +46,7 @@ public struct SegmentInspection: Sendable {
               Compression.allCases.compactMap { kind in
                 chunk.blockCounts[kind].map { JSONValue.Member("\(kind)", .integer($0)) }
               }),
+            "dense_blocks": .integer(chunk.denseBlockCount),
           ])
         }),
     ])
@@ -58,7 +61,8 @@ public struct SegmentInspection: Sendable {
       configuration.summary,
     ]
     lines += chunks.map { chunk in
-      let kinds = Compression.allCases.compactMap { kind in chunk.blockCounts[kind].map { "\($0) \(kind)" } }
+      var kinds = Compression.allCases.compactMap { kind in chunk.blockCounts[kind].map { "\($0) \(kind)" } }
+      if chunk.denseBlockCount > 0 { kinds.append("\(chunk.denseBlockCount) dense") }
       return
         "\(chunk.key.short)  \(chunk.tokenCount) tokens, \(chunk.nodeCount) nodes (\(kinds.joined(separator: ", "))), "
         + "\(chunk.byteCount) bytes at \(chunk.byteOffset)"
@@ -80,7 +84,9 @@ extension Segment {
         SegmentInspection.Chunk(
           key: entry.key, tokenCount: entry.tokenCount, nodeCount: chunk.entries.count, byteOffset: entry.byteOffset,
           byteCount: entry.byteCount,
-          blockCounts: Dictionary(chunk.entries.map { ($0.compression, 1) }, uniquingKeysWith: +)))
+          blockCounts: Dictionary(
+            chunk.entries.filter { !$0.isDense }.map { ($0.compression, 1) }, uniquingKeysWith: +),
+          denseBlockCount: chunk.entries.count { $0.isDense }))
     }
     return SegmentInspection(
       path: path, byteCount: segment.file.byteCount, salt: segment.salt, configuration: segment.configuration,

@@ -6,9 +6,12 @@ internal import NodeBlocks
 struct StoredBlock {
   let bytes: BlockBytes
   let compression: Compression
+  /// As the kernels read it; nil for one that was stored before.
+  private let original: BlockBytes?
 
   /// A block that compression does not shorten is stored as it is.
   init(_ block: BlockBytes, compression: Compression) {
+    original = block
     // LZ4 takes a little less than 2^31 bytes.
     if compression != .none, block.byteCount < 1 << 30 {
       let compressed = compression.compress(block.bytes)
@@ -25,6 +28,18 @@ struct StoredBlock {
   init(stored bytes: BlockBytes, compression: Compression) {
     self.bytes = bytes
     self.compression = compression
+    original = nil
+  }
+
+  /// The same without its padding, if that saves more than an eighth and 256 bytes: what is left as it is can be mapped.
+  func dense(_ geometry: BlockGeometry) -> StoredBlock {
+    guard let original, original.byteCount == geometry.byteCount else { return self }
+    let byteCount = geometry.denseByteCount
+    let saved = original.byteCount - byteCount
+    guard saved > original.byteCount / 8, saved >= 256, byteCount < bytes.byteCount,
+      let dense = geometry.dense(original)
+    else { return self }
+    return StoredBlock(stored: dense, compression: .none)
   }
 }
 
@@ -78,13 +93,22 @@ struct SegmentWriter: ~Copyable {
     _ key: ChunkKey, behind: ChunkKey?, tokens: [Int32], search: RawSpan, blocks: [StoredBlock]
   ) throws(Refusal) {
     let forms = configuration.blocks(tokens: tokens.count, isFrame: key == frameKey)
+    let blocks = zip(forms, blocks).map { $1.dense($0.geometry) }
+    // One that is shorter without compression has no padding.
+    let entries = zip(forms, blocks).map { form, block in
+      let location = BlockLocation(salt: salt, key: key, kind: .rows, node: form.number)
+      return NodeEntry(
+        byteCount: block.bytes.byteCount, compression: block.compression,
+        isDense: block.compression == .none && block.bytes.byteCount < form.byteCount,
+        checksum: location.checksum(of: block.bytes.bytes))
+    }
     let isText = configuration.text != nil
     let start = file.byteCount
     guard
       let layout = RecordLayout(
         at: start,
         headByteCount: RecordLayout.headByteCount(blocks: blocks.count, tokens: tokens.count, linked: isText),
-        searchByteCount: search.byteCount, blockByteCounts: blocks.map(\.bytes.byteCount)),
+        searchByteCount: search.byteCount, blocks: entries.map { ($0.byteCount, $0.isMapped) }),
       UInt32(exactly: (layout.end - start) / RecordLayout.alignment) != nil
     else { throw Refusal(.invalidChunk, file: file.path, structure: "chunk \(key.short)", "is too large") }
 
@@ -96,14 +120,10 @@ struct SegmentWriter: ~Copyable {
     let checksum = BlockLocation(salt: salt, key: key, kind: .search).checksum(of: search)
     head.integer(checksum.low)
     head.integer(checksum.high)
-    for (form, block) in zip(forms, blocks) {
-      let location = BlockLocation(salt: salt, key: key, kind: .rows, node: form.number)
-      NodeEntry(
-        byteCount: block.bytes.byteCount, compression: block.compression,
-        checksum: location.checksum(of: block.bytes.bytes)
-      ).write(into: &head)
+    for (form, entry) in zip(forms, entries) {
+      entry.write(into: &head)
       totals.blockByteCount += form.byteCount
-      totals.storedBlockByteCount += block.bytes.byteCount
+      totals.storedBlockByteCount += entry.byteCount
     }
     if isText {
       if let behind { behind.write(into: &head) } else { head.append([UInt8](repeating: 0, count: 32)) }
@@ -120,7 +140,7 @@ struct SegmentWriter: ~Copyable {
     }
     try pad(to: layout.end)
 
-    entries.append(
+    self.entries.append(
       SegmentEntry(
         key: key, byteOffset: start, tokenCount: tokens.count, byteCount: layout.end - start,
         headChecksum: unsafe BlockLocation(salt: salt, key: key, kind: .head).checksum(of: headBytes.span.bytes)))

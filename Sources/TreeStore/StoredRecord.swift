@@ -71,10 +71,10 @@ struct StoredRecord: Sendable {
     var entries: [NodeEntry] = []
     for form in forms {
       let entry = try NodeEntry(from: &reader)
-      // A block that compression does not shorten is stored as it is.
+      // A block that nothing shortens is stored as it is.
       guard let entry,
-        entry.compression == .none ? entry.byteCount == form.byteCount : entry.byteCount < form.byteCount,
-        entry.byteCount > 0
+        entry.isMapped ? entry.byteCount == form.byteCount : entry.byteCount < form.byteCount,
+        !entry.isDense || entry.byteCount == form.geometry.denseByteCount, entry.byteCount > 0
       else { throw malformed("block \(form.number) of \(form.byteCount) bytes is stored in an impossible way") }
       entries.append(entry)
     }
@@ -92,7 +92,7 @@ struct StoredRecord: Sendable {
     guard
       let layout = RecordLayout(
         at: entry.byteOffset, headByteCount: headByteCount, searchByteCount: searchByteCount,
-        blockByteCounts: entries.map(\.byteCount)), layout.end == entry.byteOffset + entry.byteCount
+        blocks: entries.map { ($0.byteCount, $0.isMapped) }), layout.end == entry.byteOffset + entry.byteCount
     else { throw malformed("the parts do not make a record of \(entry.byteCount) bytes") }
     self.layout = layout
     self.key = key
@@ -121,19 +121,31 @@ struct StoredRecord: Sendable {
     return layout.search
   }
 
-  /// A block, mapped unless it is compressed.
+  /// A block, mapped unless it is compressed or dense.
   /// - Parameter number: in the order of the record.
   /// - Throws: `Refusal` `checksum-mismatch`, `malformed-frame`; a block is checked when it is first read.
   func block(_ number: Int) throws(Refusal) -> BlockBytes {
     let stored = try storedBlock(number)
     let compression = entries[number].compression
-    guard compression != .none else { return stored }
+    // Checked earlier, it may have gone since.
+    try segment.file.requireWhole()
+    if entries[number].isMapped { return stored }
+    if entries[number].isDense {
+      let block = forms[number].geometry.expanded(stored.bytes)
+      try segment.file.requireWhole()
+      guard let block else {
+        throw Refusal(
+          .malformedFrame, file: segment.path, structure: structure(number), "is not the dense form of a block")
+      }
+      return block
+    }
     var isWhole = false
     // The length is the geometry's: a frame cannot ask for more.
     let byteCount = forms[number].byteCount
     let block = BlockBytes(byteCount: byteCount) { output in
       isWhole = compression.decompress(stored.bytes, into: &output)
     }
+    try segment.file.requireWhole()
     guard isWhole else {
       throw Refusal(
         .malformedFrame, file: segment.path, structure: structure(number), "is not a frame of \(byteCount) bytes")
@@ -145,7 +157,6 @@ struct StoredRecord: Sendable {
   func storedBlock(_ number: Int) throws(Refusal) -> BlockBytes {
     let range = layout.blocks[number]
     let block = BlockBytes(mapped: segment.file, at: range.lowerBound, byteCount: range.count)
-    try segment.file.requireWhole()
     try segment.verifyOnce(entryIndex, part: 3 + number) { () throws(Refusal) in
       let location = BlockLocation(salt: segment.salt, key: key, kind: .rows, node: forms[number].number)
       guard location.checksum(of: block.bytes) == entries[number].checksum else {
@@ -178,13 +189,16 @@ extension NodeEntry {
     byteCount = try reader.size()
     let kind = try reader.integer(UInt64.self)
     checksum = try BlockChecksum(from: &reader)
-    guard let compression = UInt8(exactly: kind).flatMap(Compression.init) else { return nil }
+    isDense = kind == Self.denseCode
+    guard let compression = isDense ? Compression.none : UInt8(exactly: kind).flatMap(Compression.init) else {
+      return nil
+    }
     self.compression = compression
   }
 
   func write(into writer: inout ByteWriter) {
     writer.integer(UInt64(byteCount))
-    writer.integer(UInt64(compression.rawValue))
+    writer.integer(isDense ? Self.denseCode : UInt64(compression.rawValue))
     writer.integer(checksum.low)
     writer.integer(checksum.high)
   }
