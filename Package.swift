@@ -27,6 +27,7 @@ let package = Package(
     // C libraries of the system.
     .systemLibrary(name: "CXXHash", providers: [.apt(["libxxhash-dev"])]),
     .systemLibrary(name: "CZstd", providers: [.apt(["libzstd-dev"])]),
+    .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
     .systemLibrary(name: "CLz4", providers: [.apt(["liblz4-dev"])]),
 
     // The foundations: each stands on nothing of ours.
@@ -38,7 +39,7 @@ let package = Package(
     .target(name: "SeededRandom", swiftSettings: strict),
     .target(
       name: "FileAccess",
-      dependencies: ["CXXHash", "CZstd", "CLz4", "CMappingFaults", .product(name: "Crypto", package: "swift-crypto")],
+      dependencies: ["CXXHash", "CZstd", "CZlib", "CLz4", "CMappingFaults", .product(name: "Crypto", package: "swift-crypto")],
       swiftSettings: strict),
     .target(name: "Tokenization", dependencies: ["CanonicalJSON", "Templates"], swiftSettings: strict),
     .target(name: "ContextTrees", dependencies: ["SeededRandom"], swiftSettings: strict),
@@ -67,7 +68,7 @@ let package = Package(
       name: "SharedPack",
       dependencies: [
         "FileAccess", "ModelPacks", "Templates", "Tokenization", "LlamaRuntime", "ContextTrees", "NodeBlocks",
-        "Conversion", "PackedTiles", "TreeStore",
+        "Conversion", "PackedTiles", "TreeStore", "CanonicalJSON",
       ],
       swiftSettings: strict),
     .target(

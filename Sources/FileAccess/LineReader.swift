@@ -1,22 +1,29 @@
-/// Reads a file line by line; no more than a line and a buffer are in memory.
+/// Reads a file line by line, decompressed if it is a gzip or zstd file; no more than a line and a buffer are in memory.
 public struct LineReader: ~Copyable {
-  private let file: SequentialFile
+  private var stream: ByteStream
   private let lineLimit: Int
   private var buffer: [UInt8] = []
   /// The part of the buffer that is not given out.
   private var start = 0
-  private var byteOffset = 0
   /// The number of the line that was read last, from 1.
   public private(set) var lineNumber = 0
 
-  public static let bufferByteCount = 1 << 16
+  public static let bufferByteCount = ByteStream.pieceByteCount
 
   /// - Parameter lineLimit: the most bytes that a line may have.
-  /// - Throws: `Refusal` as `SequentialFile`.
+  /// - Throws: `Refusal` as `ByteStream`.
   public init(_ path: String, lineLimit: Int = 1 << 28) throws(Refusal) {
-    file = try SequentialFile(path)
+    self.init(try ByteStream(path), lineLimit: lineLimit)
+  }
+
+  /// The lines of what is read from elsewhere.
+  public init(_ stream: consuming ByteStream, lineLimit: Int = 1 << 28) {
+    self.stream = stream
     self.lineLimit = lineLimit
   }
+
+  /// The part of the file that was read, 0 to 1; nil for standard input.
+  public var share: Double? { stream.share }
 
   /// The next line without its line feed; nil at the end. What follows the last line feed is a line if it is not empty.
   /// - Throws: `Refusal` `too-large` for a line beyond the limit, and those of reading.
@@ -30,24 +37,18 @@ public struct LineReader: ~Copyable {
       }
       guard buffer.count - start <= lineLimit else {
         throw Refusal(
-          .tooLarge, file: file.path, structure: "line \(lineNumber + 1)", "has more than \(lineLimit) bytes")
+          .tooLarge, file: stream.path, structure: "line \(lineNumber + 1)", "has more than \(lineLimit) bytes")
       }
       buffer.removeFirst(start)
       start = 0
       searched = buffer.count
-      let count = min(Self.bufferByteCount, file.byteCount - byteOffset)
-      if count == 0 {
+      guard let piece = try stream.next() else {
         guard !buffer.isEmpty else { return nil }
         defer { buffer = [] }
         lineNumber += 1
         return buffer
       }
-      var piece = [UInt8](repeating: 0, count: count)
-      var span = piece.mutableSpan
-      var bytes = unsafe span.mutableBytes
-      try file.read(at: byteOffset, into: &bytes)
       buffer += piece
-      byteOffset += count
     }
   }
 }
