@@ -37,7 +37,7 @@ public final class ThreadPool: Sendable {
   ///   - minimum: no piece has fewer items than this; small work stays on the caller.
   ///   - context: what `work` is called with. A closure that captures nothing costs no memory.
   ///   - work: called with the context, a thread's index and a range. It must not post work itself.
-  func run<Context>(
+  package func run<Context>(
     count: Int, minimum: Int = 1, with context: Context,
     _ work: @escaping (_ context: Context, _ thread: Int, _ range: Range<Int>) -> Void
   ) {

@@ -81,6 +81,14 @@ public final class LanguageModel: Sendable {
     }
   }
 
+  /// The same model, whose work is done by other threads; the weights, which lie in the mapping, are shared.
+  init(_ model: LanguageModel, threads: ThreadPool) {
+    pack = model.pack
+    runtime = LlamaModel(model.pack, threads: threads)
+    tokenizer = model.tokenizer
+    chatTemplate = model.chatTemplate
+  }
+
   /// The sizes and settings of the LLaMA.
   public var configuration: LlamaConfiguration { pack.configuration }
 

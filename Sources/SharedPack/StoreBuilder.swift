@@ -11,11 +11,16 @@ public import TreeStore
 /// When the task that it works for is cancelled, it stops after the current chunk: no document is added, the chunks
 /// that were committed before stay so that the next build resumes there, and the builder can be used further.
 public struct StoreBuilder: ~Copyable {
-  private let model: LanguageModel
-  private let work: Work
+  let model: LanguageModel
+  let work: Work
   private let compression: Compression
-  private var writer: TreeStoreWriter
+  private(set) var writer: TreeStoreWriter
   private var lastCommit = ContinuousClock.now
+  /// The rows of the frame behind which texts are read deeply, once they were needed.
+  private var frameRows: TextPrefix?
+  /// What several texts at once were made of, for `add`.
+  var ready: [ChunkKey: EncodedAhead] = [:]
+  var lanes: EncodingLanes?
 
   /// What was added becomes durable this often, so that a build that is killed resumes.
   var commitInterval = Duration.seconds(15)
@@ -23,7 +28,7 @@ public struct StoreBuilder: ~Copyable {
   private static let commitByteCount = 1 << 28
 
   /// What is made of a text's chunks.
-  private enum Work {
+  enum Work {
     case trees(TreeShape, TreeEncoder, ChunkBorders)
     case texts(TextForm)
   }
@@ -157,49 +162,69 @@ public struct StoreBuilder: ~Copyable {
   ///   - waits: whether the text need not be durable when this returns. Of many texts it soon becomes so together with
   ///     others, which is faster; ``commit()`` does it for the last ones.
   ///   - progress: called with the tokens done, those of them that were encoded, and all tokens.
-  /// - Throws: `Refusal` `document-exists`, `not-text`, `digest-mismatch` for a damaged pack, `cancelled`, `no-space` and others; what was committed before
-  ///   stays.
+  /// - Throws: `Refusal` `document-exists`, `not-text`, `digest-mismatch` for a damaged pack, `cancelled`, `no-space`,
+  ///   `store-full` and others; what was committed before stays.
   public mutating func add(
     _ source: DocumentSource, replacing: Bool = false, waits: Bool = false,
     progress: (_ done: Int, _ encoded: Int, _ total: Int) -> Void = { _, _, _ in }
   ) throws(Refusal) -> Report {
-    try writer.requireName(source.name)
-    let text = try source.text()
+    try add(try source.read(), replacing: replacing, waits: waits, progress: progress)
+  }
+
+  /// Encodes a text that was read, as ``add(_:replacing:progress:)`` does one of a file.
+  /// - Parameters:
+  ///   - document: the text, and its name in the store.
+  ///   - replacing: whether another text may be there under this name.
+  ///   - waits: whether the text need not be durable when this returns.
+  ///   - progress: called with the tokens done, those of them that were encoded, and all tokens.
+  /// - Throws: `Refusal` `document-exists`, `invalid-document-name`, `cancelled`, `no-space` and others; what was committed
+  ///   before stays.
+  public mutating func add(
+    _ document: DocumentText, replacing: Bool = false, waits: Bool = false,
+    progress: (_ done: Int, _ encoded: Int, _ total: Int) -> Void = { _, _, _ in }
+  ) throws(Refusal) -> Report {
+    do throws(Refusal) {
+      try writer.requireName(document.name)
+    } catch {
+      throw Refusal(error.name, file: document.place, structure: error.structure, error.fault)
+    }
+    let text = document.text
     let digest = Digest256(of: text)
-    let existing = try writer.document(named: source.name)
+    let existing = try writer.document(named: document.name)
     let isSame = existing?.textDigest == digest
     if let existing, isSame, writer.holdsWhole(existing) {
       return Report(
-        name: source.name, outcome: .unchanged, tokenCount: existing.tokenCount, chunkCount: existing.chunkCount,
+        name: document.name, outcome: .unchanged, tokenCount: existing.tokenCount, chunkCount: existing.chunkCount,
         encodedTokenCount: 0)
     }
     guard existing == nil || isSame || replacing else {
       throw Refusal(
-        .documentExists, file: source.path,
-        "another text is stored as \"\(source.name)\"")
+        .documentExists, file: document.place,
+        "another text is stored as \"\(document.name)\"")
     }
-    let tokens = try model.documentTokens(text, file: source.path)
+    let tokens = try model.documentTokens(text, file: document.place)
     // A store keeps what damaged weights make, and answers nonsense with whole ones.
     try model.verifyWeights()
     let (keys, encodedTokenCount) =
       switch work {
       case .trees(let shape, let encoder, let borders):
         try addChunks(
-          tokens, model.chunks(of: tokens, shape: shape, borders: borders), file: source.path, progress
-        ) { [compression] (chunk, writer) throws(Refusal) in
-          _ = try writer.add(try encoder.encode(chunk), compression: compression)
+          tokens, model.chunks(of: tokens, shape: shape, borders: borders), file: document.place, progress
+        ) { [compression] (chunk, ready, writer) throws(Refusal) in
+          let encoded = if case .tree(let tree) = ready { tree } else { try encoder.encode(chunk) }
+          _ = try writer.add(encoded, compression: compression)
         }
       case .texts(let form) where form.manner == .deep:
-        try addDeeply(tokens, form, file: source.path, progress)
+        try addDeeply(tokens, form, file: document.place, progress)
       case .texts(let form):
-        try addExactly(tokens, form, file: source.path, progress)
+        try addExactly(tokens, form, file: document.place, progress)
       }
     try writer.addDocument(
-      name: source.name, textDigest: digest, textByteCount: text.count, tokenCount: tokens.count,
-      chunks: DocumentChunks(keys: keys), replacing: replacing || isSame)
+      name: document.name, textDigest: digest, textByteCount: text.count, tokenCount: tokens.count,
+      chunks: DocumentChunks(keys: keys), metadata: document.metadata ?? "", replacing: replacing || isSame)
     if waits { try commitIfDue() } else { try commit() }
     return Report(
-      name: source.name, outcome: existing == nil ? .added : isSame ? .repaired : .replaced, tokenCount: tokens.count,
+      name: document.name, outcome: existing == nil ? .added : isSame ? .repaired : .replaced, tokenCount: tokens.count,
       chunkCount: keys.count, encodedTokenCount: encodedTokenCount)
   }
 
@@ -207,11 +232,11 @@ public struct StoreBuilder: ~Copyable {
   private typealias Added = (keys: [ChunkKey], encodedTokenCount: Int)
 
   /// Encodes each chunk of a text alone, behind another chunk or none.
-  /// - Parameter encode: makes a chunk that the store does not have, and adds it.
+  /// - Parameter encode: makes a chunk that the store does not have, unless it is ready, and adds it.
   private mutating func addChunks(
     _ tokens: [Int32], _ ranges: [Range<Int>], behind: ChunkKey? = nil, file: String,
     _ progress: (_ done: Int, _ encoded: Int, _ total: Int) -> Void,
-    encode: (_ chunk: [Int32], _ writer: inout TreeStoreWriter) throws(Refusal) -> Void
+    encode: (_ chunk: [Int32], _ ready: EncodedAhead?, _ writer: inout TreeStoreWriter) throws(Refusal) -> Void
   ) throws(Refusal) -> Added {
     var keys: [ChunkKey] = []
     var encodedTokenCount = 0
@@ -220,7 +245,7 @@ public struct StoreBuilder: ~Copyable {
       let chunk = Array(tokens[range])
       let key = writer.configuration.chunkKey(tokens: chunk, behind: behind)
       if !writer.contains(key) {
-        try encode(chunk, &writer)
+        try encode(chunk, ready.removeValue(forKey: key), &writer)
         encodedTokenCount += chunk.count
         try commitIfDue()
       }
@@ -244,16 +269,33 @@ public struct StoreBuilder: ~Copyable {
         EncodedText(tokens: opening, behind: nil, words: .none, rows: try model.keptOpening(form)),
         compression: compression)
     }
-    var frameRows: TextPrefix?
     let ranges = model.textChunks(of: tokens, reading: DeepReading(chunkSize: form.chunkSize))
-    return try addChunks(tokens, ranges, behind: frameKey, file: file, progress) { (chunk, writer) throws(Refusal) in
-      if frameRows == nil { frameRows = try model.prefix(reading: opening) }
-      guard let frameRows else { preconditionFailure("they were read") }
-      let rows = try model.keptRows(of: chunk, behind: frameRows, form)
+    var frameRows = frameRows
+    let added = try addChunks(
+      tokens, ranges, behind: frameKey, file: file, progress
+    ) { (chunk, ready, writer) throws(Refusal) in
+      let rows: TextRows
+      if case .text(let made) = ready {
+        rows = made
+      } else {
+        let opened = if let frameRows { frameRows } else { try model.prefix(reading: opening) }
+        frameRows = opened
+        rows = try model.keptRows(of: chunk, behind: opened, form)
+      }
       let words = WordCounts(of: tokenizer.decode(chunk[...]))
       _ = try writer.add(
         EncodedText(tokens: chunk, behind: frameKey, words: words, rows: rows), compression: compression)
     }
+    self.frameRows = frameRows
+    return added
+  }
+
+  /// The rows behind which chunks are read deeply.
+  mutating func requireFrameRows(_ form: TextForm) throws(Refusal) -> TextPrefix {
+    if let frameRows { return frameRows }
+    let rows = try model.prefix(reading: form.frame.opening)
+    frameRows = rows
+    return rows
   }
 
   /// Reads the frame and the text as one long prompt, chunk by chunk, each with all before it in view.
@@ -314,71 +356,6 @@ public struct StoreBuilder: ~Copyable {
       prefix.append(rows, readAt: prefix.tokenCount)
     }
     return prefix
-  }
-
-  /// The space that texts take in a store that has none of their chunks.
-  public struct Plan: Sendable, Hashable {
-    /// Documents that would be stored.
-    public var documentCount = 0
-    /// Tokens of all of them.
-    public var tokenCount = 0
-    /// Bytes of all chunks.
-    public var byteCount = 0
-  }
-
-  /// Reads texts, and works out what they would take in a store of context trees. Writes nothing.
-  /// - Parameters:
-  ///   - sources: the texts' files.
-  ///   - model: the one that would encode them.
-  ///   - encoding: how keys and values would be kept.
-  ///   - borders: where texts would be cut.
-  /// - Throws: `Refusal` `no-injection`, `no-tokenizer`, `missing-file`, `not-text`, `empty-document`, `cancelled`.
-  public static func plan(
-    _ sources: [DocumentSource], model: LanguageModel, encoding: RowEncoding = .int8,
-    borders: ChunkBorders = .sentences
-  ) throws(Refusal) -> Plan {
-    let (shape, layout) = try model.requireTrees(encoding)
-    return try plan(sources, model: model) { tokens in
-      model.chunks(of: tokens, shape: shape, borders: borders).reduce(0) { sum, chunk in
-        ContextTree(shape: shape, tokenCount: chunk.count).nodes.reduce(sum + chunk.count * 4) {
-          $0 + layout.byteCount(rows: $1.rowCount) + model.configuration.hiddenSize * 4
-        }
-      }
-    }
-  }
-
-  /// Reads texts, and works out what they would take in a store of texts. Writes nothing.
-  /// - Throws: `Refusal` `no-tokenizer`, `missing-file`, `not-text`, `empty-document`, `cancelled`.
-  public static func plan(
-    _ sources: [DocumentSource], model: LanguageModel, manner: ReadingManner, reading: DeepReading = DeepReading()
-  ) throws(Refusal) -> Plan {
-    let own = model.runtime.textRowLayout
-    let layout = own.encoded(as: reading.encoding ?? own.encoding) ?? own
-    return try plan(sources, model: model) { tokens in
-      switch manner {
-      case .exact: own.byteCount(rows: max(tokens.count, 1)) + tokens.count * 4
-      case .deep:
-        model.textChunks(of: tokens, reading: reading).reduce(0) { sum, chunk in
-          sum + chunk.count * 4
-            + (reading.shares.map { layout.byteCount(rowCounts: $0.rowCounts(tokens: chunk.count)) }
-              ?? layout.byteCount(rows: chunk.count))
-        }
-      }
-    }
-  }
-
-  private static func plan(
-    _ sources: [DocumentSource], model: LanguageModel, byteCount: (_ tokens: [Int32]) -> Int
-  ) throws(Refusal) -> Plan {
-    var plan = Plan()
-    for source in sources {
-      try Refusal.checkCancellation(source.path)
-      let tokens = try model.documentTokens(source.text(), file: source.path)
-      plan.documentCount += 1
-      plan.tokenCount += tokens.count
-      plan.byteCount += byteCount(tokens)
-    }
-    return plan
   }
 
   /// Makes everything that was added durable, at once.

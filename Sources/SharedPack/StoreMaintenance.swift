@@ -53,14 +53,3 @@ extension DocumentStore {
     return try writer.collectGarbage(scope)
   }
 }
-
-extension TreeStore {
-  /// A document of the store.
-  /// - Throws: `Refusal` `missing-document`.
-  package func requireDocument(named name: String) throws(Refusal) -> StoredDocument {
-    guard let document = try document(named: name) else {
-      throw Refusal(.missingDocument, file: path, structure: "document \"\(name)\"", "is not in the store")
-    }
-    return document
-  }
-}

@@ -128,9 +128,18 @@ struct RowArguments: ParsableArguments {
     guard let keep, keep < 1 else { return reading }
     reading.shares = store.flatMap { StoreBuilder.reading(of: $0)?.shares }
     if reading.shares == nil {
+      // What is wrong with a text is said when it is added.
       var texts: [[Int32]] = []
-      for source in sources.prefix(16) {
-        texts.append(try model.documentTokens(source.text(), file: source.path))
+      var reader = DocumentReader(sources.filter { !$0.isStandardInput })
+      while texts.count < 16 {
+        do throws(Refusal) {
+          guard let document = try reader.next() else { break }
+          texts.append(try model.documentTokens(document.text, file: document.place))
+        } catch { continue }
+      }
+      guard !texts.isEmpty else {
+        throw Refusal(
+          .emptyDocument, file: "--keep", "is measured on the first texts, and there is none that can be read twice")
       }
       reading.shares = try model.headShares(keeping: keep, of: texts, reading: reading, frame: frame)
     }

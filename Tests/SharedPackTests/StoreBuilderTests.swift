@@ -240,17 +240,4 @@ import TreeStore
     let missing = DocumentSource(name: "text", path: "\(scratch.path)/nowhere")
     #expect(refusal { _ = try add(missing) }?.name.text == "missing-file")
   }
-
-  @Test func directoriesAreSearched() throws {
-    try Directory.create("\(scratch.path)/a")
-    try Directory.create("\(scratch.path)/a/b")
-    for name in ["a/x.txt", "a/b/y.txt", "a/.hidden", "z.txt"] { try scratch.write("text", to: name) }
-    let found = try DocumentSource.find(["\(scratch.path)/a/", "\(scratch.path)/z.txt"])
-    #expect(found.map(\.name) == ["b/y.txt", "x.txt", "z.txt"])
-    let twice = refusal { _ = try DocumentSource.find(["\(scratch.path)/a", "\(scratch.path)/a/x.txt"]) }
-    #expect(twice?.name.text == "duplicate-name")
-    #expect(refusal { _ = try DocumentSource.find(["\(scratch.path)/no"]) }?.name.text == "missing-file")
-    try Directory.create("\(scratch.path)/empty")
-    #expect(refusal { _ = try DocumentSource.find(["\(scratch.path)/empty"]) }?.name.text == "empty-document")
-  }
 }

@@ -1,0 +1,73 @@
+public import FileAccess
+import LlamaRuntime
+import TreeStore
+
+extension StoreBuilder {
+  /// What happens while texts are added.
+  public enum Event: Sendable {
+    /// A text is being encoded: its name, the tokens done, those of them that were encoded, and all tokens.
+    case progress(name: String, done: Int, encoded: Int, total: Int)
+    /// A text is stored.
+    case added(Report)
+    /// A text was left out.
+    case leftOut(Refusal)
+  }
+
+  /// Adds all texts of a reader, in their order. A text with a fault is left out and does not end the rest. Short texts
+  /// are encoded several at once; the store is the one that adding them one after the other makes.
+  /// - Parameters:
+  ///   - reader: of the texts; it says how far it is.
+  ///   - replacing: whether other texts may be there under the names.
+  ///   - event: receives what happens; what it throws ends the work.
+  /// - Throws: `Refusal` `cancelled`, `no-space` and others that are no single text's; what was committed before stays.
+  public mutating func add(
+    all reader: inout DocumentReader, replacing: Bool = false,
+    event: (_ event: Event, _ share: Double?) throws(Refusal) -> Void
+  ) throws(Refusal) {
+    var isAtEnd = false
+    while !isAtEnd {
+      // Short texts that follow one another, or a long one.
+      var batch: [DocumentText] = []
+      var byteCount = 0
+      var fault: Refusal?
+      while fault == nil, byteCount < 8 * Self.shortByteCount, batch.count < 64 {
+        do throws(Refusal) {
+          guard let document = try reader.next() else {
+            isAtEnd = true
+            break
+          }
+          batch.append(document)
+          byteCount += document.text.count
+          if document.text.count > Self.shortByteCount { break }
+        } catch {
+          fault = error
+        }
+      }
+      try encodeAhead(batch.filter { $0.text.count <= Self.shortByteCount })
+      for document in batch {
+        try Refusal.checkCancellation(document.place)
+        let share = reader.share
+        do throws(Refusal) {
+          let report = try add(document, replacing: replacing) { done, encoded, total in
+            try? event(.progress(name: document.name, done: done, encoded: encoded, total: total), share)
+          }
+          try event(.added(report), share)
+        } catch {
+          guard error.isOfOneText else { throw error }
+          try event(.leftOut(error), share)
+        }
+      }
+      if let fault {
+        try Refusal.checkCancellation(fault.file)
+        try event(.leftOut(fault), reader.share)
+      }
+    }
+  }
+}
+
+extension Refusal {
+  /// Whether another text may be added all the same.
+  fileprivate var isOfOneText: Bool {
+    [.documentExists, .documentNaming, .emptyDocument, .promptTooLong, .notFinite].contains(name)
+  }
+}
