@@ -50,8 +50,10 @@ struct AskCommand: AsyncParsableCommand {
       sharedpack ask model.spk --store library --document emma.txt "Who is she?"
       sharedpack ask model.spk --document notes.txt "What was decided?"
 
-      With --store, documents are named as there; without it, they are text files that
-      are read for this question. They are read in the order in which they are named.
+      With --store, documents are named as there, or by the end of their names from a
+      slash on (emma.txt for novels/emma.txt) where only one document has it; without it,
+      they are text files that are read for this question. They are read in the order in
+      which they are named.
 
       A plain model reads the chunks that share rare words with the question or, told
       so by --reading exact, the whole of one document that fits its window. A model
@@ -96,6 +98,7 @@ struct AskCommand: AsyncParsableCommand {
 
   @OptionGroup var reading: ReadingArguments
   @OptionGroup var rows: RowArguments
+  @OptionGroup var texts: TextEncodingArguments
   @OptionGroup var deep: DeepReadingArguments
   @OptionGroup var generation: GenerationArguments
   @OptionGroup var memory: MemoryArguments
@@ -103,9 +106,13 @@ struct AskCommand: AsyncParsableCommand {
 
   func validate() throws {
     guard !documents.isEmpty else { throw ValidationError("Name a --document to ask about.") }
-    guard store == nil || rows.isEmpty && reading.reading == nil && deep.chunkSize == nil && system == nil else {
+    guard
+      store == nil
+        || rows.isEmpty && reading.reading == nil && deep.chunkSize == nil && system == nil
+          && texts.encoding == .automatic
+    else {
       throw ValidationError(
-        "--kv, --keep, --reading, --chunk-size and --system are for text files; with --store, texts are read and kept as it was built."
+        "--kv, --keep, --reading, --chunk-size, --system and --encoding are for text files; with --store, texts are read and kept as it was built."
       )
     }
     guard reading.reading != .exact || documents.count == 1 else {
@@ -159,21 +166,52 @@ struct AskCommand: AsyncParsableCommand {
   private var search: TreeSearch { TreeSearch(policy.policy(seed: generation.seed), expansion: expansion) }
 
   private func inquire(_ question: String, in library: DocumentStore) throws(Refusal) -> Inquiry {
-    // A name that the store does not have may have been meant as a file.
-    for name in documents where try library.store.document(named: name) == nil && Directory.exists(name) != nil {
-      throw Refusal(
-        .missingDocument, file: library.store.path, structure: "document \"\(name)\"",
-        "is not in the store, but a file: add it with `sharedpack store build`, or ask without --store")
+    var names: [String] = []
+    for document in documents {
+      do throws(Refusal) {
+        let name = try library.store.requireDocument(named: document).name
+        if names.contains(name) { Self.sayNamedTwice(document) } else { names.append(name) }
+      } catch {
+        // A name that the store does not have may have been meant as a file.
+        guard error.name == .missingDocument, Directory.exists(document) != nil else { throw error }
+        throw Refusal(
+          .missingDocument, file: library.store.path, structure: "document \"\(document)\"",
+          "is not in the store, but a file: add it with `sharedpack store build`, or ask without --store")
+      }
     }
     return try library.inquiry(
-      question, about: documents, search: search, reading: deep.reading(of: library.model), usesChatTemplate: !raw)
+      question, about: names, search: search, reading: deep.reading(of: library.model), usesChatTemplate: !raw)
   }
 
   private func inquireAboutFiles(_ question: String, _ model: LanguageModel) throws(Refusal) -> Inquiry {
     if let missing = documents.first(where: { Directory.exists($0) == nil }) {
       throw Refusal(.missingFile, file: missing, "is not a text file, and no --store was named")
     }
-    let sources = documents.map { DocumentSource(name: $0, path: $0) }
+    var sources: [DocumentSource] = []
+    var seen: Set<FileStatus> = []
+    for document in documents {
+      if let status = FileStatus(document), !seen.insert(status).inserted {
+        Self.sayNamedTwice(document)
+        continue
+      }
+      var source = DocumentSource(name: document, path: document)
+      source.encoding = texts.encoding
+      sources.append(source)
+    }
+    do throws(Refusal) {
+      return try inquire(question, sources, model)
+    } catch {
+      throw texts.explained(error)
+    }
+  }
+
+  private static func sayNamedTwice(_ document: String) {
+    Console.error("sharedpack: \(document): named twice, read once")
+  }
+
+  private func inquire(
+    _ question: String, _ sources: [DocumentSource], _ model: LanguageModel
+  ) throws(Refusal) -> Inquiry {
     switch try reading.manner(of: model) {
     case .trees:
       let encoding = try rows.treeEncoding(model)

@@ -134,20 +134,33 @@ struct ProgressBar {
   /// Shows how much is done, a few times a second.
   /// - Parameter worked: how much of what is done took work, for the rate; nil: all.
   mutating func update(_ done: Int, of total: Int, worked: Int? = nil) {
+    let share = total > 0 ? Double(done) / Double(total) : 1
+    let shown = self
+    update(share: share, isLast: done >= total) { seconds in
+      let rate = seconds > 0 ? Double(worked ?? done) / seconds : 0
+      var facts = "\(Int((share * 100).rounded(.down)))%  "
+      facts += "\(shown.format(Double(done))) of \(shown.format(Double(total)))"
+      if rate > 0 {
+        facts += "  \(shown.format(rate))/s"
+        if done < total { facts += "  \(Format.duration(Double(total - done) / rate)) left" }
+      }
+      return facts
+    }
+  }
+
+  /// Shows facts beside the bar, a few times a second.
+  /// - Parameters:
+  ///   - share: of the work that is done, 0 to 1.
+  ///   - isLast: whether nothing comes after that.
+  ///   - facts: called with the seconds since the start.
+  mutating func update(share: Double, isLast: Bool, facts: (_ seconds: Double) -> String) {
     let isBar = mode == .auto && Console.errorIsTerminal
     guard isBar || mode == .plain else { return }
     let now = ContinuousClock.now
     let interval: Duration = isBar ? .milliseconds(100) : .seconds(5)
-    if let lastShown, now - lastShown < interval, done < total { return }
+    if let lastShown, now - lastShown < interval, !isLast { return }
     lastShown = now
-    let seconds = (now - start).seconds
-    let rate = seconds > 0 ? Double(worked ?? done) / seconds : 0
-    let share = total > 0 ? Double(done) / Double(total) : 1
-    var facts = "\(Int((share * 100).rounded(.down)))%  \(format(Double(done))) of \(format(Double(total)))"
-    if rate > 0 {
-      facts += "  \(format(rate))/s"
-      if done < total { facts += "  \(Format.duration(Double(total - done) / rate)) left" }
-    }
+    let facts = facts((now - start).seconds)
     if isBar {
       let width = max(0, min(30, Console.columns - label.count - facts.count - 6))
       let filled = Int(share * Double(width))
@@ -167,7 +180,8 @@ struct ProgressBar {
     isShown = false
   }
 
-  private func format(_ value: Double) -> String {
+  /// An amount with its unit.
+  func format(_ value: Double) -> String {
     switch unit {
     case .bytes: Format.bytes(value)
     case .samples: value < 10 ? "\(Format.rounded(value)) samples" : "\(Int(value)) samples"

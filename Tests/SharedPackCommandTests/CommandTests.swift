@@ -15,7 +15,7 @@ import TinyCheckpoint
     #expect(
       build.output == """
         added\tnotes.txt\t89 tokens\t3 chunks\t89 tokens encoded
-        added\tfirst.txt\t95 tokens\t4 chunks\t34 tokens encoded
+        added\tletters/first.txt\t95 tokens\t4 chunks\t34 tokens encoded
 
         """)
     #expect(
@@ -23,7 +23,7 @@ import TinyCheckpoint
         == "unchanged\tnotes.txt\t89 tokens\t3 chunks\t0 tokens encoded\n")
     #expect(
       try workplace.run("store", "ls", "library").output
-        == "first.txt\t95 tokens\t4 chunks\t94 B\nnotes.txt\t89 tokens\t3 chunks\t88 B\n")
+        == "letters/first.txt\t95 tokens\t4 chunks\t94 B\nnotes.txt\t89 tokens\t3 chunks\t88 B\n")
     let both = ["--document", "notes.txt", "--document", "first.txt"]
     let ask = ["ask", "model.spk", "--store", "library", "what holds the trees", "--max-tokens", "8", "--ignore-end"]
     let first = try workplace.run(ask + both)
@@ -39,7 +39,7 @@ import TinyCheckpoint
     #expect(stored.status == 0)
     #expect(stored.output == fresh.output)
 
-    #expect(try workplace.run("store", "rm", "library", "first.txt").output == "removed\tfirst.txt\n")
+    #expect(try workplace.run("store", "rm", "library", "first.txt").output == "removed\tletters/first.txt\n")
     #expect(try workplace.run("store", "gc", "library").output.hasPrefix("freed "))
     #expect(try workplace.run("verify", "library").output.hasPrefix("library: good, "))
     #expect(try workplace.run("verify", "model.spk").output.hasPrefix("model.spk: good, "))

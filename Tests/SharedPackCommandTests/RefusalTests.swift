@@ -89,8 +89,8 @@ import Testing
       64, "Error: Missing expected argument '--document <name> ...'", "ask", "model.spk", "who"),
     Case(
       64,
-      "Error: --kv, --keep, --reading, --chunk-size and --system are for text files; with --store, texts are read and "
-        + "kept as it was built.", "ask",
+      "Error: --kv, --keep, --reading, --chunk-size, --system and --encoding are for text files; with --store, texts are "
+        + "read and kept as it was built.", "ask",
       "model.spk", "who", "--store", "library", "--document", "notes.txt", "--kv", "f16"),
     Case(64, "Error: --max-tokens must be at least 1.", "generate", "model.spk", "a", "--max-tokens", "0"),
     Case(64, "Error: --top-p must be above 0 and at most 1.", "generate", "model.spk", "a", "--top-p", "0"),
@@ -222,11 +222,15 @@ import Testing
     Case(
       73,
       "sharedpack: letters/notes.txt: another text is stored as \"notes.txt\"; --replace puts this one in its place "
-        + "[document-exists]", "store", "build", "model.spk", "letters/notes.txt", "--store", "library"),
+        + "[document-exists]", "store", "build", "model.spk", "letters/notes.txt", "--store", "library", "--root",
+      "letters"),
     Case(
-      65,
-      "sharedpack: letters/notes.txt: would be stored as \"notes.txt\", and so would notes.txt [duplicate-name]",
-      "store", "build", "model.spk", "notes.txt", "letters", "--store", "library"),
+      66, "sharedpack: *.text: matches no file [missing-file]", "store", "build", "model.spk", "*.text", "--store",
+      "library"),
+    Case(
+      64, "Error: --jsonl is for standard input, which is named -; files of JSON lines end in .jsonl.", "store",
+      "build",
+      "model.spk", "notes.txt", "--jsonl", "--store", "library"),
     Case(
       65,
       "sharedpack: library: row encoding is int8, not float16; --kv says how rows are kept [configuration-mismatch]",

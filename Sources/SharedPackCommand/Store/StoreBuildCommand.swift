@@ -25,9 +25,22 @@ extension StoreCommand {
       abstract: "Encode texts into a store.",
       discussion: """
         sharedpack store build model.spk book.txt letters/ --store library
+        sharedpack store build model.spk 'letters/**/*.txt' corpus.jsonl.zst --store library
+        zcat notes.jsonl.gz | sharedpack store build model.spk - --jsonl --store library
 
-        Chunks that are stored already are not encoded again, so an interrupted build
-        resumes where it stopped. Hidden files in directories are skipped.
+        Paths are text files, folders with all that is in and below them, patterns (*, ?,
+        [a-z], ** for folders of any depth) and - for standard input. Files may be
+        compressed (.gz, .zst). A .jsonl or .ndjson file has an object in each line:
+        "id" or "name", "text" and, if you like, "metadata", an object of up to 64 KiB.
+        Hidden files, stores and model packs in folders are not read.
+
+        A document is named by its path from the current directory, or from --root; what
+        lies elsewhere by its absolute path without the first slash. So a file has one
+        name, however it is found.
+
+        A text with a fault is named and left out; the exit status says so at the end.
+        Chunks that are stored already are not encoded again: after Ctrl-C, which keeps
+        what is whole, the same command goes on where it stopped.
 
         A store has one model and one way of reading. For a plain model that is deep
         (texts of any length, of which a question reads some chunks) or exact (each text
@@ -38,12 +51,26 @@ extension StoreCommand {
     @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))
     var model: String
 
-    @Argument(help: "Text files, and directories of text files.", completion: .file())
+    @Argument(help: "Text files, folders, patterns, and - for standard input.", completion: .file())
     var paths: [String]
 
     @Option(
       help: ArgumentHelp("The store; created if it does not exist.", valueName: "directory"), completion: .directory)
     var store: String
+
+    @OptionGroup var encoding: TextEncodingArguments
+
+    @Flag(help: "Take standard input as JSON lines, not as one text.")
+    var jsonl = false
+
+    @Option(help: ArgumentHelp("The name of the text on standard input.", valueName: "name"))
+    var name = "stdin"
+
+    @Option(help: ArgumentHelp("The folder that names start from.", valueName: "directory"), completion: .directory)
+    var root: String?
+
+    @Flag(help: "Stop at the first text that has a fault.")
+    var strict = false
 
     @OptionGroup var reading: ReadingArguments
 
@@ -79,9 +106,35 @@ extension StoreCommand {
     @OptionGroup var memory: MemoryArguments
     @OptionGroup var output: OutputOptions
 
+    func validate() throws {
+      guard !jsonl || paths.contains("-") else {
+        throw ValidationError("--jsonl is for standard input, which is named -; files of JSON lines end in .jsonl.")
+      }
+    }
+
     func run() throws {
+      // On the main thread: were it free, signals would be delivered to it and end the program.
+      try unsafe withUnsafeCurrentTask { task in
+        let cancellation = unsafe task.map { unsafe Cancellation($0) }
+        defer { Interruption.atFirst(nil) }
+        try work(cancellation)
+      }
+    }
+
+    /// Cancels the task that builds, from any thread while it does.
+    @safe private final class Cancellation: @unchecked Sendable {
+      private let task: UnsafeCurrentTask
+
+      @unsafe init(_ task: UnsafeCurrentTask) { unsafe self.task = task }
+
+      func cancel() { unsafe task.cancel() }
+    }
+
+    private func work(_ cancellation: Cancellation?) throws {
       let model = try memory.open(model, threads: threads)
-      let sources = try DocumentSource.find(paths)
+      var report = BuildReport(output, encoding)
+      let sources = try find(&report)
+      guard !sources.isEmpty else { return try report.finish(["store": .string(store)]) }
       let manner = try reading.manner(of: model)
       var deep = model.reading
       if let chunkSize = chunks.chunkSize { deep.chunkSize = chunkSize }
@@ -98,44 +151,77 @@ extension StoreCommand {
         }
       }
       if dryRun {
-        switch manner {
-        case .trees:
-          return show(
-            try StoreBuilder.plan(
-              sources, model: model, encoding: try rows.treeEncoding(model), borders: borders.value))
-        case .texts(let manner):
-          return show(try StoreBuilder.plan(sources, model: model, manner: manner, reading: deep))
+        let fault = { (fault: Refusal) throws(Refusal) in
+          if strict { throw encoding.explained(fault) }
+          report.add(fault)
         }
+        let plan =
+          switch manner {
+          case .trees:
+            try StoreBuilder.plan(
+              sources, model: model, encoding: try rows.treeEncoding(model), borders: borders.value, fault: fault)
+          case .texts(let manner):
+            try StoreBuilder.plan(sources, model: model, manner: manner, reading: deep, fault: fault)
+          }
+        show(plan)
+        return try report.finish(nil)
       }
       var builder = try builder(model, manner, deep, frame)
-      var reports: [StoreBuilder.Report] = []
-      for source in sources {
-        var bar = ProgressBar("Encoding \(source.name)", unit: .tokens, mode: output.progress)
-        let report = try builder.add(source, replacing: replace) { done, encoded, total in
-          bar.update(done, of: total, worked: encoded)
-        }
-        bar.finish()
-        reports.append(report)
-        if !output.json {
-          Console.output(
-            "\(report.outcome.rawValue)\t\(report.name)\t\(Format.count(report.tokenCount, "token"))\t"
-              + "\(Format.count(report.chunkCount, "chunk"))\t\(report.encodedTokenCount) tokens encoded")
-        }
+      Interruption.atFirst {
+        Console.error("sharedpack: ending after the chunk that is being encoded; once more ends at once")
+        cancellation?.cancel()
       }
-      if output.json {
-        Console.output(
-          .members([
-            "store": .string(store),
-            "reading": .string(name(of: manner, model)),
-            "encoded_tokens": .integer(reports.reduce(0) { $0 + $1.encodedTokenCount }),
-            "documents": .array(
-              reports.map {
-                .members([
-                  "name": .string($0.name), "outcome": .string($0.outcome.rawValue), "tokens": .integer($0.tokenCount),
-                  "chunks": .integer($0.chunkCount), "encoded_tokens": .integer($0.encodedTokenCount),
-                ])
-              }),
-          ]))
+      try add(sources, to: &builder, &report)
+      try report.finish(["store": .string(store), "reading": .string(name(of: manner, model))])
+    }
+
+    /// What the paths name; what is wrong with them is said.
+    private func find(_ report: inout BuildReport) throws -> [DocumentSource] {
+      var search = DocumentSearch()
+      search.root = root
+      search.encoding = encoding.encoding
+      search.standardInputForm = jsonl ? .jsonLines : .text
+      search.standardInputName = name
+      search.store = store
+      let found = try search.find(paths)
+      if strict, let fault = found.faults.first { throw fault }
+      report.add(found.skipped)
+      for fault in found.faults { report.add(fault) }
+      return found.sources
+    }
+
+    private func add(
+      _ sources: [DocumentSource], to builder: inout StoreBuilder, _ report: inout BuildReport
+    ) throws {
+      var reader = DocumentReader(sources)
+      let textCount = reader.textCount
+      var progress = BuildProgress(textCount: textCount, mode: output.progress)
+      defer { progress.clear() }
+      do throws(Refusal) {
+        try builder.add(all: &reader, replacing: replace) { (event, share) throws(Refusal) in
+          switch event {
+          case .progress: break
+          case .added(let document):
+            progress.clear()
+            report.add(document)
+          case .leftOut(let fault):
+            progress.clear()
+            if strict { throw encoding.explained(fault) }
+            report.add(fault)
+          }
+          progress.show(event, share: share)
+        }
+      } catch {
+        // What came before the fault stays. A writer that has failed refuses this, and the first fault is told.
+        do { try builder.commitWhatIsWhole() } catch { throw error }
+        guard error.name == .cancelled else { throw error }
+        progress.clear()
+        let count = textCount.map { "\(report.documentCount) of \($0)" } ?? "\(report.documentCount)"
+        Console.error(
+          "sharedpack: interrupted: \(count) texts are stored in \(store); the same command goes on from there")
+        try? report.finish(["store": .string(store), "interrupted": .boolean(true)])
+        Interruption.endIfReceived()
+        throw error
       }
     }
 

@@ -1,5 +1,6 @@
 import ArgumentParser
 import CanonicalJSON
+import FileAccess
 import SharedPack
 import TreeStore
 
@@ -8,11 +9,13 @@ extension StoreCommand {
     static let configuration = CommandConfiguration(
       commandName: "rm", abstract: "Remove documents from a store.",
       discussion: """
-        sharedpack store rm library emma.txt
+        sharedpack store rm library novels/emma.txt
         sharedpack store rm library emma.txt --forget
 
-        `sharedpack store gc` frees the space of what no other document uses; --forget does
-        it at once, and leaves no byte of the texts that no other document has.
+        The end of a name from a slash on, such as emma.txt, is enough where only one
+        document has it. `sharedpack store gc` frees the space of what no other document
+        uses; --forget does it at once, and leaves no byte of the texts that no other
+        document has.
         """)
 
     @Argument(help: "The store.", completion: .directory)
@@ -27,11 +30,12 @@ extension StoreCommand {
     @OptionGroup var output: JSONOption
 
     func run() throws {
-      let kept = try DocumentStore.removeDocuments(named: documents, from: store, forgetting: forget)
+      let names = try StoreCommand.names(documents, in: store)
+      let kept = try DocumentStore.removeDocuments(named: names, from: store, forgetting: forget)
       if output.json {
-        Console.output(.members(["removed": .array(documents.map(JSONValue.string))]))
+        Console.output(.members(["removed": .array(names.map(JSONValue.string))]))
       } else {
-        for document in documents { Console.output("\(forget ? "forgotten" : "removed")\t\(document)") }
+        for name in names { Console.output("\(forget ? "forgotten" : "removed")\t\(name)") }
       }
       if kept > 0 {
         Console.error(
@@ -40,9 +44,7 @@ extension StoreCommand {
       }
     }
   }
-}
 
-extension StoreCommand {
   struct Pin: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Keep documents when others make room.", discussion: "sharedpack store pin library emma.txt")
@@ -73,15 +75,27 @@ extension StoreCommand {
     func run() throws { try StoreCommand.pin(false, documents, in: store, output) }
   }
 
-  fileprivate static func pin(
+  private static func pin(
     _ isPinned: Bool, _ documents: [String], in store: String, _ output: JSONOption
   ) throws {
-    try DocumentStore.pinDocuments(named: documents, isPinned, in: store)
+    let names = try names(documents, in: store)
+    try DocumentStore.pinDocuments(named: names, isPinned, in: store)
     let verb = isPinned ? "pinned" : "unpinned"
     if output.json {
-      Console.output(.object([JSONValue.Member(verb, .array(documents.map(JSONValue.string)))]))
+      Console.output(.object([JSONValue.Member(verb, .array(names.map(JSONValue.string)))]))
     } else {
-      for document in documents { Console.output("\(verb)\t\(document)") }
+      for name in names { Console.output("\(verb)\t\(name)") }
     }
+  }
+
+  /// The full names of documents that were named, each once.
+  private static func names(_ documents: [String], in store: String) throws(Refusal) -> [String] {
+    let opened = try TreeStore(opening: store)
+    var names: [String] = []
+    for document in documents {
+      let name = try opened.requireDocument(named: document).name
+      if !names.contains(name) { names.append(name) }
+    }
+    return names
   }
 }

@@ -11,7 +11,7 @@ extension StoreCommand {
     @Argument(help: "The store.", completion: .directory)
     var store: String
 
-    @Argument(help: "The document's name.")
+    @Argument(help: "The document's name, or its end from a slash on where only one document has it.")
     var document: String
 
     @OptionGroup var output: JSONOption
