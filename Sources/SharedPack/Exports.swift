@@ -37,6 +37,7 @@
 @_exported public import struct TreeStore.ReadingFrame
 @_exported public import enum TreeStore.ReadingManner
 @_exported public import struct TreeStore.SegmentInspection
+@_exported public import enum TreeStore.StoreSharing
 @_exported public import struct TreeStore.StoreStatistics
 @_exported public import struct TreeStore.StoredDocument
 @_exported public import struct TreeStore.TextForm

@@ -27,6 +27,10 @@ public struct StoreBuilder: ~Copyable {
   /// And whenever so many bytes wait.
   private static let commitByteCount = 1 << 28
 
+  /// Whether the oldest documents that are not pinned make room for new ones where a store has a limit; else what does
+  /// not fit is refused.
+  public var evicts = false
+
   /// What is made of a text's chunks.
   enum Work {
     case trees(TreeShape, TreeEncoder, ChunkBorders)
@@ -51,14 +55,15 @@ public struct StoreBuilder: ~Copyable {
   ///   - encoding: how keys and values are kept; a store has one encoding.
   ///   - compression: of new blocks; compressed blocks are not mapped.
   ///   - borders: where texts are cut.
+  ///   - sharing: who may read a store that is created.
   /// - Throws: `Refusal` `busy`, `model-mismatch`, `configuration-mismatch`, `no-injection`, `cannot-create`.
   public init(
     opening path: String, model: LanguageModel, encoding: RowEncoding = .int8, compression: Compression = .none,
-    borders: ChunkBorders = .sentences
+    borders: ChunkBorders = .sentences, sharing: StoreSharing = .owner
   ) throws(Refusal) {
     let configuration = try model.storeConfiguration(encoding)
     let work = Work.trees(try model.requireTrees(encoding).shape, try model.makeTreeEncoder(encoding), borders)
-    writer = try TreeStoreWriter(opening: path, creating: configuration)
+    writer = try TreeStoreWriter(opening: path, creating: configuration, sharing: sharing)
     self.work = work
     self.model = model
     self.compression = compression
@@ -70,15 +75,17 @@ public struct StoreBuilder: ~Copyable {
   ///   - model: reads the texts; a store has one model.
   ///   - frame: what stands before documents in a prompt; nil takes the store's, or the model's.
   ///   - compression: of new rows; compressed rows are not mapped.
+  ///   - sharing: who may read a store that is created.
   /// - Throws: `Refusal` `busy`, `model-mismatch`, `configuration-mismatch`, `no-injection` for a model whose rotary
   ///   positions depend on the length of the text, `cannot-create`, and those of
   ///   ``LanguageModel/readingFrame(usesChatTemplate:system:now:)``.
   public init(
-    exactly path: String, model: LanguageModel, frame: ReadingFrame? = nil, compression: Compression = .none
+    exactly path: String, model: LanguageModel, frame: ReadingFrame? = nil, compression: Compression = .none,
+    sharing: StoreSharing = .owner
   ) throws(Refusal) {
     try model.requireFixedPositions()
     let frame = try Self.frame(frame, of: path, model)
-    try self.init(path, model, model.exactTextForm(frame: frame), compression)
+    try self.init(path, model, model.exactTextForm(frame: frame), compression, sharing)
   }
 
   /// Opens a store of texts for deep reading for writing, and creates it if it is not there.
@@ -88,21 +95,22 @@ public struct StoreBuilder: ~Copyable {
   ///   - reading: how they are cut and kept; nil takes the store's, or the model's.
   ///   - frame: what stands before documents in a prompt; nil takes the store's, or the model's.
   ///   - compression: of new rows; compressed rows are not mapped.
+  ///   - sharing: who may read a store that is created.
   /// - Throws: `Refusal`, as the initializer for exact reading, and `unsupported-encoding`.
   public init(
     deeply path: String, model: LanguageModel, reading: DeepReading? = nil, frame: ReadingFrame? = nil,
-    compression: Compression = .none
+    compression: Compression = .none, sharing: StoreSharing = .owner
   ) throws(Refusal) {
     try model.requireFixedPositions()
     let frame = try Self.frame(frame, of: path, model)
     let reading = reading ?? Self.reading(of: path) ?? model.reading
-    try self.init(path, model, try model.textForm(reading, frame: frame), compression)
+    try self.init(path, model, try model.textForm(reading, frame: frame), compression, sharing)
   }
 
   private init(
-    _ path: String, _ model: LanguageModel, _ form: TextForm, _ compression: Compression
+    _ path: String, _ model: LanguageModel, _ form: TextForm, _ compression: Compression, _ sharing: StoreSharing
   ) throws(Refusal) {
-    writer = try TreeStoreWriter(opening: path, creating: model.storeConfiguration(form))
+    writer = try TreeStoreWriter(opening: path, creating: model.storeConfiguration(form), sharing: sharing)
     self.model = model
     work = .texts(form)
     self.compression = compression
@@ -151,6 +159,8 @@ public struct StoreBuilder: ~Copyable {
     public var chunkCount: Int
     /// Tokens of the chunks that had to be encoded; the others were there.
     public var encodedTokenCount: Int
+    /// The documents that were removed to make room, by their names.
+    public var evicted: [String] = []
   }
 
   /// Encodes a text unless the store has it, and names its chunks.
@@ -205,6 +215,7 @@ public struct StoreBuilder: ~Copyable {
     let tokens = try model.documentTokens(text, file: document.place)
     // A store keeps what damaged weights make, and answers nonsense with whole ones.
     try model.verifyWeights()
+    let evicted = try makeRoom(for: tokens, named: document.name)
     let (keys, encodedTokenCount) =
       switch work {
       case .trees(let shape, let encoder, let borders):
@@ -225,8 +236,30 @@ public struct StoreBuilder: ~Copyable {
     if waits { try commitIfDue() } else { try commit() }
     return Report(
       name: document.name, outcome: existing == nil ? .added : isSame ? .repaired : .replaced, tokenCount: tokens.count,
-      chunkCount: keys.count, encodedTokenCount: encodedTokenCount)
+      chunkCount: keys.count, encodedTokenCount: encodedTokenCount, evicted: evicted)
   }
+
+  /// Sees to it that a text fits a store that has a limit.
+  /// - Throws: `Refusal` `store-full`.
+  /// - Returns: the documents that were removed for it.
+  private mutating func makeRoom(for tokens: [Int32], named name: String) throws(Refusal) -> [String] {
+    guard writer.byteLimit > 0 else { return [] }
+    let chunks =
+      switch work {
+      case .trees(let shape, _, let borders): model.chunks(of: tokens, shape: shape, borders: borders)
+      case .texts(let form) where form.manner == .deep:
+        model.textChunks(of: tokens, reading: DeepReading(chunkSize: form.chunkSize))
+      case .texts(let form): (0..<tokens.count + form.frame.opening.count).cut(into: form.chunkSize)
+      }
+    let byteCount = chunks.reduce(0) { $0 + writer.configuration.byteCount(tokens: $1.count, words: $1.count) }
+    if evicts { return try writer.makeRoom(for: byteCount, keeping: name) }
+    try writer.requireRoom(for: byteCount)
+    return []
+  }
+
+  /// Limits the bytes of all of the store's files, for this and later builds.
+  /// - Parameter byteCount: 0 for no limit.
+  public mutating func setByteLimit(_ byteCount: Int) { writer.setByteLimit(byteCount) }
 
   /// Chunks of a text that are in the store.
   private typealias Added = (keys: [ChunkKey], encodedTokenCount: Int)

@@ -6,9 +6,12 @@ extension TreeStore {
   /// `emma.txt` finds `novels/emma.txt`.
   /// - Throws: `Refusal` `missing-document`, `ambiguous-document` when several names end so.
   package func requireDocument(named name: String) throws(Refusal) -> StoredDocument {
-    if let document = document(named: name) { return document }
+    if let document = try document(named: name) { return document }
     let end = Array("/\(name)".utf8)
-    let candidates = documents.filter { $0.name.utf8.suffix(end.count).elementsEqual(end) }
+    var candidates: [StoredDocument] = []
+    try forEachDocument { (document) throws(Refusal) in
+      if document.name.utf8.suffix(end.count).elementsEqual(end) { candidates.append(document) }
+    }
     guard let first = candidates.first else {
       throw Refusal(.missingDocument, file: path, structure: "document \"\(name)\"", "is not in the store")
     }

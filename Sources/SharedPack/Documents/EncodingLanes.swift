@@ -79,7 +79,7 @@ extension StoreBuilder {
     guard let lanes else { return }
     var chunks: [(key: ChunkKey, tokens: [Int32])] = []
     var keys: Set<ChunkKey> = []
-    for document in documents where writer.document(named: document.name) == nil {
+    for document in documents where (try? writer.document(named: document.name)) == .some(nil) {
       guard let tokens = try? model.documentTokens(document.text, file: document.place) else { continue }
       let ranges =
         switch work {

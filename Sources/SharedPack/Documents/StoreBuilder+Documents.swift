@@ -7,14 +7,15 @@ extension StoreBuilder {
   public enum Event: Sendable {
     /// A text is being encoded: its name, the tokens done, those of them that were encoded, and all tokens.
     case progress(name: String, done: Int, encoded: Int, total: Int)
-    /// A text is stored.
+    /// A text is stored, and durable.
     case added(Report)
     /// A text was left out.
     case leftOut(Refusal)
   }
 
   /// Adds all texts of a reader, in their order. A text with a fault is left out and does not end the rest. Short texts
-  /// are encoded several at once; the store is the one that adding them one after the other makes.
+  /// are encoded several at once, and become durable together; the store is the one that adding them one after the other
+  /// makes.
   /// - Parameters:
   ///   - reader: of the texts; it says how far it is.
   ///   - replacing: whether other texts may be there under the names.
@@ -23,6 +24,24 @@ extension StoreBuilder {
   public mutating func add(
     all reader: inout DocumentReader, replacing: Bool = false,
     event: (_ event: Event, _ share: Double?) throws(Refusal) -> Void
+  ) throws(Refusal) {
+    var waiting: [Report] = []
+    do throws(Refusal) {
+      try addEach(of: &reader, replacing: replacing, &waiting, event)
+      try commit()
+    } catch {
+      // What came before the fault stays. A writer that has failed refuses this, and the first fault is told.
+      do throws(Refusal) { try commit() } catch { waiting = [] }
+      for report in waiting { try? event(.added(report), reader.share) }
+      throw error
+    }
+    for report in waiting { try event(.added(report), reader.share) }
+  }
+
+  /// - Parameter waiting: texts that are stored but not durable yet.
+  private mutating func addEach(
+    of reader: inout DocumentReader, replacing: Bool, _ waiting: inout [Report],
+    _ event: (_ event: Event, _ share: Double?) throws(Refusal) -> Void
   ) throws(Refusal) {
     var isAtEnd = false
     while !isAtEnd {
@@ -48,13 +67,18 @@ extension StoreBuilder {
         try Refusal.checkCancellation(document.place)
         let share = reader.share
         do throws(Refusal) {
-          let report = try add(document, replacing: replacing) { done, encoded, total in
+          let report = try add(document, replacing: replacing, waits: true) { done, encoded, total in
             try? event(.progress(name: document.name, done: done, encoded: encoded, total: total), share)
           }
-          try event(.added(report), share)
+          waiting.append(report)
         } catch {
           guard error.isOfOneText else { throw error }
           try event(.leftOut(error), share)
+        }
+        if !hasChanges {
+          let durable = waiting
+          waiting = []
+          for report in durable { try event(.added(report), share) }
         }
       }
       if let fault {
@@ -68,6 +92,6 @@ extension StoreBuilder {
 extension Refusal {
   /// Whether another text may be added all the same.
   fileprivate var isOfOneText: Bool {
-    [.documentExists, .documentNaming, .emptyDocument, .promptTooLong, .notFinite].contains(name)
+    [.documentExists, .documentNaming, .emptyDocument, .promptTooLong, .notFinite, .storeFull].contains(name)
   }
 }

@@ -23,6 +23,7 @@ struct BuildReport {
 
   /// A text that is stored.
   mutating func add(_ report: StoreBuilder.Report) {
+    for name in report.evicted { Console.error("sharedpack: removed \"\(name)\" to make room") }
     documentCount += 1
     encodedTokenCount += report.encodedTokenCount
     if isJSON {
@@ -31,6 +32,7 @@ struct BuildReport {
           "name": .string(report.name), "outcome": .string(report.outcome.rawValue),
           "tokens": .integer(report.tokenCount), "chunks": .integer(report.chunkCount),
           "encoded_tokens": .integer(report.encodedTokenCount),
+          "evicted": .array(report.evicted.map(JSONValue.string)),
         ]))
     } else {
       Console.output(

@@ -94,6 +94,20 @@ extension StoreCommand {
 
     @OptionGroup var borders: ChunkBordersArguments
 
+    @Option(
+      help: ArgumentHelp(
+        "The most that the store's files may have in all, such as 2G, from now on; 0 for no limit.",
+        valueName: "bytes"))
+    var maxBytes: ByteCountArgument?
+
+    @Flag(help: "Let the oldest documents that are not pinned make room in a store with --max-bytes.")
+    var evict = false
+
+    @Option(
+      help: ArgumentHelp(
+        "Who may read a store that is created, besides its owner: nobody, group or all.", valueName: "who"))
+    var shared = SharingArgument.nobody
+
     @Flag(help: "Replace a stored document that has the name of a text.")
     var replace = false
 
@@ -167,6 +181,8 @@ extension StoreCommand {
         return try report.finish(nil)
       }
       var builder = try builder(model, manner, deep, frame)
+      builder.evicts = evict
+      if let maxBytes { builder.setByteLimit(maxBytes.count) }
       Interruption.atFirst {
         Console.error("sharedpack: ending after the chunk that is being encoded; once more ends at once")
         cancellation?.cancel()
@@ -212,8 +228,6 @@ extension StoreCommand {
           progress.show(event, share: share)
         }
       } catch {
-        // What came before the fault stays. A writer that has failed refuses this, and the first fault is told.
-        do { try builder.commitWhatIsWhole() } catch { throw error }
         guard error.name == .cancelled else { throw error }
         progress.clear()
         let count = textCount.map { "\(report.documentCount) of \($0)" } ?? "\(report.documentCount)"
@@ -235,15 +249,16 @@ extension StoreCommand {
         }
         return try StoreBuilder(
           opening: store, model: model, encoding: try rows.treeEncoding(model), compression: compress.compression,
-          borders: borders.value)
+          borders: borders.value, sharing: shared.sharing)
       case .texts(let manner):
         switch manner {
         case .exact:
-          return try StoreBuilder(exactly: store, model: model, frame: frame, compression: compress.compression)
+          return try StoreBuilder(
+            exactly: store, model: model, frame: frame, compression: compress.compression, sharing: shared.sharing)
         case .deep:
           return try StoreBuilder(
             deeply: store, model: model, reading: chunks.chunkSize == nil && rows.isEmpty ? nil : deep, frame: frame,
-            compression: compress.compression)
+            compression: compress.compression, sharing: shared.sharing)
         }
       }
     }
@@ -268,6 +283,19 @@ extension StoreCommand {
             + "about \(Format.bytes(plan.byteCount)) to store, less what is there"
         )
       }
+    }
+  }
+}
+
+/// Who may read a store, as an argument.
+enum SharingArgument: String, ExpressibleByArgument, CaseIterable {
+  case nobody, group, all
+
+  var sharing: StoreSharing {
+    switch self {
+    case .nobody: .owner
+    case .group: .group
+    case .all: .everyone
     }
   }
 }
