@@ -81,7 +81,7 @@ let package = Package(
       name: "Benchmarking",
       dependencies: [
         "SharedPack", "CanonicalJSON", "ContextTrees", "FileAccess", "LlamaRuntime", "ModelPacks", "NodeBlocks",
-        "TreeStore",
+        "SeededRandom", "TreeStore",
       ],
       swiftSettings: strict),
     // Not named like its product: `sharedpack` and `SharedPack` are one folder on a file system that ignores case.
@@ -105,7 +105,7 @@ let package = Package(
     .testTarget(
       name: "TokenizationTests", dependencies: ["Tokenization", "SeededRandom", "Templates"], swiftSettings: strict),
     .testTarget(name: "SeededRandomTests", dependencies: ["SeededRandom"], swiftSettings: strict),
-    .testTarget(name: "ContextTreesTests", dependencies: ["ContextTrees"], swiftSettings: strict),
+    .testTarget(name: "ContextTreesTests", dependencies: ["ContextTrees", "SeededRandom"], swiftSettings: strict),
     .testTarget(
       name: "NodeBlocksTests", dependencies: ["NodeBlocks", "FileAccess", "PackedTiles"], swiftSettings: strict),
     .testTarget(

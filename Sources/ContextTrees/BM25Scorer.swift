@@ -16,6 +16,9 @@ enum BM25 {
     saturation * (1 - lengthShare + lengthShare * Double(count) / mean)
   }
 
+  /// What a term gives to any score is below it.
+  static func limit(weight: Double) -> Double { weight * (saturation + 1) }
+
   /// What a term gives to the score of a part that has it `count` times.
   static func score(weight: Double, count: Double, damping: Double) -> Double {
     weight * count * (saturation + 1) / (count + damping)

@@ -6,6 +6,14 @@ import SharedPack
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench",
+    abstract: "Measure a model, or the search for chunks, on this machine.",
+    subcommands: [BenchModelCommand.self, BenchSearchCommand.self],
+    defaultSubcommand: BenchModelCommand.self)
+}
+
+struct BenchModelCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "model",
     abstract: "Measure a model on this machine, and compare with what the machine can do.",
     discussion: """
       sharedpack bench model.spk
