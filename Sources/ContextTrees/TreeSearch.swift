@@ -2,11 +2,18 @@
 public struct TreeSearch: Sendable, Hashable {
   public let policy: SearchPolicy
   public let expansion: TreeExpansion
+  /// Rows of all chunks, at most, where the best nodes are expanded; nil for no limit but the expansion's. Where the
+  /// coarsest rows of all chunks are more, the chunks that score best are read, and nothing of the others.
+  public let rowLimit: Int?
 
-  /// - Parameter expansion: a policy that does not look at the query has no scores, and always expands a path.
-  public init(_ policy: SearchPolicy, expansion: TreeExpansion = .path) {
+  /// - Parameters:
+  ///   - policy: how nodes are compared.
+  ///   - expansion: a policy that does not look at the query has no scores, and always expands a path.
+  ///   - rowLimit: rows of all chunks, at most; only `bestNodes` keeps to it.
+  public init(_ policy: SearchPolicy, expansion: TreeExpansion = .path, rowLimit: Int? = nil) {
     self.policy = policy
     self.expansion = policy.looksAtQuery ? expansion : .path
+    self.rowLimit = rowLimit
   }
 
   /// The default for questions: with as many rows as paths keep, it finds more.
@@ -87,7 +94,8 @@ package protocol SearchableChunk {
 extension TreeSearch {
   /// The nodes that are kept of the chunks of a context.
   /// - Parameter firstNumber: the first chunk's, which only the random policy uses.
-  /// - Returns: for each chunk, coarse nodes first; of two of a level the left one first.
+  /// - Returns: for each chunk, coarse nodes first; of two of a level the left one first. None of a chunk for which there
+  ///   are no rows left.
   /// - Throws: what `embedding(of:)` throws.
   package func preservedNodes<Chunk: SearchableChunk>(
     of chunks: [Chunk], query: SearchQuery, firstNumber: Int = 0
@@ -130,11 +138,52 @@ extension TreeSearch {
       let ofPaths = trees.reduce(0) { sum, tree in
         sum + tree.preservedNodes(policy: .right, chunk: 0) { _ in 0 }.reduce(0) { $0 + $1.rowCount }
       }
-      return try ContextTree.preservedNodes(of: trees, rowBudget: Int(Double(ofPaths) * rows)) {
+      let budget = min(Int(Double(ofPaths) * rows), rowLimit ?? .max)
+      let fitting = rowLimit == nil ? Array(trees.indices) : try fitting(scored, rowBudget: budget)
+      let nodes = try ContextTree.preservedNodes(of: fitting.map { trees[$0] }, rowBudget: budget) {
         (index, node) throws(Chunk.SearchFailure) in
-        try scored[index].score(node)
+        try scored[fitting[index]].score(node)
       }
+      var result = trees.map { _ in [TreeNode]() }
+      for (index, nodes) in zip(fitting, nodes) { result[index] = nodes }
+      return result
     }
+  }
+
+  /// The chunks whose coarsest nodes fit a budget together, those with the best nodes first.
+  /// - Returns: indexes, ascending.
+  private func fitting<Chunk>(
+    _ chunks: [ScoredChunk<Chunk>], rowBudget: Int
+  ) throws(Chunk.SearchFailure) -> [Int] {
+    var rowCounts: [Int] = []
+    for chunk in chunks { rowCounts.append(chunk.coarseNodes.reduce(0) { $0 + $1.rowCount }) }
+    guard rowCounts.reduce(0, +) > rowBudget else { return Array(chunks.indices) }
+    var best: [(index: Int, score: Float)] = []
+    for (index, chunk) in chunks.enumerated() { best.append((index, try chunk.bestScore(chunk.coarseNodes))) }
+    best.sort { ($0.score, $1.index) > ($1.score, $0.index) }
+    var rowCount = 0
+    var fitting: [Int] = []
+    for (index, _) in best {
+      rowCount += rowCounts[index]
+      guard rowCount <= rowBudget else { break }
+      fitting.append(index)
+    }
+    return fitting.sorted()
+  }
+
+  /// How well the best of some nodes of each chunk fits the query; 0 for a policy that does not look at it.
+  /// - Parameter nodes: of each chunk.
+  /// - Throws: what `embedding(of:)` throws.
+  package func scores<Chunk: SearchableChunk>(
+    of nodes: [[TreeNode]], in chunks: [Chunk], query: SearchQuery
+  ) throws(Chunk.SearchFailure) -> [Float] {
+    guard policy.looksAtQuery else { return chunks.map { _ in 0 } }
+    let bm25 = policy == .bm25 ? BM25Scorer(parts: chunks.flatMap { $0.tree.leaves(of: $0.tokens) }) : nil
+    var scores: [Float] = []
+    for (chunk, nodes) in zip(chunks, nodes) {
+      scores.append(try ScoredChunk(chunk, policy, query: query, bm25: bm25).bestScore(nodes))
+    }
+    return scores
   }
 }
 
@@ -169,6 +218,22 @@ private struct ScoredChunk<Chunk: SearchableChunk> {
   func score(_ node: TreeNode) throws(Chunk.SearchFailure) -> Float {
     if let bm25 { return bm25.score(of: chunk.tokens[node.range], for: query.tokens) }
     return policy.similarity(query.embedding, try chunk.embedding(of: node), mean: mean)
+  }
+
+  /// The root's children.
+  var coarseNodes: [TreeNode] {
+    let (left, right) = chunk.tree.children(of: nil)
+    return [left, right].compactMap { $0 }
+  }
+
+  /// The best score of some nodes; 0 for none.
+  func bestScore(_ nodes: [TreeNode]) throws(Chunk.SearchFailure) -> Float {
+    var best: Float?
+    for node in nodes {
+      let score = try score(node)
+      best = best.map { max($0, score) } ?? score
+    }
+    return best ?? 0
   }
 
   /// The scores of both children of every node, and of the root, that could be expanded further.

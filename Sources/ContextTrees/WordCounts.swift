@@ -62,11 +62,31 @@ public struct WordCounts: Sendable, Hashable {
   /// The words of a text, in their order.
   static func hashes(of text: String) -> [UInt32] {
     var hashes: [UInt32] = []
+    forEachWord(of: text) { hashes.append(hash($0)) }
+    return hashes
+  }
+
+  /// The different words of a text, in the order in which they come first, as they are compared.
+  static func words(of text: String) -> [(hash: UInt32, text: String)] {
+    var seen: Set<UInt32> = []
+    var words: [(hash: UInt32, text: String)] = []
+    forEachWord(of: text) { word in
+      let hash = hash(word)
+      if seen.insert(hash).inserted { words.append((hash, String(decoding: word, as: UTF8.self))) }
+    }
+    return words
+  }
+
+  private static func hash(_ word: [UInt8]) -> UInt32 {
+    word.reduce(0x811C_9DC5) { ($0 ^ UInt32($1)) &* 0x0100_0193 }
+  }
+
+  private static func forEachWord(of text: String, _ body: (_ word: [UInt8]) -> Void) {
     var word: [UInt8] = []
     func finish() {
       guard !word.isEmpty else { return }
       if word.count > 3, word.last == UInt8(ascii: "s"), word[word.count - 2] != UInt8(ascii: "s") { word.removeLast() }
-      hashes.append(word.reduce(0x811C_9DC5) { ($0 ^ UInt32($1)) &* 0x0100_0193 })
+      body(word)
       word.removeAll(keepingCapacity: true)
     }
     for scalar in text.unicodeScalars {
@@ -88,8 +108,17 @@ public struct WordCounts: Sendable, Hashable {
       }
     }
     finish()
-    return hashes
   }
+}
+
+/// A word of a question that a text has.
+public struct WordMatch: Sendable, Hashable {
+  /// In the form in which words are compared: in lower case, without a plural's s.
+  public let word: String
+  /// How often the text has it.
+  public let count: Int
+  /// What it gives to the text's score.
+  public let score: Float
 }
 
 /// Scores texts by the words that they share with a question: the rarer a word is among the texts, the more it counts.
@@ -105,15 +134,26 @@ public struct WordSearch: Sendable {
     meanCount = max(Double(texts.reduce(0) { $0 + $1.total }) / max(Double(texts.count), 1), 1)
   }
 
-  /// The score of each text, in their order: greater is better, and 0 means that it shares no word with the question.
-  public func scores(_ question: String) -> [Float] {
-    scores(parts(question))
+  /// A word of a question, the texts that have it, and what it gives to their scores.
+  private struct Part {
+    let word: String
+    let texts: [(text: Int, count: Double, score: Double)]
+
+    /// What it gives to a text that has it.
+    func match(_ text: Int) -> WordMatch? {
+      texts.first { $0.text == text }.map { WordMatch(word: word, count: Int($0.count), score: Float($0.score)) }
+    }
   }
 
-  private func scores(_ parts: [[(text: Int, score: Double)]]) -> [Float] {
+  /// The score of each text, in their order: greater is better, and 0 means that it shares no word with the question.
+  public func scores(_ question: String) -> [Float] {
+    sums(parts(question)).map { Float($0) }
+  }
+
+  private func sums(_ parts: [Part]) -> [Double] {
     var sums = [Double](repeating: 0, count: texts.count)
-    for part in parts { for (index, score) in part { sums[index] += score } }
-    return sums.map { Float($0) }
+    for part in parts { for found in part.texts { sums[found.text] += found.score } }
+    return sums
   }
 
   /// Texts that have a question's words together: the one with the highest score, then again and again the one that scores
@@ -123,36 +163,40 @@ public struct WordSearch: Sendable {
   /// - Parameters:
   ///   - count: texts, at most.
   ///   - share: of the best score, above 0.
-  /// - Returns: the texts as they were chosen, with their scores for the whole question; the first of equals. At least
-  ///   one, unless there are no texts or none may be chosen.
-  public func choice(_ question: String, atMost count: Int, share: Double = 0.35) -> [(text: Int, score: Float)] {
-    var parts = parts(question)
-    let scores = scores(parts)
-    var chosen: [(text: Int, score: Float)] = []
+  /// - Returns: the texts as they were chosen, with their scores for the whole question, and its words that they have;
+  ///   the first of equals. At least one, unless there are no texts or none may be chosen.
+  public func choice(
+    _ question: String, atMost count: Int, share: Double = 0.35
+  ) -> [(text: Int, score: Float, words: [WordMatch])] {
+    let all = parts(question)
+    var parts = all
+    let scores = sums(parts).map { Float($0) }
+    var chosen: [(text: Int, score: Float, words: [WordMatch])] = []
     while chosen.count < min(count, texts.count) {
-      var gains = [Double](repeating: 0, count: texts.count)
-      for part in parts { for (index, score) in part { gains[index] += score } }
+      let gains = sums(parts)
       guard let best = gains.indices.max(by: { (gains[$0], $1) < (gains[$1], $0) }) else { break }
       if let first = chosen.first, gains[best] <= 0 || gains[best] < share * Double(first.score) { break }
-      chosen.append((best, scores[best]))
-      parts.removeAll { part in part.contains { $0.text == best } }
+      chosen.append((best, scores[best], all.compactMap { $0.match(best) }))
+      parts.removeAll { $0.match(best) != nil }
     }
     return chosen
   }
 
   /// For each word of a question, once, in its order, so that sums are the same in every run: the texts that have it, and
   /// what it gives to their scores.
-  private func parts(_ question: String) -> [[(text: Int, score: Double)]] {
+  private func parts(_ question: String) -> [Part] {
     let dampings = texts.map { BM25.damping(count: $0.total, mean: meanCount) }
-    var seen: Set<UInt32> = []
-    let wanted = WordCounts.hashes(of: question).filter { seen.insert($0).inserted }
+    let words = WordCounts.words(of: question)
+    let wanted = words.map(\.hash)
     var found = wanted.map { _ in [(text: Int, count: Double)]() }
     for (index, text) in texts.enumerated() {
       text.find(wanted) { found[$0].append((index, Double($1))) }
     }
-    return found.map { counts in
+    return zip(words, found).map { word, counts in
       let weight = BM25.weight(frequency: Double(counts.count), of: Double(texts.count))
-      return counts.map { ($0, BM25.score(weight: weight, count: $1, damping: dampings[$0])) }
+      return Part(
+        word: word.text,
+        texts: counts.map { ($0, $1, BM25.score(weight: weight, count: $1, damping: dampings[$0])) })
     }
   }
 }

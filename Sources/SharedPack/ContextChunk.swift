@@ -39,6 +39,9 @@ public struct ContextChunk: SearchableChunk, Sendable {
     source = .unencoded
   }
 
+  /// Whether it lies in a store.
+  var isStored: Bool { if case .stored = source { true } else { false } }
+
   /// Whether the chunk has its nodes' embeddings and rows.
   package var hasRows: Bool { if case .unencoded = source { false } else { true } }
 

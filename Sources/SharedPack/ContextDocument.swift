@@ -16,6 +16,8 @@ public struct ContextDocument: Sendable {
   public let chunks: [ContextChunk]
   /// The model and all else that decides the rows.
   package let configuration: TreeStoreConfiguration
+  /// What is known of the text's bytes.
+  var text = TextBytes()
 
   /// The identity of the pack that encoded the document; no other model can answer about it.
   public var modelIdentity: Digest256 { configuration.modelIdentity }
@@ -45,8 +47,11 @@ extension LanguageModel {
     _ source: DocumentSource, encoding: RowEncoding = .int8, borders: ChunkBorders = .sentences,
     progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) throws(Refusal) -> ContextDocument {
-    let tokens = try documentTokens(source.text(), file: source.path)
-    return try encode(tokens, named: source.name, encoding: encoding, borders: borders, progress: progress)
+    let text = try source.text()
+    let tokens = try documentTokens(text, file: source.path)
+    var document = try encode(tokens, named: source.name, encoding: encoding, borders: borders, progress: progress)
+    document.text.count = text.count
+    return document
   }
 
   /// Encodes tokens into a document in memory, like a text file.

@@ -6,7 +6,8 @@ import NodeBlocks
 
 /// What a question reads of some documents: nodes that it picks from their trees or, for a plain model, chunks.
 public struct ContextSelection: Sendable {
-  /// The preserved nodes of every chunk, documents and chunks in order; empty for a plain model.
+  /// The preserved nodes of every chunk, documents and chunks in order, none of those that a limit of rows left out;
+  /// empty for a plain model.
   public let nodes: [[TreeNode]]
   /// Chunks that have a part in it.
   public let chunkCount: Int
@@ -22,7 +23,7 @@ public struct ContextSelection: Sendable {
   /// Nodes that the caller's own search picked.
   package init(nodes: [[TreeNode]], context: InjectedContext) {
     self.nodes = nodes
-    chunkCount = nodes.count
+    chunkCount = nodes.count { !$0.isEmpty }
     rows = .trees(context)
   }
 
@@ -57,12 +58,20 @@ extension LanguageModel {
   ///   - query: the running text, which only some policies look at; not empty.
   /// - Throws: `Refusal` `model-mismatch` when another model encoded a document (its identity counts, not its shape),
   ///   `configuration-mismatch` when documents have rows of different forms, `no-injection` for a plain pack, those of a
-  ///   stored node that is damaged, `empty-document` without documents, and `cancelled`.
+  ///   stored node that is damaged, `empty-document` without documents, `row-limit` when the search's limit is below the
+  ///   rows of one chunk, and `cancelled`.
   public func select(
     from documents: [ContextDocument], search: TreeSearch = .standard, query: [Int32]
   ) throws(Refusal) -> ContextSelection {
     try select(from: documents) { (chunks) throws(Refusal) in
-      try search.preservedNodes(of: chunks, query: searchQuery(query, for: search))
+      let nodes = try search.preservedNodes(of: chunks, query: searchQuery(query, for: search))
+      if let limit = search.rowLimit, nodes.allSatisfy(\.isEmpty) {
+        throw Refusal(
+          .rowLimit, file: pack.path, parameter: "rowLimit",
+          "is \(limit), below the rows that the best chunk has at least"
+        )
+      }
+      return nodes
     }
   }
 
@@ -103,7 +112,7 @@ extension LanguageModel {
     let selected = try search(chunks)
     try pack.requireWhole()
     var injected: [[NodeBlock]] = []
-    for (chunk, nodes) in zip(chunks, selected) {
+    for (chunk, nodes) in zip(chunks, selected) where !nodes.isEmpty {
       try Refusal.checkCancellation(first.name)
       var blocks: [NodeBlock] = []
       for node in nodes { blocks.append(try chunk.block(of: node)) }
@@ -111,4 +120,9 @@ extension LanguageModel {
     }
     return ContextSelection(nodes: selected, context: InjectedContext(layout: layout, chunks: injected))
   }
+}
+
+extension Refusal.Name {
+  /// Not even one chunk fits a limit of rows.
+  public static let rowLimit = Refusal.Name("row-limit", .usage)
 }

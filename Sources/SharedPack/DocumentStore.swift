@@ -31,24 +31,29 @@ public final class DocumentStore: Sendable {
     guard store.configuration.tree != nil else {
       throw Refusal(.configurationMismatch, file: store.path, "holds texts, not context trees")
     }
-    let chunks = try chunks(of: name) { (key) throws(Refusal) in try store.chunk(key) }
-    return ContextDocument(name: name, chunks: chunks.map { ContextChunk($0) }, configuration: store.configuration)
+    let (chunks, text) = try chunks(of: name) { (key) throws(Refusal) in try store.chunk(key) }
+    var document = ContextDocument(
+      name: name, chunks: chunks.map { ContextChunk($0) }, configuration: store.configuration)
+    document.text = text
+    return document
   }
 
   /// The chunks of a document, in the form that they are stored in.
   /// - Throws: `Refusal` `missing-document`; `missing-chunk` or a damaged chunk's.
   func chunks<Chunk>(
     of name: String, find: (ChunkKey) throws(Refusal) -> Chunk?
-  ) throws(Refusal) -> [Chunk] {
+  ) throws(Refusal) -> (chunks: [Chunk], text: TextBytes) {
+    let document = try store.requireDocument(named: name)
+    let stored = try store.chunks(of: document)
     var chunks: [Chunk] = []
-    for key in try store.chunks(of: store.requireDocument(named: name)).keys {
+    for key in stored.keys {
       guard let chunk = try find(key) else {
         throw Refusal(
           .missingChunk, file: store.path, structure: "document \"\(name)\"", "chunk \(key) is in no segment")
       }
       chunks.append(chunk)
     }
-    return chunks
+    return (chunks, TextBytes(count: document.textByteCount, chunkCounts: stored.textByteCounts))
   }
 }
 

@@ -232,7 +232,8 @@ public struct StoreBuilder: ~Copyable {
       }
     try writer.addDocument(
       name: document.name, textDigest: digest, textByteCount: text.count, tokenCount: tokens.count,
-      chunks: DocumentChunks(keys: keys), metadata: document.metadata ?? "", replacing: replacing || isSame)
+      chunks: DocumentChunks(keys: keys, textByteCounts: byteCounts(tokens, text)),
+      metadata: document.metadata ?? "", replacing: replacing || isSame)
     if waits { try commitIfDue() } else { try commit() }
     return Report(
       name: document.name, outcome: existing == nil ? .added : isSame ? .repaired : .replaced, tokenCount: tokens.count,
@@ -244,22 +245,33 @@ public struct StoreBuilder: ~Copyable {
   /// - Returns: the documents that were removed for it.
   private mutating func makeRoom(for tokens: [Int32], named name: String) throws(Refusal) -> [String] {
     guard writer.byteLimit > 0 else { return [] }
-    let chunks =
-      switch work {
-      case .trees(let shape, _, let borders): model.chunks(of: tokens, shape: shape, borders: borders)
-      case .texts(let form) where form.manner == .deep:
-        model.textChunks(of: tokens, reading: DeepReading(chunkSize: form.chunkSize))
-      case .texts(let form): (0..<tokens.count + form.frame.opening.count).cut(into: form.chunkSize)
-      }
-    let byteCount = chunks.reduce(0) { $0 + writer.configuration.byteCount(tokens: $1.count, words: $1.count) }
+    let byteCount = chunks(of: tokens).reduce(0) {
+      $0 + writer.configuration.byteCount(tokens: $1.count, words: $1.count)
+    }
     if evicts { return try writer.makeRoom(for: byteCount, keeping: name) }
     try writer.requireRoom(for: byteCount)
     return []
   }
 
+  /// Where a text is cut; of what is read exactly, with its frame.
+  private func chunks(of tokens: [Int32]) -> [Range<Int>] {
+    switch work {
+    case .trees(let shape, _, let borders): model.chunks(of: tokens, shape: shape, borders: borders)
+    case .texts(let form) where form.manner == .deep:
+      model.textChunks(of: tokens, reading: DeepReading(chunkSize: form.chunkSize))
+    case .texts(let form): (0..<tokens.count + form.frame.opening.count).cut(into: form.chunkSize)
+    }
+  }
+
   /// Limits the bytes of all of the store's files, for this and later builds.
   /// - Parameter byteCount: 0 for no limit.
   public mutating func setByteLimit(_ byteCount: Int) { writer.setByteLimit(byteCount) }
+
+  /// Bytes of the text that each of its chunks has; empty where the tokens do not tell, or the chunks begin with a frame.
+  private func byteCounts(_ tokens: [Int32], _ text: [UInt8]) -> [Int] {
+    if case .texts(let form) = work, form.manner == .exact { return [] }
+    return model.chunkByteCounts(of: tokens, ranges: chunks(of: tokens), text: text) ?? []
+  }
 
   /// Chunks of a text that are in the store.
   private typealias Added = (keys: [ChunkKey], encodedTokenCount: Int)

@@ -57,7 +57,10 @@ struct AskCommand: AsyncParsableCommand {
 
       A plain model reads the chunks that share rare words with the question or, told
       so by --reading exact, the whole of one document that fits its window. A model
-      that was trained for it reads context trees.
+      that was trained for it reads context trees. --explain shows what is read, and
+      why: for each chunk its bytes in the text, its score, and the question's words
+      that it has, with what each gives to the score, or the nodes of its tree; --json
+      always has that.
       """)
 
   @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))
@@ -96,6 +99,15 @@ struct AskCommand: AsyncParsableCommand {
   @Flag(help: "Show the text of the chunks that are read.")
   var showSources = false
 
+  @Flag(help: "Show where the chunks that are read lie in the text, and why they are read.")
+  var explain = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Rows of keys and values that are read of all chunks for each layer, at most: the best chunks come first. For deep reading and for trees in the expansion best-first.",
+      valueName: "count"))
+  var maxRows: Int?
+
   @OptionGroup var reading: ReadingArguments
   @OptionGroup var rows: RowArguments
   @OptionGroup var texts: TextEncodingArguments
@@ -118,6 +130,13 @@ struct AskCommand: AsyncParsableCommand {
     guard reading.reading != .exact || documents.count == 1 else {
       throw ValidationError("--reading exact reads one document.")
     }
+    if let maxRows {
+      guard maxRows > 0 else { throw ValidationError("--max-rows must be at least 1.") }
+      guard reading.reading != .exact else { throw ValidationError("--reading exact reads all rows.") }
+      guard case .bestNodes = search.expansion else {
+        throw ValidationError("--max-rows is for the expansion best-first, with a policy that looks at the question.")
+      }
+    }
   }
 
   func run() async throws {
@@ -130,7 +149,8 @@ struct AskCommand: AsyncParsableCommand {
     if inquiry.context?.isInjected == true, model.injectionIsUntrained {
       Console.error("sharedpack: the injection of this model is untrained (merged softmax): expect little of it")
     }
-    for (passage, text) in zip(inquiry.passages, inquiry.passageTexts) {
+    if explain { for source in inquiry.sources { Console.error(SourcePrinter.line(source, of: inquiry)) } }
+    for (passage, text) in zip(inquiry.passages, inquiry.passageTexts) where !explain || showSources {
       let document = inquiry.documents[passage.document]
       Console.error(
         "sharedpack: reading \(document.name), chunk \(passage.chunk + 1) of \(document.chunkCount) "
@@ -141,6 +161,7 @@ struct AskCommand: AsyncParsableCommand {
     }
     try await ResponsePrinter.print(
       try model.generate(inquiry, options: generation.options), output: output, echo: inquiry.answerStart,
+      isInjected: inquiry.context?.isInjected == true,
       facts: [
         JSONValue.Member("question", .string(text)), JSONValue.Member("answer_start", .string(inquiry.answerStart)),
         JSONValue.Member(
@@ -151,19 +172,22 @@ struct AskCommand: AsyncParsableCommand {
                 "name": .string($0.name), "tokens": .integer($0.tokenCount), "chunks": .integer($0.chunkCount),
               ])
             })),
-        JSONValue.Member(
-          "sources",
-          .array(
-            zip(inquiry.passages, inquiry.passageTexts).map {
-              .members([
-                "document": .string(inquiry.documents[$0.document].name), "chunk": .integer($0.chunk),
-                "score": .number(Double($0.score)), "text": .string($1),
-              ])
-            })),
+        JSONValue.Member("sources", SourcePrinter.json(inquiry)),
       ])
   }
 
-  private var search: TreeSearch { TreeSearch(policy.policy(seed: generation.seed), expansion: expansion) }
+  private var search: TreeSearch {
+    TreeSearch(policy.policy(seed: generation.seed), expansion: expansion, rowLimit: maxRows)
+  }
+
+  /// Whether sources are shown.
+  private var explains: Bool { explain || output.json }
+
+  private func reading(of model: LanguageModel) -> DeepReading {
+    var reading = deep.reading(of: model)
+    reading.rowLimit = maxRows
+    return reading
+  }
 
   private func inquire(_ question: String, in library: DocumentStore) throws(Refusal) -> Inquiry {
     var names: [String] = []
@@ -180,7 +204,8 @@ struct AskCommand: AsyncParsableCommand {
       }
     }
     return try library.inquiry(
-      question, about: names, search: search, reading: deep.reading(of: library.model), usesChatTemplate: !raw)
+      question, about: names, search: search, reading: reading(of: library.model), usesChatTemplate: !raw,
+      explains: explains)
   }
 
   private func inquireAboutFiles(_ question: String, _ model: LanguageModel) throws(Refusal) -> Inquiry {
@@ -221,16 +246,16 @@ struct AskCommand: AsyncParsableCommand {
         defer { bar.finish() }
         trees.append(try model.encode(source, encoding: encoding) { bar.update($0, of: $1) })
       }
-      return try model.inquiry(question, about: trees, search: search, usesChatTemplate: !raw)
+      return try model.inquiry(question, about: trees, search: search, usesChatTemplate: !raw, explains: explains)
     case .texts(let manner):
       let frame = try model.readingFrame(usesChatTemplate: !raw, system: system)
-      let reading = try rows.reading(deep.reading(of: model), manner, model, sources: sources, frame: frame)
+      let reading = try rows.reading(reading(of: model), manner, model, sources: sources, frame: frame)
       var texts: [TextDocument] = []
       for source in sources { texts.append(try model.textDocument(source, reading: reading)) }
       if manner == .exact, let text = texts.first {
         return try model.inquiry(question, aboutAllOf: text, behind: frame)
       }
-      return try model.inquiry(question, about: texts, behind: frame, reading: reading)
+      return try model.inquiry(question, about: texts, behind: frame, reading: reading, explains: explains)
     }
   }
 }

@@ -64,7 +64,8 @@ struct GenerationArguments: ParsableArguments {
 /// Shows an answer while it is generated.
 enum ResponsePrinter {
   static func print(
-    _ stream: ResponseStream, output: OutputOptions, echo: String = "", facts: [JSONValue.Member] = []
+    _ stream: ResponseStream, output: OutputOptions, echo: String = "", isInjected: Bool = false,
+    facts: [JSONValue.Member] = []
   ) async throws {
     var bar = ProgressBar("Reading", unit: .tokens, mode: output.progress)
     var text = ""
@@ -81,21 +82,24 @@ enum ResponsePrinter {
         echo = ""
       case .finished(let summary):
         if output.json {
-          Console.output(.object(facts + [JSONValue.Member("text", .string(text))] + members(summary)))
+          Console.output(.object(facts + [JSONValue.Member("text", .string(text))] + members(summary, isInjected)))
         } else {
           Console.output(echo)
-          Console.error(line(summary))
+          Console.error(line(summary, isInjected))
         }
       }
     }
   }
 
-  private static func line(_ summary: ResponseSummary) -> String {
+  /// - Parameter isInjected: whether what was prepared is injected into some layers, and not a text that stands before
+  ///   the prompt.
+  private static func line(_ summary: ResponseSummary, _ isInjected: Bool) -> String {
     let decodeSeconds = summary.secondsInAll - summary.secondsToFirstToken
     var line = "[\(Format.count(summary.promptTokens, "token")) read"
     if summary.contextChunks > 0 {
       line +=
-        ", \(Format.count(summary.contextRows, "row")) of \(Format.count(summary.contextChunks, "chunk")) injected"
+        ", \(Format.count(summary.contextRows, "row")) of \(Format.count(summary.contextChunks, "chunk")) "
+        + (isInjected ? "injected" : "in view")
       if summary.injectionIsUntrained { line += " (untrained)" }
     }
     line += ", first token after \(Format.latency(summary.secondsToFirstToken)), \(summary.tokens.count) written"
@@ -105,14 +109,14 @@ enum ResponsePrinter {
     return line + ", ended by \(summary.finishReason.rawValue)]"
   }
 
-  private static func members(_ summary: ResponseSummary) -> [JSONValue.Member] {
+  private static func members(_ summary: ResponseSummary, _ isInjected: Bool) -> [JSONValue.Member] {
     let json = JSONValue.members([
       "tokens": .array(summary.tokens.map { .integer(Int($0)) }),
       "prompt_tokens": .integer(summary.promptTokens),
       "finish_reason": .string(summary.finishReason.rawValue),
       "context_chunks": .integer(summary.contextChunks),
       "context_rows": .integer(summary.contextRows),
-      "injection": summary.contextChunks == 0
+      "injection": !isInjected
         ? nil : .string(summary.injectionIsUntrained ? "merged-softmax (untrained)" : "cross-attention"),
       "seconds_to_first_token": .number(summary.secondsToFirstToken),
       "seconds": .number(summary.secondsInAll),

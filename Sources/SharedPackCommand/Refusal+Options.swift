@@ -14,7 +14,7 @@ extension Refusal {
 
   /// The option that sets an argument: `group-size` for `groupSize`.
   static func option(_ parameter: String) -> String {
-    let others = ["calibrationText": "--calibrate", "promptLengths": "--prompt"]
+    let others = ["calibrationText": "--calibrate", "promptLengths": "--prompt", "rowLimit": "--max-rows"]
     if let option = others[parameter] { return option }
     return parameter.reduce(into: "--") { $0 += $1.isUppercase ? "-\($1.lowercased())" : String($1) }
   }

@@ -1,4 +1,4 @@
-import ContextTrees
+public import ContextTrees
 public import FileAccess
 import LlamaRuntime
 public import NodeBlocks
@@ -22,6 +22,8 @@ public struct DeepReading: Sendable, Hashable {
   /// Tokens of each passage but the first that are computed again for a question, with the passages before in view, so
   /// that it is known where one ends and the next begins: whole blocks of 64, or a whole passage that has no more.
   public var repair: Int
+  /// Rows of all chunks that are read for a question, at most, without the frame's; nil for no limit but `chunkCount`.
+  public var rowLimit: Int?
 
   /// How documents are read.
   /// - Parameters:
@@ -30,15 +32,21 @@ public struct DeepReading: Sendable, Hashable {
   ///   - encoding: how rows are kept; nil keeps them as the model's cache does.
   ///   - shares: which part of its rows each head keeps; nil keeps all.
   ///   - repair: tokens of later passages that are computed again; 0 for none.
+  ///   - rowLimit: rows of all chunks that are read for a question, at most; nil for no limit.
   public init(
-    chunkSize: Int = 64, chunkCount: Int = 4, encoding: RowEncoding? = nil, shares: HeadShares? = nil, repair: Int = 64
+    chunkSize: Int = 64, chunkCount: Int = 4, encoding: RowEncoding? = nil, shares: HeadShares? = nil, repair: Int = 64,
+    rowLimit: Int? = nil
   ) {
     self.chunkSize = chunkSize
     self.chunkCount = chunkCount
     self.encoding = encoding
     self.shares = shares
     self.repair = repair
+    self.rowLimit = rowLimit
   }
+
+  /// The most rows that a head keeps of a chunk.
+  func rowCount(tokens: Int) -> Int { shares?.rowCounts(tokens: tokens).max() ?? tokens }
 
   /// How a store's documents are cut and kept.
   init(of form: TextForm) {
@@ -54,19 +62,27 @@ public struct Passage: Sendable, Hashable {
   public let chunk: Int
   /// How well it fits the question; greater is better, and 0 means that they have no word in common.
   public let score: Float
+  /// The question's words that it has, and what each gives to its score.
+  public let words: [WordMatch]
 
   /// A passage that the caller chose.
   public init(document: Int, chunk: Int, score: Float = 0) {
+    self.init(document: document, chunk: chunk, score: score, words: [])
+  }
+
+  init(document: Int, chunk: Int, score: Float, words: [WordMatch]) {
     self.document = document
     self.chunk = chunk
     self.score = score
+    self.words = words
   }
 }
 
 extension LanguageModel {
   /// The passages of documents that have a question's words, in the order of the documents: the best one, and others as
   /// long as they add something.
-  /// - Throws: `Refusal` when a stored chunk is damaged.
+  /// - Throws: `Refusal` `row-limit` when the best one has more rows than the reading's limit, and when a stored chunk is
+  ///   damaged.
   public func passages(
     of documents: [TextDocument], for question: String, reading: DeepReading = DeepReading()
   ) throws(Refusal) -> [Passage] {
@@ -78,10 +94,26 @@ extension LanguageModel {
         places.append((number, index))
       }
     }
-    let count = min(reading.chunkCount, max(runtime.window * 3 / 4 / reading.chunkSize, 1))
-    return WordSearch(words).choice(question, atMost: count)
-      .map { Passage(document: places[$0.text].document, chunk: places[$0.text].chunk, score: $0.score) }
-      .sorted { ($0.document, $0.chunk) < ($1.document, $1.chunk) }
+    var passages: [Passage] = []
+    var rowCount = 0
+    for found in WordSearch(words).choice(question, atMost: passageLimit(reading)) {
+      let place = places[found.text]
+      rowCount += reading.rowCount(tokens: documents[place.document].chunks[place.chunk].tokens.count)
+      if let limit = reading.rowLimit, rowCount > limit {
+        guard passages.isEmpty else { break }
+        throw Refusal(
+          .rowLimit, file: documents[place.document].name, parameter: "rowLimit",
+          "is \(limit), and the best chunk has \(rowCount) rows")
+      }
+      passages.append(
+        Passage(document: place.document, chunk: place.chunk, score: found.score, words: found.words))
+    }
+    return passages.sorted { ($0.document, $0.chunk) < ($1.document, $1.chunk) }
+  }
+
+  /// Chunks that are read for a question, at most.
+  private func passageLimit(_ reading: DeepReading) -> Int {
+    min(reading.chunkCount, max(runtime.window * 3 / 4 / reading.chunkSize, 1))
   }
 
   /// Reads passages behind a frame, each alone, for questions about them: what a store keeps is not read again, but for

@@ -11,6 +11,8 @@ public struct TextDocument: Sendable {
   public let name: String
   /// In the order of the text.
   public let chunks: [TextChunk]
+  /// What is known of the text's bytes.
+  var text = TextBytes()
 
   /// Tokens of all chunks.
   public var tokenCount: Int { chunks.reduce(0) { $0 + $1.tokens.count } }
@@ -51,6 +53,9 @@ public struct TextChunk: Sendable {
   func storedRows() throws(Refusal) -> TextRows? {
     if case .stored(let chunk) = source { try chunk.rows() } else { nil }
   }
+
+  /// Whether a store keeps its rows.
+  var isStored: Bool { if case .stored = source { true } else { false } }
 }
 
 extension LanguageModel {
@@ -59,7 +64,10 @@ extension LanguageModel {
   public func textDocument(
     _ source: DocumentSource, reading: DeepReading = DeepReading()
   ) throws(Refusal) -> TextDocument {
-    try textDocument(documentTokens(source.text(), file: source.path), named: source.name, reading: reading)
+    let text = try source.text()
+    var document = try textDocument(documentTokens(text, file: source.path), named: source.name, reading: reading)
+    document.text.count = text.count
+    return document
   }
 
   package func textDocument(
