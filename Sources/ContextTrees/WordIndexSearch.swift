@@ -9,6 +9,8 @@ package struct IndexedChunk: Sendable, Hashable {
   package let chunk: Int
   /// As `WordSearch` gives it to the same chunk among the same ones.
   package let score: Float
+  /// The question's words that it has, if it was chosen for them.
+  package let words: [WordMatch]
 }
 
 /// Some chunks of an index.
@@ -46,6 +48,7 @@ package struct ChunkSet: Sendable {
 package struct WordIndexSearch<Storage: WordIndexStorage>: Sendable {
   /// A word of a question: what it weighs, and where it is in each index.
   private struct Term: Sendable {
+    let word: String
     let weight: Double
     let entries: [WordEntry?]
   }
@@ -55,6 +58,8 @@ package struct WordIndexSearch<Storage: WordIndexStorage>: Sendable {
 
   private let indexes: [WordIndex<Storage>]
   private let subsets: [ChunkSet]?
+  /// Chunks that are not to be found.
+  private var leftOut: [Int: Set<Int>] = [:]
   private let threadCount: Int
   private let chunkCount: Int
   private let meanCount: Double
@@ -90,12 +95,17 @@ package struct WordIndexSearch<Storage: WordIndexStorage>: Sendable {
     meanCount = max(Double(lengthSum) / max(Double(chunkCount), 1), 1)
   }
 
+  /// Finds a chunk no more; words stay as rare as they were with it.
+  package mutating func leaveOut(_ chunk: IndexedChunk) {
+    leftOut[chunk.index, default: []].insert(chunk.chunk)
+  }
+
   /// The chunks with the highest scores above 0, best first; of equals those of an earlier index or a smaller number.
   /// - Parameter count: chunks, at most.
   /// - Throws: when what is needed of an index is damaged.
   package func best(_ question: String, count: Int) throws(Storage.Failure) -> [IndexedChunk] {
     try best(terms(question), count: count).map {
-      IndexedChunk(index: $0.index, chunk: $0.chunk, score: Float($0.score))
+      IndexedChunk(index: $0.index, chunk: $0.chunk, score: Float($0.score), words: [])
     }
   }
 
@@ -111,8 +121,8 @@ package struct WordIndexSearch<Storage: WordIndexStorage>: Sendable {
     while chosen.count < count, !terms.isEmpty {
       let least = chosen.first.map { share * Double($0.score) } ?? 0
       guard let best = try best(terms, count: 1, least: least).first else { break }
-      chosen.append(
-        IndexedChunk(index: best.index, chunk: best.chunk, score: Float(try score(best.index, best.chunk, all))))
+      let (score, words) = try score(best.index, best.chunk, all)
+      chosen.append(IndexedChunk(index: best.index, chunk: best.chunk, score: Float(score), words: words))
       var left: [Term] = []
       for term in terms {
         let entry = term.entries[best.index]
@@ -127,9 +137,8 @@ package struct WordIndexSearch<Storage: WordIndexStorage>: Sendable {
 
   /// The words of a question, once each, in their order, so that sums are the same in every run.
   private func terms(_ question: String) throws(Storage.Failure) -> [Term] {
-    var seen: Set<UInt32> = []
     var terms: [Term] = []
-    for hash in WordCounts.hashes(of: question) where seen.insert(hash).inserted {
+    for (hash, word) in WordCounts.words(of: question) {
       var entries: [WordEntry?] = []
       var frequency = 0
       for (number, index) in indexes.enumerated() {
@@ -146,23 +155,29 @@ package struct WordIndexSearch<Storage: WordIndexStorage>: Sendable {
       }
       guard frequency > 0 else { continue }
       terms.append(
-        Term(weight: BM25.weight(frequency: Double(frequency), of: Double(chunkCount)), entries: entries))
+        Term(word: word, weight: BM25.weight(frequency: Double(frequency), of: Double(chunkCount)), entries: entries))
     }
     return terms
   }
 
-  /// The score of one chunk.
-  private func score(_ number: Int, _ chunk: Int, _ terms: [Term]) throws(Storage.Failure) -> Double {
+  /// The score of one chunk, and the words that give it.
+  private func score(
+    _ number: Int, _ chunk: Int, _ terms: [Term]
+  ) throws(Storage.Failure) -> (score: Double, words: [WordMatch]) {
     let index = indexes[number]
     let length = try index.lengths(chunk..<chunk + 1)[0]
     let damping = BM25.damping(count: Int(max(length, 1)) - 1, mean: meanCount)
     var sum = 0.0
+    var words: [WordMatch] = []
     for term in terms {
       guard let entry = term.entries[number] else { continue }
       let count = try index.count(of: entry, in: chunk)
-      if count > 0 { sum += BM25.score(weight: term.weight, count: Double(count), damping: damping) }
+      guard count > 0 else { continue }
+      let score = BM25.score(weight: term.weight, count: Double(count), damping: damping)
+      sum += score
+      words.append(WordMatch(word: term.word, count: Int(count), score: Float(score)))
     }
-    return sum
+    return (sum, words)
   }
 
   /// The parts of the indexes that have a word, each small enough.
@@ -246,7 +261,9 @@ package struct WordIndexSearch<Storage: WordIndexStorage>: Sendable {
         scores.add(term.weight, entry, index.chunkLimit, index.storage.bytes, onlyMarked: common.contains(position))
       else { throw index.malformed(entry) }
     }
-    scores.select(count, of: number, among: subsets?[number], atLeast: least, index.storage.bytes, into: &found)
+    scores.select(
+      count, of: number, among: subsets?[number], without: leftOut[number], atLeast: least, index.storage.bytes,
+      into: &found)
   }
 }
 
@@ -353,10 +370,12 @@ private struct WindowScores: Sendable {
   ///   - count: chunks that are kept, at most.
   ///   - index: the number of the index.
   ///   - subset: the chunks that may be found; nil for all.
+  ///   - leftOut: those of them that may not be found.
   ///   - least: what a chunk must score.
   ///   - found: best first, of all windows so far.
   func select(
-    _ count: Int, of index: Int, among subset: ChunkSet?, atLeast least: Double, _ bytes: RawSpan,
+    _ count: Int, of index: Int, among subset: ChunkSet?, without leftOut: Set<Int>?, atLeast least: Double,
+    _ bytes: RawSpan,
     into found: inout [Found]
   ) {
     var worst = found.count < count ? least : found[count - 1].score
@@ -365,9 +384,9 @@ private struct WindowScores: Sendable {
       let sum = sums[position]
       guard sum >= worst, sum > 0 else { continue }
       let chunk = window.lowerBound + position
-      guard bytes.integer(at: lengths + chunk * 4, as: UInt32.self) > 0, subset?.contains(chunk) ?? true else {
-        continue
-      }
+      guard bytes.integer(at: lengths + chunk * 4, as: UInt32.self) > 0, subset?.contains(chunk) ?? true,
+        leftOut?.contains(chunk) != true
+      else { continue }
       let new = Found(index: index, chunk: chunk, score: sum)
       var (low, high) = (0, found.count)
       while low < high {

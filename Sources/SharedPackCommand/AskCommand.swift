@@ -51,9 +51,10 @@ struct AskCommand: AsyncParsableCommand {
       sharedpack ask model.spk --document notes.txt "What was decided?"
 
       With --store, documents are named as there, or by the end of their names from a
-      slash on (emma.txt for novels/emma.txt) where only one document has it; without it,
-      they are text files that are read for this question. They are read in the order in
-      which they are named.
+      slash on (emma.txt for novels/emma.txt) where only one document has it; a name
+      with * or ? stands for all that are named like it, and --all for the whole store.
+      Without it, they are text files that are read for this question. They are read in
+      the order in which they are named.
 
       A plain model reads the chunks that share rare words with the question or, told
       so by --reading exact, the whole of one document that fits its window. A model
@@ -74,9 +75,14 @@ struct AskCommand: AsyncParsableCommand {
 
   @Option(
     name: .customLong("document"),
-    help: ArgumentHelp("A stored document's name, or a text file. Repeatable.", valueName: "name"),
+    help: ArgumentHelp(
+      "A stored document's name, a pattern of names such as 'letters/*', or a text file. Repeatable.",
+      valueName: "name"),
     completion: .file())
-  var documents: [String]
+  var documents: [String] = []
+
+  @Flag(help: "Ask about all documents of the store.")
+  var all = false
 
   @Option(
     help: ArgumentHelp(
@@ -117,7 +123,10 @@ struct AskCommand: AsyncParsableCommand {
   @OptionGroup var output: OutputOptions
 
   func validate() throws {
-    guard !documents.isEmpty else { throw ValidationError("Name a --document to ask about.") }
+    guard all || !documents.isEmpty else { throw ValidationError("Name a --document to ask about.") }
+    guard !all || documents.isEmpty && store != nil else {
+      throw ValidationError("--all is for the documents of a --store, and names no others.")
+    }
     guard
       store == nil
         || rows.isEmpty && reading.reading == nil && deep.chunkSize == nil && system == nil
@@ -148,6 +157,11 @@ struct AskCommand: AsyncParsableCommand {
       if let library { try inquire(text, in: library) } else { try inquireAboutFiles(text, model) }
     if inquiry.context?.isInjected == true, model.injectionIsUntrained {
       Console.error("sharedpack: the injection of this model is untrained (merged softmax): expect little of it")
+    }
+    if inquiry.unreadableSegments > 0 {
+      Console.error(
+        "sharedpack: \(Format.count(inquiry.unreadableSegments, "segment")) of the store cannot be read and "
+          + "\(inquiry.unreadableSegments == 1 ? "was" : "were") not searched; `sharedpack verify` says why")
     }
     if explain { for source in inquiry.sources { Console.error(SourcePrinter.line(source, of: inquiry)) } }
     for (passage, text) in zip(inquiry.passages, inquiry.passageTexts) where !explain || showSources {
@@ -190,22 +204,46 @@ struct AskCommand: AsyncParsableCommand {
   }
 
   private func inquire(_ question: String, in library: DocumentStore) throws(Refusal) -> Inquiry {
+    var pattern: NamePattern?
+    if documents.count == 1, try isPattern(documents[0], in: library) { pattern = NamePattern(documents[0]) }
+    if all || pattern != nil {
+      return try library.inquiry(
+        question, aboutAll: pattern, search: search, reading: reading(of: library.model), usesChatTemplate: !raw,
+        explains: explains)
+    }
     var names: [String] = []
     for document in documents {
-      do throws(Refusal) {
-        let name = try library.store.requireDocument(named: document).name
+      for name in try self.names(of: document, in: library) {
         if names.contains(name) { Self.sayNamedTwice(document) } else { names.append(name) }
-      } catch {
-        // A name that the store does not have may have been meant as a file.
-        guard error.name == .missingDocument, Directory.exists(document) != nil else { throw error }
-        throw Refusal(
-          .missingDocument, file: library.store.path, structure: "document \"\(document)\"",
-          "is not in the store, but a file: add it with `sharedpack store build`, or ask without --store")
       }
     }
     return try library.inquiry(
       question, about: names, search: search, reading: reading(of: library.model), usesChatTemplate: !raw,
       explains: explains)
+  }
+
+  /// A document may be named like a pattern.
+  private func isPattern(_ name: String, in library: DocumentStore) throws(Refusal) -> Bool {
+    guard NamePattern(name).isWild else { return false }
+    return try library.store.document(named: name) == nil
+  }
+
+  /// The documents that an argument stands for.
+  private func names(of document: String, in library: DocumentStore) throws(Refusal) -> [String] {
+    if try isPattern(document, in: library) {
+      let names = try library.store.documents(matching: NamePattern(document)).map(\.name)
+      guard names.isEmpty else { return names }
+      throw Refusal(.missingDocument, file: library.store.path, "no document is named like \"\(document)\"")
+    }
+    do throws(Refusal) {
+      return [try library.store.requireDocument(named: document).name]
+    } catch {
+      // A name that the store does not have may have been meant as a file.
+      guard error.name == .missingDocument, Directory.exists(document) != nil else { throw error }
+      throw Refusal(
+        .missingDocument, file: library.store.path, structure: "document \"\(document)\"",
+        "is not in the store, but a file: add it with `sharedpack store build`, or ask without --store")
+    }
   }
 
   private func inquireAboutFiles(_ question: String, _ model: LanguageModel) throws(Refusal) -> Inquiry {

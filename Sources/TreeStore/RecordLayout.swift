@@ -9,12 +9,14 @@ struct BlockLocation {
     /// The embeddings of a tree, the words of a text.
     case search = 2
     case rows = 3
+    /// A block of a segment's word index, of no chunk.
+    case wordIndex = 4
   }
 
   let salt: UInt64
   let key: ChunkKey
   let kind: Kind
-  /// The node's number; 0 for the other kinds.
+  /// The node's number, or the block's of a word index; 0 for the other kinds.
   var node = 0
 
   func checksum(of bytes: RawSpan) -> BlockChecksum {

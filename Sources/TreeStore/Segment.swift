@@ -20,8 +20,10 @@ public final class Segment: Sendable {
   let frameKey: ChunkKey?
   let salt: UInt64
   let index: SegmentIndex
-  /// Bytes of the records: between the header and the index.
+  /// Bytes of the records: between the header and the index, or the word index.
   let records: Range<Int>
+  /// The chunks by their words; nil of what is not chosen by words.
+  let words: SegmentWords?
   let totals: SegmentTotals
   /// The SHA-256 over header, index and footer.
   let closingDigest: Digest256
@@ -61,7 +63,7 @@ public final class Segment: Sendable {
     let indexOffset = try footer.size()
     totals = try SegmentTotals(from: &footer)
     let claimedByteCount = try footer.size()
-    let zero = try footer.integer(UInt64.self)
+    let wordIndexByteCount = try footer.size()
     guard claimedByteCount == file.byteCount,
       let indexByteCount = CheckedSize.product(totals.chunkCount, SegmentIndex.entryByteCount),
       CheckedSize.sum(indexOffset, indexByteCount) == footerOffset, indexOffset >= header.count
@@ -70,7 +72,20 @@ public final class Segment: Sendable {
         .wrongLength, file: path, structure: "footer",
         "\(totals.chunkCount) entries at byte \(indexOffset) do not make a file of \(file.byteCount) bytes")
     }
-    guard zero == 0 else { throw Refusal(.nonZeroPadding, file: path, structure: "footer", "byte 48 to 55 are not 0") }
+    if configuration.hasWordIndexes {
+      words = SegmentWords(
+        in: file, endingAt: indexOffset, from: header.count, byteCount: wordIndexByteCount, salt: salt)
+      guard words != nil else {
+        throw Refusal(
+          .wrongLength, file: path, structure: "footer",
+          "a word index of \(wordIndexByteCount) bytes does not fit before byte \(indexOffset)")
+      }
+    } else {
+      words = nil
+      guard wordIndexByteCount == 0 else {
+        throw Refusal(.nonZeroPadding, file: path, structure: "footer", "byte 48 to 55 are not 0")
+      }
+    }
 
     try footer.seek(to: 64)
     guard let claimed = Digest256(bytes: try footer.bytes(32)) else {
@@ -78,13 +93,14 @@ public final class Segment: Sendable {
     }
     var hasher = Hasher256()
     hasher.update(header)
+    if let words { hasher.update(file.bytes.extracting(words.checksums)) }
     hasher.update(file.bytes.extracting(indexOffset..<file.byteCount - 32))
     guard hasher.finalize() == claimed else {
       throw Refusal(
         .digestMismatch, file: path, structure: "index", "the SHA-256 of header, index and footer is not the footer's")
     }
     closingDigest = claimed
-    records = header.count..<indexOffset
+    records = header.count..<(words?.start ?? indexOffset)
     index = SegmentIndex(in: file, at: indexOffset, count: totals.chunkCount)
     verified = Mutex(VerifiedParts(count: totals.chunkCount))
     self.file = file

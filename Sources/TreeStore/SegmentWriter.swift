@@ -43,7 +43,7 @@ struct StoredBlock {
   }
 }
 
-/// Writes a segment from its first byte to its last: only the index stays in memory.
+/// Writes a segment from its first byte to its last: only the index stays in memory, and the words of texts.
 /// Format: `Formats/tree-store.md`, segments.
 struct SegmentWriter: ~Copyable {
   private var file: PublishedFile
@@ -53,6 +53,7 @@ struct SegmentWriter: ~Copyable {
   private let header: [UInt8]
   private let salt: UInt64
   private var entries: [SegmentEntry] = []
+  private var words = WordIndexBuilder()
   private var totals = SegmentTotals()
 
   /// Bytes written so far.
@@ -134,6 +135,7 @@ struct SegmentWriter: ~Copyable {
     try append(headBytes)
     try pad(to: layout.search.lowerBound)
     try append(search)
+    if configuration.hasWordIndexes { words.append(encoded: search, isFrame: key == frameKey) }
     for (range, block) in zip(layout.blocks, blocks) {
       try pad(to: range.lowerBound)
       try append(block.bytes.bytes)
@@ -148,21 +150,33 @@ struct SegmentWriter: ~Copyable {
     totals.tokenCount += tokens.count
   }
 
-  /// Writes index and footer and makes the segment durable under its name.
+  /// Writes indexes and footer and makes the segment durable under its name.
   /// - Returns: the manifest's entry for it, and the entries of its index in order.
   mutating func publish() throws(Refusal) -> (reference: SegmentReference, entries: [SegmentEntry]) {
+    let order = entries.indices.sorted { entries[$0].key < entries[$1].key }
+    var wordIndex: (bytes: [UInt8], indexByteCount: Int) = ([], 0)
+    var checksums: [UInt8] = []
+    if configuration.hasWordIndexes {
+      var numbers = [UInt32](repeating: 0, count: entries.count)
+      for (number, entry) in order.enumerated() { numbers[entry] = UInt32(number) }
+      wordIndex = SegmentWords.section(of: words, numbers: numbers, salt: salt)
+      checksums = SegmentWords.checksums(ofSection: wordIndex)
+      words = WordIndexBuilder()
+    }
+    try append(wordIndex.bytes)
     let indexOffset = file.byteCount
     var writer = ByteWriter()
-    entries.sort { $0.key < $1.key }
+    entries = order.map { entries[$0] }
     for entry in entries { entry.write(into: &writer) }
     let end = indexOffset + writer.bytes.count + Segment.footerByteCount
     writer.integer(UInt64(indexOffset))
     totals.write(into: &writer)
     writer.integer(UInt64(end))
-    writer.integer(UInt64(0))
+    writer.integer(UInt64(wordIndex.indexByteCount))
     writer.append(StoreFormat.footerMagic)
     var closing = Hasher256()
     closing.update(header)
+    closing.update(checksums)
     closing.update(writer.bytes)
     let closingDigest = closing.finalize()
     writer.append(closingDigest.bytes)

@@ -44,19 +44,9 @@ public struct StoredText: Sendable {
   public func words() throws(Refusal) -> WordCounts {
     let range = try record.search()
     let mapped = record.segment.file
-    let bytes = mapped.bytes.extracting(range)
-    var hashes: [UInt32] = []
-    var counts: [UInt32] = []
-    hashes.reserveCapacity(range.count / 8)
-    counts.reserveCapacity(range.count / 8)
-    for offset in stride(from: 0, to: range.count, by: 8) {
-      hashes.append(
-        unsafe UInt32(littleEndian: bytes.unsafeLoadUnaligned(fromByteOffset: offset, as: UInt32.self)))
-      counts.append(
-        unsafe UInt32(littleEndian: bytes.unsafeLoadUnaligned(fromByteOffset: offset + 4, as: UInt32.self)))
-    }
+    let words = WordCounts(encoded: mapped.bytes.extracting(range))
     try mapped.requireWhole()
-    guard let words = WordCounts(hashes: hashes, counts: counts) else {
+    guard let words else {
       throw Refusal(
         .malformedRecord, file: record.segment.path, structure: "chunk \(record.key.short)", "the words do not ascend")
     }

@@ -188,6 +188,7 @@ extension Segment {
       progress(end)
     }
     hasher.update(file.bytes.extracting(records.upperBound..<file.byteCount))
+    try verifyWordIndex(order.map(\.entryIndex))
     guard totals == self.totals else {
       throw Refusal(.malformedSegment, file: path, structure: "footer", "the sums are not those of the records")
     }
@@ -197,6 +198,24 @@ extension Segment {
     }
     progress(file.byteCount)
     return found
+  }
+
+  /// Checks that the word index is the one of the records' words.
+  /// - Parameter entries: in the order of the file.
+  private func verifyWordIndex(_ entries: [Int]) throws(Refusal) {
+    guard let words, let form = configuration.text else { return }
+    var builder = WordIndexBuilder()
+    for entry in entries {
+      let record = try StoredRecord(in: self, at: entry)
+      builder.append(record.key == frameKey ? nil : try StoredText(record, form).words())
+    }
+    let section = SegmentWords.section(of: builder, numbers: entries.map { UInt32($0) }, salt: salt).bytes
+    let file = file
+    let isSame = file.bytes.extracting(words.start..<index.byteOffset).array == section
+    try file.requireWhole()
+    guard isSame else {
+      throw words.malformed("is not that of the records' words")
+    }
   }
 
   private func verify(_ entryIndex: Int, into totals: inout SegmentTotals) throws(Refusal) {

@@ -112,7 +112,7 @@ extension LanguageModel {
   }
 
   /// Chunks that are read for a question, at most.
-  private func passageLimit(_ reading: DeepReading) -> Int {
+  func passageLimit(_ reading: DeepReading) -> Int {
     min(reading.chunkCount, max(runtime.window * 3 / 4 / reading.chunkSize, 1))
   }
 

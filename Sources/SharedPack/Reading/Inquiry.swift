@@ -21,6 +21,9 @@ public struct Inquiry: Sendable {
   /// What is read of each chunk, in the order of the documents; empty where the whole text stands in the prompt.
   public var sources: [Source] = []
 
+  /// Segments of the store that cannot be read, and were not searched.
+  public var unreadableSegments = 0
+
   /// What is read of a chunk.
   public struct Source: Sendable, Hashable {
     /// The number of the document.
@@ -196,7 +199,7 @@ extension DocumentStore {
   }
 
   /// The frame's rows, which a store for deep reading keeps.
-  private func opening(_ text: TextForm) throws(Refusal) -> TextRows {
+  func opening(_ text: TextForm) throws(Refusal) -> TextRows {
     guard let key = store.configuration.frameKey, let rows = try store.text(key)?.rows() else {
       return try model.keptOpening(text)
     }
