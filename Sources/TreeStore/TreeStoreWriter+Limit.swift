@@ -29,7 +29,10 @@ extension TreeStoreWriter {
     let pages = entries / CatalogPage.byteCount + 2
     // Half as much again is more than the pages above those that lead to entries.
     let table = 1024 + entries + pages * (longestPendingKey + 34) * 3 / 2
-    let segment = waitingByteCount == 0 ? 0 : waitingByteCount + SegmentIndex.entryByteCount * waitingChunkCount + 96
+    // A word that no other chunk has takes an entry of the word index of its own.
+    let segment =
+      waitingByteCount == 0
+      ? 0 : waitingByteCount + (SegmentIndex.entryByteCount + 16) * waitingChunkCount + 24 * waitingWordCount + 4096
     let manifest = manifest.encoded.count + 512 + 40 * replaced.count
     return [fileByteCount, segment, table, manifest, byteCount].reduce(0) { CheckedSize.sum($0, $1) ?? .max }
   }

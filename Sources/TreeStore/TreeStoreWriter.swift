@@ -38,6 +38,8 @@ public struct TreeStoreWriter: ~Copyable {
   private var current: SegmentWriter?
   private var currentChunks: [ChunkKey: Int] = [:]
   var waitingChunkCount: Int { currentChunks.count }
+  /// Different words of each of them, in all.
+  private(set) var waitingWordCount = 0
   private var failure: Refusal?
 
   /// Takes the store's lock and opens its newest generation.
@@ -224,6 +226,7 @@ public struct TreeStoreWriter: ~Copyable {
     try unsafe append(
       key, behind: chunk.behind, tokens: chunk.tokens, search: words.span.bytes,
       blocks: chunk.rows.map { [StoredBlock($0.storage, compression: compression)] } ?? [])
+    waitingWordCount += chunk.words.hashes.count
     return key
   }
 
@@ -247,7 +250,7 @@ public struct TreeStoreWriter: ~Copyable {
   /// Makes the current segment durable under its name. No manifest names it yet.
   mutating func finishSegment() throws(Refusal) {
     guard var segment = current.take() else { return }
-    waitingByteCount = 0
+    (waitingByteCount, waitingWordCount) = (0, 0)
     let (reference, entries) = try segment.publish()
     let file = SegmentFile(reference, in: path, configuration)
     // A segment that cannot be opened must not be committed.

@@ -128,7 +128,7 @@ import Testing
     ("*a*a*a*a*b", "aaaaaaaaaaaa", false),
   ])
   func namePatterns(_ pattern: String, _ name: String, _ matches: Bool) {
-    #expect(NamePattern(pattern).matches(name) == matches)
+    #expect(FileNamePattern(pattern).matches(name) == matches)
   }
 
   @Test func patterns() throws {

@@ -38,7 +38,7 @@ import Testing
       keys.append(try writer.add(chunk, compression: compression))
       try writer.addDocument(
         name: "d\(number)", textDigest: Digest256(of: [UInt8(number)]), textByteCount: 1,
-        tokenCount: chunk.tokens.count, chunks: [keys[number]], replacing: false)
+        tokenCount: chunk.tokens.count, chunks: DocumentChunks(keys: [keys[number]]), replacing: false)
     }
     try writer.commit()
     return keys
@@ -57,7 +57,7 @@ import Testing
       for (key, chunk) in zip(keys, chunks) {
         guard let stored = try store.chunk(key) else { continue }
         try expectEqual(stored, chunk, size: configuration.embeddingSize)
-        for (node, entry) in zip(stored.tree.nodes, stored.records[0].entries) {
+        for (node, entry) in zip(stored.tree.nodes, stored.record.entries) {
           let geometry = BlockGeometry.node(configuration.layout, rowCount: node.rowCount)
           if compression == .none {
             #expect(entry.isDense == (geometry.denseByteCount < geometry.byteCount * 7 / 8), "\(node.rowCount) rows")
@@ -83,7 +83,7 @@ import Testing
   @Test func fewTokens() throws {
     let workplace = try Workplace()
     let key = try store(workplace, [try chunk([1, 2], try configuration())])[0]
-    let record = try #require(try TreeStore(opening: workplace.store).chunk(key)).records[0]
+    let record = try #require(try TreeStore(opening: workplace.store).chunk(key)).record
     // Each of four nodes has a row in four layers: keys and their scale, values and theirs.
     #expect(record.entries.map(\.byteCount) == [Int](repeating: 4 * (68 + 64 * 5), count: 4))
     #expect(record.layout.end - record.layout.head.lowerBound < 4 * 4 * 448)
@@ -95,7 +95,7 @@ import Testing
     let key = try store(workplace, [try chunk([1, 2], try configuration())])[0]
     let path = try #require(try workplace.segments().first)
     let whole = try Surgery.read(path)
-    let layout = try #require(try TreeStore(opening: workplace.store).chunk(key)).records[0].layout
+    let layout = try #require(try TreeStore(opening: workplace.store).chunk(key)).record.layout
     func outcome(_ change: (inout [UInt8]) -> Void) throws -> String? {
       var bytes = whole
       change(&bytes)

@@ -67,8 +67,9 @@ enum Surgery {
     sign(segment: &segment)
   }
 
-  /// Makes the store's newest manifest name this segment alone.
+  /// Makes the store's newest manifest name this segment alone, and the catalog lead to it.
   static func install(segment: [UInt8], in workplace: Workplace) throws {
+    let catalog = try TreeStore(opening: workplace.store).catalog
     for old in try workplace.segments() { try Directory.removeFile(old) }
     let digest = Digest256(of: segment)
     try write(segment, to: StoreFormat.segmentPath(workplace.store, digest))
@@ -78,6 +79,21 @@ enum Surgery {
           digest: digest, closingDigest: try #require(Digest256(bytes: Array(segment.suffix(32)))),
           byteCount: segment.count, chunkCount: integer(segment, at: segment.count - 88))
       ]
+      var table = try CatalogTableWriter(
+        in: StoreDirectory(workplace.store), manifest.configuration, salt: .random(in: .min ... .max))
+      var scan = try catalog.scan(prefix: [])
+      while let (key, old) = try scan.next() {
+        var value = old
+        if key.starts(with: CatalogKey.chunks) {
+          let place = try ChunkPlace(old, file: "")
+          value =
+            ChunkPlace(
+              segment: digest.tag, entry: place.entry, tokenCount: place.tokenCount, byteCount: place.byteCount
+            ).encoded
+        }
+        try table.append(CatalogEntry(key: key, value: .value(value)))
+      }
+      manifest.tables = [try table.publish(1...manifest.generation)]
     }
   }
 

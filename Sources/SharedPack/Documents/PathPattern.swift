@@ -41,7 +41,7 @@ struct PathPattern {
     } else if PathPattern(first) == nil {
       if Directory.exists(path(first)) != nil { expand(path(first), rest, into: &paths, &faults) }
     } else {
-      let pattern = NamePattern(first)
+      let pattern = FileNamePattern(first)
       for entry in entries(directory, &faults) where entry.isUTF8 && pattern.matches(entry.name) {
         if entry.name.hasPrefix("."), !first.hasPrefix(".") { continue }
         if rest.isEmpty || Directory.exists(path(entry.name)) == .directory {
@@ -62,7 +62,7 @@ struct PathPattern {
 }
 
 /// A pattern of one name.
-struct NamePattern {
+struct FileNamePattern {
   private enum Piece {
     case one(Unicode.Scalar)
     case any
