@@ -159,9 +159,11 @@ struct SegmentWriter: ~Copyable {
     if configuration.hasWordIndexes {
       var numbers = [UInt32](repeating: 0, count: entries.count)
       for (number, entry) in order.enumerated() { numbers[entry] = UInt32(number) }
-      wordIndex = SegmentWords.section(of: words, numbers: numbers, salt: salt)
+      // Not copied.
+      var all = WordIndexBuilder()
+      swap(&all, &words)
+      wordIndex = SegmentWords.section(of: all, numbers: numbers, salt: salt)
       checksums = SegmentWords.checksums(ofSection: wordIndex)
-      words = WordIndexBuilder()
     }
     try append(wordIndex.bytes)
     let indexOffset = file.byteCount

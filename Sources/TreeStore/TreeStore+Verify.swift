@@ -207,7 +207,7 @@ extension Segment {
     var builder = WordIndexBuilder()
     for entry in entries {
       let record = try StoredRecord(in: self, at: entry)
-      builder.append(record.key == frameKey ? nil : try StoredText(record, form).words())
+      try builder.append(record.key == frameKey ? nil : StoredText(record, form).words())
     }
     let section = SegmentWords.section(of: builder, numbers: entries.map { UInt32($0) }, salt: salt).bytes
     let file = file
