@@ -1,7 +1,7 @@
 import ContextTrees
 public import FileAccess
 import NodeBlocks
-public import TreeStore
+import TreeStore
 
 /// A store of many small synthetic documents: what adding, opening and finding cost as it grows.
 ///
