@@ -17,6 +17,20 @@ package enum BlockGeometry: Sendable {
   /// Bytes of the dense block; no more than those of the block.
   package var denseByteCount: Int { heads.reduce(0) { $0 + $1.denseByteCount } }
 
+  /// Whether a store leaves the padding out: where that saves more than an eighth and 256 bytes. What is left as it is can
+  /// be mapped.
+  package var isStoredDense: Bool { isStoredDense(denseByteCount) }
+
+  /// Bytes of the block in a store, if it is not compressed.
+  package var storedByteCount: Int {
+    let dense = denseByteCount
+    return isStoredDense(dense) ? dense : byteCount
+  }
+
+  private func isStoredDense(_ denseByteCount: Int) -> Bool {
+    byteCount - denseByteCount > max(byteCount / 8, 255)
+  }
+
   /// The heads in order.
   private var heads: [HeadPieces] {
     switch self {

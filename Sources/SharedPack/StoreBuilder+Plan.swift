@@ -34,7 +34,7 @@ extension StoreBuilder {
     return try plan(sources, model: model, fault: fault) { tokens in
       model.chunks(of: tokens, shape: shape, borders: borders).reduce(0) { sum, chunk in
         ContextTree(shape: shape, tokenCount: chunk.count).nodes.reduce(sum + chunk.count * 4) {
-          $0 + layout.byteCount(rows: $1.rowCount) + model.configuration.hiddenSize * 4
+          $0 + BlockGeometry.node(layout, rowCount: $1.rowCount).storedByteCount + model.configuration.hiddenSize * 4
         }
       }
     }
@@ -59,9 +59,10 @@ extension StoreBuilder {
       case .exact: own.byteCount(rows: max(tokens.count, 1)) + tokens.count * 4
       case .deep:
         model.textChunks(of: tokens, reading: reading).reduce(0) { sum, chunk in
-          sum + chunk.count * 4
-            + (reading.shares.map { layout.byteCount(rowCounts: $0.rowCounts(tokens: chunk.count)) }
-              ?? layout.byteCount(rows: chunk.count))
+          let counts =
+            reading.shares?.rowCounts(tokens: chunk.count)
+            ?? [Int](repeating: chunk.count, count: layout.layerCount * layout.kvHeadCount)
+          return sum + chunk.count * 4 + BlockGeometry.text(layout, rowCounts: counts).storedByteCount
         }
       }
     }

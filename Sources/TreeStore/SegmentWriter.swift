@@ -31,13 +31,10 @@ struct StoredBlock {
     original = nil
   }
 
-  /// The same without its padding, if that saves more than an eighth and 256 bytes: what is left as it is can be mapped.
+  /// The same without its padding, where that is worth it.
   func dense(_ geometry: BlockGeometry) -> StoredBlock {
-    guard let original, original.byteCount == geometry.byteCount else { return self }
-    let byteCount = geometry.denseByteCount
-    let saved = original.byteCount - byteCount
-    guard saved > original.byteCount / 8, saved >= 256, byteCount < bytes.byteCount,
-      let dense = geometry.dense(original)
+    guard let original, original.byteCount == geometry.byteCount, geometry.isStoredDense,
+      geometry.denseByteCount < bytes.byteCount, let dense = geometry.dense(original)
     else { return self }
     return StoredBlock(stored: dense, compression: .none)
   }

@@ -52,7 +52,7 @@ import Testing
     let workplace = try Self.workplace.get()
     let path = "\(workplace.path)/remembered.spk"
     try FileManager.default.copyItem(atPath: "\(workplace.path)/plain.spk", toPath: path)
-    let cache = "\(workplace.path)/cache/sharedpack"
+    let cache = "\(workplace.path)-cache/sharedpack"
     func entries() -> Set<UInt64> {
       // By inode: one that is written again is another file.
       let names = (try? Directory.names(in: cache)) ?? []

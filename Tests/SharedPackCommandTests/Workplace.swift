@@ -30,7 +30,10 @@ final class Workplace: Sendable {
     try #require(run("convert", "plain", "plain.spk").status == 0)
   }
 
-  deinit { try? Directory.removeTree(path) }
+  deinit {
+    try? Directory.removeTree(path)
+    try? Directory.removeTree("\(path)-cache")
+  }
 
   func write(_ bytes: [UInt8], to name: String) throws {
     try Data(bytes).write(to: URL(fileURLWithPath: "\(path)/\(name)"))
@@ -68,7 +71,7 @@ final class Workplace: Sendable {
     process.arguments = arguments
     process.currentDirectoryURL = URL(fileURLWithPath: path)
     process.environment = ProcessInfo.processInfo.environment.merging(
-      ["COLUMNS": "80", "XDG_CACHE_HOME": "\(path)/cache"]) { $1 }
+      ["COLUMNS": "80", "XDG_CACHE_HOME": "\(path)-cache"]) { $1 }
     return process
   }
 

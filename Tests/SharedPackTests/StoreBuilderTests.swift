@@ -215,7 +215,7 @@ import TreeStore
     let statistics = try TreeStore(opening: store).statistics()
     #expect(plan.documentCount == 1)
     #expect(plan.tokenCount == statistics.tokens)
-    #expect(plan.byteCount > statistics.blockByteCount)
+    #expect(plan.byteCount > statistics.storedBlockByteCount)
     #expect(plan.byteCount <= statistics.liveByteCount)
     #expect(try StoreBuilder.plan([], model: model) == StoreBuilder.Plan())
   }

@@ -201,7 +201,10 @@ import TreeStore
     let directory = try store(model)
     let document = try fresh(model, Texts.first)
     let node = try #require(document.chunks[0].tree.nodes.first)
-    let block = try document.chunks[0].block(of: node).copy
+    // As it is stored: without padding.
+    let whole = try document.chunks[0].block(of: node)
+    let dense = BlockGeometry.node(whole.layout, rowCount: whole.rowCount).dense(whole.storage)
+    let block = unsafe Array(try #require(dense).unsafeBytes)
     var found = 0
     for name in try Directory.names(in: "\(directory)/segments") {
       let path = "\(directory)/segments/\(name)"

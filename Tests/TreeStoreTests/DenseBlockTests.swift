@@ -60,7 +60,8 @@ import Testing
         for (node, entry) in zip(stored.tree.nodes, stored.record.entries) {
           let geometry = BlockGeometry.node(configuration.layout, rowCount: node.rowCount)
           if compression == .none {
-            #expect(entry.isDense == (geometry.denseByteCount < geometry.byteCount * 7 / 8), "\(node.rowCount) rows")
+            #expect(entry.isDense == geometry.isStoredDense, "\(node.rowCount) rows")
+            #expect(entry.byteCount == geometry.storedByteCount)
             #expect(try stored.block(of: node).storage.isMapped == !entry.isDense)
           }
           #expect(entry.byteCount <= geometry.byteCount)
