@@ -39,7 +39,9 @@ let package = Package(
     .target(name: "SeededRandom", swiftSettings: strict),
     .target(
       name: "FileAccess",
-      dependencies: ["CXXHash", "CZstd", "CZlib", "CLz4", "CMappingFaults", .product(name: "Crypto", package: "swift-crypto")],
+      dependencies: [
+        "CXXHash", "CZstd", "CZlib", "CLz4", "CMappingFaults", .product(name: "Crypto", package: "swift-crypto"),
+      ],
       swiftSettings: strict),
     .target(name: "Tokenization", dependencies: ["CanonicalJSON", "Templates"], swiftSettings: strict),
     .target(name: "ContextTrees", dependencies: ["SeededRandom"], swiftSettings: strict),

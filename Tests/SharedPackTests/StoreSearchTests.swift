@@ -80,7 +80,7 @@ import TreeStore
       var writer = try TreeStoreWriter(opening: library, creating: nil)
       _ = try writer.collectGarbage(.compact)
     }
-    #expect(try TreeStore(opening: library).statistics.segments == 1)
+    #expect(try TreeStore(opening: library).statistics().segments == 1)
     let before = try zebras()
     try TreeStore(opening: library).verify()
     do {
