@@ -25,27 +25,27 @@ extension StoreCommand {
       abstract: "Encode texts into a store.",
       discussion: """
         sharedpack store build model.spk book.txt letters/ --store library
-        sharedpack store build model.spk 'letters/**/*.txt' corpus.jsonl.zst --store library
-        zcat notes.jsonl.gz | sharedpack store build model.spk - --jsonl --store library
+        sharedpack store build model.spk 'letters/**/*.txt' a.jsonl.zst --store library
+        zcat a.jsonl.gz | sharedpack store build model.spk - --jsonl --store library
 
-        Paths are text files, folders with all that is in and below them, patterns (*, ?,
-        [a-z], ** for folders of any depth) and - for standard input. Files may be
-        compressed (.gz, .zst). A .jsonl or .ndjson file has an object in each line:
-        "id" or "name", "text" and, if you like, "metadata", an object of up to 64 KiB.
-        Hidden files, stores and model packs in folders are not read.
+        Paths are text files, folders with all that is in and below them, patterns
+        (with *, ?, [a-z], and ** for folders of any depth) and - for standard input.
+        Files may be compressed (.gz, .zst). A .jsonl or .ndjson file has an object in
+        each line: "id" or "name", "text" and, if you like, "metadata", an object of
+        up to 64 KiB. Hidden files, stores and model packs in folders are not read.
 
-        A document is named by its path from the current directory, or from --root; what
-        lies elsewhere by its absolute path without the first slash. So a file has one
-        name, however it is found.
+        A document is named by its path from the current directory, or from --root;
+        what lies elsewhere by its absolute path without the first slash. So a file
+        has one name, however it is found.
 
         A text with a fault is named and left out; the exit status says so at the end.
-        Chunks that are stored already are not encoded again: after Ctrl-C, which keeps
-        what is whole, the same command goes on where it stopped.
+        Chunks that are stored already are not encoded again: after Ctrl-C, which
+        keeps what is whole, the same command goes on where it stopped.
 
         A store has one model and one way of reading. For a plain model that is deep
-        (texts of any length, of which a question reads some chunks) or exact (each text
-        as the beginning of a long prompt, within the model's window; a longer version of
-        a text continues where the stored one ends).
+        (texts of any length, of which a question reads some chunks) or exact (each
+        text as the beginning of a long prompt, within the model's window; a longer
+        version of a text continues where the stored one ends).
         """)
 
     @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))
