@@ -29,7 +29,7 @@ enum StoreCreation {
     [StoreFormat.lockName, StoreFormat.segmentsName, StoreFormat.catalogName].contains(name) || isPartial(name)
   }
 
-  private static func isPartial(_ name: String) -> Bool {
+  static func isPartial(_ name: String) -> Bool {
     name.hasPrefix(".") && name.hasSuffix(StoreFormat.partialSuffix)
   }
 

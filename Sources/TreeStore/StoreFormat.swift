@@ -21,6 +21,8 @@ enum StoreFormat {
   static let segmentSuffix = ".seg"
   static let catalogName = "catalog"
   static let tableSuffix = ".table"
+  /// What repairs put aside; readers and writers ignore it.
+  static let quarantineName = "quarantine"
   static let partialSuffix = ".partial"
 
   private static let manifestPrefix = "MANIFEST-"

@@ -37,11 +37,12 @@ enum StoreRecovery {
     return nil
   }
 
-  /// Writes the manifest of such a generation. The caller has the lock.
-  static func finishGeneration(in path: String) throws(Refusal) {
-    guard let newest = try StoreFormat.generations(in: path).last else { return }
-    let (manifest, digest) = try Manifest.read(newest, in: path)
-    guard let unfinished = try unfinishedGeneration(in: path, after: manifest) else { return }
+  /// The manifest of such a generation.
+  /// - Parameter digest: of the newest manifest's file.
+  static func nextManifest(
+    in path: String, after manifest: Manifest, _ digest: Digest256
+  ) throws(Refusal) -> Manifest? {
+    guard let unfinished = try unfinishedGeneration(in: path, after: manifest) else { return nil }
     let first = unfinished.reference.generations.lowerBound
     let (kept, merged) = (
       manifest.tables.filter { $0.generations.upperBound < first },
@@ -51,16 +52,23 @@ enum StoreRecovery {
     let segments = (manifest.segments + unfinished.segments).filter {
       Directory.exists(StoreFormat.segmentPath(path, $0.digest)) != nil
     }
-    // Its files got their names, but perhaps not for good.
-    try StoreCreation.synchronize(path)
-    let next = Manifest(
+    return Manifest(
       generation: unfinished.reference.generations.upperBound, previous: digest,
       configuration: manifest.configuration, segments: segments, tables: [unfinished.reference] + kept,
       obsolete: manifest.obsolete + merged.map { ObsoleteFile(digest: $0.digest, kind: .table) })
+  }
+
+  /// Writes the manifest of such a generation. The caller has the lock.
+  static func finishGeneration(in path: String) throws(Refusal) {
+    guard let newest = try StoreFormat.generations(in: path).last else { return }
+    let (manifest, digest) = try Manifest.read(newest, in: path)
+    guard let next = try nextManifest(in: path, after: manifest, digest) else { return }
+    // Its files got their names, but perhaps not for good.
+    try StoreCreation.synchronize(path)
     _ = try next.publish(in: StoreDirectory(path))
   }
 
-  private static func table(
+  static func table(
     _ path: String, _ configuration: TreeStoreConfiguration
   ) -> (reference: TableReference, table: CatalogTable)? {
     let name = Directory.split(path).name.dropLast(StoreFormat.tableSuffix.count)

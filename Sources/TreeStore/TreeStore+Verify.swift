@@ -218,7 +218,8 @@ extension Segment {
     }
   }
 
-  private func verify(_ entryIndex: Int, into totals: inout SegmentTotals) throws(Refusal) {
+  /// Checks every byte of a record.
+  func verify(_ entryIndex: Int, into totals: inout SegmentTotals) throws(Refusal) {
     // Parts that a reader checked earlier are checked again: the page may have been read from the disk again since.
     forgetVerified(entryIndex)
     let chunk = try StoredRecord(in: self, at: entryIndex)
