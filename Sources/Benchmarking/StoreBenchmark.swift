@@ -1,3 +1,4 @@
+public import CanonicalJSON
 import ContextTrees
 public import FileAccess
 import NodeBlocks
@@ -29,6 +30,16 @@ public struct StoreBenchmark: ~Copyable {
     public let catalogByteCount: Int
     /// Segments and tables.
     public let fileCount: Int
+
+    public var json: JSONValue {
+      .members([
+        "documents": .integer(documents), "seconds_per_document": .number(secondsPerDocument),
+        "slowest_commit_seconds": .number(slowestBatchSeconds), "alone_seconds": .number(secondsAlone),
+        "opening_seconds": .number(openingSeconds), "finding_seconds": .number(findingSeconds),
+        "missing_seconds": .number(missingSeconds), "bytes": .integer(byteCount),
+        "catalog_bytes": .integer(catalogByteCount), "files": .integer(fileCount),
+      ])
+    }
   }
 
   private let path: String
