@@ -1,10 +1,10 @@
 import ContextTrees
-public import FileAccess
+import FileAccess
 import LlamaRuntime
 import ModelPacks
 import NodeBlocks
 import Tokenization
-public import TreeStore
+import TreeStore
 
 // What was lost of a store is encoded again.
 extension StoreBuilder {
