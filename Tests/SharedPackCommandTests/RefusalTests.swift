@@ -86,7 +86,7 @@ import Testing
       "checkpoint", "x.spk", "--chunk-size", "3"),
     Case(64, "Error: Unexpected argument 'f\\u001b[31mrob'", "f\u{1B}[31mrob"),
     Case(
-      64, "Error: Missing expected argument '--document <name> ...'", "ask", "model.spk", "who"),
+      64, "Error: Name a --document to ask about.", "ask", "model.spk", "who"),
     Case(
       64,
       "Error: --kv, --keep, --reading, --chunk-size, --system and --encoding are for text files; with --store, texts are "
