@@ -27,7 +27,9 @@ import TreeStore
     }
   }
 
-  private static let questions = ["where is the zebra", "a yak, a gnu and an owl", "ten ants 245", "what is the cat 118"]
+  private static let questions = [
+    "where is the zebra", "a yak, a gnu and an owl", "ten ants 245", "what is the cat 118",
+  ]
 
   /// The index finds what a look at every chunk finds, with the same scores.
   @Test func theIndexFindsWhatIsInTheChunks() throws {
