@@ -58,10 +58,11 @@ struct AskCommand: AsyncParsableCommand {
 
       A plain model reads the chunks that share rare words with the question or, told
       so by --reading exact, the whole of one document that fits its window. A model
-      that was trained for it reads context trees. --explain shows what is read, and
-      why: for each chunk its bytes in the text, its score, and the question's words
-      that it has, with what each gives to the score, or the nodes of its tree; --json
-      always has that.
+      that was trained for it reads context trees.
+
+      What --explain shows, and --json always has: for each chunk that is read its
+      bytes in the text, its score, and the question's words that it has, with what
+      each gives to the score, or the nodes of its tree.
       """)
 
   @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))
