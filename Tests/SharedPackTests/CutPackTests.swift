@@ -45,7 +45,7 @@ import TreeStore
       _ = try builder.add(source)
     }
     #expect(building?.name.text == "file-changed")
-    #expect(try TreeStore(opening: store).statistics.uniqueChunks == 0)
+    #expect(try TreeStore(opening: store).statistics().uniqueChunks == 0)
   }
 
   private func truncate(_ path: String, _ byteCount: Int) {
@@ -76,7 +76,7 @@ import TreeStore
         #expect(error.name.text == "digest-mismatch" && error.structure == "tensor \(tensor.name)")
       }
     }
-    #expect(try TreeStore(opening: store).statistics.uniqueChunks == 0)
+    #expect(try TreeStore(opening: store).statistics().uniqueChunks == 0)
     #expect(refusal { try model.verifyWeights(.always) }?.name.text == "digest-mismatch")
     #expect((try? model.verifyWeights(.never)) != nil)
   }
