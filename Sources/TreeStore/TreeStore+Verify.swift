@@ -232,6 +232,11 @@ extension Segment {
       }
       end = part.upperBound
     }
+    try verifyParts(chunk, into: &totals)
+  }
+
+  /// Checks what is in a record, and not what lies between.
+  func verifyParts(_ chunk: StoredRecord, into totals: inout SegmentTotals) throws(Refusal) {
     for (number, entry) in chunk.entries.enumerated() {
       totals.blockByteCount += try chunk.block(number).byteCount
       totals.storedBlockByteCount += entry.byteCount

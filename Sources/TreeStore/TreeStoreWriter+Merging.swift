@@ -71,14 +71,15 @@ extension TreeStoreWriter {
         throw Refusal(.malformedTable, file: other.path, structure: "order", "leads to a document that is not there")
       }
       let own = try document(named: name)
-      guard own?.textDigest != theirs.textDigest else {
+      let isSame = own?.textDigest == theirs.textDigest
+      if let own, isSame, try hasPlaces(own) {
         report.sameDocumentCount += 1
         continue
       }
       let chunks = try other.chunks(of: theirs)
       try addDocument(
         name: name, textDigest: theirs.textDigest, textByteCount: theirs.textByteCount, tokenCount: theirs.tokenCount,
-        chunks: chunks, metadata: theirs.metadata, replacing: isReplacing)
+        chunks: chunks, metadata: theirs.metadata, replacing: isReplacing || isSame)
       if theirs.isPinned { try pinDocument(named: name, true) }
       if own == nil { report.addedDocuments.append(name) } else { report.replacedDocuments.append(name) }
       changeCount += 3 + chunks.keys.count
@@ -89,6 +90,13 @@ extension TreeStoreWriter {
     }
     try commit()
     return report
+  }
+
+  /// Whether all chunks of a document are stored, damaged or not.
+  func hasPlaces(_ document: StoredDocument) throws(Refusal) -> Bool {
+    for key in try chunks(of: document).keys + [configuration.frameKey].compactMap(\.self)
+    where try place(of: key) == nil { return false }
+    return true
   }
 }
 

@@ -230,7 +230,7 @@ public struct TreeStoreWriter: ~Copyable {
     return key
   }
 
-  private mutating func append(
+  mutating func append(
     _ key: ChunkKey, behind: ChunkKey?, tokens: [Int32], search: RawSpan, blocks: [StoredBlock]
   ) throws(Refusal) {
     try step { (writer) throws(Refusal) in

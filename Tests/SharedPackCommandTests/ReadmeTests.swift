@@ -126,6 +126,7 @@ import Testing
   @Test(arguments: [
     "README.md", "Tools/results/README.md", "Tools/demo-model/README.md", "Tools/train/README.md",
     "Formats/model-pack.md", "Formats/packed-tile.md", "Formats/tokenizer.md", "Formats/tree-store.md",
+    "Formats/store-export.md",
   ])
   func linksLeadSomewhere(_ path: String) throws {
     let page = Self.repository.appending(path: path)

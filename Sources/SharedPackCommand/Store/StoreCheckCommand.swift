@@ -35,13 +35,15 @@ extension StoreCommand {
           fault.documents.isEmpty ? "" : "; needed by " + fault.documents.map { "\"\($0)\"" }.joined(separator: ", ")
         Console.output("\(fault.kind.rawValue)\t\(fault.refusal)\(documents)")
       }
+      let quarantine =
+        found.quarantinedFileCount > 0 ? "; \(Format.count(found.quarantinedFileCount, "file")) in quarantine" : ""
       let verdict = found.faults.isEmpty ? "good" : Format.count(found.faults.count, "fault")
       Console.output(
         "\(found.path): \(verdict); \(Format.count(found.documentCount, "document")), "
           + "\(found.lostDocuments.count) lost, \(found.incompleteDocuments.count) incomplete; "
           + "\(Format.count(found.unreachableChunkCount, "chunk")) of \(Format.bytes(found.unreachableByteCount)) "
           + "that no document needs"
-          + (found.quarantinedFileCount > 0 ? "; \(Format.count(found.quarantinedFileCount, "file")) in quarantine" : "")
+          + quarantine
           + (found.isBeingWritten ? "; a process is writing, so files that it has not named yet do not count" : ""))
     }
 

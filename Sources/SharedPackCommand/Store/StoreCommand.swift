@@ -9,7 +9,7 @@ struct StoreCommand: ParsableCommand {
     abstract: "Build and maintain stores of encoded documents.",
     subcommands: [
       Build.self, List.self, Show.self, Remove.self, Pin.self, Unpin.self, Statistics.self, Collect.self, Compact.self,
-      Check.self, Repair.self, Salvage.self, Merge.self,
+      Check.self, Repair.self, Salvage.self, Merge.self, Export.self, Import.self, Plan.self,
     ])
 }
 
