@@ -1,4 +1,4 @@
-public import FileAccess
+import FileAccess
 
 /// One of several parts of a collection of texts, each of which is built apart. Which part a document belongs to is
 /// decided by its name alone.

@@ -15,6 +15,8 @@ extension StoreBuilder {
     public var tokenCount = 0
     /// Bytes of all chunks.
     public var byteCount = 0
+
+    public init() {}
   }
 
   /// Reads texts, and works out what they would take in a store of context trees. Writes nothing.

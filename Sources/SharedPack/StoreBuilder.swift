@@ -31,6 +31,9 @@ public struct StoreBuilder: ~Copyable {
   /// not fit is refused.
   public var evicts = false
 
+  /// The part of the texts of a reader that is taken; nil for all.
+  public var shard: DocumentShard?
+
   /// What is made of a text's chunks.
   enum Work {
     case trees(TreeShape, TreeEncoder, ChunkBorders)

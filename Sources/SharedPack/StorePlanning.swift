@@ -1,4 +1,4 @@
-public import FileAccess
+import FileAccess
 import LlamaRuntime
 import ModelPacks
 import NodeBlocks

@@ -55,6 +55,7 @@ extension StoreBuilder {
             isAtEnd = true
             break
           }
+          guard shard?.contains(document.name) ?? true else { continue }
           batch.append(document)
           byteCount += document.text.count
           if document.text.count > Self.shortByteCount { break }

@@ -114,6 +114,12 @@ extension StoreCommand {
     @Option(help: ArgumentHelp("Number of threads, 1 to 1024.", valueName: "count"))
     var threads: ThreadCountArgument?
 
+    @Option(
+      help: ArgumentHelp(
+        "Take one of several parts of the texts, such as 1/4, by their names.",
+        discussion: "`sharedpack store merge` puts the stores together.", valueName: "part"))
+    var shard: DocumentShardArgument?
+
     @Flag(help: "Report what would be encoded, and write nothing.")
     var dryRun = false
 
@@ -182,6 +188,7 @@ extension StoreCommand {
       }
       var builder = try builder(model, manner, deep, frame)
       builder.evicts = evict
+      builder.shard = shard?.shard
       if let maxBytes { builder.setByteLimit(maxBytes.count) }
       Interruption.atFirst {
         Console.error("sharedpack: ending after the chunk that is being encoded; once more ends at once")
