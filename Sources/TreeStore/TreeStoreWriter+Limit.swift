@@ -62,7 +62,8 @@ extension TreeStoreWriter {
     while !hasRoom(for: byteCount) {
       try commit()
       if hasRoom(for: byteCount) { break }
-      let victims = try oldestDocuments(freeing: byteCount, keeping: name)
+      let excess = projectedByteCount(adding: byteCount) - (byteLimit - reserveByteCount)
+      let victims = try oldestDocuments(freeing: excess, keeping: name)
       guard !victims.isEmpty else { break }
       for victim in victims { try removeDocument(named: victim) }
       removed += victims
@@ -77,7 +78,7 @@ extension TreeStoreWriter {
     var names: [String] = []
     var freed = 0
     var scan = try catalog.scan(prefix: CatalogKey.orders)
-    while freed < byteCount, let (_, value) = try scan.next() {
+    while freed < byteCount || names.isEmpty, let (_, value) = try scan.next() {
       guard let candidate = String(validating: value, as: UTF8.self), candidate != name,
         let document = try document(named: candidate), !document.isPinned
       else { continue }
