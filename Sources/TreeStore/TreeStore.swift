@@ -48,7 +48,9 @@ public final class TreeStore: Sendable {
     guard let kind = Directory.exists(path) else { throw Refusal(.missingFile, file: path, "there is no store here") }
     guard kind == .directory else { throw Refusal(.notADirectory, file: path, "a store is a directory") }
     guard let newest = try StoreFormat.generations(in: path).last else {
-      throw Refusal(.notAStore, file: path, "the directory has no manifest; `sharedpack store repair` makes one of what is left of a store")
+      throw Refusal(
+        .notAStore, file: path,
+        "the directory has no manifest; `sharedpack store repair` makes one of what is left of a store")
     }
     return newest
   }
