@@ -8,6 +8,9 @@ public struct DocumentShard: Sendable, Hashable {
   /// Parts in all.
   public let count: Int
 
+  /// - Parameters:
+  ///   - number: from 1 to the count.
+  ///   - count: parts in all.
   /// - Returns: nil unless the number is 1 to the count, and the count at most 65,536.
   public init?(number: Int, of count: Int) {
     guard (1...65_536).contains(count), (1...count).contains(number) else { return nil }

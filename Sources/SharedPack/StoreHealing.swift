@@ -1,10 +1,10 @@
 import ContextTrees
-import FileAccess
+package import FileAccess
 import LlamaRuntime
 import ModelPacks
 import NodeBlocks
 import Tokenization
-import TreeStore
+package import TreeStore
 
 // What was lost of a store is encoded again.
 extension StoreBuilder {

@@ -1,8 +1,7 @@
-import FileAccess
+package import FileAccess
 import LlamaRuntime
 import ModelPacks
-import NodeBlocks
-import TreeStore
+package import NodeBlocks
 
 extension StoreBuilder {
   /// How fast a model encodes, from a sample of a text.

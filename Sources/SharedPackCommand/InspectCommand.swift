@@ -67,6 +67,9 @@ struct VerifyCommand: ParsableCommand {
     discussion: """
       sharedpack verify model.spk
       sharedpack verify library
+
+      Stops at the first fault; `sharedpack store fsck` lists all that is wrong with a
+      store, and `sharedpack store repair` makes it good.
       """)
 
   @Argument(help: "A model pack, a store's directory, or a segment's file.", completion: .file())

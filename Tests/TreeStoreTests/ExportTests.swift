@@ -1,4 +1,6 @@
+import FaultInjection
 import FileAccess
+import Glibc
 import NodeBlocks
 import Testing
 
@@ -128,5 +130,37 @@ import Testing
     try build(workplace, Self.documents)
     try Directory.removeFile(try #require(try workplace.segments().first))
     #expect(throws: Refusal.self) { try export(workplace.store) }
+  }
+
+  /// A process that merges, imports or salvages ends at any call; done again, the content is the same.
+  @Test(arguments: ["merge", "import", "salvage"]) func killed(_ work: String) throws {
+    let workplace = try Workplace.inMemory()
+    try build(workplace, Array(Self.documents.prefix(4)))
+    let expected = try export(workplace.store)
+    func run(_ target: String) throws(Refusal) {
+      switch work {
+      case "merge":
+        var writer = try TreeStoreWriter(
+          opening: target, creating: try TreeStore(opening: workplace.store).configuration, segmentByteLimit: 20_000)
+        _ = try writer.merge(try TreeStore(opening: workplace.store), replacing: false)
+      case "import": try load(expected, into: target)
+      default: _ = try StoreSalvage.salvage(workplace.store, into: target)
+      }
+    }
+    var number = 0
+    while true {
+      let target = try Workplace.inMemory()
+      let faults = FaultSchedule(.before(EIO), at: number, persistently: true)
+      let error = FileOperation.withProbe(faults) { refusal { () throws(Refusal) in try run(target.store) } }
+      if faults.faultCount == 0 {
+        #expect(error == nil)
+        break
+      }
+      try run(target.store)
+      #expect(try export(target.store) == expected, "call \(number), \(faults.operations[number])")
+      try TreeStore(opening: target.store).verify()
+      number += 1
+    }
+    #expect(number > 40, "\(number)")
   }
 }

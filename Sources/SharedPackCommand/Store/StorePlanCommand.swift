@@ -51,8 +51,8 @@ extension StoreCommand {
       for source in sources { parts[DocumentShard.number(of: source.name, count: shards) - 1].append(source) }
       var plans: [StoreBuilder.Plan] = []
       for part in parts { plans.append(try plan(part, model, manner)) }
-      var total = StoreBuilder.Plan()
-      for plan in plans {
+      var total = plans[0]
+      for plan in plans.dropFirst() {
         total.documentCount += plan.documentCount
         total.tokenCount += plan.tokenCount
         total.byteCount += plan.byteCount
