@@ -191,6 +191,12 @@ import Testing
     try repair(workplace.store, keeping: Self.readable(workplace.store))
     #expect(Directory.mode(of: file) == 0o600)
     #expect(Directory.mode(of: "\(workplace.store)/catalog") == 0o700)
+    let stray = "\(workplace.store)/segments/stray"
+    try Surgery.write([1], to: stray)
+    try Directory.setMode(of: stray, 0o666)
+    _ = try StoreRepair.repair(workplace.store)
+    #expect(try StoreRepair.examine(workplace.store).faults.isEmpty)
+    #expect(Directory.mode(of: "\(workplace.store)/quarantine/stray") == 0o600)
     // Where the directory lets the group in, its files may.
     try Directory.setMode(of: workplace.store, 0o750)
     try Directory.setMode(of: file, 0o440)
@@ -211,6 +217,8 @@ import Testing
     let fault = try #require(examination.faults.first { $0.kind == .record })
     #expect(fault.chunk == key && fault.documents == ["d2", "d3"])
     #expect(examination.incompleteDocuments.map(\.name) == ["d2", "d3"] && examination.missingChunkCount == 1)
+    // That of d0, which was removed.
+    #expect(examination.unreachableChunkCount == 1)
     for _ in 0..<2 {
       let report = try StoreRepair.repair(workplace.store)
       #expect(report.readableTokens == [ReadableTokens(key: key, tokens: Fixture.tokens(3), behind: nil)])

@@ -202,7 +202,8 @@ extension StoreSurvey {
     if !files.isEmpty { try quarantine(files, directory) }
     var generation = manifest?.generation ?? 0
     if isChanged { generation = try publish(directory) }
-    for (file, mode) in modes where !files.contains(file) { try Directory.setMode(of: file, mode) }
+    // In quarantine, too: it has the same text.
+    for (file, mode) in modes { try Directory.setMode(of: file, mode) }
     guard !files.isEmpty else { return generation }
     for file in files { try Directory.removeFile(file) }
     try StoreCreation.synchronize(path)

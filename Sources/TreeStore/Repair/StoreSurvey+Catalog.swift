@@ -134,7 +134,8 @@ extension StoreSurvey {
     let staying = whole.filter { !segments[$0.segment].isReplaced }
     let chosen =
       staying.first { encoded($0) == current } ?? staying.first ?? whole.first { encoded($0) == current } ?? whole.first
-    for candidate in candidates where !isNeeded || candidate != (chosen ?? (-1, -1)) {
+    // A damaged record that a document needs is no garbage.
+    for candidate in isNeeded ? whole.filter({ $0 != chosen ?? $0 }) : candidates {
       let byteCount = segments[candidate.segment].segment.index.entry(at: candidate.entry).byteCount
       documents.unreachableChunkCount += 1
       documents.unreachableByteCount = CheckedSize.sum(documents.unreachableByteCount, byteCount) ?? .max
