@@ -34,26 +34,7 @@ public enum Directory {
   }
 
   /// The names in a directory, sorted by their bytes, without `.` and `..`.
-  public static func names(in path: String) throws(Refusal) -> [String] {
-    var opened: OpaquePointer?
-    let result = FileOperation.perform(.list(path: path)) {
-      unsafe opened = opendir(path)
-      return unsafe opened == nil ? -1 : 0
-    }
-    defer { if let stream = unsafe opened { unsafe _ = closedir(stream) } }
-    guard result == 0, let stream = unsafe opened else { throw SystemError.refusal("opendir", path: path) }
-    var names: [String] = []
-    errno = 0
-    while let entry = unsafe readdir(stream) {
-      let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) { pointer in
-        unsafe pointer.withMemoryRebound(to: CChar.self, capacity: 256) { unsafe String(cString: $0) }
-      }
-      if name != ".", name != ".." { names.append(name) }
-      errno = 0
-    }
-    guard errno == 0 else { throw SystemError.refusal("readdir", path: path) }
-    return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
-  }
+  public static func names(in path: String) throws(Refusal) -> [String] { try entries(in: path).map(\.name) }
 
   public enum Kind: Sendable { case file, directory, other }
 

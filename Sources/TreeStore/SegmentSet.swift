@@ -103,6 +103,15 @@ struct SegmentSet: Sendable {
 }
 
 extension StoredRecord {
+  /// All blocks as they are stored, checked.
+  func storedBlocks() throws(Refusal) -> [StoredBlock] {
+    var blocks: [StoredBlock] = []
+    for (number, entry) in entries.enumerated() {
+      blocks.append(StoredBlock(stored: try storedBlock(number), compression: entry.compression))
+    }
+    return blocks
+  }
+
   /// Whether every part of it can be read.
   var isWhole: Bool {
     do throws(Refusal) {

@@ -121,6 +121,25 @@ public struct DocumentChunks: Sendable, Hashable {
     return writer.bytes
   }
 
+  /// Reads the list of a document.
+  /// - Parameters:
+  ///   - store: for messages.
+  ///   - value: what the catalog says about a key.
+  /// - Throws: `Refusal` `malformed-table` and those of the catalog.
+  init(
+    of document: StoredDocument, store: String, value: (_ key: [UInt8]) throws(Refusal) -> [UInt8]?
+  ) throws(Refusal) {
+    self.init(keys: [])
+    for part in 0..<Self.partCount(document.chunkCount) {
+      let count = min(Self.partLength, document.chunkCount - part * Self.partLength)
+      guard let bytes = try value(CatalogKey.list(document.name, part: part)), append(bytes, chunkCount: count) else {
+        throw Refusal(
+          .malformedTable, file: store, structure: "document \"\(document.name)\"",
+          "part \(part) of the list of its chunks is missing or malformed")
+      }
+    }
+  }
+
   /// Appends a part.
   /// - Returns: whether it is one of this many chunks.
   mutating func append(_ bytes: [UInt8], chunkCount: Int) -> Bool {

@@ -114,18 +114,7 @@ extension Catalog {
 
   /// The chunks of a document.
   func chunks(of document: StoredDocument, store: String) throws(Refusal) -> DocumentChunks {
-    var chunks = DocumentChunks(keys: [])
-    for part in 0..<DocumentChunks.partCount(document.chunkCount) {
-      let count = min(DocumentChunks.partLength, document.chunkCount - part * DocumentChunks.partLength)
-      guard let value = try value(of: CatalogKey.list(document.name, part: part)),
-        chunks.append(value, chunkCount: count)
-      else {
-        throw Refusal(
-          .malformedTable, file: store, structure: "document \"\(document.name)\"",
-          "part \(part) of the list of its chunks is missing or malformed")
-      }
-    }
-    return chunks
+    try DocumentChunks(of: document, store: store) { (key) throws(Refusal) in try value(of: key) }
   }
 
   /// What the store as a whole has; nothing in a new one.

@@ -86,15 +86,7 @@ extension TreeStoreWriter {
   /// So many segments of one size are one of the next.
   private static var fanOut: Int { 8 }
 
-  private static func tier(_ byteCount: Int) -> Int {
-    var tier = 0
-    var size = 1 << 16
-    while size < byteCount {
-      size *= fanOut
-      tier += 1
-    }
-    return tier
-  }
+  private static func tier(_ byteCount: Int) -> Int { SizeTier.of(byteCount, from: 1 << 16, times: fanOut) }
 
   /// Writes segments of one size as one when there are many.
   mutating func mergeSmallSegments() throws(Refusal) {

@@ -127,18 +127,11 @@ public struct TreeStoreWriter: ~Copyable {
   /// The chunks of a document of this writer.
   /// - Throws: `Refusal` when the catalog is damaged there.
   public func chunks(of document: StoredDocument) throws(Refusal) -> DocumentChunks {
-    var chunks = DocumentChunks(keys: [])
-    for part in 0..<DocumentChunks.partCount(document.chunkCount) {
-      let count = min(DocumentChunks.partLength, document.chunkCount - part * DocumentChunks.partLength)
-      guard let value = try value(of: CatalogKey.list(document.name, part: part)),
-        chunks.append(value, chunkCount: count)
-      else {
-        throw Refusal(
-          .malformedTable, file: path, structure: "document \"\(document.name)\"",
-          "part \(part) of the list of its chunks is missing or malformed")
-      }
+    let (pending, catalog) = (pending, catalog)
+    return try DocumentChunks(of: document, store: path) { (key) throws(Refusal) in
+      if let value = pending[key] { return value.bytes }
+      return try catalog.value(of: key)
     }
-    return chunks
   }
 
   /// Whether the store has a chunk that can be read to its end, or will have it with the next commit. What is damaged
@@ -267,14 +260,10 @@ public struct TreeStoreWriter: ~Copyable {
 
   /// Appends a record that another segment has.
   mutating func copy(_ record: StoredRecord) throws(Refusal) {
-    var blocks: [StoredBlock] = []
-    for (number, entry) in record.entries.enumerated() {
-      blocks.append(StoredBlock(stored: try record.storedBlock(number), compression: entry.compression))
-    }
     let file = record.segment.file
     try append(
       record.key, behind: record.behind, tokens: record.tokens, search: file.bytes.extracting(try record.search()),
-      blocks: blocks)
+      blocks: try record.storedBlocks())
   }
 
   // MARK: Documents

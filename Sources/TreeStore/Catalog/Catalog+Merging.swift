@@ -8,15 +8,7 @@ extension Catalog {
   /// So many levels of one size are one of the next.
   private static let fanOut = 4
 
-  private static func tier(_ byteCount: Int) -> Int {
-    var tier = 0
-    var size = 1 << 14
-    while size < byteCount {
-      size *= fanOut
-      tier += 1
-    }
-    return tier
-  }
+  private static func tier(_ byteCount: Int) -> Int { SizeTier.of(byteCount, from: 1 << 14, times: fanOut) }
 
   /// How many of the newest levels a new one takes in.
   private func mergedCount(newByteCount: Int, room: Int) -> Int {

@@ -321,13 +321,9 @@ extension SegmentWriter {
   /// Appends a record that another segment has.
   /// - Throws: `Refusal` of a record that is damaged, too.
   mutating func append(copyOf record: StoredRecord) throws(Refusal) {
-    var blocks: [StoredBlock] = []
-    for (number, entry) in record.entries.enumerated() {
-      blocks.append(StoredBlock(stored: try record.storedBlock(number), compression: entry.compression))
-    }
     let file = record.segment.file
     try append(
       record.key, behind: record.behind, tokens: record.tokens, search: file.bytes.extracting(try record.search()),
-      blocks: blocks)
+      blocks: try record.storedBlocks())
   }
 }
