@@ -5,7 +5,8 @@ enum SizeTier {
   static func of(_ byteCount: Int, from first: Int, times factor: Int) -> Int {
     var tier = 0
     var size = first
-    while size < byteCount {
+    // What is too large to be merged is of one size, whatever a manifest says of it.
+    while size < min(byteCount, 1 << 32) {
       size *= factor
       tier += 1
     }

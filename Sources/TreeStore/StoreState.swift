@@ -13,6 +13,21 @@ struct StoreState: Equatable, Sendable {
   /// What the store's files may have in all; 0 for no limit.
   var byteLimit = 0
 
+  /// Counts a document that is added. What a catalog says of itself may be anything, so sums stop at the largest number.
+  mutating func add(_ document: StoredDocument) {
+    nextOrder = CheckedSize.sum(nextOrder, 1) ?? .max
+    documentCount = CheckedSize.sum(documentCount, 1) ?? .max
+    chunkCount = CheckedSize.sum(chunkCount, document.chunkCount) ?? .max
+    tokenCount = CheckedSize.sum(tokenCount, document.tokenCount) ?? .max
+  }
+
+  /// Counts a document no longer. Nothing is negative.
+  mutating func remove(_ document: StoredDocument) {
+    documentCount = max(documentCount - 1, 0)
+    chunkCount = max(chunkCount - document.chunkCount, 0)
+    tokenCount = max(tokenCount - document.tokenCount, 0)
+  }
+
   static let key: [UInt8] = [UInt8(ascii: "s")]
 
   var encoded: [UInt8] {

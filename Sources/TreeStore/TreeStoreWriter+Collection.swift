@@ -92,7 +92,7 @@ extension TreeStoreWriter {
   mutating func mergeSmallSegments() throws(Refusal) {
     let groups = Dictionary(grouping: segments.files) { Self.tier($0.reference.byteCount) }
     for (_, files) in groups.sorted(by: { $0.key < $1.key }) where files.count >= Self.fanOut {
-      let byteCount = files.reduce(0) { $0 + $1.reference.byteCount }
+      let byteCount = files.reduce(0) { CheckedSize.sum($0, $1.reference.byteCount) ?? .max }
       guard byteCount <= min(Self.mergeByteLimit, effectiveSegmentByteLimit),
         byteLimit == 0 || hasRoom(for: byteCount), let entries = try wholeEntries(of: files)
       else {
@@ -154,12 +154,16 @@ private struct LiveChunks {
       bits.append([UInt64](repeating: 0, count: ((segment?.index.count ?? 0) + 63) / 64))
       byteCounts.append((0, segment?.records.count ?? 0, file.reference.byteCount))
     }
+    let chunkCounts = segments.files.map { (try? $0.segment())?.index.count ?? 0 }
     var (bits, byteCounts) = (bits, byteCounts)
     try writer.catalog.forEachChunk(
       store: writer.path, frame: writer.configuration.frameKey
-    ) { (_, place, isNeeded) throws(Refusal) in
-      guard isNeeded, let index = segments.index(of: place.segment), place.entry < bits[index].count * 64 else {
-        return
+    ) { (key, place, isNeeded) throws(Refusal) in
+      guard isNeeded, let index = segments.index(of: place.segment), !bits[index].isEmpty else { return }
+      // What a segment really has of it would be removed.
+      guard place.entry < chunkCounts[index] else {
+        throw Refusal(
+          .malformedTable, file: writer.path, structure: "chunk \(key.short)", "its place is in no segment's index")
       }
       bits[index][place.entry / 64] |= 1 << UInt64(place.entry % 64)
       byteCounts[index].live += place.byteCount

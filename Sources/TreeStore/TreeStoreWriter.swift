@@ -331,10 +331,7 @@ public struct TreeStoreWriter: ~Copyable {
       setPending(CatalogKey.member(key, name), .value(writer.bytes))
     }
     setPending(CatalogKey.order(document.order), .value(Array(name.utf8)))
-    state.nextOrder += 1
-    state.documentCount += 1
-    state.chunkCount += chunks.keys.count
-    state.tokenCount += tokenCount
+    state.add(document)
   }
 
   /// Forgets a document. Its chunks stay until `collectGarbage`.
@@ -368,9 +365,7 @@ public struct TreeStoreWriter: ~Copyable {
     }
     setPending(CatalogKey.document(document.name), .removed)
     setPending(CatalogKey.order(document.order), .removed)
-    state.documentCount -= 1
-    state.chunkCount -= document.chunkCount
-    state.tokenCount -= document.tokenCount
+    state.remove(document)
   }
 
   // MARK: Committing

@@ -17,10 +17,10 @@ extension Catalog {
     while count < levels.count {
       let tier = Self.tier(total)
       let run = levels[count...].prefix { $0.table != nil && Self.tier($0.reference.byteCount) <= tier }
-      let sum = run.reduce(0) { $0 + $1.reference.byteCount }
-      guard run.count >= Self.fanOut - 1, total + sum <= min(Self.mergeByteLimit, room / 2) else { break }
+      let sum = run.reduce(total) { CheckedSize.sum($0, $1.reference.byteCount) ?? .max }
+      guard run.count >= Self.fanOut - 1, sum <= min(Self.mergeByteLimit, room / 2) else { break }
       count += run.count
-      total += sum
+      total = sum
     }
     return count
   }

@@ -108,7 +108,7 @@ struct StoreSurvey {
     let total = files.reduce(0) { CheckedSize.sum($0, Directory.byteCount(of: $1) ?? 0) ?? .max }
     var done = 0
     surveyTables(files, unknown)
-    for level in tables { done += level.reference.byteCount }
+    for level in tables { done = CheckedSize.sum(done, level.reference.byteCount) ?? .max }
     progress(done, total)
     surveySegments(files) { progress(min(CheckedSize.sum(done, $0) ?? .max, total), total) }
     surveyAccess(names, files)
@@ -175,7 +175,7 @@ struct StoreSurvey {
     if counts.isEmpty {
       for file in files where digest(file, suffix: StoreFormat.tableSuffix) != nil {
         guard let mapped = try? MappedFile(file), let table = try? CatalogTable(opening: mapped) else { continue }
-        counts[table.configuration, default: 0] += table.entryCount
+        counts[table.configuration] = CheckedSize.sum(counts[table.configuration] ?? 0, table.entryCount) ?? .max
       }
     }
     return counts.max { ($0.value, $1.key.modelIdentity) < ($1.value, $0.key.modelIdentity) }?.key

@@ -1,0 +1,337 @@
+import ContextTrees
+import FaultInjection
+import FileAccess
+import Glibc
+import NodeBlocks
+import Testing
+
+@testable import TreeStore
+
+/// Whatever is changed in a file of a store, and signed again, is found out or harmless: nothing traps, nothing is
+/// endless. SHAREDPACK_FUZZ says how many files each test makes; without it, as many as take a second or two.
+@Suite struct HostileFileTests {
+  struct Random: RandomNumberGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+      return (state ^ state >> 33) &* 0xFF51_AFD7_ED55_8CCD
+    }
+  }
+
+  private static func executions(_ count: Int) -> Int {
+    unsafe getenv("SHAREDPACK_FUZZ").flatMap { unsafe Int(String(cString: $0)) } ?? count
+  }
+
+  /// Changes bytes, numbers and runs in a range: what lies there is a structure of little-endian numbers.
+  private static func mutate(_ bytes: inout [UInt8], in range: Range<Int>, _ random: inout Random) {
+    guard !range.isEmpty else { return }
+    for _ in 0..<Int.random(in: 1...3, using: &random) {
+      let offset = Int.random(in: range, using: &random)
+      switch Int.random(in: 0..<6, using: &random) {
+      case 0: bytes[offset] ^= 1 << UInt8.random(in: 0..<8, using: &random)
+      case 1: bytes[offset] = UInt8.random(in: 0...255, using: &random)
+      case 2, 3:
+        let start = range.lowerBound + (offset - range.lowerBound) / 4 * 4
+        let numbers = [0, 1, -1, Int.max, Int.max - 1, 1 << 32, 1 << 62, bytes.count, bytes.count - 1, 64, 1 << 20]
+        let number = numbers.randomElement(using: &random) ?? 0
+        let byteCount = Bool.random(using: &random) ? 8 : 4
+        for index in 0..<byteCount where start + index < range.upperBound {
+          bytes[start + index] = UInt8(truncatingIfNeeded: number >> (8 * index))
+        }
+      case 4:
+        // A number a little off.
+        bytes[offset] &+= UInt8.random(in: 0...2, using: &random) &- 1
+      default:
+        let count = min(Int.random(in: 1...16, using: &random), range.upperBound - offset)
+        let source = Int.random(in: range.lowerBound...range.upperBound - count, using: &random)
+        bytes.replaceSubrange(offset..<offset + count, with: Array(bytes[source..<source + count]))
+      }
+    }
+  }
+
+  private static func put(_ checksum: BlockChecksum, at offset: Int, in bytes: inout [UInt8]) {
+    Surgery.put(checksum.low, at: offset, in: &bytes)
+    Surgery.put(checksum.high, at: offset + 8, in: &bytes)
+  }
+
+  // MARK: Segments
+
+  /// Where the parts of a whole segment lie.
+  private struct Parts {
+    struct Record {
+      let entry: Int
+      let key: ChunkKey
+      let layout: RecordLayout
+      let nodes: [Int]
+    }
+
+    let salt: UInt64
+    let header: Int
+    let records: [Record]
+    /// The word index without its checksums.
+    let words: Range<Int>?
+    let checksums: Range<Int>
+    let index: Int
+
+    init(_ segment: Segment) throws {
+      salt = segment.salt
+      header = segment.records.lowerBound
+      records = try (0..<segment.index.count).map { entry in
+        let record = try StoredRecord(in: segment, at: entry)
+        let forms = segment.configuration.blocks(
+          tokens: record.tokens.count, isFrame: record.key == segment.frameKey)
+        return Record(entry: entry, key: record.key, layout: record.layout, nodes: forms.map(\.number))
+      }
+      index = segment.index.byteOffset
+      words = segment.words.map { $0.start..<$0.start + $0.bytes.byteCount }
+      checksums = segment.words?.checksums ?? index..<index
+    }
+
+    func random(_ random: inout Random, byteCount: Int) -> Range<Int> {
+      guard let record = records.randomElement(using: &random) else { return 0..<byteCount }
+      switch Int.random(in: 0..<8, using: &random) {
+      case 0: return 0..<header
+      case 1: return index..<byteCount - Segment.footerByteCount
+      case 2: return byteCount - Segment.footerByteCount..<byteCount - 32
+      case 3: return record.layout.head
+      case 4: return record.layout.search
+      case 5: return record.layout.blocks.randomElement(using: &random) ?? record.layout.head
+      default: return words ?? record.layout.head
+      }
+    }
+
+    /// Makes every checksum right, and the digest.
+    func sign(_ bytes: inout [UInt8]) {
+      func checksum(_ range: Range<Int>, _ key: ChunkKey, _ kind: BlockLocation.Kind, _ node: Int = 0) -> BlockChecksum
+      {
+        let part = Array(bytes[range])
+        return unsafe BlockLocation(salt: salt, key: key, kind: kind, node: node).checksum(of: part.span.bytes)
+      }
+      for record in records {
+        let head = record.layout.head
+        put(checksum(record.layout.search, record.key, .search), at: head.lowerBound + 48, in: &bytes)
+        for (number, block) in record.layout.blocks.enumerated() {
+          put(
+            checksum(block, record.key, .rows, record.nodes[number]), at: head.lowerBound + 64 + 32 * number + 16,
+            in: &bytes)
+        }
+        put(checksum(head, record.key, .head), at: index + 64 * record.entry + 48, in: &bytes)
+      }
+      if let words {
+        let zeros = [UInt8](repeating: 0, count: 32)
+        let none = unsafe ChunkKey(zeros.span.bytes, at: 0)
+        for (number, start) in stride(from: words.lowerBound, to: words.upperBound, by: SegmentWords.blockByteCount)
+          .enumerated()
+        {
+          let block = start..<min(start + SegmentWords.blockByteCount, words.upperBound)
+          put(checksum(block, none, .wordIndex, number), at: checksums.lowerBound + 16 * number, in: &bytes)
+        }
+      }
+      var hasher = Hasher256()
+      for range in [0..<header, checksums, index..<bytes.count - 32] { hasher.update(Array(bytes[range])) }
+      bytes.replaceSubrange((bytes.count - 32)..., with: hasher.finalize().bytes)
+    }
+  }
+
+  /// Everything that reads a segment, each for itself.
+  private static func read(_ path: String) -> [String] {
+    let outcomes = [
+      refusal { () throws(Refusal) in
+        let inspection = try Segment.inspect(path)
+        _ = (inspection.text, inspection.json)
+      },
+      refusal { () throws(Refusal) in _ = try Segment.verify(path) { _, _ in } },
+      refusal { () throws(Refusal) in
+        let segment = try Segment(opening: try MappedFile(path))
+        _ = segment.examine(digest: Digest256(of: [])) { _ in }
+      },
+      refusal { () throws(Refusal) in
+        let segment = try Segment(opening: try MappedFile(path))
+        for entry in 0..<segment.index.count {
+          guard let record = try? StoredRecord(in: segment, at: entry) else { continue }
+          if let form = segment.configuration.text {
+            let text = StoredText(record, form)
+            _ = try? text.words()
+            _ = try? text.rows()
+          }
+          _ = try? record.search()
+          for number in record.entries.indices { _ = try? record.block(number) }
+        }
+      },
+      refusal { () throws(Refusal) in
+        let segment = try Segment(opening: try MappedFile(path))
+        guard let words = segment.words else { return }
+        let search = try WordIndexSearch([try WordIndex(words)], subsets: nil, threadCount: 1)
+        _ = try search.choice("where is the hen of number 3?", atMost: 3)
+      },
+    ]
+    return outcomes.map { $0 ?? "none" }
+  }
+
+  @Test(arguments: Compression.allCases, [false, true])
+  func segments(_ compression: Compression, ofTexts isText: Bool) throws {
+    let workplace = try Workplace.inMemory()
+    if isText {
+      try Self.addTexts(to: workplace.store, compression)
+    } else {
+      var writer = try TreeStoreWriter(
+        opening: workplace.store, creating: try Fixture.configuration(chunkSize: 32, headDim: 8),
+        segmentByteLimit: 1 << 30,
+        salt: 5)
+      for number in 0..<4 {
+        let tokens = Fixture.tokens(number, count: 20 + number)
+        try writer.add(document: "d\(number)", [tokens], compression: compression, compressible: true)
+      }
+      try writer.commit()
+    }
+    let file = try #require(try workplace.segments().first)
+    let bytes = try Surgery.read(file)
+    let parts = try Parts(try Segment(opening: try MappedFile(file)))
+    var random = Random(state: UInt64(compression.rawValue) * 2 + (isText ? 1 : 0))
+    let path = "\(workplace.path)/hostile"
+    var outcomes: [String: Int] = [:]
+    for _ in 0..<Self.executions(500) {
+      var changed = bytes
+      Self.mutate(&changed, in: parts.random(&random, byteCount: bytes.count), &random)
+      parts.sign(&changed)
+      try Surgery.write(changed, to: path)
+      for name in Self.read(path) { outcomes[name, default: 0] += 1 }
+    }
+    #expect(outcomes["malformed-record"] ?? 0 > 20 && outcomes["none"] ?? 0 > 100, "\(outcomes)")
+    // The signature is right, so faults are found behind it.
+    #expect(outcomes["digest-mismatch"] ?? 0 < outcomes.values.reduce(0, +) / 4, "\(outcomes)")
+  }
+
+  private static func addTexts(to path: String, _ compression: Compression) throws {
+    let form = TextForm(
+      manner: .deep, chunkSize: 100,
+      layout: try #require(TextRowLayout(layerCount: 2, kvHeadCount: 1, headDim: 4, encoding: .int8)),
+      frame: try #require(ReadingFrame(opening: [7, 8, 9], beforeQuestion: "\n\nQ: ", afterQuestion: "?")), shares: nil)
+    let configuration = TreeStoreConfiguration(
+      modelIdentity: try #require(Digest256(bytes: [UInt8](repeating: 7, count: 32))), text: form,
+      rowNumerics: "exact")
+    func chunk(_ tokens: [Int32], behind: ChunkKey?, words: String) -> EncodedText {
+      let (layout, counts) = form.rows(tokens: tokens.count, isFrame: behind == nil)
+      let rows = (0..<layout.byteCount(rowCounts: counts)).map { UInt8(truncatingIfNeeded: $0 / 5) }
+      return EncodedText(
+        tokens: tokens, behind: behind, words: WordCounts(of: words),
+        rows: counts.isEmpty ? nil : TextRows(BlockBytes(rows), layout: layout, rowCounts: counts))
+    }
+    var writer = try TreeStoreWriter(opening: path, creating: configuration, segmentByteLimit: 1 << 30, salt: 3)
+    _ = try writer.add(chunk([7, 8, 9], behind: nil, words: ""), compression: compression)
+    for number in 0..<4 {
+      let tokens = (0..<Int32(20 + number)).map { Int32(number) * 1000 + $0 }
+      let key = try writer.add(
+        chunk(tokens, behind: configuration.frameKey, words: "the hen of number \(number), hen, and a fox"),
+        compression: compression)
+      try writer.addDocument(
+        name: "d\(number)", textDigest: Digest256(of: [UInt8(number)]), textByteCount: 9, tokenCount: tokens.count,
+        chunks: DocumentChunks(keys: [key]), replacing: false)
+    }
+    try writer.commit()
+  }
+
+  // MARK: Manifests and the catalog
+
+  /// A store of one segment and one table of one page, whose manifest or page is changed and signed again; then it is
+  /// read, written to and repaired.
+  @Test(arguments: [false, true]) func stores(catalog isCatalog: Bool) throws {
+    let workplace = try Workplace.inMemory()
+    do {
+      var writer = try TreeStoreWriter(
+        opening: workplace.store, creating: try Fixture.configuration(), segmentByteLimit: 1 << 30, salt: 5)
+      for number in 0..<4 { try writer.add(document: "d\(number)", [Fixture.tokens(number), Fixture.tokens(9)]) }
+      try writer.commit()
+    }
+    var contents: CrashModel.Contents = ["store": nil, "store/segments": nil, "store/catalog": nil]
+    for file in try workplace.files() {
+      contents[String(file.dropFirst(workplace.path.count + 1))] = .some(try Surgery.read(file))
+    }
+    contents["store/LOCK"] = .some([])
+    let generation = try #require(try StoreFormat.generations(in: workplace.store).last)
+    let manifestName = "store/\(StoreFormat.manifestName(generation))"
+    let (manifest, _) = try Manifest.read(generation, in: workplace.store)
+    let table = try #require(manifest.tables.first)
+    let tableName = "store/catalog/\(table.digest).table"
+    let tableBytes = try #require(contents[tableName] ?? nil)
+    var random = Random(state: isCatalog ? 1 : 2)
+    var outcomes: [String: Int] = [:]
+    for _ in 0..<Self.executions(1_000) {
+      var changed = contents
+      if isCatalog {
+        var bytes = tableBytes
+        Self.changePage(&bytes, &random)
+        let digest = Digest256(of: bytes)
+        changed[tableName] = nil
+        changed["store/catalog/\(digest).table"] = .some(bytes)
+        var next = manifest
+        next.tables = [
+          TableReference(
+            digest: digest, closingDigest: try #require(Digest256(bytes: Array(bytes.suffix(32)))),
+            byteCount: bytes.count, entryCount: table.entryCount, generations: table.generations)
+        ]
+        changed[manifestName] = .some(next.encoded)
+      } else {
+        var bytes = Array(manifest.encoded.dropLast(32))
+        Self.mutate(&bytes, in: 0..<bytes.count, &random)
+        changed[manifestName] = .some(bytes + Digest256(of: bytes).bytes)
+      }
+      let place = try Workplace.inMemory()
+      try CrashModel.write(changed, into: place.path)
+      let started = ContinuousClock.now
+      for name in Self.use(place.store) { outcomes[name, default: 0] += 1 }
+      #expect(ContinuousClock.now - started < .seconds(20))
+    }
+    #expect(outcomes["none"] ?? 0 > 100, "\(outcomes)")
+    #expect(outcomes[isCatalog ? "malformed-table" : "malformed-manifest"] ?? 0 > 100, "\(outcomes)")
+  }
+
+  /// Changes the one page of a table and signs page and table.
+  private static func changePage(_ bytes: inout [UInt8], _ random: inout Random) {
+    let footer = bytes.count - CatalogTable.footerByteCount
+    let (start, count) = (Surgery.integer(bytes, at: footer), Surgery.integer(bytes, at: footer + 8))
+    mutate(&bytes, in: start..<start + count, &random)
+    let page = Array(bytes[start..<start + count])
+    let seed = CatalogTable.seed(salt: UInt64(Surgery.integer(bytes, at: 24)), byteOffset: start)
+    put(unsafe BlockChecksum(of: page.span.bytes, seed: seed), at: footer + 16, in: &bytes)
+    Surgery.sign(table: &bytes)
+  }
+
+  /// Everything that reads a store, and everything that writes one.
+  private static func use(_ path: String) -> [String] {
+    let outcomes = [
+      refusal { () throws(Refusal) in _ = try TreeStore(opening: path).statistics() },
+      refusal { () throws(Refusal) in
+        let store = try TreeStore(opening: path)
+        for document in try store.documents() {
+          guard let chunks = try? store.chunks(of: document) else { continue }
+          for number in chunks.keys.indices { _ = chunks.textRange(of: number) }
+          for key in chunks.keys {
+            _ = try? store.chunk(key)
+            _ = try? store.documents(holding: key)
+          }
+        }
+      },
+      refusal { () throws(Refusal) in try TreeStore(opening: path).verify() },
+      refusal { () throws(Refusal) in
+        var writer = try TreeStoreWriter(opening: path, creating: nil)
+        try writer.add(document: "new", [Fixture.tokens(20)])
+        try writer.commit()
+        if (try? writer.document(named: "d0")) ?? nil != nil { try writer.removeDocument(named: "d0") }
+        try writer.commit()
+      },
+      refusal { () throws(Refusal) in
+        var writer = try TreeStoreWriter(opening: path, creating: nil)
+        _ = try writer.collectGarbage(.all)
+      },
+      refusal { () throws(Refusal) in
+        var writer = try TreeStoreWriter(opening: path, creating: nil)
+        _ = try writer.collectGarbage(.compact)
+      },
+      refusal { () throws(Refusal) in _ = try StoreRepair.repair(path) },
+      refusal { () throws(Refusal) in try TreeStore(opening: path).verify() },
+    ]
+    return outcomes.map { $0 ?? "none" }
+  }
+}
