@@ -61,6 +61,7 @@ extension Refusal.Name {
   public static let notSupported = Refusal.Name("not-supported", .inputOutput)
   public static let inputOutput = Refusal.Name("input-output", .inputOutput)
   public static let busy = Refusal.Name("busy", .tryAgain)
+  public static let noThread = Refusal.Name("no-thread", .tryAgain)
   public static let truncated = Refusal.Name("truncated", .badInput)
   public static let malformedJSON = Refusal.Name("malformed-json", .badInput)
   // Refusals that model packs and tree stores share.

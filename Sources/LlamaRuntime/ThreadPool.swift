@@ -21,13 +21,26 @@ public final class ThreadPool: Sendable {
   /// Pieces that a thread takes when all are equally fast: more cost more claims, fewer leave more to wait for.
   private static let piecesPerThread = 8
 
+  /// Threads that are left to others, such as those that run Swift's tasks, where the system has too few for the pool.
+  private static let reserve = 8
+
+  /// Where the system does not have so many threads, the pool has fewer; no result depends on that.
   /// - Parameter threadCount: 1 … 1024, the caller included.
   public init(threadCount: Int) {
     precondition((1...1024).contains(threadCount))
-    self.threadCount = threadCount
+    var crew = Self.crew(of: threadCount)
+    if crew.threadCount < threadCount {
+      crew.board.close()
+      crew = Self.crew(of: max(1, crew.threadCount - Self.reserve))
+    }
+    (self.threadCount, board) = crew
+  }
+
+  /// Starts threads until there are as many, or the system has no more.
+  private static func crew(of threadCount: Int) -> (threadCount: Int, board: WorkBoard) {
     let board = WorkBoard()
-    self.board = board
-    for index in 1..<threadCount { WorkThread.start { board.serve(as: index) } }
+    for index in 1..<threadCount where !WorkThread.start({ board.serve(as: index) }) { return (index, board) }
+    return (threadCount, board)
   }
 
   deinit { board.close() }
@@ -201,7 +214,8 @@ package enum WorkThread {
     init(_ body: @escaping @Sendable () -> Void) { self.body = body }
   }
 
-  package static func start(_ body: @escaping @Sendable () -> Void) {
+  /// - Returns: whether the system had a thread. If not, the body is not called.
+  package static func start(_ body: @escaping @Sendable () -> Void) -> Bool {
     let work = unsafe Unmanaged.passRetained(Work(body)).toOpaque()
     var thread = pthread_t()
     let code = unsafe pthread_create(
@@ -211,7 +225,11 @@ package enum WorkThread {
         unsafe Unmanaged<Work>.fromOpaque(argument).takeRetainedValue().body()
         return nil
       }, work)
-    precondition(code == 0, "the system has no thread left")
+    guard code == 0 else {
+      unsafe Unmanaged<Work>.fromOpaque(work).release()
+      return false
+    }
     pthread_detach(thread)
+    return true
   }
 }

@@ -89,8 +89,8 @@ public struct Response: Sendable, Hashable {
 public struct ResponseStream: AsyncSequence, Sendable {
   /// An event of a request while it runs.
   public typealias Element = ResponseEvent
-  /// `CancellationError` when the reader has gone, or `Refusal` `file-changed`: whatever else can be refused is refused
-  /// before there is a stream.
+  /// `CancellationError` when the reader has gone, or `Refusal` `file-changed` or, where the system has no thread for it,
+  /// `no-thread`: whatever else can be refused is refused before there is a stream.
   public typealias Failure = any Error
 
   private let events: AsyncThrowingStream<ResponseEvent, any Error>
@@ -99,13 +99,17 @@ public struct ResponseStream: AsyncSequence, Sendable {
   init(_ work: @escaping @Sendable (ResponseSink) throws -> Void) {
     events = AsyncThrowingStream { [isCancelled] continuation in
       continuation.onTermination = { _ in isCancelled.set() }
-      WorkThread.start {
+      let isStarted = WorkThread.start {
         do {
           try work(ResponseSink(continuation: continuation, isCancelled: isCancelled))
           continuation.finish()
         } catch {
           continuation.finish(throwing: error)
         }
+      }
+      guard isStarted else {
+        return continuation.finish(
+          throwing: Refusal(.noThread, file: "this process", "the system has no thread for an answer"))
       }
     }
   }

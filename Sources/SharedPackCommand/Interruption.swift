@@ -22,13 +22,16 @@ enum Interruption {
   }
 
   /// Called once, before there are other threads, as they inherit what is blocked.
-  static func watch() {
+  /// - Throws: `Refusal` `no-thread`.
+  static func watch() throws(Refusal) {
     var signals = sigset_t()
     unsafe sigemptyset(&signals)
     for number in [SIGINT, SIGTERM, SIGHUP] where !isIgnored(number) { unsafe sigaddset(&signals, number) }
     unsafe pthread_sigmask(SIG_BLOCK, &signals, nil)
     var thread = pthread_t()
-    unsafe pthread_create(&thread, nil, { _ in Interruption.wait() }, nil)
+    guard unsafe pthread_create(&thread, nil, { _ in Interruption.wait() }, nil) == 0 else {
+      throw ProcessLimits.noThread
+    }
   }
 
   /// A program that was started to outlive its terminal goes on.

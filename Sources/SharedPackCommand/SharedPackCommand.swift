@@ -34,8 +34,9 @@ struct SharedPackCommand: AsyncParsableCommand {
     // A reader that closes the pipe ends the program quietly, and a file that grows too large is an error to report.
     signal(SIGPIPE, SIG_DFL)
     signal(SIGXFSZ, SIG_IGN)
-    Interruption.watch()
     do {
+      try Interruption.watch()
+      try ProcessLimits.check()
       var command = try parseAsRoot()
       if var command = command as? any AsyncParsableCommand {
         try await command.run()

@@ -16,7 +16,7 @@ import Testing
       for caller in 1...6 {
         group.addTask {
           await withCheckedContinuation { continuation in
-            WorkThread.start {
+            let isStarted = WorkThread.start {
               var isRight = true
               for count in [1, 7, 100, 1000] + Array(repeating: 64, count: 200) {
                 let counters = Counters()
@@ -31,6 +31,7 @@ import Testing
               }
               continuation.resume(returning: isRight)
             }
+            if !isStarted { continuation.resume(returning: false) }
           }
         }
       }

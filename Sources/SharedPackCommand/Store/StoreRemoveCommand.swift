@@ -15,7 +15,7 @@ extension StoreCommand {
         The end of a name from a slash on, such as emma.txt, is enough where only one
         document has it. `sharedpack store gc` frees the space of what no other document
         uses; --forget does it at once, and leaves no byte of the texts that no other
-        document has.
+        document has. Done again after it was interrupted, it ends what it began.
         """)
 
     @Argument(help: "The store.", completion: .directory)
@@ -30,7 +30,16 @@ extension StoreCommand {
     @OptionGroup var output: JSONOption
 
     func run() throws {
-      let names = try StoreCommand.names(documents, in: store)
+      let names: [String]
+      do throws(Refusal) {
+        names = try StoreCommand.names(documents, in: store)
+      } catch {
+        // It may have been removed by a call that did not come to its end, and its bytes may be there.
+        if forget, error.name == .missingDocument {
+          _ = try DocumentStore.removeDocuments(named: [], from: store, forgetting: true)
+        }
+        throw error
+      }
       let kept = try DocumentStore.removeDocuments(named: names, from: store, forgetting: forget)
       if output.json {
         Console.output(.members(["removed": .array(names.map(JSONValue.string))]))
