@@ -25,6 +25,19 @@ public struct CrashModel {
     var durablePoint = Int.max
   }
 
+  /// What is left of a change that is not durable.
+  public enum Remains: Sendable {
+    case nothing
+    case all
+    /// Of a write, some of its sectors; of any other change, all.
+    /// - Parameters:
+    ///   - byteCount: of a sector: 512 or 4096.
+    ///   - which: a bit for each sector of the file, from the first one again after 64.
+    case sectors(byteCount: Int, which: UInt64)
+    /// Of a write, the file's length: the bytes are zero. Of any other change, all.
+    case zeros
+  }
+
   /// The contents of a directory: the bytes of files by their paths in it, nil for directories.
   public typealias Contents = [String: [UInt8]?]
 
@@ -101,17 +114,35 @@ public struct CrashModel {
   ///   - point: how many changes were made.
   ///   - keeping: whether a change that is not durable is there, by its number.
   public func contents(at point: Int, keeping: (Int) -> Bool) -> Contents {
+    contents(at: point) { keeping($0) ? .all : .nothing }
+  }
+
+  /// What is left after the first changes of the journal and a cut.
+  /// - Parameters:
+  ///   - point: how many changes were made.
+  ///   - remains: of a change that is not durable, by its number.
+  public func contents(at point: Int, remains: (Int) -> Remains) -> Contents {
     var files: [Object: [UInt8]] = [:]
     var names: [Object: [String: Object]] = [:]
     for (number, step) in steps[..<point].enumerated() {
-      guard let step, step.durablePoint <= point || keeping(number) else { continue }
+      guard let step else { continue }
+      let remains = step.durablePoint <= point ? Remains.all : remains(number)
+      if case .nothing = remains { continue }
       switch step.change {
       case .write(let byteOffset, let bytes):
         var file = files[step.object, default: []]
         if file.count < byteOffset + bytes.count {
           file += [UInt8](repeating: 0, count: byteOffset + bytes.count - file.count)
         }
-        file.replaceSubrange(byteOffset..<byteOffset + bytes.count, with: bytes)
+        for (index, byte) in bytes.enumerated() {
+          let offset = byteOffset + index
+          switch remains {
+          case .nothing, .zeros: continue
+          case .all: file[offset] = byte
+          case .sectors(let byteCount, let which):
+            if which >> UInt64(offset / byteCount % 64) & 1 == 1 { file[offset] = byte }
+          }
+        }
         files[step.object] = file
       case .truncate(let byteCount):
         let file = files[step.object, default: []].prefix(byteCount)

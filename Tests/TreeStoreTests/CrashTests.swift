@@ -15,13 +15,23 @@ import Testing
     milestones.last { $0.point <= point }?.expected ?? StoreWork.nothing
   }
 
-  /// Which of the changes that are not durable survive all the same: none, all, and some.
-  private static func survivors(seeds: Int) -> [(Int) -> Bool] {
-    [{ _ in false }, { _ in true }]
+  /// What is left of the changes that are not durable: nothing, all, and some of some.
+  private static func survivors(seeds: Int) -> [(Int) -> CrashModel.Remains] {
+    [{ _ in .nothing }, { _ in .all }]
       + (0..<seeds).map { seed in
         { number in
           let mixed = UInt64(seed + 1) &* 0x9E37_79B9_7F4A_7C15 ^ UInt64(number) &* 0xD6E8_FEB8_6659_FD93
-          return (mixed ^ mixed >> 31) &* 0xBF58_476D_1CE4_E5B9 >> 62 > UInt64(seed % 3)
+          let bits = (mixed ^ mixed >> 31) &* 0xBF58_476D_1CE4_E5B9
+          guard bits >> 62 > UInt64(seed % 3) else { return .nothing }
+          // Torn writes and files of zeros are in every second one.
+          guard seed % 2 == 1 else { return .all }
+          let which = (bits ^ bits >> 27) &* 0x94D0_49BB_1331_11EB
+          return switch bits >> 59 & 3 {
+          case 0: .sectors(byteCount: 512, which: which)
+          case 1: .sectors(byteCount: 4096, which: which)
+          case 2: .zeros
+          default: .all
+          }
         }
       }
   }
@@ -32,43 +42,70 @@ import Testing
   }
 
   /// Cuts the power after each of the points.
-  /// - Parameter goesOn: whether the work is done again on what is left.
+  /// - Parameter goesOn: the work that is done again on what is left.
   /// - Returns: the number of different states that were looked at.
   private static func cut(
-    _ journal: FileJournal, root: String, points: some Sequence<Int>, seeds: Int, milestones: Milestones, goesOn: Bool
+    _ journal: FileJournal, root: String, points: some Sequence<Int>, seeds: Int, milestones: Milestones,
+    goesOn kind: StoreWork.Kind? = nil
   ) throws -> Int {
     let model = CrashModel(journal, root: root)
     var seen: Set<State> = []
     for point in points {
       let expected = expected(milestones, at: point)
       for (number, survives) in survivors(seeds: seeds).enumerated() {
-        let state = State(contents: model.contents(at: point, keeping: survives), expected: expected)
+        let state = State(contents: model.contents(at: point, remains: survives), expected: expected)
         guard seen.insert(state).inserted else { continue }
         let workplace = try Workplace.inMemory()
         try CrashModel.write(state.contents, into: workplace.path)
         let fault = StoreWork.fault(workplace.store, expected)
         #expect(fault == nil, "point \(point), survivors \(number): \(state.contents.keys.sorted())")
         if fault != nil { return seen.count }
-        guard goesOn else { continue }
+        guard let kind else { continue }
         var next = expected
-        try StoreWork.run(workplace.store, from: expected) { next = $0 }
+        try StoreWork.run(kind, workplace.store, from: expected) { next = $0 }
         #expect(StoreWork.fault(workplace.store, next) == nil, "point \(point), survivors \(number)")
       }
     }
     return seen.count
   }
 
-  @Test func everyPoint() throws {
+  @Test(arguments: StoreWork.Kind.allCases) func everyPoint(of kind: StoreWork.Kind) throws {
     let workplace = try Workplace.inMemory()
+    let (journal, start, milestones) = try Self.journal(of: kind, workplace)
+    #expect(journal.count - start > 25)
+    let count = try Self.cut(
+      journal, root: workplace.path, points: start...journal.count, seeds: kind == .building ? 16 : 6,
+      milestones: milestones, goesOn: kind)
+    #expect(count > (kind == .building ? 80 : 50), "\(count) states")
+  }
+
+  /// The same with many more of the states that a power cut may leave, each looked at once.
+  @Test(
+    .enabled(if: unsafe getenv("SHAREDPACK_EXHAUSTIVE") != nil, "SHAREDPACK_EXHAUSTIVE is not set"),
+    arguments: StoreWork.Kind.allCases)
+  func manyStates(of kind: StoreWork.Kind) throws {
+    let workplace = try Workplace.inMemory()
+    let (journal, start, milestones) = try Self.journal(of: kind, workplace)
+    let count = try Self.cut(
+      journal, root: workplace.path, points: start...journal.count, seeds: 4_000, milestones: milestones)
+    print("power cuts while \(kind): \(count) different states")
+    #expect(count > 1_000)
+  }
+
+  /// - Returns: what the work did, the point at which it began, and what may be seen from then on.
+  private static func journal(
+    of kind: StoreWork.Kind, _ workplace: Workplace
+  ) throws -> (FileJournal, start: Int, Milestones) {
     let journal = FileJournal()
     var milestones: Milestones = []
-    try FileOperation.withProbe(journal) { () throws(Refusal) in
-      try StoreWork.run(workplace.store) { milestones.append((journal.count, $0)) }
+    let start = try FileOperation.withProbe(journal) { () throws(Refusal) in
+      let before = try StoreWork.prepare(kind, workplace.store)
+      let start = journal.count
+      milestones.append((start, before))
+      try StoreWork.run(kind, workplace.store, from: before) { milestones.append((journal.count, $0)) }
+      return start
     }
-    #expect(journal.count > 70)
-    let count = try Self.cut(
-      journal, root: workplace.path, points: 0...journal.count, seeds: 16, milestones: milestones, goesOn: true)
-    #expect(count > 50)
+    return (journal, start, milestones)
   }
 
   /// Every synchronization is needed: on a disk that ignores those of one directory, or those of files, a power cut
@@ -98,15 +135,15 @@ import Testing
 
   /// A process is killed at any call, another one does the work, and the power goes when that has been acknowledged:
   /// what the second one found and built on must be durable as well.
-  @Test func killedBefore() throws {
-    try killed { (path, expected, note) throws(Refusal) in
-      try StoreWork.run(path, from: expected, note: note)
+  @Test(arguments: StoreWork.Kind.allCases) func killedBefore(_ kind: StoreWork.Kind) throws {
+    try killed(kind) { (path, expected, note) throws(Refusal) in
+      try StoreWork.run(kind, path, from: expected, note: note)
     }
   }
 
   /// The same with a second process that finds everything done, and collects garbage.
   @Test func killedBeforeCollection() throws {
-    try killed { (path, expected, note) throws(Refusal) in
+    try killed(.building) { (path, expected, note) throws(Refusal) in
       var writer = try TreeStoreWriter(opening: path, creating: StoreWork.configuration())
       _ = try writer.collectGarbage()
       // What it found stays.
@@ -116,18 +153,23 @@ import Testing
   }
 
   private func killed(
+    _ kind: StoreWork.Kind,
     _ recover: (String, StoreWork.Expectation, (StoreWork.Expectation) -> Void) throws(Refusal) -> Void
   ) throws {
     var number = 0
     var count = 0
     while true {
       let workplace = try Workplace.inMemory()
+      let before = FileJournal()
+      var expected = try FileOperation.withProbe(before) { () throws(Refusal) in
+        try StoreWork.prepare(kind, workplace.store)
+      }
+      let start = expected
       // From then on no call is made, as in a process that is gone.
       let faults = FaultSchedule(.before(EIO), at: number, persistently: true)
-      let first = FileJournal(faults: faults)
-      var expected = StoreWork.nothing
+      let first = FileJournal(after: before, faults: faults)
       _ = FileOperation.withProbe(first) {
-        refusal { () throws(Refusal) in try StoreWork.run(workplace.store) { expected = $0 } }
+        refusal { () throws(Refusal) in try StoreWork.run(kind, workplace.store, from: start) { expected = $0 } }
       }
       if faults.faultCount == 0 { break }
       let second = FileJournal(after: first)
@@ -136,10 +178,10 @@ import Testing
         try recover(workplace.store, expected) { milestones.append((second.count, $0)) }
       }
       count += try Self.cut(
-        second, root: workplace.path, points: first.count...second.count, seeds: 1, milestones: milestones,
-        goesOn: false)
-      number += 1
+        second, root: workplace.path, points: first.count...second.count, seeds: 1, milestones: milestones)
+      // Of work that reads much, every third call.
+      number += kind == .building ? 1 : 3
     }
-    #expect(number > 80 && count > 300)
+    #expect(number > 60 && count > 100, "\(number) calls, \(count) states")
   }
 }

@@ -13,16 +13,19 @@ import Testing
     let fault: FileFault
     let name: String
     let isPersistent: Bool
+    let kind: StoreWork.Kind
 
-    var testDescription: String { "\(fault)\(isPersistent ? ", from then on" : "")" }
+    var testDescription: String { "\(kind): \(fault)\(isPersistent ? ", from then on" : "")" }
   }
 
-  static let cases = [false, true].flatMap { isPersistent in
-    [
-      Case(fault: .before(EIO), name: "input-output", isPersistent: isPersistent),
-      Case(fault: .after(EIO), name: "input-output", isPersistent: isPersistent),
-      Case(fault: .before(ENOSPC), name: "no-space", isPersistent: isPersistent),
-    ]
+  static let cases = StoreWork.Kind.allCases.flatMap { kind in
+    [false, true].flatMap { isPersistent in
+      [
+        Case(fault: .before(EIO), name: "input-output", isPersistent: isPersistent, kind: kind),
+        Case(fault: .after(EIO), name: "input-output", isPersistent: isPersistent, kind: kind),
+        Case(fault: .before(ENOSPC), name: "no-space", isPersistent: isPersistent, kind: kind),
+      ]
+    }
   }
 
   @Test(arguments: cases) func everyCallFails(_ test: Case) throws {
@@ -30,10 +33,11 @@ import Testing
     var leftovers = 0
     while true {
       let workplace = try Workplace.inMemory()
+      let start = try StoreWork.prepare(test.kind, workplace.store)
       let faults = FaultSchedule(test.fault, at: number, persistently: test.isPersistent)
-      var expected = StoreWork.nothing
+      var expected = start
       let error = FileOperation.withProbe(faults) {
-        refusal { () throws(Refusal) in try StoreWork.run(workplace.store) { expected = $0 } }
+        refusal { () throws(Refusal) in try StoreWork.run(test.kind, workplace.store, from: start) { expected = $0 } }
       }
       if faults.faultCount == 0 { break }
       let operation = faults.operations[number]
@@ -42,6 +46,10 @@ import Testing
       if error == nil {
         switch operation {
         case .remove, .list: break
+        // Segments that cannot be read stay as they are.
+        case .open, .map,
+          .read where test.kind != .building:
+          break
         default: Issue.record("\(operation) failed, and nobody was told")
         }
       }
@@ -51,15 +59,16 @@ import Testing
       let partial = try StoreWork.partialFiles(workplace.store)
       leftovers += partial.count
       if !test.isPersistent, case .remove = operation {} else if !test.isPersistent { #expect(partial.isEmpty) }
-      try StoreWork.run(workplace.store, from: expected) { expected = $0 }
+      try StoreWork.run(test.kind, workplace.store, from: expected) { expected = $0 }
       #expect(StoreWork.fault(workplace.store, expected) == nil, "\(operation)")
-      #expect(expected == ["a": [StoreWork.second], "b": [nil]])
+      if test.kind == .building { #expect(expected == ["a": [StoreWork.second], "b": [nil]]) }
+      #expect(expected.values.allSatisfy { $0.count == 1 })
       #expect(try StoreWork.partialFiles(workplace.store).isEmpty, "\(operation)")
       number += 1
     }
-    #expect(number > 80)
+    #expect(number > (test.kind == .building ? 80 : 40), "\(number) calls")
     // Removals that fail for good, as in a process that was killed, leave something for the next writer to remove.
-    if test.isPersistent, case .before = test.fault { #expect(leftovers > 20) }
+    if test.isPersistent, case .before = test.fault { #expect(leftovers > (test.kind == .building ? 20 : 3)) }
   }
 
   /// Calls that end early are continued, without any visible effect.
