@@ -48,9 +48,10 @@ public final class TreeStore: Sendable {
     guard let kind = Directory.exists(path) else { throw Refusal(.missingFile, file: path, "there is no store here") }
     guard kind == .directory else { throw Refusal(.notADirectory, file: path, "a store is a directory") }
     guard let newest = try StoreFormat.generations(in: path).last else {
+      let isStore = Directory.exists("\(path)/\(StoreFormat.segmentsName)") == .directory
       throw Refusal(
         .notAStore, file: path,
-        "the directory has no manifest; `sharedpack store repair` makes one of what is left of a store")
+        "the directory has no manifest" + (isStore ? "; `sharedpack store repair` makes one of what is left" : ""))
     }
     return newest
   }

@@ -318,7 +318,7 @@ import Testing
         try repair(cut.store, keeping: before, "point \(point), seed \(seed)")
       }
     }
-    #expect(seen.count > 20, "\(seen.count)")
+    #expect(seen.count > 12, "\(seen.count)")
   }
 
   /// Writes a store's files through the probe.

@@ -67,6 +67,10 @@ extension StoreBuilder {
       for document in batch {
         try Refusal.checkCancellation(document.place)
         let share = reader.share
+        // A long text would keep others waiting.
+        if document.text.count > Self.shortByteCount {
+          try makeDurable(&waiting) { (told) throws(Refusal) in try event(told, share) }
+        }
         do throws(Refusal) {
           let report = try add(document, replacing: replacing, waits: true) { done, encoded, total in
             try? event(.progress(name: document.name, done: done, encoded: encoded, total: total), share)
@@ -76,17 +80,24 @@ extension StoreBuilder {
           guard error.isOfOneText else { throw error }
           try event(.leftOut(error), share)
         }
-        if !hasChanges {
-          let durable = waiting
-          waiting = []
-          for report in durable { try event(.added(report), share) }
-        }
+        if !hasChanges { try makeDurable(&waiting) { (told) throws(Refusal) in try event(told, share) } }
       }
       if let fault {
         try Refusal.checkCancellation(fault.file)
         try event(.leftOut(fault), reader.share)
       }
     }
+  }
+
+  /// - Parameter waiting: texts that are told once they are durable.
+  private mutating func makeDurable(
+    _ waiting: inout [Report], _ event: (Event) throws(Refusal) -> Void
+  ) throws(Refusal) {
+    guard !waiting.isEmpty else { return }
+    try commit()
+    let durable = waiting
+    waiting = []
+    for report in durable { try event(.added(report)) }
   }
 }
 
