@@ -16,6 +16,7 @@ extension StoreBuilder {
     /// Bytes of all chunks.
     public var byteCount = 0
 
+    /// Nothing yet.
     public init() {}
   }
 
