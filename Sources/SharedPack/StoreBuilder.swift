@@ -184,7 +184,7 @@ public struct StoreBuilder: ~Copyable {
     try add(try source.read(), replacing: replacing, waits: waits, progress: progress)
   }
 
-  /// Encodes a text that was read, as ``add(_:replacing:progress:)`` does one of a file.
+  /// Encodes a text that was read, as `add` does one of a file.
   /// - Parameters:
   ///   - document: the text, and its name in the store.
   ///   - replacing: whether another text may be there under this name.
