@@ -53,7 +53,10 @@ public final class DocumentStore: Sendable {
       }
       chunks.append(chunk)
     }
-    return (chunks, TextBytes(count: document.textByteCount, chunkCounts: stored.textByteCounts))
+    return (
+      chunks,
+      TextBytes(count: document.textByteCount, chunkCounts: stored.textByteCounts, kept: (store, document))
+    )
   }
 }
 

@@ -31,6 +31,10 @@ public struct StoreBuilder: ~Copyable {
   /// not fit is refused.
   public var evicts = false
 
+  /// Whether the store keeps the texts themselves, compressed, so that what is read of them can be shown as it was written,
+  /// and what is lost of them encoded again.
+  public var keepsTexts = false
+
   /// The part of the texts of a reader that is taken; nil for all.
   public var shard: DocumentShard?
 
@@ -151,6 +155,8 @@ public struct StoreBuilder: ~Copyable {
       case unchanged
       /// The same text was there under this name, and what was damaged of it was encoded again.
       case repaired
+      /// The same text was there under this name, encoded, and now it is kept as well.
+      case kept
     }
     /// The name in the store.
     public var name: String
@@ -206,9 +212,15 @@ public struct StoreBuilder: ~Copyable {
     let existing = try writer.document(named: document.name)
     let isSame = existing?.textDigest == digest
     if let existing, isSame, writer.holdsWhole(existing) {
+      let isToKeep = keepsTexts && !existing.keepsText
+      if isToKeep {
+        try writer.requireRoom(for: TreeStoreWriter.keptByteCount(text: text.count))
+        try writer.keepText(text, of: existing)
+        if waits { try commitIfDue() } else { try commit() }
+      }
       return Report(
-        name: document.name, outcome: .unchanged, tokenCount: existing.tokenCount, chunkCount: existing.chunkCount,
-        encodedTokenCount: 0)
+        name: document.name, outcome: isToKeep ? .kept : .unchanged, tokenCount: existing.tokenCount,
+        chunkCount: existing.chunkCount, encodedTokenCount: 0)
     }
     guard existing == nil || isSame || replacing else {
       throw Refusal(
@@ -218,7 +230,7 @@ public struct StoreBuilder: ~Copyable {
     let tokens = try model.documentTokens(text, file: document.place)
     // A store keeps what damaged weights make, and answers nonsense with whole ones.
     try model.verifyWeights()
-    let evicted = try makeRoom(for: tokens, named: document.name)
+    let evicted = try makeRoom(for: tokens, textByteCount: text.count, named: document.name)
     let (keys, encodedTokenCount) =
       switch work {
       case .trees(let shape, let encoder, let borders):
@@ -235,7 +247,7 @@ public struct StoreBuilder: ~Copyable {
       }
     try writer.addDocument(
       name: document.name, textDigest: digest, textByteCount: text.count, tokenCount: tokens.count,
-      chunks: DocumentChunks(keys: keys, textByteCounts: byteCounts(tokens, text)),
+      chunks: DocumentChunks(keys: keys, textByteCounts: byteCounts(tokens, text)), text: keepsTexts ? text : nil,
       metadata: document.metadata ?? "", replacing: replacing || isSame)
     if waits { try commitIfDue() } else { try commit() }
     return Report(
@@ -246,9 +258,11 @@ public struct StoreBuilder: ~Copyable {
   /// Sees to it that a text fits a store that has a limit.
   /// - Throws: `Refusal` `store-full`.
   /// - Returns: the documents that were removed for it.
-  private mutating func makeRoom(for tokens: [Int32], named name: String) throws(Refusal) -> [String] {
+  private mutating func makeRoom(
+    for tokens: [Int32], textByteCount: Int, named name: String
+  ) throws(Refusal) -> [String] {
     guard writer.byteLimit > 0 else { return [] }
-    let byteCount = chunks(of: tokens).reduce(0) {
+    let byteCount = chunks(of: tokens).reduce(keepsTexts ? TreeStoreWriter.keptByteCount(text: textByteCount) : 0) {
       $0 + writer.configuration.byteCount(tokens: $1.count, words: $1.count)
     }
     if evicts { return try writer.makeRoom(for: byteCount, keeping: name) }

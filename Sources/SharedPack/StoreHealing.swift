@@ -18,6 +18,20 @@ extension StoreBuilder {
     case .text: try self.init(deeply: path, model: model)
     }
   }
+
+  /// Encodes a document again, from the text that its store keeps.
+  /// - Returns: nil where it does not keep it, or has no such document.
+  /// - Throws: `Refusal`, as adding, and those of a damaged catalog.
+  package mutating func encodeAgain(
+    _ name: String, progress: (_ done: Int, _ encoded: Int, _ total: Int) -> Void = { _, _, _ in }
+  ) throws(Refusal) -> Report? {
+    let store = try TreeStore(opening: writer.path)
+    guard let document = try store.document(named: name), let text = try store.text(of: document) else { return nil }
+    let metadata = document.metadata.isEmpty ? nil : document.metadata
+    return try add(
+      DocumentText(name: name, text: text, metadata: metadata, place: "\(writer.path): document \"\(name)\""),
+      waits: true, progress: progress)
+  }
 }
 
 /// Encodes chunks of a store again whose tokens are known.

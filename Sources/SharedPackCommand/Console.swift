@@ -18,6 +18,13 @@ enum Console {
     write((outputIsTerminal ? VisibleText.of(text, keepingLines: true) : text) + terminator, to: STDOUT_FILENO)
   }
 
+  /// Bytes of a text, as they are.
+  static func output(bytes: [UInt8]) {
+    if outputIsTerminal { return output(String(decoding: bytes, as: UTF8.self)) }
+    output("", terminator: "")
+    write(bytes, to: STDOUT_FILENO)
+  }
+
   /// A message of one line, whatever is quoted in it.
   static func error(_ line: String) { write(VisibleText.of(line, keepingLines: false) + "\n", to: STDERR_FILENO) }
 
@@ -27,8 +34,10 @@ enum Console {
   /// Commands for the terminal.
   static func control(_ text: String) { write(text, to: STDERR_FILENO) }
 
-  private static func write(_ text: String, to descriptor: Int32) {
-    var bytes = Array(text.utf8)[...]
+  private static func write(_ text: String, to descriptor: Int32) { write(Array(text.utf8), to: descriptor) }
+
+  private static func write(_ bytes: [UInt8], to descriptor: Int32) {
+    var bytes = bytes[...]
     while !bytes.isEmpty {
       let count = unsafe bytes.withUnsafeBytes { unsafe Glibc.write(descriptor, $0.baseAddress, $0.count) }
       if count < 0 {

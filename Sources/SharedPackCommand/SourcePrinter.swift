@@ -31,17 +31,14 @@ enum SourcePrinter {
   static func json(_ inquiry: Inquiry) -> JSONValue {
     .array(
       inquiry.sources.map { source in
-        let text = zip(inquiry.passages, inquiry.passageTexts).first {
-          $0.0.document == source.document && $0.0.chunk == source.chunk
-        }
-        return .members([
+        .members([
           "document": .string(inquiry.documents[source.document].name), "chunk": .integer(source.chunk),
           "byte_range": source.byteRange.map { .array([.integer($0.lowerBound), .integer($0.upperBound)]) },
           "score": .number(Double(source.score)),
           "words": source.words.isEmpty ? nil : .array(source.words.map(json)),
           "nodes": source.nodes.isEmpty ? nil : .array(source.nodes.map(json)),
           "rows": .integer(source.rowCount), "stored_bytes": .integer(source.storedByteCount),
-          "text": text.map { .string($0.1) },
+          "text": .string(source.text),
         ])
       })
   }

@@ -19,6 +19,8 @@ extension Refusal.Name {
   public static let malformedFrame = Refusal.Name("malformed-frame", .badInput)
   public static let nonZeroPadding = Refusal.Name("non-zero-padding", .badInput)
   public static let missingChunk = Refusal.Name("missing-chunk", .badInput)
+  /// The text that a store keeps of a document is not the one that was stored.
+  public static let lostText = Refusal.Name("lost-text", .badInput)
   public static let tokenCountMismatch = Refusal.Name("token-count-mismatch", .badInput)
 
   public static let modelMismatch = Refusal.Name("model-mismatch", .badInput)

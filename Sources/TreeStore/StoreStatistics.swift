@@ -20,6 +20,9 @@ public struct StoreStatistics: Sendable, Hashable {
   public var deadByteCount = 0
   /// The manifest and the files that it names.
   public var totalByteCount = 0
+  /// Documents whose texts are kept, and the bytes that these take in the catalog.
+  public var keptTexts = 0
+  public var keptTextByteCount = 0
   /// Of it the tables of the catalog.
   public var catalogByteCount = 0
   /// What the store's files may have in all; 0 for no limit.
@@ -63,6 +66,9 @@ extension TreeStore {
       result.storedBlockByteCount =
         CheckedSize.sum(result.storedBlockByteCount, segment.totals.storedBlockByteCount) ?? .max
     }
+    try forEachDocument { (document) throws(Refusal) in result.keptTexts += document.keepsText ? 1 : 0 }
+    var texts = try catalog.scan(prefix: CatalogKey.texts)
+    while let (_, value) = try texts.next() { result.keptTextByteCount += value.count }
     var live = 0
     try catalog.forEachChunk(store: path, frame: configuration.frameKey) { (_, place, isNeeded) throws(Refusal) in
       result.uniqueChunks += 1

@@ -15,6 +15,8 @@ public struct StoredDocument: Sendable, Hashable {
   public let order: Int
   /// Whether it stays when documents make room for others.
   public var isPinned: Bool
+  /// Whether the store keeps its text.
+  public internal(set) var keepsText: Bool
   /// What its owner wrote about it: a JSON object; empty for nothing.
   public let metadata: String
 
@@ -35,10 +37,11 @@ public struct StoredDocument: Sendable, Hashable {
   }
 
   private static let pinnedFlag: UInt64 = 1
+  private static let textFlag: UInt64 = 2
 
   init(
     name: String, textDigest: Digest256, textByteCount: Int, tokenCount: Int, chunkCount: Int, order: Int,
-    isPinned: Bool, metadata: String
+    isPinned: Bool, keepsText: Bool, metadata: String
   ) {
     self.name = name
     self.textDigest = textDigest
@@ -47,6 +50,7 @@ public struct StoredDocument: Sendable, Hashable {
     self.chunkCount = chunkCount
     self.order = order
     self.isPinned = isPinned
+    self.keepsText = keepsText
     self.metadata = metadata
   }
 
@@ -55,7 +59,7 @@ public struct StoredDocument: Sendable, Hashable {
     var writer = ByteWriter()
     writer.append(textDigest.bytes)
     for number in [textByteCount, tokenCount, chunkCount, order] { writer.integer(UInt64(number)) }
-    writer.integer(isPinned ? Self.pinnedFlag : 0)
+    writer.integer((isPinned ? Self.pinnedFlag : 0) | (keepsText ? Self.textFlag : 0))
     writer.append(metadata.utf8)
     return writer.bytes
   }
@@ -77,12 +81,13 @@ public struct StoredDocument: Sendable, Hashable {
     guard let digest = Digest256(bytes: try reader.bytes(32)) else { throw malformed("has no digest") }
     let numbers = (try reader.size(), try reader.size(), try reader.size(), try reader.size())
     let flags = try reader.integer(UInt64.self)
-    guard flags & ~Self.pinnedFlag == 0, reader.remainingByteCount <= Self.metadataByteLimit,
+    guard flags & ~(Self.pinnedFlag | Self.textFlag) == 0, reader.remainingByteCount <= Self.metadataByteLimit,
       let metadata = String(validating: try reader.bytes(reader.remainingByteCount), as: UTF8.self)
     else { throw malformed("\"\(name)\" is not as a writer writes it") }
     self.init(
       name: name, textDigest: digest, textByteCount: numbers.0, tokenCount: numbers.1, chunkCount: numbers.2,
-      order: numbers.3, isPinned: flags & Self.pinnedFlag != 0, metadata: metadata)
+      order: numbers.3, isPinned: flags & Self.pinnedFlag != 0, keepsText: flags & Self.textFlag != 0,
+      metadata: metadata)
   }
 }
 

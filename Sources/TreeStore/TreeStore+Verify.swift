@@ -70,6 +70,7 @@ extension TreeStore {
   private func verifyCatalog() throws(Refusal) {
     var state = StoreState()
     var memberCount = 0
+    var textPartCount = 0
     try forEachDocument { (document) throws(Refusal) in
       func malformed(_ fault: String) -> Refusal {
         Refusal(.malformedTable, file: path, structure: "document \"\(document.name)\"", fault)
@@ -102,6 +103,7 @@ extension TreeStore {
       guard try catalog.value(of: CatalogKey.order(document.order)) == Array(document.name.utf8) else {
         throw malformed("has no place in the order of documents")
       }
+      if try text(of: document) != nil { textPartCount += KeptText.partCount(document.textByteCount) }
       memberCount += Set(chunks.keys).count
       state.documentCount += 1
       state.chunkCount += document.chunkCount
@@ -112,6 +114,7 @@ extension TreeStore {
     }
     for (prefix, count, name) in [
       (CatalogKey.members, memberCount, "documents of chunks"), (CatalogKey.orders, state.documentCount, "orders"),
+      (CatalogKey.texts, textPartCount, "parts of texts"),
     ] {
       var scan = try catalog.scan(prefix: prefix)
       var found = 0

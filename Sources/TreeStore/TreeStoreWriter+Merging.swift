@@ -72,14 +72,15 @@ extension TreeStoreWriter {
       }
       let own = try document(named: name)
       let isSame = own?.textDigest == theirs.textDigest
-      if let own, isSame, try hasPlaces(own) {
+      if let own, try has(theirs, as: own) {
         report.sameDocumentCount += 1
         continue
       }
       let chunks = try other.chunks(of: theirs)
       try addDocument(
         name: name, textDigest: theirs.textDigest, textByteCount: theirs.textByteCount, tokenCount: theirs.tokenCount,
-        chunks: chunks, metadata: theirs.metadata, replacing: isReplacing || isSame)
+        chunks: chunks, text: try other.text(of: theirs), metadata: theirs.metadata,
+        replacing: isReplacing || isSame)
       if theirs.isPinned { try pinDocument(named: name, true) }
       if own == nil { report.addedDocuments.append(name) } else { report.replacedDocuments.append(name) }
       changeCount += 3 + chunks.keys.count
@@ -92,8 +93,13 @@ extension TreeStoreWriter {
     return report
   }
 
-  /// Whether all chunks of a document are stored, damaged or not.
-  func hasPlaces(_ document: StoredDocument) throws(Refusal) -> Bool {
+  /// Whether a document of this store is all that one of another store is: the same text, stored, damaged or not.
+  func has(_ other: StoredDocument, as own: StoredDocument) throws(Refusal) -> Bool {
+    guard own.textDigest == other.textDigest, own.keepsText || !other.keepsText else { return false }
+    return try hasPlaces(own)
+  }
+
+  private func hasPlaces(_ document: StoredDocument) throws(Refusal) -> Bool {
     for key in try chunks(of: document).keys + [configuration.frameKey].compactMap(\.self)
     where try place(of: key) == nil { return false }
     return true

@@ -105,7 +105,7 @@ public struct TreeStoreWriter: ~Copyable {
     longestPendingKey = max(longestPendingKey, key.count)
   }
 
-  private func value(of key: [UInt8]) throws(Refusal) -> [UInt8]? {
+  func value(of key: [UInt8]) throws(Refusal) -> [UInt8]? {
     if let value = pending[key] { return value.bytes }
     return try catalog.value(of: key)
   }
@@ -181,7 +181,7 @@ public struct TreeStoreWriter: ~Copyable {
     }
   }
 
-  private func requireWorking() throws(Refusal) {
+  func requireWorking() throws(Refusal) {
     if let failure {
       throw Refusal(.writerFailed, file: path, "an earlier step failed (\(failure)); open the store again")
     }
@@ -280,13 +280,15 @@ public struct TreeStoreWriter: ~Copyable {
   /// - Parameters:
   ///   - tokenCount: the sum of the chunks' token counts.
   ///   - chunks: in the order of the text.
+  ///   - text: what is kept of it: all of it or nothing. A text that was kept stays if it is the same one.
   ///   - metadata: what the document's owner says about it, a JSON object; empty for nothing.
   ///   - replacing: whether a document of this name may be there already. It stays pinned if it was.
   /// - Throws: `Refusal` `invalid-document-name`, `document-exists`, `missing-chunk`, `token-count-mismatch`.
   public mutating func addDocument(
     name: String, textDigest: Digest256, textByteCount: Int, tokenCount: Int, chunks: DocumentChunks,
-    metadata: String = "", replacing: Bool
+    text: [UInt8]? = nil, metadata: String = "", replacing: Bool
   ) throws(Refusal) {
+    precondition(text?.count ?? textByteCount == textByteCount, "the text is the document's")
     try requireWorking()
     try requireName(name)
     let structure = "document \"\(name)\""
@@ -307,20 +309,25 @@ public struct TreeStoreWriter: ~Copyable {
         .tokenCountMismatch, file: path, structure: structure, "has \(tokenCount) tokens and chunks of \(sum)")
     }
     let old = try document(named: name)
+    var isTextThere = false
     if let old {
       guard replacing else {
         throw Refusal(.documentExists, file: path, structure: structure, "is there already")
       }
-      if old.textDigest == textDigest, old.textByteCount == textByteCount, old.tokenCount == tokenCount,
-        old.metadata == metadata, try self.chunks(of: old) == chunks
+      let isSame = old.textDigest == textDigest && old.textByteCount == textByteCount
+      isTextThere = isSame && old.keepsText
+      if isSame, old.tokenCount == tokenCount, old.metadata == metadata, text == nil || isTextThere,
+        try self.chunks(of: old) == chunks
       {
         return
       }
       try forget(old)
+      if !isTextThere { try forgetText(of: old) }
     }
     let document = StoredDocument(
       name: name, textDigest: textDigest, textByteCount: textByteCount, tokenCount: tokenCount,
-      chunkCount: chunks.keys.count, order: state.nextOrder, isPinned: old?.isPinned ?? false, metadata: metadata)
+      chunkCount: chunks.keys.count, order: state.nextOrder, isPinned: old?.isPinned ?? false,
+      keepsText: isTextThere || text != nil, metadata: metadata)
     setPending(CatalogKey.document(name), .value(document.encoded))
     for part in 0..<DocumentChunks.partCount(chunks.keys.count) {
       setPending(CatalogKey.list(name, part: part), .value(chunks.encoded(part: part)))
@@ -331,6 +338,8 @@ public struct TreeStoreWriter: ~Copyable {
       setPending(CatalogKey.member(key, name), .value(writer.bytes))
     }
     setPending(CatalogKey.order(document.order), .value(Array(name.utf8)))
+    // Written again even if it is there: what is there may be damaged.
+    if let text { keep(text, of: name) }
     state.add(document)
   }
 
@@ -338,7 +347,9 @@ public struct TreeStoreWriter: ~Copyable {
   /// - Throws: `Refusal` `missing-document`.
   public mutating func removeDocument(named name: String) throws(Refusal) {
     try requireWorking()
-    try forget(try requireDocument(named: name))
+    let document = try requireDocument(named: name)
+    try forget(document)
+    try forgetText(of: document)
   }
 
   /// Says whether a document stays when documents make room for others.
@@ -358,6 +369,7 @@ public struct TreeStoreWriter: ~Copyable {
     return document
   }
 
+  /// Forgets all but the text.
   private mutating func forget(_ document: StoredDocument) throws(Refusal) {
     for key in try chunks(of: document).keys { setPending(CatalogKey.member(key, document.name), .removed) }
     for part in 0..<DocumentChunks.partCount(document.chunkCount) {

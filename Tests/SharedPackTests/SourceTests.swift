@@ -45,6 +45,7 @@ import Tokenization
       let chunk = try model.textDocument(self.source("book", text), reading: reading).chunks[passage.chunk]
       #expect(try model.text(of: chunk.tokens).hasSuffix(bytes.drop { $0 == " " }))
       #expect(source.score == passage.score && source.storedByteCount > 0 && source.rowCount == chunk.tokens.count)
+      #expect(try source.text == model.requireTokenizer().decode(chunk.tokens[...]))
       // What the words give is the score.
       #expect(abs(source.words.reduce(0) { $0 + $1.score } - source.score) < 1e-4)
     }
@@ -52,6 +53,32 @@ import Tokenization
     #expect(fresh.sources.map(\.byteRange) == stored.sources.map(\.byteRange))
     #expect(fresh.sources.allSatisfy { $0.storedByteCount == 0 })
     #expect(try store.inquiry(question, about: ["book"], reading: reading).sources.isEmpty)
+  }
+
+  /// A store that keeps texts shows what was written, not what tokens say.
+  @Test(arguments: [false, true]) func sourcesShowKeptTexts(_ hasTrees: Bool) throws {
+    let model = try (hasTrees ? TinyModel() : TinyModel(injection: .none, window: 1024)).open(in: scratch)
+    let text = text(60, with: "the zebra's name was Quiz", at: 40)
+    let source = try source("book", text)
+    let path = "\(scratch.path)/store"
+    var builder = try StoreBuilder(opening: path, model: model)
+    #expect(try builder.add(source).outcome == .added)
+    builder.keepsTexts = true
+    let report = try builder.add(source)
+    #expect(report.outcome == .kept && report.encodedTokenCount == 0)
+    #expect(try builder.add(source).outcome == .unchanged)
+    let store = try DocumentStore(opening: path, model: model)
+    let document = try store.store.requireDocument(named: "book")
+    #expect(try store.store.text(of: document) == Array(text.utf8))
+    for inquiry in [
+      try store.inquiry("what was the zebra's name", about: ["book"], explains: true),
+      try store.inquiry("what was the zebra's name", aboutAll: nil, explains: true),
+    ] {
+      #expect(!inquiry.sources.isEmpty)
+      for source in inquiry.sources {
+        #expect(source.text == String(decoding: Array(text.utf8)[try #require(source.byteRange)], as: UTF8.self))
+      }
+    }
   }
 
   @Test func fewerRowsAreReadOfTexts() throws {

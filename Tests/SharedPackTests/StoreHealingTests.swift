@@ -65,6 +65,41 @@ import Testing
     for source in sources { #expect(try builder.add(source).outcome == .unchanged) }
   }
 
+  /// A lost segment takes the tokens with it; a text that is kept brings them back.
+  @Test(arguments: ["trees", "deep"]) func fromKeptTexts(_ reading: String) throws {
+    let tiny = reading == "trees" ? TinyModel() : TinyModel(injection: .none, window: 4096)
+    let model = try tiny.open(in: scratch)
+    let library = "\(scratch.path)/kept-\(reading)"
+    let text = String(repeating: "the hen ate seven ants. a fox ran. ", count: 9)
+    let sources = try ["kept", "lost"].map {
+      DocumentSource(name: $0, path: try scratch.write("\($0) \(text)", to: "\($0).txt"))
+    }
+    do {
+      var builder = try StoreBuilder(opening: library, model: model)
+      builder.keepsTexts = true
+      _ = try builder.add(sources[0])
+      builder.keepsTexts = false
+      _ = try builder.add(sources[1])
+    }
+    let whole = try export(library)
+    for file in try TreeStore(opening: library).segments.files {
+      try Directory.removeFile("\(library)/segments/\(file.reference.digest).seg")
+    }
+    let report = try StoreRepair.repair(library)
+    #expect(report.incompleteDocuments.map(\.name) == ["kept", "lost"] && report.readableTokens.isEmpty)
+    do {
+      var builder = try StoreBuilder(continuing: library, model: model)
+      #expect(try builder.encodeAgain("kept")?.outcome == .repaired)
+      #expect(try builder.encodeAgain("lost") == nil)
+      #expect(try builder.encodeAgain("never there") == nil)
+      try builder.commit()
+    }
+    #expect(try StoreRepair.examine(library).incompleteDocuments.map(\.name) == ["lost"])
+    var builder = try StoreBuilder(continuing: library, model: model)
+    #expect(try builder.add(sources[1]).outcome == .repaired)
+    #expect(try export(library) == whole)
+  }
+
   @Test func shards() {
     #expect(["book", "letters/1.txt", "ä"].map { DocumentShard.number(of: $0, count: 4) } == [2, 4, 1])
     #expect(DocumentShard(number: 0, of: 4) == nil && DocumentShard(number: 5, of: 4) == nil)

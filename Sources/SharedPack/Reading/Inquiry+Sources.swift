@@ -3,6 +3,7 @@ import FileAccess
 import LlamaRuntime
 import NodeBlocks
 import Tokenization
+import TreeStore
 
 extension LanguageModel {
   /// What is read of trees.
@@ -23,7 +24,9 @@ extension LanguageModel {
         let byteCount = nodes.reduce(0) { $0 + (layout?.byteCount(rows: $1.rowCount) ?? 0) }
         sources.append(
           Inquiry.Source(
-            document: index, chunk: chunk, byteRange: byteRanges?[chunk], score: scores[number], words: [],
+            document: index, chunk: chunk, byteRange: byteRanges?[chunk],
+            text: try text(of: content.tokens, at: byteRanges?[chunk], in: document.text), score: scores[number],
+            words: [],
             nodes: nodes, rowCount: nodes.reduce(0) { $0 + $1.rowCount },
             storedByteCount: content.isStored ? byteCount : 0))
       }
@@ -33,19 +36,34 @@ extension LanguageModel {
 
   /// What is read of texts.
   /// - Parameter rows: of each passage.
-  func sources(_ passages: [Passage], _ rows: [TextRows], of documents: [TextDocument]) -> [Inquiry.Source] {
+  func sources(
+    _ passages: [Passage], _ rows: [TextRows], of documents: [TextDocument]
+  ) throws(Refusal) -> [Inquiry.Source] {
     var byteRanges: [Int: [Range<Int>]] = [:]
     for number in Set(passages.map(\.document)) {
       let document = documents[number]
       byteRanges[number] = self.byteRanges(document.chunks.map(\.tokens), of: document.text)
     }
-    return zip(passages, rows).map { passage, rows in
-      let isStored = documents[passage.document].chunks[passage.chunk].isStored
-      return Inquiry.Source(
-        document: passage.document, chunk: passage.chunk, byteRange: byteRanges[passage.document]?[passage.chunk],
-        score: passage.score, words: passage.words, nodes: [], rowCount: rows.rowCount,
-        storedByteCount: isStored ? rows.storage.byteCount : 0)
+    var sources: [Inquiry.Source] = []
+    for (passage, rows) in zip(passages, rows) {
+      let document = documents[passage.document]
+      let chunk = document.chunks[passage.chunk]
+      let range = byteRanges[passage.document]?[passage.chunk]
+      sources.append(
+        Inquiry.Source(
+          document: passage.document, chunk: passage.chunk, byteRange: range,
+          text: try text(of: chunk.tokens, at: range, in: document.text), score: passage.score, words: passage.words,
+          nodes: [], rowCount: rows.rowCount, storedByteCount: chunk.isStored ? rows.storage.byteCount : 0))
     }
+    return sources
+  }
+
+  /// The text of a chunk, as it was written where a store keeps it, else as its tokens say.
+  func text(of tokens: [Int32], at range: Range<Int>?, in text: TextBytes) throws(Refusal) -> String {
+    if let kept = text.kept, let range, let bytes = try kept.store.text(of: kept.document, bytes: range) {
+      return String(decoding: bytes, as: UTF8.self)
+    }
+    return tokenizer?.decode(tokens[...]) ?? ""
   }
 
   /// Where the chunks of a text lie in it.
@@ -87,6 +105,8 @@ struct TextBytes: Sendable {
   var count: Int?
   /// Of each chunk; empty when they are not known.
   var chunkCounts: [Int] = []
+  /// Where the text itself is.
+  var kept: (store: TreeStore, document: StoredDocument)?
 }
 
 extension Tokenizer {

@@ -77,7 +77,7 @@ extension DocumentStore {
     }
     chunks.sort { ($0.name, $0.number) < ($1.name, $1.number) }
     var documents: [Inquiry.Summary] = []
-    var byteRanges: [(Int) -> Range<Int>?] = []
+    var texts: [(bytes: TextBytes, chunks: DocumentChunks)] = []
     var passages: [Passage] = []
     var rows: [(tokens: [Int32], rows: TextRows)] = []
     var sources: [Inquiry.Source] = []
@@ -87,7 +87,7 @@ extension DocumentStore {
         documents.append(
           Inquiry.Summary(name: document.name, tokenCount: document.tokenCount, chunkCount: document.chunkCount))
         let stored = try store.chunks(of: document)
-        byteRanges.append { stored.textRange(of: $0) }
+        texts.append((TextBytes(kept: (store, document)), stored))
       }
       guard let kept = try chunk.text.rows() else { continue }
       let passage = Passage(
@@ -95,10 +95,12 @@ extension DocumentStore {
       passages.append(passage)
       rows.append((chunk.text.tokens, kept))
       guard explains else { continue }
+      let (bytes, stored) = texts[passage.document]
+      let range = stored.textRange(of: passage.chunk)
       sources.append(
         Inquiry.Source(
-          document: passage.document, chunk: passage.chunk, byteRange: byteRanges[passage.document](passage.chunk),
-          score: passage.score, words: passage.words, nodes: [], rowCount: kept.rowCount,
+          document: passage.document, chunk: passage.chunk, byteRange: range,
+          text: try model.text(of: chunk.text.tokens, at: range, in: bytes), score: passage.score, words: passage.words, nodes: [], rowCount: kept.rowCount,
           storedByteCount: kept.storage.byteCount))
     }
     return Inquiry(

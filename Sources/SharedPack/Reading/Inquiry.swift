@@ -33,6 +33,8 @@ public struct Inquiry: Sendable {
     /// Its bytes in the text; nil where the tokens do not tell, as those of a tokenizer that changes the text. A
     /// character that two chunks share is the second one's.
     public var byteRange: Range<Int>?
+    /// The text that is read, as it was written where the store keeps it, else as its tokens say.
+    public var text = ""
     /// How well it fits the question: of a tree, its best node that is read. Greater is better.
     public var score: Float
     /// Of a text, the question's words that it has.
@@ -123,7 +125,7 @@ extension LanguageModel {
       answerStart: form.frame.answerStart,
       documents: documents.map(Inquiry.Summary.init), passages: passages,
       passageTexts: passages.map { tokenizer.decode(documents[$0.document].chunks[$0.chunk].tokens[...]) },
-      sources: explains ? sources(passages, rows.map(\.rows), of: documents) : [])
+      sources: explains ? try sources(passages, rows.map(\.rows), of: documents) : [])
   }
 
   /// A question behind the whole of a text, which stands in the prompt.
@@ -221,8 +223,8 @@ extension DocumentStore {
         prefix.append(rows, readAt: prefix.tokenCount)
         sources.append(
           Inquiry.Source(
-            document: 0, chunk: number, score: 0, words: [], nodes: [], rowCount: rows.rowCount,
-            storedByteCount: rows.storage.byteCount))
+            document: 0, chunk: number, text: model.tokenizer?.decode(chunk.tokens[...]) ?? "", score: 0, words: [],
+            nodes: [], rowCount: rows.rowCount, storedByteCount: rows.storage.byteCount))
       }
       rest = Array(chunk.tokens[text.keptTokens(chunk.tokens.count)...])
     }

@@ -94,6 +94,9 @@ extension StoreCommand {
 
     @OptionGroup var borders: ChunkBordersArguments
 
+    @Flag(help: "Keep the texts themselves too, compressed: to show them, and to encode again what is lost.")
+    var keepText = false
+
     @Option(
       help: ArgumentHelp(
         "The most that the store's files may have in all, such as 2G, from now on; 0 for no limit.",
@@ -189,6 +192,7 @@ extension StoreCommand {
       var builder = try builder(model, manner, deep, frame)
       builder.evicts = evict
       builder.shard = shard?.shard
+      builder.keepsTexts = keepText
       if let maxBytes { builder.setByteLimit(maxBytes.count) }
       Interruption.atFirst {
         Console.error("sharedpack: ending after the chunk that is being encoded; once more ends at once")

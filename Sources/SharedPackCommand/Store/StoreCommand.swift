@@ -25,6 +25,7 @@ extension StoreCommand {
       JSONValue.Member("text_bytes", .integer(document.textByteCount)),
       JSONValue.Member("text_sha256", .string(document.textDigest.description)),
       JSONValue.Member("pinned", .boolean(document.isPinned)),
+      JSONValue.Member("text_kept", .boolean(document.keepsText)),
     ]
     if let chunks, !chunks.textByteCounts.isEmpty {
       members.append(JSONValue.Member("chunk_bytes", .array(chunks.textByteCounts.map { .integer($0) })))

@@ -15,7 +15,8 @@ enum StoreDescription {
       model       \(configuration.modelIdentity)
       reading     \(reading(configuration))
       rows        \(rows(configuration))
-      documents   \(statistics.documents), \(statistics.tokens) tokens
+      documents   \(statistics.documents), \(statistics.tokens) tokens\
+      \(statistics.keptTexts == 0 ? "" : "; texts of \(statistics.keptTexts) kept in \(Format.bytes(statistics.keptTextByteCount))")
       chunks      \(statistics.uniqueChunks) stored for \(statistics.chunks) in documents
       segments    \(statistics.segments), \(Format.bytes(statistics.totalByteCount))\
       \(statistics.unreadableSegments == 0 ? "" : ", \(statistics.unreadableSegments) of them unreadable")
@@ -39,6 +40,7 @@ enum StoreDescription {
       "unique_chunks": statistics.uniqueChunks, "segments": statistics.segments,
       "unreadable_segments": statistics.unreadableSegments, "bytes": statistics.totalByteCount,
       "catalog_tables": statistics.tables, "catalog_bytes": statistics.catalogByteCount,
+      "kept_texts": statistics.keptTexts, "kept_text_bytes": statistics.keptTextByteCount,
       "unknown_files": statistics.unknownFiles, "byte_limit": statistics.byteLimit,
       "live_bytes": statistics.liveByteCount, "dead_bytes": statistics.deadByteCount,
     ]

@@ -15,7 +15,8 @@ extension StoreCommand {
 
         Says what it would do; --yes does it. Deletes nothing: what is damaged or does not
         belong to the store goes into its directory `quarantine`. A model encodes again
-        what is missing, from texts that are named and from tokens that can still be read.
+        what is missing, from tokens that can still be read, from texts that the store
+        keeps and from those that are named.
         Exits with 65 when something is lost or missing, or is still to be done.
         """)
 
@@ -69,7 +70,7 @@ extension StoreCommand {
           var healing = try ChunkHealing(store, model: language)
           encodedChunkCount = try healing.encode(report.readableTokens)
         }
-        reports = try encode(sources, language, named: Set(lost + incomplete.map(\.name)))
+        reports = try encode(sources, language, lost: lost, incomplete: incomplete.map(\.name))
         let left = try StoreRepair.examine(store)
         let restored = Set(reports.map(\.name))
         (lost, incomplete) = (lost.filter { !restored.contains($0) }, left.incompleteDocuments)
@@ -92,21 +93,21 @@ extension StoreCommand {
       if !isDone { throw ExitCode(ExitStatus.badInput.rawValue) }
     }
 
-    /// Encodes texts whose documents are not whole.
+    /// Encodes texts whose documents are not whole: those that are named, and those that the store keeps.
     private func encode(
-      _ sources: [DocumentSource], _ model: LanguageModel, named names: Set<String>
+      _ sources: [DocumentSource], _ model: LanguageModel, lost: [String], incomplete: [String]
     ) throws(Refusal) -> [StoreBuilder.Report] {
-      let needed = sources.filter { names.contains($0.name) }
-      guard !needed.isEmpty else { return [] }
+      guard !lost.isEmpty || !incomplete.isEmpty else { return [] }
       var builder = try StoreBuilder(continuing: store, model: model)
       var reports: [StoreBuilder.Report] = []
-      for source in needed {
-        var bar = ProgressBar("Encoding \(source.name)", unit: .tokens, mode: output.progress)
-        reports.append(
-          try builder.add(source, waits: true) { done, encoded, total in
-            bar.update(done, of: total, worked: encoded)
-          })
-        bar.finish()
+      for name in lost + incomplete {
+        var bar = ProgressBar("Encoding \(name)", unit: .tokens, mode: output.progress)
+        defer { bar.finish() }
+        if let source = sources.first(where: { $0.name == name }) {
+          reports.append(try builder.add(source, waits: true) { bar.update($0, of: $2, worked: $1) })
+        } else if let report = try builder.encodeAgain(name, progress: { bar.update($0, of: $2, worked: $1) }) {
+          reports.append(report)
+        }
       }
       try builder.commit()
       return reports

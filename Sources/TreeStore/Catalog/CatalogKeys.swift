@@ -8,6 +8,7 @@ enum CatalogKey {
   static let lists: [UInt8] = [UInt8(ascii: "l")]
   static let members: [UInt8] = [UInt8(ascii: "m")]
   static let orders: [UInt8] = [UInt8(ascii: "o")]
+  static let texts: [UInt8] = [UInt8(ascii: "t")]
 
   /// Where a chunk lies.
   static func chunk(_ key: ChunkKey) -> [UInt8] { chunks + key.bytes }
@@ -15,9 +16,14 @@ enum CatalogKey {
   static func document(_ name: String) -> [UInt8] { documents + Array(name.utf8) }
 
   /// Chunks of a document, `DocumentChunks.partLength` of them.
-  static func list(_ name: String, part: Int) -> [UInt8] {
+  static func list(_ name: String, part: Int) -> [UInt8] { self.part(of: lists, name, part) }
+
+  /// Bytes of a document's text, `KeptText.partByteCount` of them.
+  static func text(_ name: String, part: Int) -> [UInt8] { self.part(of: texts, name, part) }
+
+  private static func part(of kind: [UInt8], _ name: String, _ part: Int) -> [UInt8] {
     // No name has a zero byte.
-    lists + Array(name.utf8) + [0] + bigEndian(part, byteCount: 4)
+    kind + Array(name.utf8) + [0] + bigEndian(part, byteCount: 4)
   }
 
   /// The documents of a chunk.

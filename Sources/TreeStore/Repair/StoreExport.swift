@@ -132,7 +132,7 @@ package struct StoreExport {
     for number in [document.textByteCount, document.tokenCount, document.chunkCount] {
       writer.integer(UInt64(number))
     }
-    writer.integer(UInt64(document.isPinned ? 1 : 0))
+    writer.integer(UInt64((document.isPinned ? 1 : 0) | (document.keepsText ? 2 : 0)))
     writer.integer(UInt32(document.metadata.utf8.count))
     writer.append(document.metadata.utf8)
     for key in chunks.keys where try store.catalog.place(of: key, store: store.path) == nil {
@@ -141,6 +141,7 @@ package struct StoreExport {
         "chunk \(key.short) is in no segment")
     }
     for part in 0..<DocumentChunks.partCount(document.chunkCount) { writer.append(chunks.encoded(part: part)) }
+    writer.append(try store.text(of: document) ?? [])
     return writer.bytes
   }
 }

@@ -50,13 +50,13 @@ package struct StoreImport {
         lastChunk = key
         report.chunkCount += 1
       case .document:
-        let (document, chunks) = try document(payload)
+        let (document, chunks, text) = try document(payload)
         if let last = lastName, !StoredDocument.nameOrder(last, document.name) {
           throw malformed("document \"\(document.name)\"", "the names do not ascend")
         }
         lastName = document.name
         report.documentCount += 1
-        if !(try add(document, chunks, to: &writer, replacing: isReplacing)) { report.sameDocumentCount += 1 }
+        if !(try add(document, chunks, text, to: &writer, replacing: isReplacing)) { report.sameDocumentCount += 1 }
         changeCount += 3 + chunks.keys.count
       case .end:
         var expected = ByteWriter()
@@ -214,7 +214,9 @@ package struct StoreImport {
     }
   }
 
-  private func document(_ payload: [UInt8]) throws(Refusal) -> (StoredDocument, DocumentChunks) {
+  private func document(
+    _ payload: [UInt8]
+  ) throws(Refusal) -> (StoredDocument, DocumentChunks, text: [UInt8]?) {
     var reader = unsafe ByteReader(payload.span.bytes, file: file, structure: "document")
     guard let name = String(validating: try reader.bytes(Int(try reader.integer(UInt32.self))), as: UTF8.self),
       StoredDocument.fault(ofName: name) == nil, let digest = Digest256(bytes: try reader.bytes(32))
@@ -223,31 +225,37 @@ package struct StoreImport {
     let numbers = (try reader.size(), try reader.size(), try reader.size())
     let flags = try reader.integer(UInt64.self)
     let metadataByteCount = Int(try reader.integer(UInt32.self))
-    guard flags <= 1, let metadata = String(validating: try reader.bytes(metadataByteCount), as: UTF8.self) else {
+    guard flags <= 3, let metadata = String(validating: try reader.bytes(metadataByteCount), as: UTF8.self) else {
       throw malformed(structure, "is not as an export has it")
     }
-    guard CheckedSize.product(numbers.2, 36) == reader.remainingByteCount else {
-      throw malformed(structure, "has another number of chunks")
-    }
+    let keepsText = flags & 2 != 0
+    guard let listByteCount = CheckedSize.product(numbers.2, 36),
+      CheckedSize.sum(listByteCount, keepsText ? numbers.0 : 0) == reader.remainingByteCount
+    else { throw malformed(structure, "has another number of chunks, or a text of another length") }
     var chunks = DocumentChunks(keys: [])
-    guard chunks.append(try reader.bytes(reader.remainingByteCount), chunkCount: numbers.2),
+    guard chunks.append(try reader.bytes(listByteCount), chunkCount: numbers.2),
       chunks.textByteCounts.isEmpty || chunks.textByteCounts.reduce(0, +) == numbers.0
     else { throw malformed(structure, "the chunks do not add up to its text") }
+    let text = keepsText ? try reader.bytes(numbers.0) : nil
+    guard text.map({ Digest256(of: $0) == digest }) ?? true else {
+      throw Refusal(.digestMismatch, file: file, structure: structure, "the text is another one")
+    }
     let document = StoredDocument(
       name: name, textDigest: digest, textByteCount: numbers.0, tokenCount: numbers.1, chunkCount: numbers.2, order: 0,
-      isPinned: flags == 1, metadata: metadata)
-    return (document, chunks)
+      isPinned: flags & 1 != 0, keepsText: keepsText, metadata: metadata)
+    return (document, chunks, text)
   }
 
   /// - Returns: false for a document that is there.
   private func add(
-    _ document: StoredDocument, _ chunks: DocumentChunks, to writer: inout TreeStoreWriter, replacing: Bool
+    _ document: StoredDocument, _ chunks: DocumentChunks, _ text: [UInt8]?, to writer: inout TreeStoreWriter,
+    replacing: Bool
   ) throws(Refusal) -> Bool {
     let own = try writer.document(named: document.name)
-    if let own, own.textDigest == document.textDigest, try writer.hasPlaces(own) { return false }
+    if let own, try writer.has(document, as: own) { return false }
     try writer.addDocument(
       name: document.name, textDigest: document.textDigest, textByteCount: document.textByteCount,
-      tokenCount: document.tokenCount, chunks: chunks, metadata: document.metadata,
+      tokenCount: document.tokenCount, chunks: chunks, text: text, metadata: document.metadata,
       replacing: replacing || own?.textDigest == document.textDigest)
     if document.isPinned { try writer.pinDocument(named: document.name, true) }
     return true

@@ -50,7 +50,8 @@ package enum StoreSalvage {
       }
       try writer.addDocument(
         name: name, textDigest: document.textDigest, textByteCount: document.textByteCount,
-        tokenCount: document.tokenCount, chunks: chunks, metadata: document.metadata, replacing: true)
+        tokenCount: document.tokenCount, chunks: chunks, text: survey.text(of: document),
+        metadata: document.metadata, replacing: true)
       if document.isPinned { try writer.pinDocument(named: name, true) }
       report.documents.append(name)
       changeCount += 3 + chunks.keys.count

@@ -25,6 +25,7 @@ extension StoreSurvey {
     surveyOrders()
     surveyLists()
     surveyMembers()
+    surveyTexts()
     surveyState()
     for name in documents.lost.sorted(by: StoredDocument.nameOrder) {
       add(
@@ -294,11 +295,31 @@ extension StoreSurvey {
         set(order, name)
       }
     }
+    if document.keepsText, text(of: document) == nil {
+      add(
+        .document,
+        Refusal(.lostText, file: path, structure: structure, "the text that is kept is not the one that was stored"))
+      fixed = fixed.with(tokenCount: fixed.tokenCount, order: fixed.order, keepsText: false)
+    }
     if fixed != document { set(CatalogKey.document(document.name), fixed.encoded) }
     documents.state.nextOrder = max(documents.state.nextOrder, CheckedSize.sum(document.order, 1) ?? .max)
     documents.state.documentCount += 1
     documents.state.chunkCount += document.chunkCount
     documents.state.tokenCount = CheckedSize.sum(documents.state.tokenCount, fixed.tokenCount) ?? .max
+  }
+
+  /// The text of a document where all of it is kept.
+  func text(of document: StoredDocument) -> [UInt8]? {
+    guard document.keepsText else { return nil }
+    var text: [UInt8] = []
+    for part in 0..<KeptText.partCount(document.textByteCount) {
+      let byteCount = KeptText.range(of: part, textByteCount: document.textByteCount).count
+      guard let value = value(of: CatalogKey.text(document.name, part: part)),
+        let bytes = KeptText.decoded(value, byteCount: byteCount)
+      else { return nil }
+      text += bytes
+    }
+    return Digest256(of: text) == document.textDigest ? text : nil
   }
 
   func document(_ name: [UInt8]) -> StoredDocument? {
@@ -337,17 +358,26 @@ extension StoreSurvey {
   }
 
   private mutating func surveyLists() {
-    var scan = catalog.scan(prefix: CatalogKey.lists)
+    surveyParts(of: CatalogKey.lists, "list of chunks") { DocumentChunks.partCount($0.chunkCount) }
+  }
+
+  private mutating func surveyTexts() {
+    surveyParts(of: CatalogKey.texts, "text that is kept") {
+      $0.keepsText ? KeptText.partCount($0.textByteCount) : 0
+    }
+  }
+
+  /// Removes parts that no document has.
+  private mutating func surveyParts(
+    of kind: [UInt8], _ structure: String, partCount: (StoredDocument) -> Int
+  ) {
+    var scan = catalog.scan(prefix: kind)
     while let (key, _) = scan.next() {
       let end = key.count - 5
       let name = end > 1 ? Array(key[1..<end]) : []
       let part = key.suffix(4).reduce(0) { $0 << 8 | Int($1) }
-      if end > 1, key[end] == 0, let document = document(name),
-        part < DocumentChunks.partCount(document.chunkCount)
-      {
-        continue
-      }
-      contradiction("list of chunks", "is of no document")
+      if end > 1, key[end] == 0, let document = document(name), part < partCount(document) { continue }
+      contradiction(structure, "is of no document")
       addTrace(name)
       set(key, nil)
     }
@@ -387,9 +417,10 @@ extension StoreSurvey {
 }
 
 extension StoredDocument {
-  fileprivate func with(tokenCount: Int, order: Int) -> StoredDocument {
+  fileprivate func with(tokenCount: Int, order: Int, keepsText: Bool? = nil) -> StoredDocument {
     StoredDocument(
       name: name, textDigest: textDigest, textByteCount: textByteCount, tokenCount: tokenCount,
-      chunkCount: chunkCount, order: order, isPinned: isPinned, metadata: metadata)
+      chunkCount: chunkCount, order: order, isPinned: isPinned, keepsText: keepsText ?? self.keepsText,
+      metadata: metadata)
   }
 }

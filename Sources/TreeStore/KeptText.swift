@@ -1,0 +1,115 @@
+public import FileAccess
+
+/// The text of a document where a store keeps it: compressed, in parts that can be read apart.
+/// Format: `Formats/tree-store.md`, documents.
+enum KeptText {
+  static let partByteCount = 1 << 15
+
+  static func partCount(_ textByteCount: Int) -> Int {
+    textByteCount / partByteCount + (textByteCount % partByteCount == 0 ? 0 : 1)
+  }
+
+  /// The bytes of the text that a part has.
+  static func range(of part: Int, textByteCount: Int) -> Range<Int> {
+    let start = part * partByteCount
+    return start..<start + min(partByteCount, textByteCount - start)
+  }
+
+  /// The catalog's value for a part: a Zstandard frame if that is shorter than the text itself.
+  static func encoded(_ text: [UInt8], part: Int) -> [UInt8] {
+    let bytes = unsafe text.span.extracting(range(of: part, textByteCount: text.count)).bytes
+    let frame = Compression.zstd.compress(bytes)
+    return frame.count < bytes.byteCount ? frame : bytes.array
+  }
+
+  /// - Returns: the text of a part; nil when the value is none of a part of this length.
+  static func decoded(_ value: [UInt8], byteCount: Int) -> [UInt8]? {
+    guard value.count < byteCount else { return value.count == byteCount ? value : nil }
+    return unsafe Compression.zstd.decompress(value.span.bytes, byteCount: byteCount)
+  }
+
+  /// Reads bytes of a text.
+  /// - Parameters:
+  ///   - range: of its bytes.
+  ///   - value: what the catalog says about a key.
+  /// - Throws: `Refusal` `malformed-table` and those of the catalog.
+  static func read(
+    _ range: Range<Int>, of document: StoredDocument, store: String,
+    value: (_ key: [UInt8]) throws(Refusal) -> [UInt8]?
+  ) throws(Refusal) -> [UInt8] {
+    precondition(range.lowerBound >= 0 && range.upperBound <= document.textByteCount, "the range is in the text")
+    var text: [UInt8] = []
+    guard !range.isEmpty else { return text }
+    for part in range.lowerBound / partByteCount...(range.upperBound - 1) / partByteCount {
+      let own = Self.range(of: part, textByteCount: document.textByteCount)
+      guard let value = try value(CatalogKey.text(document.name, part: part)),
+        let bytes = decoded(value, byteCount: own.count)
+      else {
+        throw Refusal(
+          .malformedTable, file: store, structure: "document \"\(document.name)\"",
+          "part \(part) of the text that is kept is missing or malformed")
+      }
+      let wanted = own.clamped(to: range)
+      text += bytes[wanted.lowerBound - own.lowerBound..<wanted.upperBound - own.lowerBound]
+    }
+    return text
+  }
+}
+
+extension TreeStore {
+  /// The text of a document, or some bytes of it.
+  /// - Parameters:
+  ///   - document: of this store.
+  ///   - range: of the text's bytes; nil for all.
+  /// - Returns: nil where the store does not keep it.
+  /// - Throws: `Refusal` `digest-mismatch` when the whole text is not the one that was stored; `checksum-mismatch`,
+  ///   `malformed-table` and others when the catalog is damaged there.
+  /// - Precondition: the range lies in the text.
+  public func text(of document: StoredDocument, bytes range: Range<Int>? = nil) throws(Refusal) -> [UInt8]? {
+    guard document.keepsText else { return nil }
+    let text = try KeptText.read(range ?? 0..<document.textByteCount, of: document, store: path) {
+      (key) throws(Refusal) in try catalog.value(of: key)
+    }
+    guard range != nil || Digest256(of: text) == document.textDigest else {
+      throw Refusal(
+        .digestMismatch, file: path, structure: "document \"\(document.name)\"",
+        "the text that is kept is not the one that was stored")
+    }
+    return text
+  }
+}
+
+extension TreeStoreWriter {
+  /// Bytes that a text takes at most where it is kept.
+  package static func keptByteCount(text byteCount: Int) -> Int {
+    CheckedSize.sum(byteCount, KeptText.partCount(byteCount) * 2048) ?? .max
+  }
+
+  /// Keeps the text of a document that is there.
+  /// - Precondition: the text is the document's.
+  package mutating func keepText(_ text: [UInt8], of document: StoredDocument) throws(Refusal) {
+    precondition(Digest256(of: text) == document.textDigest, "the text is the document's")
+    try requireWorking()
+    var document = document
+    document.keepsText = true
+    setPending(CatalogKey.document(document.name), .value(document.encoded))
+    keep(text, of: document.name)
+  }
+
+  /// - Precondition: the text is the document's.
+  mutating func keep(_ text: [UInt8], of name: String) {
+    for part in 0..<KeptText.partCount(text.count) {
+      setPending(CatalogKey.text(name, part: part), .value(KeptText.encoded(text, part: part)))
+    }
+  }
+
+  mutating func forgetText(of document: StoredDocument) throws(Refusal) {
+    guard document.keepsText else { return }
+    for part in 0..<KeptText.partCount(document.textByteCount) {
+      let key = CatalogKey.text(document.name, part: part)
+      // A length without meaning costs nothing.
+      guard try value(of: key) != nil else { break }
+      setPending(key, .removed)
+    }
+  }
+}
