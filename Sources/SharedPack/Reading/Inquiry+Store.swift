@@ -100,7 +100,8 @@ extension DocumentStore {
       sources.append(
         Inquiry.Source(
           document: passage.document, chunk: passage.chunk, byteRange: range,
-          text: try model.text(of: chunk.text.tokens, at: range, in: bytes), score: passage.score, words: passage.words, nodes: [], rowCount: kept.rowCount,
+          text: try model.text(of: chunk.text.tokens, at: range, in: bytes), score: passage.score, words: passage.words,
+          nodes: [], rowCount: kept.rowCount,
           storedByteCount: kept.storage.byteCount))
     }
     return Inquiry(

@@ -23,7 +23,8 @@ extension StoreCommand {
     @Flag(help: "Write its text, where the store keeps it (build --keep-text).")
     var text = false
 
-    @Option(help: ArgumentHelp("With --text: only these bytes of it, from the first up to the last.", valueName: "range"))
+    @Option(
+      help: ArgumentHelp("With --text: only these bytes of it, from the first up to the last.", valueName: "range"))
     var bytes: ByteRangeArgument?
 
     @OptionGroup var output: JSONOption
