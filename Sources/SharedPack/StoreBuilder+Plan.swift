@@ -56,7 +56,7 @@ extension StoreBuilder {
     fault: (Refusal) throws(Refusal) -> Void = { (fault) throws(Refusal) in throw fault }
   ) throws(Refusal) -> Plan {
     let own = model.runtime.textRowLayout
-    let layout = own.encoded(as: reading.encoding ?? own.encoding) ?? own
+    let layout = own.encoded(as: reading.encoding ?? own.standardEncoding) ?? own
     return try plan(sources, model: model, fault: fault) { tokens in
       switch manner {
       case .exact: own.byteCount(rows: max(tokens.count, 1)) + tokens.count * 4

@@ -110,7 +110,9 @@ public struct StoreBuilder: ~Copyable {
   ) throws(Refusal) {
     try model.requireFixedPositions()
     let frame = try Self.frame(frame, of: path, model)
-    let reading = reading ?? Self.reading(of: path) ?? model.reading
+    let there = Self.reading(of: path)
+    var reading = reading ?? there ?? model.reading
+    if reading.encoding == nil { reading.encoding = there?.encoding }
     try self.init(path, model, try model.textForm(reading, frame: frame), compression, sharing)
   }
 

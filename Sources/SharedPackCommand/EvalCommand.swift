@@ -13,7 +13,8 @@ struct EvalCommand: ParsableCommand {
       report turns such files into one page.
       """,
     subcommands: [
-      EvalPerplexityCommand.self, EvalReadingCommand.self, EvalFactsCommand.self, EvalTasksCommand.self,
+      EvalPerplexityCommand.self, EvalReadingCommand.self, EvalFactsCommand.self, EvalRowsCommand.self,
+      EvalTasksCommand.self,
       EvalRulerCommand.self,
       EvalLongBenchCommand.self,
       EvalInfiniteBenchCommand.self, EvalInfiniteBenchDataCommand.self, EvalSweepCommand.self, EvalReportCommand.self,

@@ -47,6 +47,11 @@ struct EvalFactsCommand: AsyncParsableCommand {
     completion: .file())
   var haystacks: [String]
 
+  @Option(
+    help: ArgumentHelp(
+      "For deep reading: how rows are kept, int4, int8, f16 or f32. (default: as a store keeps them)", valueName: "form"))
+  var kv: RowEncodingArgument?
+
   @OptionGroup var reading: DeepReadingArguments
 
   @Option(help: ArgumentHelp("The same seed makes the same samples.", valueName: "number"))
@@ -80,6 +85,7 @@ struct EvalFactsCommand: AsyncParsableCommand {
     evaluation.seed = seed
     let model = try LanguageModel(opening: model, threadCount: threads?.count)
     evaluation.reading = reading.reading(of: model)
+    evaluation.reading.encoding = kv?.encoding
     var bar = ProgressBar("Asking", unit: .samples, mode: output.output.progress)
     let sources = try haystacks.map { try EvaluationSource(reading: $0) }
     let result = try await evaluation.run(

@@ -37,6 +37,11 @@ struct EvalReadingCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Excerpts of each length.", valueName: "count"))
   var documents = 100
 
+  @Option(
+    help: ArgumentHelp(
+      "For deep reading: how rows are kept, int4, int8, f16 or f32. (default: as a store keeps them)", valueName: "form"))
+  var kv: RowEncodingArgument?
+
   @OptionGroup var reading: DeepReadingArguments
 
   @Option(help: ArgumentHelp("The same seed makes the same excerpts.", valueName: "number"))
@@ -62,6 +67,7 @@ struct EvalReadingCommand: AsyncParsableCommand {
     evaluation.seed = seed
     let model = try LanguageModel(opening: model, threadCount: threads?.count)
     evaluation.reading = reading.reading(of: model)
+    evaluation.reading.encoding = kv?.encoding
     var bar = ProgressBar("Reading", unit: .samples, mode: output.output.progress)
     let result = try evaluation.run(
       model, texts: try texts.map { try EvaluationSource(reading: $0) }, progress: { bar.update($0, of: $1) })

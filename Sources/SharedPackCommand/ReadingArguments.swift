@@ -86,7 +86,7 @@ struct DeepReadingArguments: ParsableArguments {
 struct RowArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "How keys and values are kept: int8, f16 or f32 and, for deep reading, int4. (default: int8 for trees; for texts as the model keeps its own, of most packs int8)",
+      "How keys and values are kept: int8, f16 or f32 and, for deep reading, int4. (default: int8 for trees; for deep reading as the store has them, else int4, or floats of a model that keeps its own so)",
       valueName: "form"))
   var kv: RowEncodingArgument?
 

@@ -33,6 +33,26 @@ import TinyCheckpoint
     novels = try EvaluationSource(reading: "\(scratch.path)/novel.txt")
   }
 
+  @Test func formsOfRowsAreCompared() async throws {
+    var evaluation = RowFormEvaluation()
+    evaluation.encodings = [.int8, .int8, .int4]
+    evaluation.shares = [1, 0.5]
+    evaluation.compressions = [.none, .zstd]
+    evaluation.length = 600
+    evaluation.sampleCount = 2
+    evaluation.reading = DeepReading(chunkSize: 256, chunkCount: 2)
+    let result = try await evaluation.run(model, haystack: [novels]) { _, _ in }
+    #expect(result.rows.count == 12)
+    func value(_ measure: String, _ row: Int) -> Double? { result.rows[row].measures[measure]?.value }
+    // The same form has the same answers, and each row of zstd tells only bytes.
+    #expect(value("divergence", 2) == 0 && value("minus_first", 2) == 0 && value("same_first_token", 2) == 1)
+    #expect(try #require(value("divergence", 4)) > 0)
+    #expect(value("right", 1) == nil)
+    let bytes = result.rows.indices.compactMap { value("bytes_per_token", $0) }
+    #expect(bytes.count == 12 && bytes[0] == bytes[2] && bytes[4] < bytes[0] && bytes[10] < bytes[4])
+    for row in [1, 3, 5] { #expect(bytes[row] <= bytes[row - 1]) }
+  }
+
   @Test func everyMannerIsAsked() async throws {
     var evaluation = FactEvaluation()
     evaluation.manners = FactEvaluation.Manner.allCases.filter { $0 != .none }

@@ -80,7 +80,7 @@ public struct FactEvaluation: Sendable {
   ) async throws -> EvaluationResult {
     let start = ContinuousClock.now
     let maker = try FactSampleMaker(model, haystack: sources, seed: seed)
-    let reader = try FactReader(model)
+    let reader = try FactReader(model, reading: reading)
     var rows: [EvaluationResult.Row] = []
     let groups = questions.flatMap { question in lengths.map { (question, $0) } }
     var done = 0

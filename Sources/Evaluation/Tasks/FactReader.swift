@@ -1,5 +1,6 @@
 import EvaluationTasks
 import FileAccess
+import LlamaRuntime
 import NodeBlocks
 import SharedPack
 import TreeStore
@@ -8,16 +9,17 @@ import TreeStore
 struct FactReader {
   let model: LanguageModel
   let frame: ReadingFrame
-  private let form: TextForm
+  let form: TextForm
   private let openingRows: TextRows
 
   /// Tokens of an answer, at most, for each value.
   static let maxTokens = 24
 
-  init(_ model: LanguageModel) throws(Refusal) {
+  /// - Parameter reading: how rows are kept.
+  init(_ model: LanguageModel, reading: DeepReading = DeepReading()) throws(Refusal) {
     self.model = model
     frame = try model.readingFrame()
-    form = try model.textForm(DeepReading(), frame: frame)
+    form = try model.textForm(reading, frame: frame)
     openingRows = try model.keptOpening(form)
   }
 
@@ -37,6 +39,8 @@ struct FactReader {
   struct Answer {
     let text: String
     let isRight: Bool
+    /// What the model expects first.
+    var logits: [Float] = []
     /// From the question to the first token, with the search, without what could be stored.
     let secondsToFirstToken: Double
   }
@@ -63,6 +67,24 @@ struct FactReader {
     return Finding(
       documents: documents, passages: passages, reading: reading, isComplete: isComplete, seconds: seconds,
       tokenCount: ranges.reduce(0) { $0 + $1.count })
+  }
+
+  /// An answer from the rows of the passages that were found, as they are kept.
+  func answer(
+    _ sample: FactSample, _ finding: Finding, from rows: [(tokens: [Int32], rows: TextRows)]
+  ) async throws -> Answer {
+    let closing = try model.questionPrompt(sample.question, in: frame)
+    let start = ContinuousClock.now
+    let selection = try model.place(rows, behind: openingRows, repair: finding.reading.repair)
+    guard case .text(let prefix) = selection.rows else { preconditionFailure("texts have rows of texts") }
+    let session = Session(model.runtime, behind: prefix, capacity: closing.count)
+    let logits = session.readAll(closing).suffix(model.configuration.vocabularySize)
+    try session.requireWhole()
+    let seconds = finding.seconds + (ContinuousClock.now - start).seconds
+    let options = GenerationOptions(maxTokens: Self.maxTokens * sample.values.count)
+    let response = try await model.generate(closing, context: selection, options: options).collect()
+    return Answer(
+      text: response.text, isRight: sample.isRight(response.text), logits: Array(logits), secondsToFirstToken: seconds)
   }
 
   func answer(

@@ -14,7 +14,8 @@ public struct DeepReading: Sendable, Hashable {
   /// Chunks that are read for a question, at most; fewer when those have all of its words that are to be found, or when
   /// the model's window holds fewer.
   public var chunkCount: Int
-  /// How rows are kept; nil keeps them as the model's cache does. In int4 they take half of int8's bytes.
+  /// How rows are kept. Nil keeps them as a store does that is there, else in int4, which takes half of int8's bytes; as
+  /// the model's own where these are floats, or heads are too large for it.
   public var encoding: RowEncoding?
   /// Which part of its rows each head keeps, as ``LanguageModel/headShares(keeping:of:reading:frame:)`` measures it; those
   /// go that the model does not look at when it repeats the text, which takes as long as reading it once more. Nil keeps all.
@@ -29,7 +30,7 @@ public struct DeepReading: Sendable, Hashable {
   /// - Parameters:
   ///   - chunkSize: tokens of a chunk, at most 1,024.
   ///   - chunkCount: chunks that are read for a question, at most.
-  ///   - encoding: how rows are kept; nil keeps them as the model's cache does.
+  ///   - encoding: how rows are kept; nil for the standard, int4 for most models.
   ///   - shares: which part of its rows each head keeps; nil keeps all.
   ///   - repair: tokens of later passages that are computed again; 0 for none.
   ///   - rowLimit: rows of all chunks that are read for a question, at most; nil for no limit.

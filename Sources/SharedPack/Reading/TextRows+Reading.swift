@@ -19,7 +19,7 @@ extension LanguageModel {
   /// - Throws: `Refusal` `unsupported-encoding` when this model's heads have no such rows.
   package func textForm(_ reading: DeepReading, frame: ReadingFrame) throws(Refusal) -> TextForm {
     let own = runtime.textRowLayout
-    guard let layout = own.encoded(as: reading.encoding ?? own.encoding) else {
+    guard let layout = own.encoded(as: reading.encoding ?? own.standardEncoding) else {
       throw Refusal(
         .unsupportedEncoding, file: pack.path,
         "int4 rows have at most \(TextRowLayout.int4HeadDimLimit) numbers; this model's have \(own.headDim)")
@@ -122,6 +122,12 @@ extension LanguageModel {
 extension Refusal.Name {
   /// A model's rows cannot be kept in an encoding.
   public static let unsupportedEncoding = Refusal.Name("unsupported-encoding", .badInput)
+}
+
+extension TextRowLayout {
+  /// How rows of a model are kept where nothing else is said: int8 loses half of its bytes, which answers do not show;
+  /// floats are a wish for precision.
+  var standardEncoding: RowEncoding { encoding == .int8 && encoded(as: .int4) != nil ? .int4 : encoding }
 }
 
 extension Range<Int> {
