@@ -49,7 +49,8 @@ struct EvalFactsCommand: AsyncParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "For deep reading: how rows are kept, int4, int8, f16 or f32. (default: as a store keeps them)", valueName: "form"))
+      "For deep reading: how rows are kept, int4, int8, f16 or f32. (default: as a store keeps them)", valueName: "form"
+    ))
   var kv: RowEncodingArgument?
 
   @OptionGroup var reading: DeepReadingArguments

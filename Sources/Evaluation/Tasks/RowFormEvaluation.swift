@@ -181,7 +181,7 @@ public struct RowFormEvaluation: Sendable {
       ], rows: rows,
       notes: [
         "bytes per token: of keys and values, as a store keeps them",
-        "expanded GB per second: what the kernels read, made of what is stored, on one thread; nothing where that is the same",
+        "expanded GB per second: what kernels read, made of what is stored, on one thread; nothing where both are the same",
         "seconds to the first token: medians, with the search",
         "divergence: of the probabilities of the first token from those of the first row, in nats (Kullback-Leibler)",
         "same first token: share of samples whose most likely first token is that of the first row",
