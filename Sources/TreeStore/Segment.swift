@@ -27,6 +27,8 @@ public final class Segment: Sendable {
   let totals: SegmentTotals
   /// The SHA-256 over header, index and footer.
   let closingDigest: Digest256
+  /// Whether the index was put together from the records, and index and footer are lost.
+  let isRescued: Bool
   /// Which parts of a record have passed their checksums, by the index of the record's entry.
   private let verified: Mutex<VerifiedParts>
 
@@ -103,8 +105,27 @@ public final class Segment: Sendable {
     records = header.count..<(words?.start ?? indexOffset)
     index = SegmentIndex(in: file, at: indexOffset, count: totals.chunkCount)
     verified = Mutex(VerifiedParts(count: totals.chunkCount))
+    isRescued = false
     self.file = file
     try index.validate(records: records, tokenLimit: configuration.tokenLimit)
+  }
+
+  /// Records without index and footer, as `SegmentRescue` found them.
+  init(
+    rescued file: MappedFile, _ configuration: TreeStoreConfiguration, frameKey: ChunkKey?, salt: UInt64,
+    _ entries: [SegmentEntry], records: Range<Int>
+  ) {
+    self.file = file
+    self.configuration = configuration
+    self.frameKey = frameKey
+    self.salt = salt
+    self.records = records
+    index = SegmentIndex(of: file, rescued: entries)
+    words = nil
+    totals = SegmentTotals()
+    closingDigest = Digest256(of: [])
+    isRescued = true
+    verified = Mutex(VerifiedParts(count: entries.count))
   }
 
   /// Opens a segment that a manifest names.

@@ -26,9 +26,11 @@ struct SegmentIndex: Sendable {
   static let entryByteCount = 64
 
   let file: MappedFile
-  /// The offset of the first entry.
+  /// The offset of the first entry in the file; 0 where the entries are not there.
   let byteOffset: Int
   let count: Int
+  /// The entries of a segment whose own are lost.
+  private let rescued: [SegmentEntry]?
 
   /// - Precondition: the index lies in the file.
   init(in file: MappedFile, at byteOffset: Int, count: Int) {
@@ -37,15 +39,27 @@ struct SegmentIndex: Sendable {
     self.file = file
     self.byteOffset = byteOffset
     self.count = count
+    rescued = nil
+  }
+
+  /// An index that is not in the file.
+  /// - Parameter entries: in ascending order of key.
+  init(of file: MappedFile, rescued entries: [SegmentEntry]) {
+    self.file = file
+    byteOffset = 0
+    count = entries.count
+    rescued = entries
   }
 
   func key(at index: Int) -> ChunkKey {
-    ChunkKey(file.bytes, at: byteOffset + index * Self.entryByteCount)
+    if let rescued { return rescued[index].key }
+    return ChunkKey(file.bytes, at: byteOffset + index * Self.entryByteCount)
   }
 
   /// - Precondition: `index` is in the index.
   func entry(at index: Int) -> SegmentEntry {
     precondition((0..<count).contains(index))
+    if let rescued { return rescued[index] }
     let start = byteOffset + index * Self.entryByteCount
     let bytes = file.bytes
     func word(_ byteOffset: Int) -> UInt64 {

@@ -92,7 +92,10 @@ struct StoredRecord: Sendable {
     guard
       let layout = RecordLayout(
         at: entry.byteOffset, headByteCount: headByteCount, searchByteCount: searchByteCount,
-        blocks: entries.map { ($0.byteCount, $0.isMapped) }), layout.end == entry.byteOffset + entry.byteCount
+        blocks: entries.map { ($0.byteCount, $0.isMapped) }),
+      // Of a record without an index the entry says only where it ends at the latest.
+      layout.end == entry.byteOffset + entry.byteCount
+        || segment.isRescued && layout.end <= entry.byteOffset + entry.byteCount
     else { throw malformed("the parts do not make a record of \(entry.byteCount) bytes") }
     self.layout = layout
     self.key = key

@@ -172,19 +172,7 @@ import Testing
   @Test(arguments: Compression.allCases, [false, true])
   func segments(_ compression: Compression, ofTexts isText: Bool) throws {
     let workplace = try Workplace.inMemory()
-    if isText {
-      try Self.addTexts(to: workplace.store, compression)
-    } else {
-      var writer = try TreeStoreWriter(
-        opening: workplace.store, creating: try Fixture.configuration(chunkSize: 32, headDim: 8),
-        segmentByteLimit: 1 << 30,
-        salt: 5)
-      for number in 0..<4 {
-        let tokens = Fixture.tokens(number, count: 20 + number)
-        try writer.add(document: "d\(number)", [tokens], compression: compression, compressible: true)
-      }
-      try writer.commit()
-    }
+    try Self.addSegment(to: workplace.store, compression, ofTexts: isText)
     let file = try #require(try workplace.segments().first)
     let bytes = try Surgery.read(file)
     let parts = try Parts(try Segment(opening: try MappedFile(file)))
@@ -201,6 +189,94 @@ import Testing
     #expect(outcomes["malformed-record"] ?? 0 > 20 && outcomes["none"] ?? 0 > 100, "\(outcomes)")
     // The signature is right, so faults are found behind it.
     #expect(outcomes["digest-mismatch"] ?? 0 < outcomes.values.reduce(0, +) / 4, "\(outcomes)")
+  }
+
+  /// A segment whose index, footer or records are changed, or that is cut, as one that cannot be opened: what is read
+  /// from its records alone is what was there.
+  @Test(arguments: Compression.allCases, [false, true])
+  func recordsWithoutIndex(_ compression: Compression, ofTexts isText: Bool) throws {
+    let workplace = try Workplace.inMemory()
+    try Self.addSegment(to: workplace.store, compression, ofTexts: isText)
+    let file = try #require(try workplace.segments().first)
+    let bytes = try Surgery.read(file)
+    let original = try Segment(opening: try MappedFile(file))
+    let parts = try Parts(original)
+    let before = try Self.contents(original)
+    #expect(before.count == parts.records.count)
+    var random = Random(state: UInt64(compression.rawValue) * 2 + (isText ? 101 : 100))
+    let path = "\(workplace.path)/hostile"
+    var (rescued, wholeCount) = (0, 0)
+    let executions = Self.executions(500)
+    for _ in 0..<executions {
+      var changed = bytes
+      let isSigned = Int.random(in: 0..<4, using: &random) == 0
+      let isInRecords = Bool.random(using: &random)
+      for _ in 0..<Int.random(in: 1...3, using: &random) {
+        let range =
+          isInRecords ? parts.random(&random, byteCount: bytes.count) : original.records.upperBound..<bytes.count
+        Self.mutate(&changed, in: range, &random)
+      }
+      if isSigned { parts.sign(&changed) }
+      if Int.random(in: 0..<4, using: &random) == 0 {
+        changed.removeLast(Int.random(in: 1...bytes.count, using: &random))
+      }
+      try Surgery.write(changed, to: path)
+      guard let segment = SegmentRescue(try MappedFile(path), original.configuration)?.segment else { continue }
+      rescued += 1
+      let after = try Self.contents(segment)
+      // A signature over what was changed makes it whole.
+      if !isSigned { #expect(after.allSatisfy { before[$0.key] == $0.value }) }
+      if !isSigned, !isInRecords, changed.count >= original.records.upperBound { #expect(after.count == before.count) }
+      wholeCount += after.count
+    }
+    #expect(rescued > executions / 2 && wholeCount > executions * 2, "\(rescued), \(wholeCount)")
+  }
+
+  /// A file of nothing but beginnings of records, each of which says that it is long, does not take for ever.
+  @Test func beginningsOfRecords() throws {
+    let workplace = try Workplace.inMemory()
+    let configuration = try Fixture.configuration(chunkSize: 65536, depth: 1)
+    let header = Segment.header(configuration, salt: 1)
+    var writer = ByteWriter()
+    writer.append([UInt8](repeating: 7, count: 32))
+    writer.integer(UInt32(65536))
+    writer.integer(UInt32(configuration.blocks(tokens: 65536, isFrame: false).count))
+    writer.append([UInt8](repeating: 0, count: 24))
+    let path = "\(workplace.path)/hostile"
+    try Surgery.write(header + Array(repeatElement(writer.bytes, count: 1 << 16).joined()), to: path)
+    let started = ContinuousClock.now
+    let file = try MappedFile(path)
+    #expect(SegmentRescue(file, configuration)?.segment == nil)
+    #expect(ContinuousClock.now - started < .seconds(20))
+  }
+
+  /// All that can be read of each record, past what cannot.
+  private static func contents(_ segment: Segment) throws -> [ChunkKey: [UInt8]] {
+    let damaged = segment.examine(digest: Digest256(of: [])) { _ in }.damaged
+    var result: [ChunkKey: [UInt8]] = [:]
+    for entry in 0..<segment.index.count where damaged[entry] == nil {
+      let record = try StoredRecord(in: segment, at: entry)
+      var bytes = array(try record.search(), of: segment.file)
+      for number in record.entries.indices { bytes += array(try record.block(number)) }
+      result[record.key] = bytes
+    }
+    return result
+  }
+
+  private static func array(_ range: Range<Int>, of file: MappedFile) -> [UInt8] { file.bytes.extracting(range).array }
+
+  private static func array(_ block: BlockBytes) -> [UInt8] { block.bytes.array }
+
+  private static func addSegment(to path: String, _ compression: Compression, ofTexts isText: Bool) throws {
+    guard !isText else { return try addTexts(to: path, compression) }
+    var writer = try TreeStoreWriter(
+      opening: path, creating: try Fixture.configuration(chunkSize: 32, headDim: 8), segmentByteLimit: 1 << 30,
+      salt: 5)
+    for number in 0..<4 {
+      let tokens = Fixture.tokens(number, count: 20 + number)
+      try writer.add(document: "d\(number)", [tokens], compression: compression, compressible: true)
+    }
+    try writer.commit()
   }
 
   private static func addTexts(to path: String, _ compression: Compression) throws {

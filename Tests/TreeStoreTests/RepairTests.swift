@@ -231,6 +231,39 @@ import Testing
     #expect(try faults(workplace.store).isEmpty)
   }
 
+  /// Without index and footer the records are there, up to where the file is cut.
+  @Test func aSegmentWithoutItsEnd() throws {
+    let workplace = try Self.store(compact: true)
+    let before = Self.readable(workplace.store)
+    let file = try #require(try workplace.segments().first)
+    let bytes = try Surgery.read(file)
+    let index = Surgery.parts(bytes).index
+    for count in [bytes.count - 1, bytes.count - 200, index, bytes.count / 2] {
+      let copy = try Self.copy(workplace)
+      try Surgery.write(Array(bytes[..<count]), to: copy.store + file.dropFirst(workplace.store.count))
+      #expect(Self.readable(copy.store).isEmpty)
+      let isWhole = count >= index
+      let told = try faults(copy.store).filter { $0.contains("chunks can be read without its index") }
+      #expect(told.count == 1 && (!isWhole || told[0].contains("76 of 76 chunks")), "\(count): \(told)")
+      try repair(copy.store, keeping: isWhole ? before : [:], "\(count) bytes")
+      let missing = try StoreRepair.examine(copy.store).missingChunkCount
+      #expect(isWhole ? missing == 0 : (20...60).contains(missing), "\(count): \(missing)")
+    }
+    // A damaged record in between is passed over, and its tokens are known.
+    var damaged = Array(bytes.dropLast(3))
+    let segment = try #require(try TreeStore(opening: workplace.store).segments.files.first).segment()
+    damaged[try StoredRecord(in: segment, at: 4).layout.blocks[0].lowerBound] ^= 1
+    damaged[segment.index.entry(at: 7).byteOffset + 3] ^= 1
+    // The length of another one's block: what follows it is found all the same.
+    damaged[segment.index.entry(at: 9).byteOffset + 64 + 1] ^= 1
+    try Surgery.write(damaged, to: file)
+    let report = try StoreRepair.repair(workplace.store)
+    #expect(report.missingChunkCount == 3, "\(report.missingChunkCount)")
+    #expect(report.readableTokens.map(\.key) == [segment.index.key(at: 4)])
+    let again = try StoreRepair.repair(workplace.store)
+    #expect(again.actions.isEmpty && again.readableTokens == report.readableTokens)
+  }
+
   @Test func beside() throws {
     let workplace = try Self.store()
     var writer = try TreeStoreWriter(

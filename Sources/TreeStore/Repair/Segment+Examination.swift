@@ -32,17 +32,19 @@ extension Segment {
         try verify(number, into: &totals)
         if let fault = rangeFault(number) { result.ranges.append(fault) }
       } catch {
-        // What lies between the parts is nobody's.
+        // What lies between the parts is nobody's, and is not copied.
         if error.name == .nonZeroPadding, let record = try? StoredRecord(in: self, at: number),
           (try? verifyParts(record, into: &totals)) != nil
         {
-          result.fault = result.fault ?? error
+          result.fault = result.fault ?? (isRescued ? nil : error)
         } else {
           result.damaged[number] = error
         }
       }
       progress(end)
     }
+    // Of a file without an index only the records count.
+    guard !isRescued else { return result }
     guard isContiguous else {
       result.fault = Refusal(.malformedSegment, file: path, structure: "index", "records overlap")
       return result

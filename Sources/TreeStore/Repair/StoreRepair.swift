@@ -165,9 +165,7 @@ extension StoreSurvey {
     var candidates = segments.map(\.segment)
     let quarantine = "\(path)/\(StoreFormat.quarantineName)"
     for name in (try? Directory.names(in: quarantine)) ?? [] where name.contains(StoreFormat.segmentSuffix) {
-      guard let file = try? MappedFile("\(quarantine)/\(name)"), let segment = try? Segment(opening: file),
-        segment.configuration == configuration
-      else { continue }
+      guard let segment = Segment.remains(of: "\(quarantine)/\(name)", configuration) else { continue }
       candidates.append(segment)
     }
     for segment in candidates {

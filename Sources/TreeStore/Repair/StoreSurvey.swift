@@ -263,15 +263,32 @@ struct StoreSurvey {
     for file in paths where !obsolete.contains(file) {
       seen.insert(file)
       let named = references[file]
-      let opened = Self.open(file, named, configuration)
-      guard case .success((let segment, let reference)) = opened else {
-        if case .failure(let fault) = opened { add(.file, fault) }
+      let segment: Segment
+      let reference: SegmentReference
+      var openingFault: Refusal?
+      switch Self.open(file, named, configuration) {
+      case .success(let opened): (segment, reference) = opened
+      case .failure(let fault):
         if !isBeingWritten || named != nil { strays.append(file) }
-        continue
+        guard let rescued = rescued(file, named, after: fault) else {
+          add(.file, fault)
+          continue
+        }
+        (segment, reference) = rescued
+        openingFault = fault
       }
       let examination = segment.examine(digest: reference.digest) { progress(done + $0) }
       done += segment.file.byteCount
-      if named == nil { addUnknown(file, "a segment of \(segment.index.count) chunks that no generation names") }
+      if let openingFault {
+        let (found, all) = (segment.index.count - examination.damaged.count, named.map { " of \($0.chunkCount)" } ?? "")
+        add(
+          .file,
+          Refusal(
+            openingFault.name, file: file, structure: openingFault.structure,
+            "\(openingFault.fault); \(found)\(all) chunks can be read without its index"))
+      } else if named == nil {
+        addUnknown(file, "a segment of \(segment.index.count) chunks that no generation names")
+      }
       if let fault = examination.fault { add(.file, fault) }
       for (number, fault) in examination.damaged.sorted(by: { $0.key < $1.key }) {
         faults.append(StoreFault(kind: .record, refusal: fault, chunk: segment.index.key(at: number)))
@@ -279,9 +296,9 @@ struct StoreSurvey {
       for fault in examination.ranges { add(.range, fault) }
       // Two files whose digests begin alike cannot be told apart in the catalog.
       let isReplaced =
-        !examination.damaged.isEmpty || examination.fault != nil
+        segment.isRescued || !examination.damaged.isEmpty || examination.fault != nil
         || !tags.insert(reference.digest.tag).inserted
-      if isReplaced { strays.append(file) }
+      if isReplaced, !segment.isRescued { strays.append(file) }
       // What a writer is about to name is its own.
       guard named != nil || !isBeingWritten else { continue }
       segments.append(
@@ -320,6 +337,21 @@ struct StoreSurvey {
     } catch {
       return .failure(error)
     }
+  }
+
+  /// What can be read of a segment that cannot be opened.
+  private func rescued(
+    _ file: String, _ named: SegmentReference?, after fault: Refusal
+  ) -> (Segment, SegmentReference)? {
+    // What a writer is about to name is its own, and another model's is whole.
+    guard named != nil || !isBeingWritten, fault.name != .modelMismatch, fault.name != .configurationMismatch,
+      let digest = Self.digest(file, suffix: StoreFormat.segmentSuffix),
+      let segment = Segment.remains(of: file, configuration), segment.isRescued
+    else { return nil }
+    let reference = SegmentReference(
+      digest: digest, closingDigest: segment.closingDigest, byteCount: segment.file.byteCount,
+      chunkCount: segment.index.count)
+    return (segment, reference)
   }
 
   private mutating func surveyAccess(_ names: [String], _ files: [String]) {
