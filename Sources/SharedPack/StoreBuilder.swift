@@ -216,7 +216,6 @@ public struct StoreBuilder: ~Copyable {
     if let existing, isSame, writer.holdsWhole(existing) {
       let isToKeep = keepsTexts && !existing.keepsText
       if isToKeep {
-        try writer.requireRoom(for: TreeStoreWriter.keptByteCount(text: text.count))
         try writer.keepText(text, of: existing)
         if waits { try commitIfDue() } else { try commit() }
       }
@@ -232,7 +231,7 @@ public struct StoreBuilder: ~Copyable {
     let tokens = try model.documentTokens(text, file: document.place)
     // A store keeps what damaged weights make, and answers nonsense with whole ones.
     try model.verifyWeights()
-    let evicted = try makeRoom(for: tokens, textByteCount: text.count, named: document.name)
+    let evicted = try makeRoom(for: tokens, of: document)
     let (keys, encodedTokenCount) =
       switch work {
       case .trees(let shape, let encoder, let borders):
@@ -261,13 +260,17 @@ public struct StoreBuilder: ~Copyable {
   /// - Throws: `Refusal` `store-full`.
   /// - Returns: the documents that were removed for it.
   private mutating func makeRoom(
-    for tokens: [Int32], textByteCount: Int, named name: String
+    for tokens: [Int32], of document: DocumentText
   ) throws(Refusal) -> [String] {
     guard writer.byteLimit > 0 else { return [] }
-    let byteCount = chunks(of: tokens).reduce(keepsTexts ? TreeStoreWriter.keptByteCount(text: textByteCount) : 0) {
+    let chunks = chunks(of: tokens)
+    let entries = TreeStoreWriter.entryByteCount(
+      name: document.name, chunkCount: chunks.count, metadataByteCount: document.metadata?.utf8.count ?? 0,
+      keeping: keepsTexts ? document.text.count : 0)
+    let byteCount = chunks.reduce(entries) {
       $0 + writer.configuration.byteCount(tokens: $1.count, words: $1.count)
     }
-    if evicts { return try writer.makeRoom(for: byteCount, keeping: name) }
+    if evicts { return try writer.makeRoom(for: byteCount, keeping: document.name) }
     try writer.requireRoom(for: byteCount)
     return []
   }

@@ -12,7 +12,8 @@ extension DocumentStore {
   ///   - path: of the store's directory.
   ///   - forgets: whether nothing is left of them in the store's files but what other documents share.
   /// - Throws: `Refusal` `missing-document`, `busy` when another process writes, and those of damaged stores.
-  /// - Returns: chunks and segments that cannot be read and therefore were not written anew: something may be in them.
+  /// - Returns: chunks and files that were not written anew, because they cannot be read, no generation knew them or the
+  ///   store's limit leaves no room: something may be in them.
   @discardableResult
   public static func removeDocuments(
     named names: [String], from path: String, forgetting forgets: Bool = false
@@ -22,7 +23,7 @@ extension DocumentStore {
     try writer.commit()
     guard forgets else { return 0 }
     let report = try writer.collectGarbage(.all)
-    return report.damagedChunks + report.unreadableSegments + report.unknownFiles
+    return report.damagedChunks + report.unreadableSegments + report.unknownFiles + report.filesWithoutRoom
   }
 
   /// Says whether documents stay when documents make room for others: all that are named or, if one of them is missing,

@@ -80,16 +80,12 @@ extension TreeStore {
 }
 
 extension TreeStoreWriter {
-  /// Bytes that a text takes at most where it is kept.
-  package static func keptByteCount(text byteCount: Int) -> Int {
-    CheckedSize.sum(byteCount, KeptText.partCount(byteCount) * 2048) ?? .max
-  }
-
   /// Keeps the text of a document that is there.
   /// - Precondition: the text is the document's.
   package mutating func keepText(_ text: [UInt8], of document: StoredDocument) throws(Refusal) {
     precondition(Digest256(of: text) == document.textDigest, "the text is the document's")
     try requireWorking()
+    try requireEntries(name: document.name, chunkCount: 0, metadata: document.metadata, keeping: text.count)
     var document = document
     document.keepsText = true
     setPending(CatalogKey.document(document.name), .value(document.encoded))

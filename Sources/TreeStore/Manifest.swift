@@ -189,8 +189,9 @@ struct Manifest: Equatable, Sendable {
 
   /// Makes this generation durable and visible.
   /// - Returns: the SHA-256 of its file.
-  func publish(in store: StoreDirectory) throws(Refusal) -> Digest256 {
+  func publish(in store: StoreDirectory, room: FileRoom? = nil) throws(Refusal) -> Digest256 {
     let bytes = encoded
+    try room?.require(bytes.count)
     var file = try PublishedFile(creating: "\(store.path)/manifest", mode: store.fileMode, exactly: true)
     try file.append(bytes)
     try file.publish(as: StoreFormat.manifestName(generation))

@@ -49,6 +49,7 @@ struct SegmentWriter: ~Copyable {
   private let frameKey: ChunkKey?
   private let header: [UInt8]
   private let salt: UInt64
+  private let room: FileRoom?
   private var entries: [SegmentEntry] = []
   private var words = WordIndexBuilder()
   private var totals = SegmentTotals()
@@ -56,8 +57,11 @@ struct SegmentWriter: ~Copyable {
   /// Bytes written so far.
   var byteCount: Int { file.byteCount }
 
-  init(in store: StoreDirectory, _ configuration: TreeStoreConfiguration, salt: UInt64) throws(Refusal) {
+  init(
+    in store: StoreDirectory, _ configuration: TreeStoreConfiguration, salt: UInt64, room: FileRoom? = nil
+  ) throws(Refusal) {
     let header = Segment.header(configuration, salt: salt)
+    try room?.require(header.count)
     var file = try PublishedFile(
       creating: "\(store.path)/\(StoreFormat.segmentsName)/segment", mode: store.fileMode, exactly: true)
     try file.append(header)
@@ -65,6 +69,7 @@ struct SegmentWriter: ~Copyable {
     self.configuration = configuration
     frameKey = configuration.frameKey
     self.salt = salt
+    self.room = room
     self.header = header
     self.file = file
   }
@@ -74,6 +79,7 @@ struct SegmentWriter: ~Copyable {
   }
 
   private mutating func append(_ bytes: RawSpan) throws(Refusal) {
+    try room?.require(file.byteCount + bytes.byteCount)
     hasher.update(bytes)
     try file.append(bytes)
   }

@@ -14,6 +14,10 @@ public struct GarbageReport: Sendable, Hashable {
   public var unreadableSegments = 0
   /// Files that no generation knows. They stay until the store is repaired.
   public var unknownFiles = 0
+  /// Files that would have been written anew, and for which a store that has a limit has no room. They stay.
+  public var filesWithoutRoom = 0
+  /// How much more room would do for one of them, at most.
+  public var missingByteCount = 0
 
   public init() {}
 }
@@ -33,51 +37,151 @@ extension TreeStoreWriter {
   /// others anew without the rest, and removes files that earlier generations named.
   ///
   /// Readers that are open keep what they have mapped. What cannot be read stays as it is: a needed chunk that is damaged
-  /// keeps its segment, a segment that cannot be opened stays named, and files that no generation knows stay.
+  /// keeps its segment, a segment that cannot be opened stays named, and files that no generation knows stay. A store that
+  /// has a limit keeps it all the while: as many segments are written anew at once as there is room for, and the old ones
+  /// removed before the next.
   /// - Throws: `Refusal`; then the store is as it was or already free of garbage.
   public mutating func collectGarbage(_ scope: CollectionScope = .wasteful) throws(Refusal) -> GarbageReport {
     try commit()
     return try step { (writer) throws(Refusal) in
       var report = GarbageReport()
+      // They may be in the way of what is written.
+      if writer.byteLimit > 0 { report.freedByteCount = try writer.removeObsoleteFiles() }
       let live = try LiveChunks(writer)
       report.unreadableSegments = live.unreadableCount
-      var rewritten: [(file: SegmentFile, entries: [Int])] = []
-      var dropped: Set<UInt64> = []
+      var rewritten: [Rewriting] = []
+      var dropped: [Rewriting] = []
       for (index, file) in writer.segments.files.enumerated() {
-        guard let segment = try? file.segment(), live.isWorthRewriting(index, scope, writer.effectiveSegmentByteLimit)
-        else {
-          continue
-        }
+        guard let segment = live.segments[index], live.isWorthRewriting(index, scope, writer.effectiveSegmentByteLimit)
+        else { continue }
         let entries = segment.inFileOrder(live.entries(of: index))
-        let damaged = entries.count { (try? StoredRecord(in: segment, at: $0))?.isWhole != true }
+        var work = Rewriting(file: file, segment: segment, entries: entries)
+        var damaged = 0
+        for number in entries {
+          guard let record = try? StoredRecord(in: segment, at: number), record.isWhole else {
+            damaged += 1
+            continue
+          }
+          work.byteCount = CheckedSize.sum(work.byteCount, Self.copyByteCount(of: record)) ?? .max
+        }
         report.damagedChunks += damaged
         guard damaged == 0 else { continue }
-        report.removedChunks += segment.index.count - entries.count
-        if entries.isEmpty {
-          report.droppedSegments += 1
-          dropped.insert(file.reference.digest.tag)
-          writer.replaced.append(ObsoleteFile(digest: file.reference.digest, kind: .segment))
-        } else {
-          rewritten.append((file, entries))
-        }
+        if entries.isEmpty { dropped.append(work) } else { rewritten.append(work) }
       }
       // One small segment alone would only be written again.
-      if rewritten.count == 1, rewritten[0].entries.count == rewritten[0].file.reference.chunkCount { rewritten = [] }
-      for (file, entries) in rewritten {
-        let segment = try file.segment()
-        for number in entries { try writer.copy(try StoredRecord(in: segment, at: number)) }
-        report.rewrittenSegments += 1
-        dropped.insert(file.reference.digest.tag)
-        writer.replaced.append(ObsoleteFile(digest: file.reference.digest, kind: .segment))
+      if rewritten.count == 1, rewritten[0].isWhollyNeeded { rewritten = [] }
+      // What frees most for what it takes first, so that there is room for the others.
+      if writer.byteLimit > 0 { rewritten.sort { $0.byteCount < $1.byteCount } }
+      rewritten = dropped + rewritten
+      var isLast = false
+      while !isLast {
+        let batch = writer.nextBatch(of: &rewritten)
+        isLast = rewritten.isEmpty || batch.isEmpty
+        try writer.rewrite(batch, scope, isLast: isLast, &report)
       }
-      try writer.finishSegment()
-      if !dropped.isEmpty || scope != .wasteful && writer.catalog.levels.count > 1 {
-        writer.segments.remove { dropped.contains($0.reference.digest.tag) }
-        try writer.publishGeneration { dropped.contains($0.segment) }
+      report.filesWithoutRoom += rewritten.count
+      if let next = rewritten.first {
+        report.missingByteCount = max(report.missingByteCount, writer.missingByteCount(for: next))
       }
-      report.freedByteCount = try writer.removeObsoleteFiles()
       report.unknownFiles = try StoreCreation.unknownFiles(writer.path, writer.manifest).count
       return report
+    }
+  }
+
+  /// A segment that is written anew, or dropped.
+  private struct Rewriting {
+    let file: SegmentFile
+    let segment: Segment
+    /// What is needed of it, in the order of the file.
+    let entries: [Int]
+    /// The most that the copies take.
+    var byteCount = 0
+
+    var isWhollyNeeded: Bool { entries.count == segment.index.count }
+    /// The most that catalog and manifest say of it and of its chunks, wherever they lie then.
+    var entryByteCount: Int { 59 * segment.index.count + 128 }
+    /// The most that it takes to write it anew.
+    var neededByteCount: Int { CheckedSize.sum(byteCount, entryByteCount) ?? .max }
+  }
+
+  /// What is written anew at once: all, or as much as there is room for.
+  private func nextBatch(of rest: inout [Rewriting]) -> [Rewriting] {
+    guard byteLimit > 0 else {
+      defer { rest = [] }
+      return rest
+    }
+    var batch: [Rewriting] = []
+    var byteCount = 0
+    // One after the other where there is too much already.
+    while let next = rest.first, room != nil || batch.isEmpty {
+      let sum = CheckedSize.sum(byteCount, next.neededByteCount) ?? .max
+      guard isRoomForRewriting(sum) else { break }
+      byteCount = sum
+      batch.append(next)
+      rest.removeFirst()
+    }
+    guard batch.count == 1, batch[0].isWhollyNeeded else { return batch }
+    // Alone it would only be written again.
+    if !rest.isEmpty { rest.insert(batch[0], at: 0) }
+    return []
+  }
+
+  /// Whether segments and tables of so many bytes can be written beside all that is there.
+  private func isRoomForRewriting(_ byteCount: Int) -> Bool {
+    guard let room else { return true }
+    return rewritingByteCount(byteCount) <= room.byteCount
+  }
+
+  /// The pages above those that have the entries, and what each file has besides.
+  private func rewritingByteCount(_ byteCount: Int) -> Int {
+    [byteCount, byteCount / 2, segmentFrameByteCount, 2048, manifestByteCount].reduce(0) {
+      CheckedSize.sum($0, $1) ?? .max
+    }
+  }
+
+  private func missingByteCount(for work: Rewriting) -> Int {
+    max(rewritingByteCount(work.neededByteCount) - (room?.byteCount ?? 0), 1)
+  }
+
+  /// Writes segments anew or drops them, in a generation of its own, and removes the old ones.
+  /// - Parameter isLast: whether no other batch follows: then all of the catalog is written anew, if there is room.
+  private mutating func rewrite(
+    _ batch: [Rewriting], _ scope: CollectionScope, isLast: Bool, _ report: inout GarbageReport
+  ) throws(Refusal) {
+    for work in batch {
+      for number in work.entries { try copy(try StoredRecord(in: work.segment, at: number)) }
+      if work.entries.isEmpty { report.droppedSegments += 1 } else { report.rewrittenSegments += 1 }
+      report.removedChunks += work.segment.index.count - work.entries.count
+      replaced.append(ObsoleteFile(digest: work.file.reference.digest, kind: .segment))
+    }
+    try finishSegment()
+    let tags = Set(batch.map(\.file.reference.digest.tag))
+    if !tags.isEmpty || scope != .wasteful && catalog.levels.count > 1 {
+      segments.remove { tags.contains($0.reference.digest.tag) }
+      // A table of all levels has no more than they have together.
+      let levels = catalog.references.reduce(0) { CheckedSize.sum($0, $1.byteCount) ?? .max }
+      let needed = CheckedSize.sum(levels, rewritingByteCount(pendingByteCount)) ?? .max
+      if isLast, needed <= room?.byteCount ?? .max {
+        try publishGeneration { tags.contains($0.segment) }
+      } else {
+        // The places of what is gone are taken back one by one.
+        for work in batch { try forgetPlaces(in: work) }
+        if !tags.isEmpty { try publishGeneration() }
+        if isLast, scope != .wasteful {
+          report.filesWithoutRoom += 1
+          report.missingByteCount = max(report.missingByteCount, needed - (room?.byteCount ?? 0))
+        }
+      }
+    }
+    report.freedByteCount += try removeObsoleteFiles()
+  }
+
+  /// Takes back the places of those chunks of a segment that are not needed.
+  private mutating func forgetPlaces(in work: Rewriting) throws(Refusal) {
+    for number in 0..<work.segment.index.count {
+      let key = work.segment.index.key(at: number)
+      guard try place(of: key)?.segment == work.file.reference.digest.tag else { continue }
+      setPending(CatalogKey.chunk(key), .removed)
     }
   }
 
@@ -93,8 +197,8 @@ extension TreeStoreWriter {
     let groups = Dictionary(grouping: segments.files) { Self.tier($0.reference.byteCount) }
     for (_, files) in groups.sorted(by: { $0.key < $1.key }) where files.count >= Self.fanOut {
       let byteCount = files.reduce(0) { CheckedSize.sum($0, $1.reference.byteCount) ?? .max }
-      guard byteCount <= min(Self.mergeByteLimit, effectiveSegmentByteLimit),
-        byteLimit == 0 || hasRoom(for: byteCount), let entries = try wholeEntries(of: files)
+      guard byteCount <= min(Self.mergeByteLimit, effectiveSegmentByteLimit), let entries = try wholeEntries(of: files),
+        try hasRoomToCopy(entries, of: files)
       else {
         continue
       }
@@ -108,6 +212,19 @@ extension TreeStoreWriter {
       replaced += files.map { ObsoleteFile(digest: $0.reference.digest, kind: .segment) }
       return
     }
+  }
+
+  private func hasRoomToCopy(_ entries: [[Int]], of files: [SegmentFile]) throws(Refusal) -> Bool {
+    guard byteLimit > 0 else { return true }
+    var byteCount = segmentFrameByteCount
+    for (file, numbers) in zip(files, entries) {
+      let segment = try file.segment()
+      for number in numbers {
+        let copy = Self.copyByteCount(of: try StoredRecord(in: segment, at: number))
+        byteCount = CheckedSize.sum(byteCount, copy + 2 * 59) ?? .max
+      }
+    }
+    return room == nil ? false : hasRoom(for: byteCount)
   }
 
   /// The entries of segments that are the chunks' places, for each segment.
@@ -132,44 +249,43 @@ extension TreeStoreWriter {
 
 extension Segment {
   /// Sorts entries by where their records lie: the chunks of a text stay together.
-  fileprivate func inFileOrder(_ entries: [Int]) -> [Int] {
+  func inFileOrder(_ entries: [Int]) -> [Int] {
     entries.map { ($0, index.entry(at: $0).byteOffset) }.sorted { $0.1 < $1.1 }.map(\.0)
   }
 }
 
 /// Which chunks documents need, by where they lie: a bit for each.
 private struct LiveChunks {
-  private var bits: [[UInt64]]
+  private let bits: [[UInt64]]
+  /// Nil for one that cannot be opened, of which nobody asks.
+  let segments: [Segment?]
   /// Bytes of the records that are needed, and of all, for each segment.
-  private var byteCounts: [(live: Int, all: Int, file: Int)] = []
-  private(set) var unreadableCount = 0
+  private let byteCounts: [(live: Int, all: Int, file: Int)]
+  let unreadableCount: Int
 
   init(_ writer: borrowing TreeStoreWriter) throws(Refusal) {
-    let segments = writer.segments
-    bits = []
-    for file in segments.files {
-      // Of a segment that cannot be opened nobody asks.
-      let segment = try? file.segment()
-      unreadableCount += segment == nil ? 1 : 0
-      bits.append([UInt64](repeating: 0, count: ((segment?.index.count ?? 0) + 63) / 64))
-      byteCounts.append((0, segment?.records.count ?? 0, file.reference.byteCount))
+    let files = writer.segments
+    let segments = files.files.map { try? $0.segment() }
+    var bits = segments.map { [UInt64](repeating: 0, count: (($0?.index.count ?? 0) + 63) / 64) }
+    var byteCounts = zip(files.files, segments).map { file, segment in
+      (live: 0, all: segment?.records.count ?? 0, file: file.reference.byteCount)
     }
-    let chunkCounts = segments.files.map { (try? $0.segment())?.index.count ?? 0 }
-    var (bits, byteCounts) = (bits, byteCounts)
     try writer.catalog.forEachChunk(
       store: writer.path, frame: writer.configuration.frameKey
     ) { (key, place, isNeeded) throws(Refusal) in
-      guard isNeeded, let index = segments.index(of: place.segment), !bits[index].isEmpty else { return }
+      guard isNeeded, let index = files.index(of: place.segment), let segment = segments[index] else { return }
       // What a segment really has of it would be removed.
-      guard place.entry < chunkCounts[index] else {
+      guard place.entry < segment.index.count else {
         throw Refusal(
           .malformedTable, file: writer.path, structure: "chunk \(key.short)", "its place is in no segment's index")
       }
       bits[index][place.entry / 64] |= 1 << UInt64(place.entry % 64)
       byteCounts[index].live += place.byteCount
     }
+    self.segments = segments
     self.bits = bits
     self.byteCounts = byteCounts
+    unreadableCount = segments.count { $0 == nil }
   }
 
   func isWorthRewriting(_ segment: Int, _ scope: CollectionScope, _ segmentByteLimit: Int) -> Bool {

@@ -47,16 +47,16 @@ extension TreeStoreWriter {
     // In the order of the files, which are read once from front to back.
     for file in other.segments.files {
       let segment = try file.segment()
-      let order = (0..<segment.index.count).map { ($0, segment.index.entry(at: $0).byteOffset) }
-        .sorted { $0.1 < $1.1 }
-      for (number, _) in order {
+      for number in segment.inFileOrder(Array(0..<segment.index.count)) {
         done += 1
         progress(done, total)
         let key = segment.index.key(at: number)
         guard let place = try other.catalog.place(of: key, store: other.path),
           place.segment == file.reference.digest.tag, place.entry == number, try other.needs(key), !contains(key)
         else { continue }
-        try copy(try StoredRecord(in: segment, at: number))
+        let record = try StoredRecord(in: segment, at: number)
+        if byteLimit > 0 { try requireRoom(for: Self.copyByteCount(of: record)) }
+        try copy(record)
         report.copiedChunkCount += 1
         if waitingByteCount >= Self.batchByteCount { try commit() }
       }

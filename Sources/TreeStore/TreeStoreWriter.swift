@@ -30,8 +30,10 @@ public struct TreeStoreWriter: ~Copyable {
   private(set) var pendingByteCount = 0
   private(set) var longestPendingKey = 0
   var state: StoreState
-  /// Of all files.
-  private(set) var fileByteCount: Int
+  /// Of all files but the one that is being written; 0 where there is no limit, and nobody asks.
+  var fileByteCount: Int
+  /// Whether the files have no more than the limit, or had since it was set.
+  var isHeldToLimit: Bool
   /// Files of this generation that the next one does not need.
   var replaced: [ObsoleteFile] = []
   /// The segment that is being written, and the token counts of its chunks.
@@ -72,7 +74,9 @@ public struct TreeStoreWriter: ~Copyable {
     if let configuration { try store.require(configuration) }
     try StoreCreation.synchronize(path)
     let state = try store.catalog.state(store: path)
-    fileByteCount = try Self.measure(path)
+    let byteCount = state.byteLimit == 0 ? 0 : try Self.measure(path)
+    fileByteCount = byteCount
+    isHeldToLimit = byteCount <= state.byteLimit
     self.lock = lock
     current = nil
     self.path = path
@@ -197,7 +201,7 @@ public struct TreeStoreWriter: ~Copyable {
     try configuration.validate(chunk, file: path)
     let key = configuration.chunkKey(tokens: chunk.tokens)
     guard !contains(key) else { return key }
-    try requireRoom(for: configuration.byteCount(tokens: chunk.tokens.count, words: 0))
+    if byteLimit > 0 { try requireRoom(for: configuration.byteCount(tokens: chunk.tokens.count, words: 0)) }
     let blocks = chunk.blocks.map { StoredBlock($0.storage, compression: compression) }
     try unsafe append(
       key, behind: nil, tokens: chunk.tokens, search: chunk.embeddings.span.bytes, blocks: blocks)
@@ -214,12 +218,13 @@ public struct TreeStoreWriter: ~Copyable {
     try configuration.validate(chunk, file: path)
     let key = configuration.chunkKey(tokens: chunk.tokens, behind: chunk.behind)
     guard !contains(key) else { return key }
-    try requireRoom(for: configuration.byteCount(tokens: chunk.tokens.count, words: chunk.words.hashes.count))
+    if byteLimit > 0 {
+      try requireRoom(for: configuration.byteCount(tokens: chunk.tokens.count, words: chunk.words.hashes.count))
+    }
     let words = chunk.words.encoded
     try unsafe append(
       key, behind: chunk.behind, tokens: chunk.tokens, search: words.span.bytes,
       blocks: chunk.rows.map { [StoredBlock($0.storage, compression: compression)] } ?? [])
-    waitingWordCount += chunk.words.hashes.count
     return key
   }
 
@@ -227,17 +232,34 @@ public struct TreeStoreWriter: ~Copyable {
     _ key: ChunkKey, behind: ChunkKey?, tokens: [Int32], search: RawSpan, blocks: [StoredBlock]
   ) throws(Refusal) {
     try step { (writer) throws(Refusal) in
-      if writer.current == nil {
-        writer.current = try SegmentWriter(
-          in: writer.directory, writer.configuration, salt: writer.fixedSalt ?? .random(in: .min ... .max))
-      }
+      try writer.beginSegment()
       try writer.current?.append(key, behind: behind, tokens: tokens, search: search, blocks: blocks)
-      writer.currentChunks[key] = tokens.count
-      writer.waitingByteCount = writer.current?.byteCount ?? 0
-      if let byteCount = writer.current?.byteCount, byteCount >= writer.effectiveSegmentByteLimit {
-        try writer.finishSegment()
-      }
+      try writer.note(key, tokenCount: tokens.count, searchByteCount: search.byteCount)
     }
+  }
+
+  /// Appends a record that another segment has.
+  mutating func copy(_ record: StoredRecord) throws(Refusal) {
+    try step { (writer) throws(Refusal) in
+      try writer.beginSegment()
+      try writer.current?.append(copyOf: record)
+      try writer.note(
+        record.key, tokenCount: record.tokens.count, searchByteCount: record.layout.search.count)
+    }
+  }
+
+  private mutating func beginSegment() throws(Refusal) {
+    guard current == nil else { return }
+    current = try SegmentWriter(
+      in: directory, configuration, salt: fixedSalt ?? .random(in: .min ... .max), room: room)
+  }
+
+  /// Counts a chunk that was appended to the current segment, and finishes one that is large enough.
+  private mutating func note(_ key: ChunkKey, tokenCount: Int, searchByteCount: Int) throws(Refusal) {
+    currentChunks[key] = tokenCount
+    if configuration.hasWordIndexes { waitingWordCount += searchByteCount / 8 }
+    waitingByteCount = current?.byteCount ?? 0
+    if waitingByteCount >= effectiveSegmentByteLimit { try finishSegment() }
   }
 
   /// Makes the current segment durable under its name. No manifest names it yet.
@@ -249,7 +271,7 @@ public struct TreeStoreWriter: ~Copyable {
     // A segment that cannot be opened must not be committed.
     _ = try file.segment()
     segments.insert(file)
-    fileByteCount += reference.byteCount
+    count(reference.byteCount)
     for (number, entry) in entries.enumerated() {
       let place = ChunkPlace(
         segment: reference.digest.tag, entry: number, tokenCount: entry.tokenCount, byteCount: entry.byteCount)
@@ -258,12 +280,9 @@ public struct TreeStoreWriter: ~Copyable {
     currentChunks = [:]
   }
 
-  /// Appends a record that another segment has.
-  mutating func copy(_ record: StoredRecord) throws(Refusal) {
-    let file = record.segment.file
-    try append(
-      record.key, behind: record.behind, tokens: record.tokens, search: file.bytes.extracting(try record.search()),
-      blocks: try record.storedBlocks())
+  /// Counts a file that got its name.
+  private mutating func count(_ byteCount: Int) {
+    if byteLimit > 0 { fileByteCount = CheckedSize.sum(fileByteCount, byteCount) ?? .max }
   }
 
   // MARK: Documents
@@ -321,8 +340,13 @@ public struct TreeStoreWriter: ~Copyable {
       {
         return
       }
+      try requireEntries(
+        name: name, chunkCount: chunks.keys.count + old.chunkCount, metadata: metadata, keeping: text?.count ?? 0)
       try forget(old)
       if !isTextThere { try forgetText(of: old) }
+    } else {
+      try requireEntries(
+        name: name, chunkCount: chunks.keys.count, metadata: metadata, keeping: text?.count ?? 0)
     }
     let document = StoredDocument(
       name: name, textDigest: textDigest, textByteCount: textByteCount, tokenCount: tokenCount,
@@ -362,7 +386,7 @@ public struct TreeStoreWriter: ~Copyable {
     setPending(CatalogKey.document(name), .value(document.encoded))
   }
 
-  private func requireDocument(named name: String) throws(Refusal) -> StoredDocument {
+  func requireDocument(named name: String) throws(Refusal) -> StoredDocument {
     guard let document = try document(named: name) else {
       throw Refusal(.missingDocument, file: path, structure: "document \"\(name)\"", "is not in the store")
     }
@@ -384,8 +408,10 @@ public struct TreeStoreWriter: ~Copyable {
 
   /// Makes everything since the last commit visible, at once, and durable. Does nothing if there is nothing new.
   /// - Throws: `Refusal`; then readers see the previous generation, unless only the last step, the directory's
-  ///   synchronization, failed.
+  ///   synchronization, failed. `store-full` before anything is written; then the changes still wait.
   public mutating func commit() throws(Refusal) {
+    try requireWorking()
+    if byteLimit > 0, hasChanges { try requireCommit() }
     try step { (writer) throws(Refusal) in
       try writer.finishSegment()
       guard writer.hasChanges else { return }
@@ -403,6 +429,7 @@ public struct TreeStoreWriter: ~Copyable {
     // ones need can go.
     StoreCreation.removeManifests(path, before: manifest.generation)
     let left = StoreCreation.remove(manifest.obsolete, from: path).left
+    try measureFiles()
     let generation = manifest.generation + 1
     setPending(StoreState.key, .value(state.encoded))
     let changes = pending.map { CatalogEntry(key: $0.key, value: $0.value) }
@@ -413,13 +440,14 @@ public struct TreeStoreWriter: ~Copyable {
         (
           try catalog.write(
             changes, mergingNewest: catalog.levels.count, in: directory, configuration, salt: salt,
-            generation: generation, store: path, leavingOut: rewrite), catalog.levels.count
+            generation: generation, room: room, leavingOut: rewrite), catalog.levels.count
         )
       } else {
         try catalog.write(
-          changes, in: directory, configuration, salt: salt, generation: generation,
-          room: byteLimit == 0 ? .max : byteLimit - fileByteCount)
+          changes, in: directory, configuration, salt: salt, generation: generation, room: room?.less(manifestByteCount)
+        )
       }
+    count(reference.byteCount)
     let level = Catalog.open(reference, in: path, configuration)
     if let fault = level.fault { throw fault }
     replaced += catalog.levels.prefix(mergedCount).map { ObsoleteFile(digest: $0.reference.digest, kind: .table) }
@@ -427,12 +455,12 @@ public struct TreeStoreWriter: ~Copyable {
     let next = Manifest(
       generation: generation, previous: manifestDigest, configuration: configuration,
       segments: segments.references, tables: catalog.references, obsolete: left + replaced)
-    manifestDigest = try next.publish(in: directory)
+    manifestDigest = try next.publish(in: directory, room: room)
     manifest = next
     pending = [:]
     (pendingByteCount, longestPendingKey) = (0, 0)
     replaced = []
-    fileByteCount = try Self.measure(path)
+    count(next.encoded.count)
   }
 
   /// Removes the files that the newest generation does not name, and older manifests, which do.
@@ -443,7 +471,7 @@ public struct TreeStoreWriter: ~Copyable {
     let tables = manifest.obsolete.filter { $0.kind == .table }
     _ = StoreCreation.remove(tables, from: path)
     let freed = StoreCreation.remove(segments, from: path).freedByteCount
-    fileByteCount = try Self.measure(path)
+    try measureFiles()
     return freed
   }
 }

@@ -12,7 +12,8 @@ extension StoreCommand {
         sharedpack store gc library --all
 
         Files of which more than half is used are kept as they are, unless --all is
-        given: then nothing of a removed text is left. What cannot be read is kept.
+        given: then nothing of a removed text is left. What cannot be read is kept, and so
+        is what a store's limit leaves no room to write anew.
         """)
 
     @Argument(help: "The store.", completion: .directory)
@@ -36,7 +37,8 @@ extension StoreCommand {
         sharedpack store compact library
 
         Readers are not disturbed: they keep what they have open. Needs the space of what
-        is written anew until it is done.
+        is written anew until it is done; a store that has a limit keeps it all the while,
+        and what there is no room for is kept as it is.
         """)
 
     @Argument(help: "The store.", completion: .directory)
@@ -63,6 +65,8 @@ private enum CollectionReport {
           "damaged_chunks": .integer(report.damagedChunks),
           "unreadable_segments": .integer(report.unreadableSegments),
           "unknown_files": .integer(report.unknownFiles),
+          "files_without_room": .integer(report.filesWithoutRoom),
+          "missing_bytes": .integer(report.missingByteCount),
         ]))
       return
     }
@@ -78,6 +82,12 @@ private enum CollectionReport {
       Console.error(
         "sharedpack: \(store): kept \(Format.count(report.unknownFiles, "file")) that no generation knows; "
           + "`sharedpack store repair` says what they are")
+    }
+    if report.filesWithoutRoom > 0 {
+      Console.error(
+        "sharedpack: \(store): kept \(Format.count(report.filesWithoutRoom, "file")) for want of room under the store's "
+          + "limit: \(Format.bytes(report.missingByteCount)) more would do for the next (store build --max-bytes, or "
+          + "remove documents)")
     }
   }
 }

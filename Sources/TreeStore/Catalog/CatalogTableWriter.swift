@@ -7,18 +7,23 @@ struct CatalogTableWriter: ~Copyable {
   private var hasher = Hasher256()
   private let header: [UInt8]
   private let salt: UInt64
+  private let room: FileRoom?
   /// The pages that are being filled, from the entries up, and the first key of each.
   private var pages: [(writer: ByteWriter, firstKey: [UInt8])] = []
   private var entryCount = 0
   private var lastKey: [UInt8]?
 
-  init(in store: StoreDirectory, _ configuration: TreeStoreConfiguration, salt: UInt64) throws(Refusal) {
+  init(
+    in store: StoreDirectory, _ configuration: TreeStoreConfiguration, salt: UInt64, room: FileRoom? = nil
+  ) throws(Refusal) {
     let header = CatalogTable.header(configuration, salt: salt)
+    try room?.require(header.count)
     var file = try PublishedFile(
       creating: "\(store.path)/\(StoreFormat.catalogName)/table", mode: store.fileMode, exactly: true)
     try file.append(header)
     hasher.update(header)
     self.salt = salt
+    self.room = room
     self.header = header
     self.file = file
   }
@@ -32,6 +37,30 @@ struct CatalogTableWriter: ~Copyable {
     lastKey = entry.key
     entryCount += 1
     try append(entry, height: 0)
+  }
+
+  /// Appends changes, and of older entries those that they do not change.
+  /// - Parameters:
+  ///   - changes: in ascending order of key.
+  ///   - next: the next older entry, in ascending order of key.
+  ///   - isKept: whether an entry is appended.
+  mutating func append(
+    _ changes: [CatalogEntry], over next: () throws(Refusal) -> CatalogEntry?,
+    keeping isKept: (CatalogEntry) throws(Refusal) -> Bool
+  ) throws(Refusal) {
+    var old = try next()
+    for change in changes {
+      while let entry = old, entry.key.lexicographicallyPrecedes(change.key) {
+        if try isKept(entry) { try append(entry) }
+        old = try next()
+      }
+      if old?.key == change.key { old = try next() }
+      if try isKept(change) { try append(change) }
+    }
+    while let entry = old {
+      if try isKept(entry) { try append(entry) }
+      old = try next()
+    }
   }
 
   private mutating func append(_ entry: CatalogEntry, height: Int) throws(Refusal) {
@@ -58,6 +87,7 @@ struct CatalogTableWriter: ~Copyable {
     let reference = PageReference(
       byteOffset: offset, byteCount: bytes.count,
       checksum: unsafe BlockChecksum(of: bytes.span.bytes, seed: seed))
+    try room?.require(offset + bytes.count)
     hasher.update(bytes)
     try file.append(bytes)
     return reference
@@ -95,6 +125,7 @@ struct CatalogTableWriter: ~Copyable {
     let closingDigest = closing.finalize()
     writer.append(closingDigest.bytes)
     precondition(writer.bytes.count == CatalogTable.footerByteCount)
+    try room?.require(byteCount)
     hasher.update(writer.bytes)
     try file.append(writer.bytes)
     let digest = hasher.finalize()

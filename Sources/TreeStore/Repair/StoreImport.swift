@@ -193,6 +193,10 @@ package struct StoreImport {
     }
     guard reader.remainingByteCount == 0 else { throw malformed(structure, "bytes follow its blocks") }
     guard !writer.contains(key) else { return key }
+    if writer.byteLimit > 0 {
+      let words = configuration.text == nil ? 0 : search.count / 8
+      try writer.requireRoom(for: configuration.byteCount(tokens: tokenCount, words: words))
+    }
     unsafe try writer.append(key, behind: behind, tokens: tokens, search: search.span.bytes, blocks: blocks)
     return key
   }

@@ -295,22 +295,10 @@ extension StoreSurvey {
       return try table.publish(generation...generation)
     }
     var scan = catalog.scan(prefix: [])
-    var old = scan.nextEntry()
     func isKept(_ entry: CatalogEntry) -> Bool {
       entry.value.bytes.map { $0.count < CatalogPage.byteCountLimit / 2 } ?? false
     }
-    for change in changes {
-      while let entry = old, entry.key.lexicographicallyPrecedes(change.key) {
-        if isKept(entry) { try table.append(entry) }
-        old = scan.nextEntry()
-      }
-      if old?.key == change.key { old = scan.nextEntry() }
-      if isKept(change) { try table.append(change) }
-    }
-    while let entry = old {
-      if isKept(entry) { try table.append(entry) }
-      old = scan.nextEntry()
-    }
+    try table.append(changes, over: { scan.nextEntry() }, keeping: isKept)
     return try table.publish(min(tables.last?.reference.generations.lowerBound ?? generation, generation)...generation)
   }
 }
