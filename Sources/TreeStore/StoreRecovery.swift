@@ -68,6 +68,40 @@ enum StoreRecovery {
     _ = try next.publish(in: StoreDirectory(path))
   }
 
+  /// A whole segment that no generation names: a commit ended between its name and that of its table, or the generation
+  /// is lost.
+  struct FoundSegment {
+    let file: SegmentFile
+    /// Of those of its chunks that can be read nowhere else; none of a copy, which a collection or a merging has left.
+    let places: [(key: ChunkKey, place: ChunkPlace)]
+  }
+
+  /// Reads every byte of the segments that no generation names.
+  static func foundSegments(in store: TreeStore) throws(Refusal) -> [FoundSegment] {
+    var found: [FoundSegment] = []
+    var tags = Set(store.manifest.segments.map(\.digest.tag))
+    for path in try StoreCreation.unknownFiles(store.path, store.manifest)
+    where path.hasSuffix(StoreFormat.segmentSuffix) {
+      guard let reference = segment(path, store.configuration), tags.insert(reference.digest.tag).inserted else {
+        continue
+      }
+      let file = SegmentFile(reference, in: store.path, store.configuration)
+      guard let segment = try? file.segment() else { continue }
+      let examination = segment.examine(digest: reference.digest) { _ in }
+      guard examination.fault == nil, examination.damaged.isEmpty else { continue }
+      var places: [(key: ChunkKey, place: ChunkPlace)] = []
+      for number in 0..<segment.index.count {
+        let entry = segment.index.entry(at: number)
+        if (try? store.record(of: entry.key))??.isWhole == true { continue }
+        let place = ChunkPlace(
+          segment: reference.digest.tag, entry: number, tokenCount: entry.tokenCount, byteCount: entry.byteCount)
+        places.append((entry.key, place))
+      }
+      found.append(FoundSegment(file: file, places: places))
+    }
+    return found
+  }
+
   static func table(
     _ path: String, _ configuration: TreeStoreConfiguration
   ) -> (reference: TableReference, table: CatalogTable)? {

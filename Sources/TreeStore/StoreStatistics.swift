@@ -53,7 +53,7 @@ extension TreeStore {
     result.tables = manifest.tables.count
     result.totalByteCount = manifest.totalByteCount
     result.catalogByteCount = manifest.tables.reduce(0) { CheckedSize.sum($0, $1.byteCount) ?? .max }
-    result.unknownFiles = try unknownFiles().count
+    result.unknownFiles = try unknownFiles().count + catalog.foundSegments().count
     var recordByteCount = 0
     for file in segments.files {
       guard let segment = try? file.segment() else {
@@ -87,6 +87,16 @@ extension TreeStore {
 }
 
 extension Catalog {
+  /// The tags of segments that were there without a generation.
+  func foundSegments() throws(Refusal) -> Set<UInt64> {
+    var tags: Set<UInt64> = []
+    var scan = try scan(prefix: CatalogKey.foundSegments)
+    while let (key, _) = try scan.next() {
+      if let tag = CatalogKey.tag(in: key) { tags.insert(tag) }
+    }
+    return tags
+  }
+
   /// Walks over all chunks that have a place, in ascending order of key, and says of each whether a document needs it.
   /// - Parameter frame: a chunk that all others need.
   func forEachChunk(

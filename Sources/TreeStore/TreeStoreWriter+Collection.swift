@@ -12,7 +12,8 @@ public struct GarbageReport: Sendable, Hashable {
   public var damagedChunks = 0
   /// Segments that cannot be opened. They stay.
   public var unreadableSegments = 0
-  /// Files that no generation knows. They stay until the store is repaired.
+  /// Files that no generation knows, and segments that none knew until a writer took them in. They stay until the store
+  /// is repaired.
   public var unknownFiles = 0
   /// Files that would have been written anew, and for which a store that has a limit has no room. They stay.
   public var filesWithoutRoom = 0
@@ -52,7 +53,8 @@ extension TreeStoreWriter {
       var rewritten: [Rewriting] = []
       var dropped: [Rewriting] = []
       for (index, file) in writer.segments.files.enumerated() {
-        guard let segment = live.segments[index], live.isWorthRewriting(index, scope, writer.effectiveSegmentByteLimit)
+        guard let segment = live.segments[index], !writer.foundSegments.contains(file.reference.digest.tag),
+          live.isWorthRewriting(index, scope, writer.effectiveSegmentByteLimit)
         else { continue }
         let entries = segment.inFileOrder(live.entries(of: index))
         var work = Rewriting(file: file, segment: segment, entries: entries)
@@ -83,7 +85,8 @@ extension TreeStoreWriter {
       if let next = rewritten.first {
         report.missingByteCount = max(report.missingByteCount, writer.missingByteCount(for: next))
       }
-      report.unknownFiles = try StoreCreation.unknownFiles(writer.path, writer.manifest).count
+      report.unknownFiles =
+        try StoreCreation.unknownFiles(writer.path, writer.manifest).count + writer.foundSegments.count
       return report
     }
   }
@@ -194,7 +197,8 @@ extension TreeStoreWriter {
 
   /// Writes segments of one size as one when there are many.
   mutating func mergeSmallSegments() throws(Refusal) {
-    let groups = Dictionary(grouping: segments.files) { Self.tier($0.reference.byteCount) }
+    let files = segments.files.filter { !foundSegments.contains($0.reference.digest.tag) }
+    let groups = Dictionary(grouping: files) { Self.tier($0.reference.byteCount) }
     for (_, files) in groups.sorted(by: { $0.key < $1.key }) where files.count >= Self.fanOut {
       let byteCount = files.reduce(0) { CheckedSize.sum($0, $1.reference.byteCount) ?? .max }
       guard byteCount <= min(Self.mergeByteLimit, effectiveSegmentByteLimit), let entries = try wholeEntries(of: files),

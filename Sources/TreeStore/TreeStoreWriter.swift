@@ -36,6 +36,8 @@ public struct TreeStoreWriter: ~Copyable {
   var isHeldToLimit: Bool
   /// Files of this generation that the next one does not need.
   var replaced: [ObsoleteFile] = []
+  /// Segments that were there without a generation, by their tags: they stay until a repair has been asked for.
+  private(set) var foundSegments: Set<UInt64>
   /// The segment that is being written, and the token counts of its chunks.
   private var current: SegmentWriter?
   private var currentChunks: [ChunkKey: Int] = [:]
@@ -74,6 +76,8 @@ public struct TreeStoreWriter: ~Copyable {
     if let configuration { try store.require(configuration) }
     try StoreCreation.synchronize(path)
     let state = try store.catalog.state(store: path)
+    let foundSegments = try store.catalog.foundSegments()
+    let found = try StoreRecovery.foundSegments(in: store)
     let byteCount = state.byteLimit == 0 ? 0 : try Self.measure(path)
     fileByteCount = byteCount
     isHeldToLimit = byteCount <= state.byteLimit
@@ -89,6 +93,22 @@ public struct TreeStoreWriter: ~Copyable {
     segments = store.segments
     catalog = store.catalog
     self.state = state
+    self.foundSegments = foundSegments
+    for segment in found { adopt(segment) }
+  }
+
+  /// Takes in a segment that no generation names, with the next commit: nobody can tell whether it was on its way into
+  /// one or its generation is lost, so its chunks stay. A copy goes.
+  private mutating func adopt(_ found: StoreRecovery.FoundSegment) {
+    let reference = found.file.reference
+    guard !found.places.isEmpty else {
+      replaced.append(ObsoleteFile(digest: reference.digest, kind: .segment))
+      return
+    }
+    segments.insert(found.file)
+    foundSegments.insert(reference.digest.tag)
+    setPending(CatalogKey.foundSegment(reference.digest.tag), .value([]))
+    for (key, place) in found.places { setPending(CatalogKey.chunk(key), .value(place.encoded)) }
   }
 
   /// Counts commits from 1 on.

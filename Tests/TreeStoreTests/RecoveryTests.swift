@@ -80,6 +80,88 @@ import Testing
     #expect(Directory.exists(table) != nil)
   }
 
+  private func fileFaults(_ workplace: Workplace) throws -> [Refusal.Name] {
+    try StoreRepair.examine(workplace.store).faults.filter { $0.kind == .file }.map(\.refusal.name)
+  }
+
+  /// A commit that ended between the names of its segment and its table: the next writer takes the segment in, its chunks
+  /// need not be made again, and nothing of it is removed before a repair was asked for.
+  @Test(arguments: [CollectionScope.wasteful, .all, .compact])
+  func aSegmentWithoutGeneration(_ scope: CollectionScope) throws {
+    let workplace = try store(documents: 2)
+    let before = Set(try workplace.files())
+    let new = [Fixture.tokens(98), Fixture.tokens(99), Fixture.tokens(0)]
+    do {
+      var writer = try TreeStoreWriter(opening: workplace.store, creating: nil)
+      try writer.add(document: "new", new)
+      try writer.commit()
+    }
+    for file in try workplace.files() where !before.contains(file) && !file.hasSuffix(".seg") {
+      try Directory.removeFile(file)
+    }
+    #expect(try fileFaults(workplace) == [.unknownFile])
+    func key(_ number: Int) throws -> ChunkKey {
+      try TreeStore(opening: workplace.store).chunkKey(tokens: Fixture.tokens(number))
+    }
+    do {
+      var writer = try TreeStoreWriter(opening: workplace.store, creating: nil)
+      #expect(try writer.contains(key(98)) && writer.contains(key(99)))
+      for _ in 0..<2 {
+        #expect(try writer.collectGarbage(scope).unknownFiles == 1)
+        #expect(try writer.contains(key(98)) && writer.contains(key(99)))
+      }
+      // Others are merged, this one stays.
+      for number in 2..<12 {
+        try writer.add(document: "d\(number)", [Fixture.tokens(number)])
+        try writer.commit()
+      }
+    }
+    let store = try TreeStore(opening: workplace.store)
+    try store.verify()
+    #expect(try store.chunk(key(98)) != nil && store.statistics().unknownFiles == 1)
+    // Still told after it was taken in.
+    #expect(try fileFaults(workplace) == [.unknownFile])
+    let report = try StoreRepair.repair(workplace.store)
+    #expect(report.actions.map(\.kind) == [.catalog])
+    #expect(try StoreRepair.repair(workplace.store).actions.isEmpty)
+    #expect(try TreeStore(opening: workplace.store).chunk(key(98)) != nil)
+    var writer = try TreeStoreWriter(opening: workplace.store, creating: nil)
+    let collected = try writer.collectGarbage(.all)
+    #expect(collected.unknownFiles == 0 && collected.removedChunks >= 2)
+    #expect(try !writer.contains(key(98)) && names(workplace).count == 12)
+    try TreeStore(opening: workplace.store).verify()
+  }
+
+  /// What a collection had written before it ended is a copy, and goes.
+  @Test func aCopyWithoutGeneration() throws {
+    let workplace = try store(documents: 5)
+    let copy = try RepairTests.copy(workplace)
+    do {
+      var writer = try TreeStoreWriter(opening: copy.store, creating: nil)
+      _ = try writer.collectGarbage(.compact)
+    }
+    let compacted = try #require(try copy.segments().first)
+    let stray = "\(workplace.store)/segments/\(Directory.split(compacted).name)"
+    try Surgery.write(try Surgery.read(compacted), to: stray)
+    do {
+      var writer = try TreeStoreWriter(opening: workplace.store, creating: nil)
+      try writer.add(document: "x", [Fixture.tokens(90)])
+      try writer.commit()
+      #expect(try writer.collectGarbage(.wasteful).unknownFiles == 0)
+    }
+    #expect(Directory.exists(stray) == nil)
+    #expect(try names(workplace).count == 6 && fileFaults(workplace).isEmpty)
+    // One that is damaged is nothing to rely on.
+    let other = try store(documents: 5)
+    let damaged = "\(other.store)/segments/\(Directory.split(compacted).name)"
+    var bytes = try Surgery.read(compacted)
+    bytes[bytes.count / 2] ^= 1
+    try Surgery.write(bytes, to: damaged)
+    var writer = try TreeStoreWriter(opening: other.store, creating: nil)
+    #expect(try writer.collectGarbage(.all).unknownFiles == 1)
+    #expect(Directory.exists(damaged) != nil)
+  }
+
   /// Many small commits leave few files, and each document is what it was.
   @Test func smallCommitsAreMerged() throws {
     let workplace = try store(documents: 100)

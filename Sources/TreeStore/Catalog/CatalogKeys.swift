@@ -9,6 +9,7 @@ enum CatalogKey {
   static let members: [UInt8] = [UInt8(ascii: "m")]
   static let orders: [UInt8] = [UInt8(ascii: "o")]
   static let texts: [UInt8] = [UInt8(ascii: "t")]
+  static let foundSegments: [UInt8] = [UInt8(ascii: "u")]
 
   /// Where a chunk lies.
   static func chunk(_ key: ChunkKey) -> [UInt8] { chunks + key.bytes }
@@ -33,6 +34,16 @@ enum CatalogKey {
 
   /// The document that was added at a place in the order of all additions.
   static func order(_ order: Int) -> [UInt8] { orders + bigEndian(order, byteCount: 8) }
+
+  /// A segment that was there without a generation, by its tag.
+  static func foundSegment(_ tag: UInt64) -> [UInt8] {
+    foundSegments + bigEndian(Int(bitPattern: UInt(tag)), byteCount: 8)
+  }
+
+  /// The tag in the key of a segment that was found.
+  static func tag(in key: [UInt8]) -> UInt64? {
+    key.count == 9 ? key.dropFirst().reduce(0) { $0 << 8 | UInt64($1) } : nil
+  }
 
   private static func bigEndian(_ value: Int, byteCount: Int) -> [UInt8] {
     (0..<byteCount).reversed().map { UInt8(truncatingIfNeeded: value >> (8 * $0)) }

@@ -18,17 +18,19 @@ struct SegmentRescue {
   private var budget: Int
 
   /// Looks for records.
-  /// - Parameter configuration: of the store; what the file says of it may be damaged.
-  init?(_ file: MappedFile, _ configuration: TreeStoreConfiguration) {
+  /// - Parameters:
+  ///   - configuration: of the store; what the file says of it may be damaged.
+  ///   - byteCount: that the file had, where that is known: what follows is nobody's.
+  init?(_ file: MappedFile, _ configuration: TreeStoreConfiguration, byteCount: Int = .max) {
     let start = Segment.header(configuration, salt: 0).count
     guard file.byteCount > start else { return nil }
     self.file = file
     self.configuration = configuration
     frameKey = configuration.frameKey
     salt = unsafe UInt64(littleEndian: file.bytes.unsafeLoadUnaligned(fromByteOffset: 24, as: UInt64.self))
-    records = start..<file.byteCount / RecordLayout.alignment * RecordLayout.alignment
-    budget = CheckedSize.product(file.byteCount, 8) ?? .max
-    guard records.lowerBound < records.upperBound else { return nil }
+    let end = max(min(file.byteCount, byteCount) / RecordLayout.alignment * RecordLayout.alignment, start)
+    records = start..<end
+    budget = CheckedSize.product(end, 8) ?? .max
     search()
   }
 
@@ -91,11 +93,13 @@ struct SegmentRescue {
 
 extension Segment {
   /// Opens a segment, or what is left of one whose index or footer is damaged.
-  /// - Parameter configuration: of the store.
+  /// - Parameters:
+  ///   - configuration: of the store.
+  ///   - byteCount: that the file had, where that is known.
   /// - Returns: nil when nothing of the configuration can be read.
-  static func remains(of path: String, _ configuration: TreeStoreConfiguration) -> Segment? {
+  static func remains(of path: String, _ configuration: TreeStoreConfiguration, byteCount: Int = .max) -> Segment? {
     guard let file = try? MappedFile(path) else { return nil }
     if let segment = try? Segment(opening: file) { return segment.configuration == configuration ? segment : nil }
-    return SegmentRescue(file, configuration)?.segment
+    return SegmentRescue(file, configuration, byteCount: byteCount)?.segment
   }
 }

@@ -26,6 +26,7 @@ extension StoreSurvey {
     surveyLists()
     surveyMembers()
     surveyTexts()
+    surveyFound()
     surveyState()
     for name in documents.lost.sorted(by: StoredDocument.nameOrder) {
       add(
@@ -402,6 +403,19 @@ extension StoreSurvey {
       contradiction("documents of chunks", "name a document that has not the chunk")
       addTrace(Array(key.dropFirst(33)))
       set(key, nil)
+    }
+  }
+
+  /// Segments that a writer took in and that stayed until now.
+  private mutating func surveyFound() {
+    var scan = catalog.scan(prefix: CatalogKey.foundSegments)
+    while let (key, _) = scan.next() {
+      set(key, nil)
+      guard let tag = CatalogKey.tag(in: key), let found = segments.first(where: { $0.reference.digest.tag == tag })
+      else { continue }
+      addUnknown(
+        found.segment.path,
+        "a segment of \(found.segment.index.count) chunks that no generation named until a writer found it")
     }
   }
 

@@ -152,7 +152,7 @@ struct StoreSurvey {
     faults.append(StoreFault(kind: kind, refusal: refusal))
   }
 
-  private mutating func addUnknown(_ file: String, _ what: String) {
+  mutating func addUnknown(_ file: String, _ what: String) {
     // A writer names them in a moment.
     guard !isBeingWritten else { return }
     add(.file, Refusal(.unknownFile, file: file, what))
@@ -346,7 +346,7 @@ struct StoreSurvey {
     // What a writer is about to name is its own, and another model's is whole.
     guard named != nil || !isBeingWritten, fault.name != .modelMismatch, fault.name != .configurationMismatch,
       let digest = Self.digest(file, suffix: StoreFormat.segmentSuffix),
-      let segment = Segment.remains(of: file, configuration), segment.isRescued
+      let segment = Segment.remains(of: file, configuration, byteCount: named?.byteCount ?? .max), segment.isRescued
     else { return nil }
     let reference = SegmentReference(
       digest: digest, closingDigest: segment.closingDigest, byteCount: segment.file.byteCount,
