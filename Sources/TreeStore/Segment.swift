@@ -43,16 +43,11 @@ public final class Segment: Sendable {
       throw Refusal(.wrongLength, file: path, "has \(file.byteCount) bytes; a segment has at least \(minimum)")
     }
     var reader = ByteReader(file.bytes, file: path, structure: "header")
-    let features = try StoreFormat.readPreamble(StoreFormat.segmentMagic, from: &reader, file: path)
-    salt = try reader.integer(UInt64.self)
-    configuration = try TreeStoreConfiguration(from: &reader, features: features, file: path)
+    let header: [UInt8]
+    (configuration, salt, header) = try StoreFormat.readHeader(
+      StoreFormat.segmentMagic, alignment: RecordLayout.alignment, from: &reader, file: path,
+      malformed: .malformedSegment)
     frameKey = configuration.frameKey
-    let header = Self.header(configuration, salt: salt)
-    try reader.seek(to: 0)
-    // A header that is not, byte for byte, what a writer would write is refused, padding included.
-    guard try reader.bytes(header.count) == header else {
-      throw Refusal(.malformedSegment, file: path, structure: "header", "is not in its canonical form")
-    }
 
     let footerOffset = file.byteCount - Self.footerByteCount
     var footer = ByteReader(
@@ -145,12 +140,7 @@ public final class Segment: Sendable {
   }
 
   static func header(_ configuration: TreeStoreConfiguration, salt: UInt64) -> [UInt8] {
-    var writer = ByteWriter()
-    StoreFormat.writePreamble(StoreFormat.segmentMagic, features: configuration.features, into: &writer)
-    writer.integer(salt)
-    writer.append(configuration.encoded)
-    writer.pad(to: RecordLayout.alignment)
-    return writer.bytes
+    StoreFormat.header(StoreFormat.segmentMagic, configuration, salt: salt, alignment: RecordLayout.alignment)
   }
 
   /// The checksum of a part of the file at its location.

@@ -62,6 +62,37 @@ enum StoreFormat {
     writer.integer(features)
   }
 
+  /// The header of a segment or a table: preamble, salt and configuration.
+  /// - Parameter alignment: of what follows it.
+  static func header(
+    _ magic: [UInt8], _ configuration: TreeStoreConfiguration, salt: UInt64, alignment: Int
+  ) -> [UInt8] {
+    var writer = ByteWriter()
+    writePreamble(magic, features: configuration.features, into: &writer)
+    writer.integer(salt)
+    writer.append(configuration.encoded)
+    writer.pad(to: alignment)
+    return writer.bytes
+  }
+
+  /// Reads such a header. One that is not, byte for byte, what a writer would write is refused, padding included.
+  /// - Parameter malformed: the name of that refusal.
+  /// - Returns: what it says, and its bytes.
+  @_lifetime(reader: copy reader)
+  static func readHeader(
+    _ magic: [UInt8], alignment: Int, from reader: inout ByteReader, file: String, malformed: Refusal.Name
+  ) throws(Refusal) -> (TreeStoreConfiguration, salt: UInt64, bytes: [UInt8]) {
+    let features = try readPreamble(magic, from: &reader, file: file)
+    let salt = try reader.integer(UInt64.self)
+    let configuration = try TreeStoreConfiguration(from: &reader, features: features, file: file)
+    let header = header(magic, configuration, salt: salt, alignment: alignment)
+    try reader.seek(to: 0)
+    guard try reader.bytes(header.count) == header else {
+      throw Refusal(malformed, file: file, structure: "header", "is not in its canonical form")
+    }
+    return (configuration, salt, header)
+  }
+
   /// Reads the first 24 bytes of a manifest or a segment.
   /// - Returns: the features.
   @_lifetime(reader: copy reader)

@@ -75,7 +75,6 @@ extension TreeStore {
     guard let place = try catalog.place(of: key, store: path), place.segment == file.tag, place.entry == entry else {
       return false
     }
-    var members = try catalog.scan(prefix: CatalogKey.members(of: key))
-    return try members.next() != nil
+    return try needs(key)
   }
 }

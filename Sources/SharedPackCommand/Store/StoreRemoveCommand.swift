@@ -48,7 +48,8 @@ extension StoreCommand {
       }
       if kept > 0 {
         Console.error(
-          "sharedpack: \(store): \(Format.count(kept, "damaged part")) could not be written anew and may hold some of it"
+          "sharedpack: \(store): \(Format.count(kept, "part")) could not be written anew and may hold some of it; "
+            + "`sharedpack store gc \(store) --all` says why"
         )
       }
     }
@@ -58,21 +59,22 @@ extension StoreCommand {
     static let configuration = CommandConfiguration(
       abstract: "Keep documents when others make room.", discussion: "sharedpack store pin library emma.txt")
 
-    @Argument(help: "The store.", completion: .directory)
-    var store: String
+    @OptionGroup var pinning: Pinning
 
-    @Argument(help: "The documents' names.")
-    var documents: [String]
-
-    @OptionGroup var output: JSONOption
-
-    func run() throws { try StoreCommand.pin(true, documents, in: store, output) }
+    func run() throws { try pinning.pin(true) }
   }
 
   struct Unpin: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Let documents make room for others.", discussion: "sharedpack store unpin library emma.txt")
 
+    @OptionGroup var pinning: Pinning
+
+    func run() throws { try pinning.pin(false) }
+  }
+
+  /// Documents that stay, or no longer.
+  struct Pinning: ParsableArguments {
     @Argument(help: "The store.", completion: .directory)
     var store: String
 
@@ -81,24 +83,20 @@ extension StoreCommand {
 
     @OptionGroup var output: JSONOption
 
-    func run() throws { try StoreCommand.pin(false, documents, in: store, output) }
-  }
-
-  private static func pin(
-    _ isPinned: Bool, _ documents: [String], in store: String, _ output: JSONOption
-  ) throws {
-    let names = try names(documents, in: store)
-    try DocumentStore.pinDocuments(named: names, isPinned, in: store)
-    let verb = isPinned ? "pinned" : "unpinned"
-    if output.json {
-      Console.output(.object([JSONValue.Member(verb, .array(names.map(JSONValue.string)))]))
-    } else {
-      for name in names { Console.output("\(verb)\t\(name)") }
+    func pin(_ isPinned: Bool) throws {
+      let names = try StoreCommand.names(documents, in: store)
+      try DocumentStore.pinDocuments(named: names, isPinned, in: store)
+      let verb = isPinned ? "pinned" : "unpinned"
+      if output.json {
+        Console.output(.object([JSONValue.Member(verb, .array(names.map(JSONValue.string)))]))
+      } else {
+        for name in names { Console.output("\(verb)\t\(name)") }
+      }
     }
   }
 
   /// The full names of documents that were named, each once.
-  private static func names(_ documents: [String], in store: String) throws(Refusal) -> [String] {
+  fileprivate static func names(_ documents: [String], in store: String) throws(Refusal) -> [String] {
     let opened = try TreeStore(opening: store)
     var names: [String] = []
     for document in documents {

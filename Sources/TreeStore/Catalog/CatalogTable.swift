@@ -43,14 +43,9 @@ final class CatalogTable: Sendable {
       throw Refusal(.wrongLength, file: path, "has \(file.byteCount) bytes, fewer than any catalog table")
     }
     var reader = ByteReader(file.bytes, file: path, structure: "header")
-    let features = try StoreFormat.readPreamble(StoreFormat.tableMagic, from: &reader, file: path)
-    salt = try reader.integer(UInt64.self)
-    configuration = try TreeStoreConfiguration(from: &reader, features: features, file: path)
-    let header = Self.header(configuration, salt: salt)
-    try reader.seek(to: 0)
-    guard try reader.bytes(header.count) == header else {
-      throw Refusal(.malformedTable, file: path, structure: "header", "is not in its canonical form")
-    }
+    let header: [UInt8]
+    (configuration, salt, header) = try StoreFormat.readHeader(
+      StoreFormat.tableMagic, alignment: 8, from: &reader, file: path, malformed: .malformedTable)
     let footerOffset = file.byteCount - Self.footerByteCount
     let footerBytes = file.bytes.extracting(footerOffset..<file.byteCount)
     var footer = ByteReader(footerBytes, file: path, structure: "footer")
@@ -107,12 +102,7 @@ final class CatalogTable: Sendable {
   }
 
   static func header(_ configuration: TreeStoreConfiguration, salt: UInt64) -> [UInt8] {
-    var writer = ByteWriter()
-    StoreFormat.writePreamble(StoreFormat.tableMagic, features: configuration.features, into: &writer)
-    writer.integer(salt)
-    writer.append(configuration.encoded)
-    writer.pad(to: 8)
-    return writer.bytes
+    StoreFormat.header(StoreFormat.tableMagic, configuration, salt: salt, alignment: 8)
   }
 
   /// What binds a page to its place.

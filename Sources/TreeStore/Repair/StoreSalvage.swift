@@ -27,9 +27,7 @@ package enum StoreSalvage {
     var writer = try TreeStoreWriter(opening: new, creating: survey.configuration)
     for surveyed in survey.segments {
       let segment = surveyed.segment
-      let order = (0..<segment.index.count).map { ($0, segment.index.entry(at: $0).byteOffset) }
-        .sorted { $0.1 < $1.1 }
-      for (number, _) in order where !surveyed.damaged.contains(number) {
+      for number in segment.inFileOrder(Array(0..<segment.index.count)) where !surveyed.damaged.contains(number) {
         guard !writer.contains(segment.index.key(at: number)) else { continue }
         try writer.copy(try StoredRecord(in: segment, at: number))
         report.chunkCount += 1
