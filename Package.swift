@@ -18,10 +18,17 @@ let package = Package(
   products: [
     .library(name: "SharedPack", targets: ["SharedPack"]),
     .executable(name: "sharedpack", targets: ["SharedPackCommand"]),
+    .executable(name: "sharedpack-serve", targets: ["SharedPackServeCommand"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+    // The server's; the library and the command line do without.
+    .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+    .package(url: "https://github.com/apple/swift-nio-extras", from: "1.34.1"),
+    .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0", traits: []),
+    .package(url: "https://github.com/apple/swift-log", from: "1.14.0"),
   ],
   targets: [
     // C libraries of the system.
@@ -86,6 +93,26 @@ let package = Package(
         "SeededRandom", "TreeStore",
       ],
       swiftSettings: strict),
+    .target(
+      name: "ChatService", dependencies: ["SharedPack", "CanonicalJSON", "FileAccess", "LlamaRuntime"],
+      swiftSettings: strict),
+    .target(
+      name: "HTTPService",
+      dependencies: [
+        "ChatService", "SharedPack", "CanonicalJSON", "FileAccess",
+        .product(name: "HummingbirdCore", package: "hummingbird"), .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
+        .product(name: "HTTPTypes", package: "swift-http-types"), .product(name: "Logging", package: "swift-log"),
+      ],
+      swiftSettings: strict),
+    .executableTarget(
+      name: "SharedPackServeCommand",
+      dependencies: [
+        "HTTPService", "ChatService", "SharedPack", "FileAccess",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: strict),
     // Not named like its product: `sharedpack` and `SharedPack` are one folder on a file system that ignores case.
     .executableTarget(
       name: "SharedPackCommand",
@@ -145,6 +172,17 @@ let package = Package(
       dependencies: [
         "SharedPack", "Conversion", "CanonicalJSON", "ContextTrees", "FileAccess", "LlamaRuntime", "ModelPacks",
         "NodeBlocks", "TinyCheckpoint", "Tokenization", "FaultInjection", "SeededRandom", "TreeStore",
+      ], swiftSettings: strict),
+    .testTarget(
+      name: "ChatServiceTests",
+      dependencies: [
+        "ChatService", "SharedPack", "CanonicalJSON", "Conversion", "FileAccess", "LlamaRuntime", "TinyCheckpoint",
+      ], swiftSettings: strict),
+    .testTarget(
+      name: "HTTPServiceTests",
+      dependencies: [
+        "HTTPService", "ChatService", "SharedPack", "Conversion", "FileAccess", "TinyCheckpoint",
+        .product(name: "HTTPTypes", package: "swift-http-types"),
       ], swiftSettings: strict),
     // Runs the built program.
     .testTarget(

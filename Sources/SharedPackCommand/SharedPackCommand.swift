@@ -27,7 +27,7 @@ struct SharedPackCommand: AsyncParsableCommand {
     subcommands: [
       ConvertCommand.self, InspectCommand.self, VerifyCommand.self, TokenizeCommand.self, StoreCommand.self,
       GenerateCommand.self, AskCommand.self, GoldenCommand.self, EvalCommand.self, TuneCommand.self,
-      BenchCommand.self,
+      BenchCommand.self, ServeCommand.self,
     ])
 
   static func main() async {
