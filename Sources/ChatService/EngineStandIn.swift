@@ -142,8 +142,7 @@ public struct AnswerPiece: Sendable, Hashable {
 
 /// A chosen token.
 public struct TokenChoice: Sendable, Hashable {
-  public var token: Int32
-  public var logProbability: Float
+  public var chosen: TokenProbability
   public var mostLikely: [TokenProbability]
 }
 

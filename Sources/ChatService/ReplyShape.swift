@@ -140,7 +140,7 @@ struct ReplyShape: Sendable {
               JSONValue.object(Self.token(alternative.token, alternative.logProbability, tokenizer))
             }
             return .object(
-              Self.token(choice.token, choice.logProbability, tokenizer)
+              Self.token(choice.chosen.token, choice.chosen.logProbability, tokenizer)
                 + [JSONValue.Member("top_logprobs", .array(alternatives))])
           }), "refusal": .null,
       ])
@@ -148,11 +148,11 @@ struct ReplyShape: Sendable {
       var offsets: [JSONValue] = []
       for choice in tokens {
         offsets.append(.integer(textOffset))
-        textOffset += Self.bytes(choice.token, tokenizer).count
+        textOffset += Self.bytes(choice.chosen.token, tokenizer).count
       }
       return .members([
-        "tokens": .array(tokens.map { .string(Self.text($0.token, tokenizer)) }),
-        "token_logprobs": .array(tokens.map { .number(Self.finite($0.logProbability)) }),
+        "tokens": .array(tokens.map { .string(Self.text($0.chosen.token, tokenizer)) }),
+        "token_logprobs": .array(tokens.map { .number(Self.finite($0.chosen.logProbability)) }),
         "top_logprobs": .array(
           tokens.map { choice in
             // Two tokens may be written alike; an object has one of them, the more likely.

@@ -73,7 +73,7 @@ struct SharedPackServeCommand: AsyncParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Memory to use, such as 800M or 2G. Without it: what the system or the control group has available.",
+      "Memory for weights and answers, such as 800M or 2G. Without it: half of what the system has available for answers.",
       valueName: "size"))
   var memoryLimit: ByteCount?
 
@@ -132,7 +132,7 @@ struct SharedPackServeCommand: AsyncParsableCommand {
     let engine = AnswerEngine(
       model,
       limits: AnswerLimits(
-        parallel: parallel, queue: queue, memory: memoryLimit?.count, keptMemory: cacheMemory.count))
+        parallel: parallel, queue: queue, memory: memoryForAnswers(model), keptMemory: cacheMemory.count))
     let chat = ChatService(engine, library: library, modelName: name, answerLimit: maxTokens)
     let service = HTTPService(chat, settings: settings) { Log.line($0) }
     let (host, grace, keys, store) = (settings.host, settings.graceSeconds, settings.keys?.count, store)
@@ -150,6 +150,11 @@ struct SharedPackServeCommand: AsyncParsableCommand {
     }
   }
 
+  /// What the limit leaves beside the weights; nil without one.
+  private func memoryForAnswers(_ model: LanguageModel) -> Int? {
+    memoryLimit.map { max($0.count - model.pack.byteCount, $0.count / 4) }
+  }
+
   /// What clients call the model.
   private var name: String {
     if let modelName { return modelName }
@@ -165,7 +170,12 @@ struct SharedPackServeCommand: AsyncParsableCommand {
     var text = "http://\(shown):\(port)/v1 answers for \(chat.modelName)"
     if let store { text += ", documents in \(store)" }
     if let keys { text += ", \(keys) key\(keys == 1 ? "" : "s")" }
-    return text + "; \(limits.parallel) answers at once, \(limits.queue) may wait"
+    text += "; \(limits.parallel) answers at once, \(limits.queue) may wait"
+    guard let memory = limits.memory else { return text }
+    let megabytes = [chat.engine.model.pack.byteCount, memory, min(limits.keptMemory, memory)].map { $0 / 1_000_000 }
+    return text
+      + "; memory: \(megabytes[0]) MB of weights, \(megabytes[1]) MB for answers, of which conversations keep "
+      + "\(megabytes[2]) MB"
   }
 
   static func main() async {
