@@ -13,12 +13,11 @@ internal import PackedTiles
   private let headCount: Int
   private let kvHeadCount: Int
   private let headDim: Int
-  private var desks: [Desk]
+  private var desks: [AttentionDesk]
   /// The sums of every part of every item of work, where threads share the parts.
   private let parts: AttentionSums
-  /// Where the largest weights of the last injected rows are collected, if anywhere: (kv head, rows of whole spans). Of
-  /// the queries of a few consecutive tokens and all heads of a group the sum counts.
-  var injectedPeaks: FloatBuffer?
+  /// What is attended to next, all at once.
+  private var calls: [Call] = []
 
   /// Rows of a part: whole blocks of the running text, or injected spans that have this many together.
   static let partRows = 1024
@@ -34,18 +33,23 @@ internal import PackedTiles
     self.headCount = headCount
     self.kvHeadCount = kvHeadCount
     self.headDim = headDim
-    desks = (0..<compute.threads.threadCount).map { _ in Desk(headDim: headDim) }
+    desks = (0..<compute.threads.threadCount).map { _ in AttentionDesk(headDim: headDim) }
     parts = AttentionSums(headDim: headDim)
   }
 
-  /// What one call attends to.
+  /// The queries of one text, and what they attend to.
   private struct Call {
     let queries: FloatBuffer
+    /// The first query's row, in the queries and in the output.
+    let firstRow: Int
     let tokens: Int
     let injected: InjectedRows
     let runningText: RunningTextRows?
     let rotary: RotaryCache
     let output: FloatBuffer
+    /// Where the largest weights of the last injected rows are collected, if anywhere: (kv head, rows of whole spans).
+    /// Of the queries of a few consecutive tokens and all heads of a group the sum counts.
+    let peaks: FloatBuffer?
     /// Tokens of a set, which share one look at the rows of a head; how many of the first set came before; sets.
     let together: Int
     let shift: Int
@@ -53,23 +57,39 @@ internal import PackedTiles
     /// The first token that no longer sees all tokens before it: no set straddles it.
     let windowStart: Int?
     let textParts: (sinks: Bool, numbers: Range<Int>)
+    /// Items of work, and pieces of them, of the calls before.
+    let firstItem: Int
+    let firstPiece: Int
+    let itemCount: Int
 
     init(
-      _ queries: FloatBuffer, tokens: Int, to injected: InjectedRows, _ runningText: RunningTextRows?,
-      _ rotary: RotaryCache, into output: FloatBuffer, together: Int
+      _ queries: FloatBuffer, rows: Range<Int>, to injected: InjectedRows, _ runningText: RunningTextRows?,
+      _ rotary: RotaryCache, into output: FloatBuffer, peaks: FloatBuffer?, together: Int, heads: Int,
+      behind last: Call?
     ) {
       self.queries = queries
-      self.tokens = tokens
+      firstRow = rows.lowerBound
+      tokens = rows.count
       self.injected = injected
       self.runningText = runningText
       self.rotary = rotary
       self.output = output
+      self.peaks = peaks
       self.together = together
       shift = (runningText?.precedingCount ?? 0) % together
       windowStart = runningText?.windowStart
       sets = (shift + tokens + together - 1) / together + (windowStart == nil ? 0 : 1)
       textParts = runningText?.parts(behind: injected.open.rows) ?? (false, 0..<0)
+      firstItem = last?.endItem ?? 0
+      firstPiece = last?.endPiece ?? 0
+      itemCount = sets * heads
     }
+
+    var endItem: Int { firstItem + itemCount }
+    var endPiece: Int { firstPiece + itemCount * partCount }
+
+    /// Whether the weights of rows are added up.
+    var weighs: Bool { runningText?.weights != nil || peaks != nil }
 
     var partCount: Int { injected.parts.count + (textParts.sinks ? 1 : 0) + textParts.numbers.count }
 
@@ -89,72 +109,112 @@ internal import PackedTiles
     }
   }
 
+  /// Adds queries to those that `attend` answers:
   /// output[t, h] = Σ softmax(query[t, h] · keys · factor / √headDim) · values.
   ///
   /// - Parameters:
-  ///   - queries: (tokens, heads · head dim), not rotated.
+  ///   - queries: (rows, heads · head dim), not rotated.
+  ///   - rows: those of the queries, consecutive tokens of one text, and of their outputs.
   ///   - injected: rows that every query sees.
   ///   - runningText: rows of the text that the queries are the last tokens of; nil for cross-attention.
   ///   - rotary: the angles for spans that have one, computed already.
-  ///   - output: (tokens, heads · head dim).
-  func attend(
-    _ queries: FloatBuffer, tokens: Int, to injected: InjectedRows, runningText: RunningTextRows? = nil,
-    rotary: RotaryCache, into output: FloatBuffer
+  ///   - output: (rows, heads · head dim).
+  ///   - peaks: where the largest weights of the last injected rows are collected; nil for nowhere.
+  func add(
+    _ queries: FloatBuffer, rows: Range<Int>, to injected: InjectedRows, runningText: RunningTextRows? = nil,
+    rotary: RotaryCache, into output: FloatBuffer, peaks: FloatBuffer? = nil
   ) {
+    calls.append(
+      Call(
+        queries, rows: rows, to: injected, runningText, rotary, into: output, peaks: peaks, together: tokensTogether,
+        heads: kvHeadCount, behind: calls.last))
+  }
+
+  /// Tokens of a set: see `Call`.
+  private var tokensTogether: Int {
     let group = headCount / kvHeadCount
     var together = 1
     while 2 * together * group <= Self.queriesTogether { together *= 2 }
-    let call = Call(queries, tokens: tokens, to: injected, runningText, rotary, into: output, together: together)
-    let items = call.sets * kvHeadCount
-    for desk in desks { desk.prepare(queries: together * group) }
-    if runningText?.weights != nil || injectedPeaks != nil {
-      // A head's weights are one thread's, added up in the order of the queries.
-      if let weights = runningText?.weights {
-        unsafe weights.base.update(repeating: 0, count: weights.rows * weights.columns)
-      }
-      compute.threads.run(count: kvHeadCount, with: (self, call)) { work, thread, heads in
-        let (attention, call) = work
-        for item in heads.lowerBound * call.sets..<heads.upperBound * call.sets {
-          attention.attend(item, of: call, desk: attention.desks[thread], weights: true)
+    return together
+  }
+
+  /// Answers all queries that were added.
+  func attend() {
+    guard let last = calls.last else { return }
+    let queries = last.together * (headCount / kvHeadCount)
+    for desk in desks { desk.prepare(queries: queries) }
+    if calls.contains(where: \.weighs) {
+      for index in calls.indices { attendWeighing(index) }
+    } else if last.endItem >= 4 * compute.threads.threadCount || calls.allSatisfy({ $0.partCount == 1 }) {
+      compute.threads.run(count: last.endItem, with: self) { attention, thread, range in
+        for item in range {
+          let call = attention.calls[attention.index(ofItem: item)]
+          attention.attend(item - call.firstItem, of: call, desk: attention.desks[thread])
         }
-      }
-    } else if call.partCount == 1 || items >= 4 * compute.threads.threadCount {
-      compute.threads.run(count: items, with: (self, call)) { work, thread, range in
-        let (attention, call) = work
-        for item in range { attention.attend(item, of: call, desk: attention.desks[thread]) }
       }
     } else {
       // Few heads and many rows: threads share the parts.
-      parts.prepare(count: items * call.partCount, queries: together * group)
-      compute.threads.run(count: items * call.partCount, with: (self, call)) { work, thread, range in
-        let (attention, call) = work
+      parts.prepare(count: last.endPiece, queries: queries)
+      compute.threads.run(count: last.endPiece, with: self) { attention, thread, range in
         let desk = attention.desks[thread]
         for piece in range {
-          let item = piece / call.partCount
+          let call = attention.calls[attention.index(ofPiece: piece)]
+          let (item, part) = (piece - call.firstPiece).quotientAndRemainder(dividingBy: call.partCount)
           let sums = unsafe attention.parts.start(piece)
-          desk.begin(item)
-          unsafe attention.attend(item, part: piece % call.partCount, of: call, desk: desk, into: sums)
+          desk.begin(call.firstItem + item)
+          unsafe attention.attend(item, part: part, of: call, desk: desk, into: sums)
         }
       }
-      for item in 0..<items {
-        let whole = unsafe desks[0].sums.start(0)
-        for part in 0..<call.partCount { unsafe merge(parts.sums(item * call.partCount + part), item, call, whole) }
-        unsafe finish(item, of: call, whole)
+      for call in calls {
+        for item in 0..<call.itemCount {
+          let whole = unsafe desks[0].sums.start(0)
+          for part in 0..<call.partCount {
+            unsafe merge(parts.sums(call.firstPiece + item * call.partCount + part), item, call, whole)
+          }
+          unsafe finish(item, of: call, whole)
+        }
+      }
+    }
+    calls.removeAll(keepingCapacity: true)
+  }
+
+  /// Answers a call and adds up the weights of its rows: a head's are one thread's, in the order of the queries.
+  private func attendWeighing(_ index: Int) {
+    if let weights = calls[index].runningText?.weights {
+      unsafe weights.base.update(repeating: 0, count: weights.rows * weights.columns)
+    }
+    compute.threads.run(count: kvHeadCount, with: (self, index)) { work, thread, heads in
+      let (attention, index) = work
+      let call = attention.calls[index]
+      for item in heads.lowerBound * call.sets..<heads.upperBound * call.sets {
+        attention.attend(item, of: call, desk: attention.desks[thread], weights: call.weighs)
       }
     }
   }
 
+  private func index(ofItem item: Int) -> Int {
+    var index = 0
+    while calls[index].endItem <= item { index += 1 }
+    return index
+  }
+
+  private func index(ofPiece piece: Int) -> Int {
+    var index = 0
+    while calls[index].endPiece <= piece { index += 1 }
+    return index
+  }
+
   /// One item of work, part by part.
   /// - Parameter weights: whether the weights of the rows are added up as well.
-  private func attend(_ item: Int, of call: Call, desk: Desk, weights: Bool = false) {
-    desk.begin(item)
+  private func attend(_ item: Int, of call: Call, desk: AttentionDesk, weights: Bool = false) {
+    desk.begin(call.firstItem + item)
     let whole = unsafe desk.sums.start(0)
     for part in 0..<call.partCount {
       let more = unsafe desk.sums.start(1)
       unsafe attend(item, part: part, of: call, desk: desk, into: more)
       unsafe merge(more, item, call, whole)
     }
-    if weights, let peaks = injectedPeaks { unsafe collect(into: peaks, item, of: call, desk: desk, whole) }
+    if weights, let peaks = call.peaks { unsafe collect(into: peaks, item, of: call, desk: desk, whole) }
     if weights, let text = call.runningText, let weights = text.weights {
       let head = item / call.sets
       let tokens = call.tokens(item: item)
@@ -168,7 +228,9 @@ internal import PackedTiles
   }
 
   /// Raises the largest weights of injected rows to those that an item's queries give them.
-  @unsafe private func collect(into peaks: FloatBuffer, _ item: Int, of call: Call, desk: Desk, _ whole: sp_attention) {
+  @unsafe private func collect(
+    into peaks: FloatBuffer, _ item: Int, of call: Call, desk: AttentionDesk, _ whole: sp_attention
+  ) {
     guard !call.tokens(item: item).isEmpty else { return }
     let head = item / call.sets
     let spans = call.injected.spans.filter { $0.isSeen(by: head) }
@@ -183,7 +245,7 @@ internal import PackedTiles
     }
   }
 
-  @unsafe private func attend(_ item: Int, part: Int, of call: Call, desk: Desk, into sums: sp_attention) {
+  @unsafe private func attend(_ item: Int, part: Int, of call: Call, desk: AttentionDesk, into sums: sp_attention) {
     if part < call.injected.parts.count {
       unsafe visit(item, injected: call.injected.parts[part], of: call, desk: desk, into: sums)
       return
@@ -209,7 +271,7 @@ internal import PackedTiles
   }
 
   @unsafe private func visit(
-    _ item: Int, injected spans: Range<Int>, of call: Call, desk: Desk, into sums: sp_attention
+    _ item: Int, injected spans: Range<Int>, of call: Call, desk: AttentionDesk, into sums: sp_attention
   ) {
     let head = item / call.sets
     for index in spans {
@@ -229,7 +291,7 @@ internal import PackedTiles
   ///   - sums: the attention so far, or, where weights are added, to all rows.
   ///   - weights: of the head's rows in the cache, from its first one on.
   @unsafe private func visit(
-    _ item: Int, of call: Call, _ span: RowSpan, _ rows: Range<Int>, desk: Desk, _ sums: sp_attention,
+    _ item: Int, of call: Call, _ span: RowSpan, _ rows: Range<Int>, desk: AttentionDesk, _ sums: sp_attention,
     adding weights: UnsafeMutablePointer<Float>? = nil
   ) {
     let kernels = unsafe compute.kernels.pointee
@@ -242,7 +304,7 @@ internal import PackedTiles
       for i in 0..<count {
         let query = unsafe desk.queries.row(i)
         let token = tokens.lowerBound + i / group
-        let source = unsafe call.queries.row(token) + (head * group + i % group) * headDim
+        let source = unsafe call.queries.row(call.firstRow + token) + (head * group + i % group) * headDim
         unsafe query.update(from: source, count: headDim)
         let position =
           switch span.queryAngle {
@@ -301,103 +363,10 @@ internal import PackedTiles
     let tokens = call.tokens(item: item)
     for i in 0..<tokens.count * group {
       let target =
-        unsafe call.output.row(tokens.lowerBound + i / group) + (item / call.sets * group + i % group) * headDim
+        unsafe call.output.row(call.firstRow + tokens.lowerBound + i / group)
+        + (item / call.sets * group + i % group) * headDim
       unsafe target.update(from: whole.outputs + i * headDim, count: headDim)
       unsafe compute.kernels.pointee.scale(target, 1 / whole.sums[i], headDim)
     }
-  }
-}
-
-/// Softmax attention of the queries of some items of work, not yet divided by the sums of the weights.
-@safe private final class AttentionSums {
-  private let headDim: Int
-  private var queries = 0
-  /// (count, queries) and (count · queries, head dim).
-  private var maxima = FloatBuffer(rows: 0, columns: 1)
-  private var sums = FloatBuffer(rows: 0, columns: 1)
-  private var outputs = FloatBuffer(rows: 0, columns: 1)
-
-  init(headDim: Int) { self.headDim = headDim }
-
-  func prepare(count: Int, queries: Int) {
-    guard queries != self.queries || count > maxima.rows else { return }
-    // Some room to grow: the running text gets new parts as it grows.
-    let count = max(count, queries == self.queries ? 2 * maxima.rows : 0)
-    self.queries = queries
-    maxima = FloatBuffer(rows: count, columns: queries)
-    sums = FloatBuffer(rows: count, columns: queries)
-    outputs = FloatBuffer(rows: count * queries, columns: headDim)
-  }
-
-  @unsafe func sums(_ index: Int) -> sp_attention {
-    unsafe sp_attention(maxima: maxima.row(index), sums: sums.row(index), outputs: outputs.row(index * queries))
-  }
-
-  /// Attention to no rows.
-  @unsafe func start(_ index: Int) -> sp_attention {
-    let result = unsafe sums(index)
-    unsafe result.maxima.update(repeating: -.infinity, count: queries)
-    unsafe result.sums.update(repeating: 0, count: queries)
-    unsafe result.outputs.update(repeating: 0, count: queries * headDim)
-    return unsafe result
-  }
-}
-
-/// The buffers of one thread.
-private final class Desk {
-  private(set) var queries: FloatBuffer
-  /// The sums of all parts so far, and those of the part that is merged next.
-  let sums: AttentionSums
-  private let headDim: Int
-  private var quantized = ActivationBuffer()
-  private var weights = FloatBuffer(rows: 1, columns: 0)
-  private var isQuantized = false
-  private var item: Int?
-  private var angle: RowSpan.QueryAngle?
-  private var isMixed = false
-
-  init(headDim: Int) {
-    self.headDim = headDim
-    queries = FloatBuffer(rows: 0, columns: headDim)
-    sums = AttentionSums(headDim: headDim)
-  }
-
-  /// Zeros for the weights of some rows.
-  @unsafe func rowWeights(_ count: Int) -> UnsafeMutablePointer<Float> {
-    if weights.columns < count { weights = FloatBuffer(rows: 1, columns: max(count, Attention.partRows)) }
-    unsafe weights.base.update(repeating: 0, count: count)
-    return unsafe weights.base
-  }
-
-  func prepare(queries count: Int) {
-    if queries.rows < count { queries = FloatBuffer(rows: count, columns: headDim) }
-    sums.prepare(count: 2, queries: count)
-    item = nil
-  }
-
-  /// Starts an item, whose queries are laid out when its first rows are visited.
-  func begin(_ item: Int) {
-    if self.item != item { angle = nil }
-    self.item = item
-  }
-
-  /// Whether the queries have to be laid out anew, rotated by an angle, and mixed or not.
-  func turn(to angle: RowSpan.QueryAngle, mixed isMixed: Bool) -> Bool {
-    guard self.angle != angle || self.isMixed != isMixed else { return false }
-    self.angle = angle
-    self.isMixed = isMixed
-    isQuantized = false
-    return true
-  }
-
-  /// The queries in int8: one group, like keys.
-  @unsafe func quantizedQueries(_ count: Int, _ kernels: sp_kernels_table) -> sp_activations {
-    if !isQuantized {
-      let groupSize = (headDim + 3) / 4 * 4
-      quantized.prepare(tokens: count, columns: headDim, groupSize: groupSize)
-      unsafe kernels.quantize_activations(queries.base, 0, count, quantized.activations)
-      isQuantized = true
-    }
-    return unsafe quantized.activations
   }
 }

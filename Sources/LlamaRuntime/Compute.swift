@@ -164,26 +164,27 @@ internal import PackedTiles
     }
   }
 
-  /// Rotates every head of x[t] by the angle of position `start + t`.
-  func rotate(_ x: FloatBuffer, tokens: Int, from start: Int, _ rotary: RotaryCache) {
-    rotary.prepare(start..<start + tokens)
+  /// Rotates every head of some rows of x, the first by the angle of position `start`, each later one by the next.
+  func rotate(_ x: FloatBuffer, rows: Range<Int>, from start: Int, _ rotary: RotaryCache) {
+    rotary.prepare(start..<start + rows.count)
     threads.run(
-      count: tokens, minimum: Self.minimumShare(cost: 4 * x.columns), with: (self, x, start, rotary)
+      count: rows.count, minimum: Self.minimumShare(cost: 4 * x.columns), with: (self, x, rows, start, rotary)
     ) { work, _, range in
-      let (compute, x, start, rotary) = work
+      let (compute, x, rows, start, rotary) = work
       let headDim = rotary.table.headDim
       for t in range {
         unsafe rotary.with(start + t) { cosines, sines in
-          unsafe compute.kernels.pointee.rotate(x.row(t), x.columns / headDim, headDim, cosines, sines)
+          unsafe compute.kernels.pointee.rotate(
+            x.row(rows.lowerBound + t), x.columns / headDim, headDim, cosines, sines)
         }
       }
     }
   }
 
-  /// output[t] = the matrix's row of each token.
-  func embed(_ tokens: some Collection<Int32>, _ embedding: WeightMatrix, into output: FloatBuffer) {
-    precondition(tokens.count <= output.rows && output.columns == embedding.columns)
-    for (t, token) in tokens.enumerated() {
+  /// output[first + t] = the matrix's row of each token.
+  func embed(_ tokens: some Collection<Int32>, _ embedding: WeightMatrix, into output: FloatBuffer, at first: Int = 0) {
+    precondition(first + tokens.count <= output.rows && output.columns == embedding.columns)
+    for (t, token) in zip(first..., tokens) {
       let row = Int(token)
       precondition(row >= 0 && row < embedding.rows, "token \(token) is not in the vocabulary")
       if let tiles = embedding.tiles {

@@ -6,7 +6,6 @@ final class ForwardPass {
   let configuration: LlamaConfiguration
   let compute: Compute
   let attention: Attention
-  let rotary: RotaryCache
   /// Tokens of a block, at most.
   let blockSize: Int
 
@@ -20,18 +19,13 @@ final class ForwardPass {
   private let gate: FloatBuffer
   private let up: FloatBuffer
 
-  /// - Parameter firstPosition: the smallest that anything is turned by.
-  init(
-    _ configuration: LlamaConfiguration, rotary: RotaryTable, firstPosition: Int = 0, blockSize: Int,
-    threads: ThreadPool
-  ) {
+  init(_ configuration: LlamaConfiguration, blockSize: Int, threads: ThreadPool) {
     self.configuration = configuration
     self.blockSize = blockSize
     compute = Compute(threads: threads)
     attention = Attention(
       compute: compute, headCount: configuration.headCount, kvHeadCount: configuration.kvHeadCount,
       headDim: configuration.headDim)
-    self.rotary = RotaryCache(rotary, from: firstPosition)
     func buffer(_ columns: Int) -> FloatBuffer { FloatBuffer(rows: blockSize, columns: columns) }
     x = buffer(configuration.hiddenSize)
     normed = buffer(configuration.hiddenSize)
@@ -43,9 +37,9 @@ final class ForwardPass {
     up = buffer(configuration.intermediateSize)
   }
 
-  /// x = embedding of the tokens.
-  func embed(_ tokens: some Collection<Int32>, _ weights: LlamaWeights) {
-    compute.embed(tokens, weights.embedding, into: x)
+  /// x = embedding of the tokens, from some row on.
+  func embed(_ tokens: some Collection<Int32>, _ weights: LlamaWeights, at row: Int = 0) {
+    compute.embed(tokens, weights.embedding, into: x, at: row)
   }
 
   /// query, key, value = projections of the normalized x, not rotated.
@@ -60,34 +54,51 @@ final class ForwardPass {
     compute.multiply(normed, tokens: tokens, by: (layer.key, key), (layer.value, value))
   }
 
-  /// x += attention of the projected queries to the running text, whose new rows enter the cache, and to merged rows.
-  /// - Parameters:
-  ///   - merged: injected rows that share the softmax with the running text.
-  ///   - endsPrompt: whether the prompt ends with these tokens, which some cache policies wait for.
-  func selfAttend(
-    _ layer: LayerWeights, index: Int, tokens: Int, cache: KeyValueCache, merged: InjectedRows = .none,
-    endsPrompt: Bool = true
-  ) {
-    enter(cache, layer: index, tokens: tokens)
-    attention.attend(
-      query, tokens: tokens, to: merged, runningText: cache.rows(layer: index, tokens: tokens), rotary: rotary,
+  /// x += attention of the projected queries to their texts, whose new rows enter the caches, and to merged rows: those
+  /// that share the softmax with a text.
+  func selfAttend(_ layer: LayerWeights, index: Int, _ slices: [TextSlice]) {
+    for slice in slices {
+      let text = slice.text
+      enter(text.cache, layer: index, rows: slice.rows, text.rotary)
+      attention.add(
+        query, rows: slice.rows, to: text.mergedRows(layer: index),
+        runningText: text.cache.rows(layer: index, tokens: slice.rows.count), rotary: text.rotary, into: attended,
+        peaks: text.prefixPeaks?[index])
+    }
+    attention.attend()
+    for slice in slices {
+      slice.text.cache.chooseRows(layer: index, tokens: slice.rows.count, endsPrompt: slice.endsPrompt)
+    }
+    compute.multiply(attended, tokens: slices.tokenCount, by: (layer.output, x), adding: true)
+  }
+
+  /// The same for one text that has nothing but a cache.
+  func selfAttend(_ layer: LayerWeights, index: Int, tokens: Int, cache: KeyValueCache, _ rotary: RotaryCache) {
+    enter(cache, layer: index, rows: 0..<tokens, rotary)
+    attention.add(
+      query, rows: 0..<tokens, to: .none, runningText: cache.rows(layer: index, tokens: tokens), rotary: rotary,
       into: attended)
-    cache.chooseRows(layer: index, tokens: tokens, endsPrompt: endsPrompt)
+    attention.attend()
     compute.multiply(attended, tokens: tokens, by: (layer.output, x), adding: true)
   }
 
-  /// The projected keys and values enter the cache.
-  func enter(_ cache: KeyValueCache, layer index: Int, tokens: Int) {
-    compute.rotate(key, tokens: tokens, from: cache.firstPosition + cache.count, rotary)
-    cache.write(layer: index, tokens: tokens, rotatedKeys: key, values: value, compute)
+  /// The projected keys and values of some rows enter a cache.
+  func enter(_ cache: KeyValueCache, layer index: Int, rows: Range<Int>, _ rotary: RotaryCache) {
+    compute.rotate(key, rows: rows, from: cache.firstPosition + cache.count, rotary)
+    cache.write(layer: index, rows: rows, rotatedKeys: key, values: value, compute)
   }
 
-  /// x += cross-attention of x to injected rows.
+  /// x += cross-attention of x to the rows that are injected into each of the texts, which are the first ones of a pass.
   /// Source: arXiv 2410.19318, section 3.3.
-  func crossAttend(_ cross: LayerWeights.CrossAttention, tokens: Int, to injected: InjectedRows) {
+  func crossAttend(_ cross: LayerWeights.CrossAttention, index: Int, _ slices: ArraySlice<TextSlice>) {
+    let tokens = slices.tokenCount
     normalize(x, cross.norm, tokens: tokens)
     compute.multiply(normed, tokens: tokens, by: (cross.query, query))
-    attention.attend(query, tokens: tokens, to: injected, rotary: rotary, into: attended)
+    for slice in slices {
+      attention.add(
+        query, rows: slice.rows, to: slice.text.injectedRows[index], rotary: slice.text.rotary, into: attended)
+    }
+    attention.attend()
     compute.multiply(attended, tokens: tokens, by: (cross.output, x), adding: true)
   }
 
@@ -106,15 +117,14 @@ final class ForwardPass {
     return state.array(rows: 0..<1)
   }
 
-  /// logits[i] = head · norm(x) of the last `count` of the tokens: (count, vocabulary).
-  func logits(_ weights: LlamaWeights, tokens: Int, last count: Int, into logits: FloatBuffer) {
+  /// logits[i] = head · norm(x) of some rows: (rows, vocabulary).
+  func logits(_ weights: LlamaWeights, rows: some Collection<Int>, into logits: FloatBuffer) {
     guard let head = weights.head else { preconditionFailure("a lower model has no output") }
-    for t in tokens - count..<tokens {
+    for (index, row) in rows.enumerated() {
       unsafe compute.kernels.pointee.rms_norm(
-        x.row(t), weights.norm.base, configuration.hiddenSize, configuration.rmsNormEpsilon,
-        normed.row(t - (tokens - count)))
+        x.row(row), weights.norm.base, configuration.hiddenSize, configuration.rmsNormEpsilon, normed.row(index))
     }
-    compute.multiply(normed, tokens: count, by: (head, logits))
+    if !rows.isEmpty { compute.multiply(normed, tokens: rows.count, by: (head, logits)) }
   }
 
   /// Adds the moments of the output matrix's inputs, one for each token, where moments are collected.

@@ -73,16 +73,18 @@ internal import PackedTiles
   /// Bytes of the whole reservation.
   var byteCount: Int { floats?.byteCount ?? packed?.byteCount ?? 0 }
 
-  /// Writes the keys and values of `tokens` new tokens of a layer behind the rows so far.
-  /// - Parameters: rotatedKeys, values: (tokens, kv heads · head dim).
-  func write(layer: Int, tokens: Int, rotatedKeys: FloatBuffer, values: FloatBuffer, _ compute: Compute) {
+  /// Writes the keys and values of new tokens of a layer behind the rows so far.
+  /// - Parameters:
+  ///   - rows: those of the tokens in the buffers.
+  ///   - rotatedKeys, values: (rows, kv heads · head dim).
+  func write(layer: Int, rows: Range<Int>, rotatedKeys: FloatBuffer, values: FloatBuffer, _ compute: Compute) {
     for head in 0..<kvHeadCount {
       let start = rowCount(layer: layer, head: head)
-      precondition(start + tokens <= rowCapacity, "the cache was made for fewer tokens")
-      floats?.write(layer: layer, head: head, from: start, tokens: tokens, keys: rotatedKeys, values: values, compute)
+      precondition(start + rows.count <= rowCapacity, "the cache was made for fewer tokens")
+      floats?.write(layer: layer, head: head, at: start, rows, keys: rotatedKeys, values: values, compute)
     }
     packed?.write(
-      layer: layer, from: rowCount(layer: layer, head: 0), tokens: tokens, keys: rotatedKeys, values: values, compute)
+      layer: layer, at: rowCount(layer: layer, head: 0), rows, keys: rotatedKeys, values: values, compute)
   }
 
   /// Rows of a head in memory.
@@ -314,14 +316,15 @@ struct TextSpans {
     ((layer * kvHeadCount + head) * capacity + row) * headDim * element.byteCount
   }
 
+  /// - Parameter rows: of the buffers.
   func write(
-    layer: Int, head: Int, from start: Int, tokens: Int, keys newKeys: FloatBuffer, values newValues: FloatBuffer,
+    layer: Int, head: Int, at start: Int, _ rows: Range<Int>, keys newKeys: FloatBuffer, values newValues: FloatBuffer,
     _ compute: Compute
   ) {
-    for t in 0..<tokens {
+    for (t, row) in rows.enumerated() {
       let offset = byteOffset(layer: layer, head: head, row: start + t)
-      unsafe store(newKeys.row(t) + head * headDim, at: keys + offset, compute)
-      unsafe store(newValues.row(t) + head * headDim, at: values + offset, compute)
+      unsafe store(newKeys.row(row) + head * headDim, at: keys + offset, compute)
+      unsafe store(newValues.row(row) + head * headDim, at: values + offset, compute)
     }
   }
 

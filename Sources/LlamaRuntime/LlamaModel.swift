@@ -160,8 +160,8 @@ public final class LlamaModel: Sendable {
   public func queryEmbedding(_ tokens: [Int32], threads: ThreadPool? = nil) -> [Float] {
     precondition(!tokens.isEmpty)
     let forward = ForwardPass(
-      configuration, rotary: RotaryTable(configuration, sequenceLength: tokens.count),
-      blockSize: min(tokens.count, promptBlockSize), threads: threads ?? self.threads)
+      configuration, blockSize: min(tokens.count, promptBlockSize), threads: threads ?? self.threads)
+    let rotary = RotaryCache(RotaryTable(configuration, sequenceLength: tokens.count))
     let cache = makeCache(layerCount: 1, capacity: tokens.count, blockSize: forward.blockSize)
     let layer = weights.layers[0]
     // Of the tokens before the last one, nothing but their keys and values goes into the last one's state.
@@ -170,12 +170,12 @@ public final class LlamaModel: Sendable {
       let block = tokens[start..<min(start + forward.blockSize, last)]
       forward.embed(block, weights)
       forward.projectKeysAndValues(layer, tokens: block.count)
-      forward.enter(cache, layer: 0, tokens: block.count)
+      forward.enter(cache, layer: 0, rows: 0..<block.count, rotary)
       cache.advance(block.count)
     }
     forward.embed(tokens[last...], weights)
     forward.project(layer, tokens: 1)
-    forward.selfAttend(layer, index: 0, tokens: 1, cache: cache)
+    forward.selfAttend(layer, index: 0, tokens: 1, cache: cache, rotary)
     forward.feedForward(layer, tokens: 1)
     return forward.finalState(weights, token: 0)
   }

@@ -76,23 +76,27 @@ internal import PackedTiles
   }
 
   /// Writes rows, packs the blocks that they fill and keeps the rest.
+  /// - Parameter source: the rows of the buffers.
   func write(
-    layer: Int, from start: Int, tokens: Int, keys newKeys: FloatBuffer, values newValues: FloatBuffer,
+    layer: Int, at start: Int, _ source: Range<Int>, keys newKeys: FloatBuffer, values newValues: FloatBuffer,
     _ compute: Compute
   ) {
+    let tokens = source.count
     precondition(tokens <= blockSize)
     let packed = (start % Self.rowsTogether + tokens) / Self.rowsTogether * Self.rowsTogether
     compute.threads.run(
       count: kvHeadCount, minimum: Compute.minimumShare(cost: (tokens + 8 * packed) * headDim),
-      with: (self, layer, start..<start + tokens, newKeys, newValues, compute)
+      with: (self, layer, start..<start + tokens, source.lowerBound, newKeys, newValues, compute)
     ) { work, _, heads in
-      let (rows, layer, new, newKeys, newValues, compute) = work
-      for head in heads { rows.write(layer: layer, head: head, new, keys: newKeys, values: newValues, compute) }
+      let (rows, layer, new, first, newKeys, newValues, compute) = work
+      for head in heads {
+        rows.write(layer: layer, head: head, new, from: first, keys: newKeys, values: newValues, compute)
+      }
     }
   }
 
   private func write(
-    layer: Int, head: Int, _ new: Range<Int>, keys newKeys: FloatBuffer, values newValues: FloatBuffer,
+    layer: Int, head: Int, _ new: Range<Int>, from first: Int, keys newKeys: FloatBuffer, values newValues: FloatBuffer,
     _ compute: Compute
   ) {
     let together = Self.rowsTogether
@@ -107,8 +111,9 @@ internal import PackedTiles
       unsafe valueRows.update(from: tailValues, count: kept * headDim)
     }
     for t in 0..<new.count {
-      unsafe (keyRows + (kept + t) * headDim).update(from: newKeys.row(t) + head * headDim, count: headDim)
-      unsafe (valueRows + (kept + t) * headDim).update(from: newValues.row(t) + head * headDim, count: headDim)
+      let (key, value) = unsafe (newKeys.row(first + t), newValues.row(first + t))
+      unsafe (keyRows + (kept + t) * headDim).update(from: key + head * headDim, count: headDim)
+      unsafe (valueRows + (kept + t) * headDim).update(from: value + head * headDim, count: headDim)
     }
     let full = (kept + new.count) / together
     for block in 0..<full {

@@ -13,6 +13,7 @@ public final class TreeEncoder {
   private let shape: TreeShape
   public let layout: NodeBlockLayout
   private let forward: ForwardPass
+  private let rotary: RotaryCache
   /// Nil where all weights stay in memory.
   private let weightStream: WeightStream?
 
@@ -35,9 +36,8 @@ public final class TreeEncoder {
     self.weights = weights
     self.shape = shape
     self.layout = layout
-    forward = ForwardPass(
-      model.configuration, rotary: model.inNodeRotary, blockSize: model.longestPass,
-      threads: threads ?? model.threads)
+    forward = ForwardPass(model.configuration, blockSize: model.longestPass, threads: threads ?? model.threads)
+    rotary = RotaryCache(model.inNodeRotary)
     forward.compute.moments = moments
     weightStream = model.makeWeightStream(weights)
   }
@@ -91,14 +91,14 @@ public final class TreeEncoder {
       if index == deepest, index > 0 {
         forward.projectKeysAndValues(layer, tokens: tokens.count)
         if model.storedKeysCarryPosition {
-          forward.compute.rotate(forward.key, tokens: tokens.count, from: 0, forward.rotary)
+          forward.compute.rotate(forward.key, rows: tokens.indices, from: 0, rotary)
         }
         try keep(layer: index)
         break
       }
       forward.project(layer, tokens: tokens.count)
       if !model.storedKeysCarryPosition { try keep(layer: index) }
-      forward.selfAttend(layer, index: 0, tokens: tokens.count, cache: cache)
+      forward.selfAttend(layer, index: 0, tokens: tokens.count, cache: cache, rotary)
       if model.storedKeysCarryPosition { try keep(layer: index) }
       forward.feedForward(layer, tokens: tokens.count)
       if index == 0 {
