@@ -78,27 +78,85 @@ public struct Sampler: Sendable {
   private mutating func sample(_ logits: [Float]) -> Int32 {
     // Uniform in 0 ..< 1.
     let draw = Double(random.next() >> 11) / 9_007_199_254_740_992
-    var candidates = logits.indices.filter { !logits[$0].isNaN }
-    guard !candidates.isEmpty else { return 0 }
-    // Equal logits stay in the order of their tokens, so that the choice does not depend on the sort.
-    candidates.sort { logits[$0] > logits[$1] || (logits[$0] == logits[$1] && $0 < $1) }
-    if let topK = options.topK { candidates.removeLast(max(0, candidates.count - max(topK, 1))) }
-    let largest = Double(logits[candidates[0]])
-    let weights = candidates.map { exp((Double(logits[$0]) - largest) / Double(options.temperature)) }
-    let total = weights.reduce(0, +)
+    var likely = LikelyTokens(logits)
+    guard let largest = likely.first.map({ Double(logits[Int($0)]) }) else { return 0 }
+    let temperature = Double(options.temperature)
+    func weight(_ logit: Float) -> Double { exp((Double(logit) - largest) / temperature) }
+    var candidates: [(token: Int32, weight: Double)] = []
+    func addCandidate() -> Bool {
+      guard let token = likely.popFirst() else { return false }
+      candidates.append((token, weight(logits[Int(token)])))
+      return true
+    }
+    let total: Double
+    if let topK = options.topK {
+      while candidates.count < max(topK, 1), addCandidate() {}
+      total = candidates.reduce(0) { $0 + $1.weight }
+    } else {
+      // Further candidates are taken as they are needed, which is often not far: a vocabulary takes long to sort.
+      total = logits.reduce(0) { $1.isNaN ? $0 : $0 + weight($1) }
+    }
+    let isCut = options.topP < 1 || options.minP > 0
     var kept = 0
     var mass = 0.0
-    for weight in weights {
-      let isLikely = weight >= Double(options.minP) * weights[0]
+    while kept < candidates.count || options.topK == nil && addCandidate() {
+      let (token, weight) = candidates[kept]
+      let isLikely = weight >= Double(options.minP) * candidates[0].weight
       guard kept == 0 || (isLikely && mass < Double(options.topP) * total) else { break }
       mass += weight
       kept += 1
+      if !isCut, mass > draw * total { return token }
     }
     var rest = draw * mass
-    for index in 0..<kept {
-      rest -= weights[index]
-      if rest < 0 { return Int32(candidates[index]) }
+    for (token, weight) in candidates[..<kept] {
+      rest -= weight
+      if rest < 0 { return token }
     }
-    return Int32(candidates[kept - 1])
+    return candidates[kept - 1].token
+  }
+}
+
+/// Tokens from the most likely one on, taken as far as they are needed: a heap. Of equals, the first of the vocabulary
+/// comes first; those whose logit is not a number do not come.
+struct LikelyTokens {
+  private let logits: [Float]
+  private var heap: [Int32]
+
+  init(_ logits: [Float]) {
+    self.logits = logits
+    heap = []
+    heap.reserveCapacity(logits.count)
+    for (token, logit) in logits.enumerated() where !logit.isNaN { heap.append(Int32(token)) }
+    for index in (0..<heap.count / 2).reversed() { sink(index) }
+  }
+
+  var first: Int32? { heap.first }
+
+  mutating func popFirst() -> Int32? {
+    guard let first = heap.first, let last = heap.popLast() else { return nil }
+    if !heap.isEmpty {
+      heap[0] = last
+      sink(0)
+    }
+    return first
+  }
+
+  private func comes(_ token: Int32, before other: Int32) -> Bool {
+    let (logit, otherLogit) = (logits[Int(token)], logits[Int(other)])
+    return logit > otherLogit || logit == otherLogit && token < other
+  }
+
+  private mutating func sink(_ start: Int) {
+    var index = start
+    let token = heap[index]
+    while true {
+      var child = 2 * index + 1
+      guard child < heap.count else { break }
+      if child + 1 < heap.count, comes(heap[child + 1], before: heap[child]) { child += 1 }
+      guard comes(heap[child], before: token) else { break }
+      heap[index] = heap[child]
+      index = child
+    }
+    heap[index] = token
   }
 }

@@ -1,5 +1,8 @@
-import LlamaRuntime
+import Foundation
+import SeededRandom
 import Testing
+
+@testable import LlamaRuntime
 
 @Suite struct SamplerTests {
   static let logits: [Float] = [0, 3, 1, 3, -2, 2.5]
@@ -47,5 +50,49 @@ import Testing
     #expect(sampler.choose(Self.logits) == 5)
     // 1 has left the window of two.
     #expect(sampler.choose(Self.logits) == 1)
+  }
+
+  /// The order of a sort, with equal logits and some that are no numbers.
+  @Test func likelyTokensComeInOrder() {
+    var random = SplitMix64(state: 5)
+    for count in [0, 1, 2, 3, 10, 1000] {
+      var logits = (0..<count).map { _ in Float(random.next() % 50) - 25 }
+      for index in stride(from: 3, to: count, by: 7) { logits[index] = .nan }
+      var likely = LikelyTokens(logits)
+      var tokens: [Int32] = []
+      while let token = likely.popFirst() { tokens.append(token) }
+      let sorted = logits.indices.filter { !logits[$0].isNaN }.sorted {
+        logits[$0] > logits[$1] || logits[$0] == logits[$1] && $0 < $1
+      }
+      #expect(tokens == sorted.map(Int32.init))
+    }
+  }
+
+  /// What is left of many tokens by each cut is drawn as often as its share says.
+  @Test(arguments: [
+    SamplingOptions(temperature: 1.5, seed: 1), SamplingOptions(temperature: 1.5, topK: 3, seed: 2),
+    SamplingOptions(temperature: 1.5, topP: 0.6, seed: 3),
+    SamplingOptions(temperature: 1.5, topK: 4, minP: 0.4, seed: 4),
+    SamplingOptions(temperature: 1.5, topK: 5, topP: 0.5, seed: 5),
+  ])
+  func frequenciesFollowTheCutSoftmax(_ options: SamplingOptions) {
+    let logits: [Float] = [0.5, 3, 1, 2.9, -2, 2.5, .nan, 2]
+    let sorted = logits.filter { !$0.isNaN }.sorted(by: >)
+    var weights = sorted.map { exp(Double($0 - 3) / 1.5) }
+    if let topK = options.topK { weights = Array(weights.prefix(topK)) }
+    let total = weights.reduce(0, +)
+    var mass = 0.0
+    weights = weights.enumerated().prefix { index, weight in
+      defer { mass += weight }
+      return index == 0 || weight >= Double(options.minP) && mass < Double(options.topP) * total
+    }.map(\.element)
+    var sampler = Sampler(options)
+    var counts: [Float: Int] = [:]
+    for _ in 0..<20_000 { counts[logits[Int(sampler.choose(logits))], default: 0] += 1 }
+    for (logit, weight) in zip(sorted, weights) {
+      let share = weight / weights.reduce(0, +)
+      #expect(abs(Double(counts[logit] ?? 0) / 20_000 - share) < 0.018, "\(logit)")
+    }
+    #expect(counts.count == weights.count)
   }
 }
