@@ -73,6 +73,20 @@ internal import PackedTiles
   /// Bytes of the whole reservation.
   var byteCount: Int { floats?.byteCount ?? packed?.byteCount ?? 0 }
 
+  /// Bytes that a cache takes, with what it writes to in between.
+  static func byteCount(
+    layerCount: Int, kvHeadCount: Int, headDim: Int, capacity: Int, encoding: RowEncoding, blockSize: Int,
+    policy: any RowPolicy
+  ) -> Int {
+    let rows = policy.rowCapacity(tokens: capacity, blockSize: blockSize)
+    let heads = layerCount * kvHeadCount
+    guard encoding == .int8 else { return 2 * heads * rows * headDim * encoding.element.byteCount }
+    let block = wholeBlocks(1) * headDim
+    // A byte for each number and, at most, one for every sixteen of them for scales; tails, and rows in between.
+    return heads * wholeBlocks(rows) * 2 * (headDim + headDim / 8 + 16) + heads * 2 * block * 4
+      + kvHeadCount * (2 * (wholeBlocks(1) + blockSize) * headDim + block) * 4
+  }
+
   /// Writes the keys and values of new tokens of a layer behind the rows so far.
   /// - Parameters:
   ///   - rows: those of the tokens in the buffers.

@@ -103,6 +103,20 @@ public final class LlamaModel: Sendable {
       blockSize: blockSize, policy: policy, firstPosition: firstPosition)
   }
 
+  /// Bytes that a session of a batch takes, at most: its keys and values, and what is beside them.
+  /// - Parameters:
+  ///   - capacity: tokens that the running text may grow to.
+  ///   - cachePolicy: which of them stay.
+  ///   - batchTokens: tokens that are read together, at most.
+  public func sessionByteCount(capacity: Int, cachePolicy: CachePolicy, batchTokens: Int) -> Int {
+    let rows = KeyValueCache.byteCount(
+      layerCount: configuration.layerCount, kvHeadCount: configuration.kvHeadCount, headDim: configuration.headDim,
+      capacity: capacity, encoding: cacheEncoding, blockSize: batchTokens, policy: cachePolicy.makeRowPolicy())
+    // Logits, and the angles of positions.
+    let positions = min(capacity, configuration.maxPositionCount)
+    return rows + 4 * configuration.vocabularySize + 4 * configuration.headDim * positions
+  }
+
   /// Tokens that the running text may have: the trained window, less the positions that merged rows take.
   public var window: Int {
     configuration.maxPositionCount - (sharedLLM?.injection == .mergedSoftmax ? mergedPositionOffset : 0)

@@ -14,6 +14,7 @@
 @_exported public import struct FileAccess.Refusal
 @_exported public import enum LlamaRuntime.CachePolicy
 @_exported public import struct LlamaRuntime.SamplingOptions
+@_exported public import struct LlamaRuntime.TokenProbability
 @_exported public import struct ModelPacks.LlamaConfiguration
 @_exported public import class ModelPacks.ModelPack
 @_exported public import struct ModelPacks.PackProvenance

@@ -1,8 +1,6 @@
 public import FileAccess
 public import LlamaRuntime
 import ModelPacks
-import Synchronization
-import Tokenization
 
 /// How an answer is written.
 public struct GenerationOptions: Sendable, Hashable {
@@ -46,6 +44,8 @@ public enum FinishReason: String, Sendable, Hashable {
 public struct ResponseSummary: Sendable, Hashable {
   /// Tokens of the prompt.
   public var promptTokens: Int
+  /// Those of them that were not read, because an ``AnswerEngine`` had kept what the model knows of them.
+  public var cachedTokens: Int
   /// All generated tokens, with the one that ended the answer.
   public var tokens: [Int32]
   /// Why it ended.
@@ -80,73 +80,10 @@ public struct Response: Sendable, Hashable {
   public var summary: ResponseSummary
 }
 
-/// An answer, piece by piece, read by one loop.
-///
-/// The work starts with the stream, on a thread of its own, and keeps the model and the selection alive until it ends.
-/// Leaving the loop, cancelling its task or releasing the stream ends it: before the next token or, while the prompt is
-/// being read, before its next 1,024 tokens. Nothing is left behind. A loop whose task was cancelled ends without a
-/// `finished` event. One whose pack or store was cut short while it was read throws `Refusal` `file-changed`.
-public struct ResponseStream: AsyncSequence, Sendable {
-  /// An event of a request while it runs.
-  public typealias Element = ResponseEvent
-  /// `CancellationError` when the reader has gone, or `Refusal` `file-changed` or, where the system has no thread for it,
-  /// `no-thread`: whatever else can be refused is refused before there is a stream.
-  public typealias Failure = any Error
+/// An answer, piece by piece, read by one loop; the work is done on a thread of its own.
+public typealias ResponseStream = EventStream<ResponseEvent>
 
-  private let events: AsyncThrowingStream<ResponseEvent, any Error>
-  private let isCancelled = CancellationFlag()
-
-  init(_ work: @escaping @Sendable (ResponseSink) throws -> Void) {
-    events = AsyncThrowingStream { [isCancelled] continuation in
-      continuation.onTermination = { _ in isCancelled.set() }
-      let isStarted = WorkThread.start {
-        do {
-          try work(ResponseSink(continuation: continuation, isCancelled: isCancelled))
-          continuation.finish()
-        } catch {
-          continuation.finish(throwing: error)
-        }
-      }
-      guard isStarted else {
-        return continuation.finish(
-          throwing: Refusal(.noThread, file: "this process", "the system has no thread for an answer"))
-      }
-    }
-  }
-
-  /// Starts the one loop over the answer.
-  public func makeAsyncIterator() -> Iterator { Iterator(events.makeAsyncIterator(), isCancelled) }
-
-  /// A loop over an answer.
-  public struct Iterator: AsyncIteratorProtocol {
-    private var events: AsyncThrowingStream<ResponseEvent, any Error>.AsyncIterator
-    private let reader: Reader
-
-    fileprivate init(
-      _ events: AsyncThrowingStream<ResponseEvent, any Error>.AsyncIterator, _ isCancelled: CancellationFlag
-    ) {
-      self.events = events
-      reader = Reader(isCancelled)
-    }
-
-    /// Waits for the next event; nil after the last one.
-    public mutating func next() async throws -> ResponseEvent? { try await events.next() }
-
-    /// Waits for the next event; nil after the last one.
-    public mutating func next(isolation actor: isolated (any Actor)?) async throws -> ResponseEvent? {
-      try await events.next(isolation: actor)
-    }
-  }
-
-  /// Is released with its loop, even if a variable still holds the stream.
-  private final class Reader: Sendable {
-    private let isCancelled: CancellationFlag
-
-    init(_ isCancelled: CancellationFlag) { self.isCancelled = isCancelled }
-
-    deinit { isCancelled.set() }
-  }
-
+extension EventStream<ResponseEvent> {
   /// Waits for the whole answer.
   /// - Throws: `CancellationError` when the task is cancelled meanwhile, and `Refusal` `file-changed`.
   public func collect() async throws -> Response {
@@ -160,30 +97,6 @@ public struct ResponseStream: AsyncSequence, Sendable {
     }
     throw CancellationError()
   }
-}
-
-/// Where the work for a request leaves its results.
-struct ResponseSink: Sendable {
-  fileprivate let continuation: AsyncThrowingStream<ResponseEvent, any Error>.Continuation
-  fileprivate let isCancelled: CancellationFlag
-
-  func yield(_ event: ResponseEvent) throws(CancellationError) {
-    try requireReader()
-    continuation.yield(event)
-  }
-
-  /// - Throws: when nobody waits for the answer any more. Checked before every step, because many steps yield no text.
-  func requireReader() throws(CancellationError) {
-    if isCancelled.isSet { throw CancellationError() }
-  }
-}
-
-private final class CancellationFlag: Sendable {
-  private let flag = Atomic<Bool>(false)
-
-  var isSet: Bool { flag.load(ordering: .relaxed) }
-
-  func set() { flag.store(true, ordering: .relaxed) }
 }
 
 extension LanguageModel {
@@ -213,7 +126,7 @@ extension LanguageModel {
   }
 
   /// - Throws: `Refusal` `empty-prompt`, `prompt-too-long`, `token-out-of-range`, `cache-too-large`.
-  private func requirePrompt(
+  func requirePrompt(
     _ prompt: [Int32], behind context: ContextSelection?, _ policy: CachePolicy
   ) throws(Refusal) {
     guard !prompt.isEmpty else { throw Refusal(.emptyPrompt, file: pack.path, "the prompt has no tokens") }
@@ -243,12 +156,10 @@ extension LanguageModel {
 
   private func generate(
     _ prompt: [Int32], context: ContextSelection?, options: GenerationOptions,
-    into sink: ResponseSink
+    into sink: EventSink<ResponseEvent>
   ) throws {
-    let start = ContinuousClock.now
-    let left = runtime.window - (context?.tokensBefore ?? 0) - prompt.count
-    let room = options.cachePolicy == .full ? min(options.maxTokens, left) : options.maxTokens
-    let capacity = prompt.count + max(room, 1)
+    var writer = AnswerWriter(self, prompt, context: context, options: options)
+    let capacity = writer.capacity
     let session =
       context?.text.map { Session(runtime, behind: $0, capacity: capacity) }
       ?? Session(runtime, capacity: capacity, context: context?.context, cachePolicy: options.cachePolicy)
@@ -256,49 +167,26 @@ extension LanguageModel {
       try session.requireWhole()
       try sink.yield(.promptProgress(done: done, of: prompt.count))
     }
-    var sampler = Sampler(options.sampling)
-    sampler.see(prompt)
-    var writer = TextWriter(
-      decoder: tokenizer?.makeStreamDecoder(after: prompt), stopStrings: options.stopStrings)
-    var summary = ResponseSummary(
-      promptTokens: prompt.count, tokens: [],
-      finishReason: room < options.maxTokens ? .window : .maxTokens,
-      contextChunks: context?.chunkCount ?? 0, contextRows: context?.rowCount ?? 0,
-      injectionIsUntrained: context?.context != nil && injectionIsUntrained, secondsToFirstToken: 0, secondsInAll: 0)
-    let endTokens = Set(configuration.endOfTextTokens + (tokenizer?.endOfTextTokens ?? []))
-
-    while summary.tokens.count < room {
-      let token = sampler.choose(logits)
-      if summary.tokens.isEmpty { summary.secondsToFirstToken = (ContinuousClock.now - start).seconds }
-      summary.tokens.append(token)
-      if endTokens.contains(token), !options.ignoresEndOfText {
-        summary.finishReason = .endOfText
-        break
-      }
-      let text = writer.push(token)
+    while !writer.hasEnded {
+      let text = writer.write(after: logits)
       if !text.isEmpty { try sink.yield(.text(text)) }
-      if writer.hasStopped {
-        summary.finishReason = .stopString
-        break
-      }
-      guard summary.tokens.count < room else { break }
+      guard let token = writer.next else { break }
       try sink.requireReader()
       session.read(token, into: &logits)
       try session.requireWhole()
     }
-    let rest = writer.finish()
+    let (rest, summary) = writer.finish()
     if !rest.isEmpty { try sink.yield(.text(rest)) }
-    summary.secondsInAll = (ContinuousClock.now - start).seconds
     try sink.yield(.finished(summary))
   }
 }
 
 extension ContextSelection {
   /// The text that stands before the prompt.
-  fileprivate var text: TextPrefix? { if case .text(let text) = rows { text } else { nil } }
+  var text: TextPrefix? { if case .text(let text) = rows { text } else { nil } }
 
   /// Tokens that stand before the prompt in the model's window.
-  fileprivate var tokensBefore: Int { text?.tokenCount ?? 0 }
+  var tokensBefore: Int { text?.tokenCount ?? 0 }
 }
 
 extension Refusal.Name {
