@@ -1,6 +1,6 @@
 import CanonicalJSON
 import Glibc
-import SharedPack
+public import SharedPack
 
 /// A model and its documents, behind the requests that OpenAI's clients send. Knows nothing of connections.
 ///
