@@ -10,7 +10,7 @@ public struct AnswerLimits: Sendable, Hashable {
   /// Bytes of those that ended answers may keep, so that a conversation goes on where it was; 0 keeps nothing.
   public var keptMemory: Int
   /// Tokens of prompts that are read between two tokens of the answers that are being written, at most. Fewer let these
-  /// go on more evenly, more are read faster.
+  /// go on more evenly; below 64 each takes longer to read, above it no less.
   public var promptSlice: Int
 
   /// Limits.
@@ -22,7 +22,7 @@ public struct AnswerLimits: Sendable, Hashable {
   ///   - promptSlice: see ``promptSlice``.
   /// - Precondition: `parallel` is 1 … 256, `promptSlice` 1 … 1024, and no other number is negative.
   public init(
-    parallel: Int = 8, queue: Int = 64, memory: Int? = nil, keptMemory: Int = 1 << 30, promptSlice: Int = 128
+    parallel: Int = 8, queue: Int = 64, memory: Int? = nil, keptMemory: Int = 1 << 30, promptSlice: Int = 64
   ) {
     precondition((1...256).contains(parallel) && (1...1024).contains(promptSlice), "see the precondition")
     precondition(queue >= 0 && keptMemory >= 0 && memory ?? 0 >= 0, "nothing has less than no bytes")
