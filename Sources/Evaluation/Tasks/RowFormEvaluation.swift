@@ -176,8 +176,8 @@ public struct RowFormEvaluation: Sendable {
         JSONValue.Member("haystack", .array(sources.map { .string($0.domain) })),
       ],
       columns: [
-        "kv", "kept", "compression", "bytes_per_token", "expanded_gb_per_second", "seconds_to_first_token", "divergence",
-        "same_first_token", "right", "minus_first",
+        "kv", "kept", "compression", "bytes_per_token", "expanded_gb_per_second", "seconds_to_first_token",
+        "divergence", "same_first_token", "right", "minus_first",
       ], rows: rows,
       notes: [
         "bytes per token: of keys and values, as a store keeps them",
