@@ -88,6 +88,25 @@ extension ChatService {
     return file(name, byteCount: found.document.textByteCount)
   }
 
+  /// The text of one of them, where its store keeps it, as those do that came by the server: `GET /v1/files/ID/content`.
+  /// - Throws: `RequestFault` 404.
+  public func fileContent(_ identifier: String, for caller: Caller) async throws -> [UInt8] {
+    let name = try Self.documentName(ofFile: identifier)
+    guard let library else { throw Self.noDocuments }
+    do {
+      return try await work.run {
+        for store in try library.stores(of: caller) {
+          guard let document = try store.store.document(named: name) else { continue }
+          if let text = try store.store.text(of: document) { return text }
+          throw RequestFault(404, "text_not_kept", field: "file_id", "the text of this document is not kept")
+        }
+        throw Self.noFile
+      }
+    } catch let refusal as Refusal {
+      throw RequestFault(refusal, field: "file_id")
+    }
+  }
+
   /// The document that a file is.
   /// - Throws: `RequestFault` 404.
   public static func documentName(ofFile identifier: String) throws(RequestFault) -> String {

@@ -139,13 +139,10 @@ public final class ChatService: Sendable {
       "documents": .array(inquiry.documents.map { .string($0.name) }),
       "sources": .array(
         best.map { source in
-          let text = zip(inquiry.passages, inquiry.passageTexts).first {
-            $0.0.document == source.document && $0.0.chunk == source.chunk
-          }
-          return .members([
+          .members([
             "document": .string(inquiry.documents[source.document].name), "chunk": .integer(source.chunk),
             "byte_range": source.byteRange.map { .array([.integer($0.lowerBound), .integer($0.upperBound)]) },
-            "score": .number(source.score.isFinite ? Double(source.score) : 0), "text": text.map { .string($0.1) },
+            "score": .number(source.score.isFinite ? Double(source.score) : 0), "text": .string(source.text),
           ])
         }),
       "source_count": .integer(inquiry.sources.count),

@@ -126,6 +126,7 @@ public final class DocumentLibrary: Sendable {
           let report = try await writing.run { [model] in
             try Refusal.requireRunning()
             var builder = try StoreBuilder(opening: path, model: model)
+            builder.keepsTexts = true
             return try builder.add(document, replacing: replacing) { done, _, total in
               continuation.yield(.progress(done: done, of: total))
             }

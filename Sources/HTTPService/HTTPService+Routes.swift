@@ -112,6 +112,9 @@ extension HTTPService {
     case .files: try await exchange.send(chat.files(for: caller))
     case .addFile: try await addFile(exchange, caller)
     case .file(let identifier): try await exchange.send(chat.file(identifier, for: caller))
+    case .fileContent(let identifier):
+      let text = try await chat.fileContent(identifier, for: caller)
+      try await exchange.send(200, "text/plain; charset=utf-8", text)
     case .removeFile(let identifier):
       try await remove(ChatService.documentName(ofFile: identifier), identifier: identifier, exchange, caller)
     case .preflight: try await sendPreflight(exchange)

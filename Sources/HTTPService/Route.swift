@@ -17,6 +17,7 @@ enum Route: Sendable, Hashable {
   case files
   case addFile
   case file(String)
+  case fileContent(String)
   case removeFile(String)
   /// What a browser asks before a page of another origin may.
   case preflight
@@ -72,6 +73,12 @@ enum Route: Sendable, Hashable {
         self = .none
         return
       }
+      // No identifier has a slash.
+      let end = "/content"
+      if name.hasSuffix(end) {
+        self = only(.get, .fileContent(String(name.dropLast(end.count))))
+        return
+      }
       switch method {
       case .get: self = .file(name)
       case .delete: self = .removeFile(name)
@@ -93,7 +100,7 @@ enum Route: Sendable, Hashable {
     case .tokenize: "/tokenize"
     case .detokenize: "/detokenize"
     case .documents, .addDocument, .removeDocument: "/v1/documents"
-    case .files, .addFile, .file, .removeFile: "/v1/files"
+    case .files, .addFile, .file, .fileContent, .removeFile: "/v1/files"
     case .preflight: "OPTIONS"
     case .otherMethod, .none: "other"
     }

@@ -27,6 +27,7 @@ extension String {
     #expect(Route(.delete, "/v1/documents?name=a") == .removeDocument("a"))
     #expect(Route(.delete, "/v1/documents/a/b") == .removeDocument("a/b"))
     #expect(Route(.delete, "/v1/files/file-61") == .removeFile("file-61"))
+    #expect(Route(.get, "/v1/files/file-61/content") == .fileContent("file-61"))
     #expect(Route(.put, "/v1/documents") == .otherMethod(allowed: "GET, POST, DELETE"))
     #expect(Route(.get, "/v1/chat/completions") == .otherMethod(allowed: "POST"))
     for target in ["", "//", "/v1", "/v1/models/%", "/v1/models/%zz", "/V1/models", "*", "http://x/"] {
@@ -84,7 +85,9 @@ extension String {
     #expect(events.contains("\"event\":\"added\""))
     #expect(try await ask("GET", "/v1/documents").contains("\"name\":\"a/b\""))
     #expect(try await ask("GET", "/v1/files").contains("\"filename\":\"c\""))
+    #expect(try await ask("GET", "/v1/files/file-63/content").hasSuffix("\r\n\r\n\(text)"))
     #expect(try await ask("DELETE", "/v1/files/file-63").contains("\"deleted\":true"))
+    #expect(try await ask("GET", "/v1/files/file-63/content").hasPrefix("HTTP/1.1 404 "))
     #expect(try await ask("DELETE", "/v1/documents?name=a%2Fb").contains("\"deleted\":true"))
     let metrics = try await ask("GET", "/metrics")
     #expect(metrics.contains("sharedpack_http_requests_total{route=\"/v1/chat/completions\",status=\"200\"} 2"))
