@@ -109,18 +109,7 @@ import TreeStore
       }
       // The removal of an old manifest may fail without harm.
       if let failure { #expect([.inputOutput, .cannotCreate, .writerFailed].contains(failure.name), "\(failure)") }
-      // A writer takes up a commit that lacked its last step only.
-      _ = try? TreeStoreWriter(opening: path, creating: nil)
-      let committed = try? TreeStore(opening: path)
-      let isNamed = try committed?.document(named: "text") != nil
-      var missing = 0
-      let shape = try #require(model.runtime.treeShape)
-      for range in model.chunks(of: all, shape: shape, borders: .sentences) {
-        let chunk = Array(all[range])
-        if try committed?.chunk(committed?.chunkKey(tokens: chunk) ?? .init(Digest256(of: []))) == nil {
-          missing += chunk.count
-        }
-      }
+      let (missing, isNamed) = try left(of: all, in: path)
       let report = try add(source, to: path)
       #expect(report.encodedTokenCount == missing)
       #expect((report.outcome == .unchanged) == isNamed)
@@ -131,6 +120,23 @@ import TreeStore
     }
     // Some builds ended between their first chunk and their last.
     #expect(resumed > 2)
+  }
+
+  /// Tokens of chunks that the next writer does not find, and whether it finds the document: it takes up what a commit
+  /// has left that lacked its last steps only.
+  private func left(of tokens: [Int32], in path: String) throws -> (missing: Int, isNamed: Bool) {
+    let shape = try #require(model.runtime.treeShape)
+    do throws(Refusal) {
+      let writer = try TreeStoreWriter(opening: path, creating: nil)
+      var missing = 0
+      for range in model.chunks(of: tokens, shape: shape, borders: .sentences) {
+        let chunk = Array(tokens[range])
+        if !writer.contains(writer.configuration.chunkKey(tokens: chunk)) { missing += chunk.count }
+      }
+      return (missing, try writer.document(named: "text") != nil)
+    } catch {
+      return (tokens.count, false)
+    }
   }
 
   /// A text whose task is cancelled while its second chunk is reported.

@@ -18,9 +18,18 @@ import Testing
     var diskByteCount = 0
 
     init(_ workplace: Workplace) throws {
-      descriptorCount = try Directory.names(in: "/proc/self/fd").count
+      // Other tests of this process have files of their own.
+      descriptorCount = try Directory.names(in: "/proc/self/fd").count {
+        Self.target(of: "/proc/self/fd/\($0)").starts(with: workplace.path.utf8)
+      }
       diskByteCount = try TreeStoreWriter.measure(workplace.store)
       privateByteCount = ProcessMemory.privateByteCount() ?? 0
+    }
+
+    private static func target(of link: String) -> [UInt8] {
+      var target = [CChar](repeating: 0, count: 4096)
+      let count = unsafe readlink(link, &target, target.count)
+      return target.prefix(max(count, 0)).map { UInt8(bitPattern: $0) }
     }
 
     var description: String {
