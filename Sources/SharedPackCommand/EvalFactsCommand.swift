@@ -37,15 +37,7 @@ struct EvalFactsCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Tokens of the texts.", valueName: "list"))
   var tokens = ListArgument([4096])
 
-  @Option(help: ArgumentHelp("Samples for each row.", valueName: "count"))
-  var samples = 100
-
-  @Option(
-    name: .customLong("haystack"),
-    help: ArgumentHelp(
-      "Texts to hide facts in: a file, a .zst file of texts, a directory. Repeatable.", valueName: "path"),
-    completion: .file())
-  var haystacks: [String]
+  @OptionGroup var sampling: FactSampleArguments
 
   @Option(
     help: ArgumentHelp(
@@ -54,12 +46,6 @@ struct EvalFactsCommand: AsyncParsableCommand {
   var kv: RowEncodingArgument?
 
   @OptionGroup var reading: DeepReadingArguments
-
-  @Option(help: ArgumentHelp("The same seed makes the same samples.", valueName: "number"))
-  var seed: UInt64 = 1
-
-  @Option(help: ArgumentHelp("Threads that share the work, 1 to 1024.", valueName: "count"))
-  var threads: ThreadCountArgument?
 
   @Flag(help: "Add a row for each kind of fact.")
   var byKind = false
@@ -70,10 +56,9 @@ struct EvalFactsCommand: AsyncParsableCommand {
   @OptionGroup var output: EvalOutputOptions
 
   func validate() throws {
-    guard samples > 0, tokens.values.allSatisfy({ (64...1 << 22).contains($0) }) else {
-      throw ValidationError("--samples must be at least 1, --tokens 64 to 4194304.")
+    guard tokens.values.allSatisfy({ (64...1 << 22).contains($0) }) else {
+      throw ValidationError("--tokens must be 64 to 4194304.")
     }
-    guard seed <= UInt64(Int.max) else { throw ValidationError("--seed must be below 2^63.") }
   }
 
   func run() async throws {
@@ -81,14 +66,14 @@ struct EvalFactsCommand: AsyncParsableCommand {
     evaluation.manners = manner.values.map(\.value)
     evaluation.questions = question.values.map(\.value)
     evaluation.lengths = tokens.values
-    evaluation.sampleCount = samples
+    evaluation.sampleCount = sampling.samples
     evaluation.dividesByKind = byKind
-    evaluation.seed = seed
-    let model = try LanguageModel(opening: model, threadCount: threads?.count)
+    evaluation.seed = sampling.seed
+    let model = try LanguageModel(opening: model, threadCount: sampling.threads?.count)
     evaluation.reading = reading.reading(of: model)
     evaluation.reading.encoding = kv?.encoding
     var bar = ProgressBar("Asking", unit: .samples, mode: output.output.progress)
-    let sources = try haystacks.map { try EvaluationSource(reading: $0) }
+    let sources = try sampling.sources()
     let result = try await evaluation.run(
       model, haystack: sources, progress: { bar.update($0, of: $1) },
       answer: { answer in

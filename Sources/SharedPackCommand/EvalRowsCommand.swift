@@ -31,34 +31,19 @@ struct EvalRowsCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Tokens of a text.", valueName: "count"))
   var tokens = 4096
 
-  @Option(help: ArgumentHelp("Samples for each row.", valueName: "count"))
-  var samples = 100
-
-  @Option(
-    name: .customLong("haystack"),
-    help: ArgumentHelp(
-      "Texts to hide facts in: a file, a .zst file of texts, a directory. Repeatable.", valueName: "path"),
-    completion: .file())
-  var haystacks: [String]
+  @OptionGroup var sampling: FactSampleArguments
 
   @OptionGroup var reading: DeepReadingArguments
-
-  @Option(help: ArgumentHelp("The same seed makes the same samples.", valueName: "number"))
-  var seed: UInt64 = 1
-
-  @Option(help: ArgumentHelp("Threads that share the work, 1 to 1024.", valueName: "count"))
-  var threads: ThreadCountArgument?
 
   @OptionGroup var output: EvalOutputOptions
 
   func validate() throws {
-    guard samples > 0, (64...1 << 22).contains(tokens) else {
-      throw ValidationError("--samples must be at least 1, --tokens 64 to 4194304.")
+    guard (64...1 << 22).contains(tokens) else {
+      throw ValidationError("--tokens must be 64 to 4194304.")
     }
     guard keep.values.allSatisfy({ $0 > 0 && $0 <= 1 }) else {
       throw ValidationError("--keep must be above 0, at most 1.")
     }
-    guard seed <= UInt64(Int.max) else { throw ValidationError("--seed must be below 2^63.") }
   }
 
   func run() async throws {
@@ -67,12 +52,12 @@ struct EvalRowsCommand: AsyncParsableCommand {
     evaluation.shares = keep.values
     evaluation.compressions = compress.values.map(\.compression)
     evaluation.length = tokens
-    evaluation.sampleCount = samples
-    evaluation.seed = seed
-    let model = try LanguageModel(opening: model, threadCount: threads?.count)
+    evaluation.sampleCount = sampling.samples
+    evaluation.seed = sampling.seed
+    let model = try LanguageModel(opening: model, threadCount: sampling.threads?.count)
     evaluation.reading = reading.reading(of: model)
     var bar = ProgressBar("Asking", unit: .samples, mode: output.output.progress)
-    let sources = try haystacks.map { try EvaluationSource(reading: $0) }
+    let sources = try sampling.sources()
     let result = try await evaluation.run(model, haystack: sources) { bar.update($0, of: $1) }
     bar.finish()
     try output.finish(result)

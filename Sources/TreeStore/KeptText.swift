@@ -28,29 +28,37 @@ enum KeptText {
     return unsafe Compression.zstd.decompress(value.span.bytes, byteCount: byteCount)
   }
 
-  /// Reads bytes of a text.
+  /// Reads the text of a document, or some bytes of it.
   /// - Parameters:
-  ///   - range: of its bytes.
-  ///   - value: what the catalog says about a key.
-  /// - Throws: `Refusal` `malformed-table` and those of the catalog.
+  ///   - range: of the text's bytes; nil for all, which then must have the document's digest.
+  ///   - value: what a catalog says about a key.
+  /// - Returns: nil where it is not kept.
+  /// - Throws: `Refusal` `malformed-table`, `digest-mismatch`, and those of the catalog.
   static func read(
-    _ range: Range<Int>, of document: StoredDocument, store: String,
+    _ range: Range<Int>? = nil, of document: StoredDocument, store: String,
     value: (_ key: [UInt8]) throws(Refusal) -> [UInt8]?
-  ) throws(Refusal) -> [UInt8] {
-    precondition(range.lowerBound >= 0 && range.upperBound <= document.textByteCount, "the range is in the text")
+  ) throws(Refusal) -> [UInt8]? {
+    guard document.keepsText else { return nil }
+    let structure = "document \"\(document.name)\""
+    let wanted = range ?? 0..<document.textByteCount
+    precondition(wanted.lowerBound >= 0 && wanted.upperBound <= document.textByteCount, "the range is in the text")
     var text: [UInt8] = []
-    guard !range.isEmpty else { return text }
-    for part in range.lowerBound / partByteCount...(range.upperBound - 1) / partByteCount {
+    let parts = wanted.isEmpty ? 0..<0 : wanted.lowerBound / partByteCount..<(wanted.upperBound - 1) / partByteCount + 1
+    for part in parts {
       let own = Self.range(of: part, textByteCount: document.textByteCount)
       guard let value = try value(CatalogKey.text(document.name, part: part)),
         let bytes = decoded(value, byteCount: own.count)
       else {
         throw Refusal(
-          .malformedTable, file: store, structure: "document \"\(document.name)\"",
+          .malformedTable, file: store, structure: structure,
           "part \(part) of the text that is kept is missing or malformed")
       }
-      let wanted = own.clamped(to: range)
-      text += bytes[wanted.lowerBound - own.lowerBound..<wanted.upperBound - own.lowerBound]
+      let shared = own.clamped(to: wanted)
+      text += bytes[shared.lowerBound - own.lowerBound..<shared.upperBound - own.lowerBound]
+    }
+    guard range != nil || Digest256(of: text) == document.textDigest else {
+      throw Refusal(
+        .digestMismatch, file: store, structure: structure, "the text that is kept is not the one that was stored")
     }
     return text
   }
@@ -66,16 +74,7 @@ extension TreeStore {
   ///   `malformed-table` and others when the catalog is damaged there.
   /// - Precondition: the range lies in the text.
   public func text(of document: StoredDocument, bytes range: Range<Int>? = nil) throws(Refusal) -> [UInt8]? {
-    guard document.keepsText else { return nil }
-    let text = try KeptText.read(range ?? 0..<document.textByteCount, of: document, store: path) {
-      (key) throws(Refusal) in try catalog.value(of: key)
-    }
-    guard range != nil || Digest256(of: text) == document.textDigest else {
-      throw Refusal(
-        .digestMismatch, file: path, structure: "document \"\(document.name)\"",
-        "the text that is kept is not the one that was stored")
-    }
-    return text
+    try KeptText.read(range, of: document, store: path) { (key) throws(Refusal) in try catalog.value(of: key) }
   }
 }
 

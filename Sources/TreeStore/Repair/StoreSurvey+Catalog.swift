@@ -311,16 +311,7 @@ extension StoreSurvey {
 
   /// The text of a document where all of it is kept.
   func text(of document: StoredDocument) -> [UInt8]? {
-    guard document.keepsText else { return nil }
-    var text: [UInt8] = []
-    for part in 0..<KeptText.partCount(document.textByteCount) {
-      let byteCount = KeptText.range(of: part, textByteCount: document.textByteCount).count
-      guard let value = value(of: CatalogKey.text(document.name, part: part)),
-        let bytes = KeptText.decoded(value, byteCount: byteCount)
-      else { return nil }
-      text += bytes
-    }
-    return Digest256(of: text) == document.textDigest ? text : nil
+    try? KeptText.read(of: document, store: path) { value(of: $0) }
   }
 
   func document(_ name: [UInt8]) -> StoredDocument? {
