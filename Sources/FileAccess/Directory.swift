@@ -87,10 +87,12 @@ public enum Directory {
     guard result == 0 else { throw SystemError.refusal("rmdir", path: path) }
   }
 
+  /// Where temporary files go: `TMPDIR`, or `/tmp`.
+  static var ofTemporaryFiles: String { unsafe getenv("TMPDIR").map { unsafe String(cString: $0) } ?? "/tmp" }
+
   /// Creates an empty directory with a fresh name in the system's temporary directory.
   public static func temporary(_ prefix: String = "sharedpack") throws(Refusal) -> String {
-    let parent = unsafe getenv("TMPDIR").map { unsafe String(cString: $0) } ?? "/tmp"
-    let path = "\(parent)/\(prefix)-\(String(UInt64.random(in: .min ... .max), radix: 16))"
+    let path = "\(ofTemporaryFiles)/\(prefix)-\(String(UInt64.random(in: .min ... .max), radix: 16))"
     guard make(path, mode: 0o700) == 0 else { throw SystemError.refusal("mkdir", path: path) }
     return path
   }

@@ -262,6 +262,11 @@ internal import PackedTiles
     if number < 0 {
       attend(to: spans.packedSinks, tokens: 0..<Int.max)
       attend(to: spans.sinks, tokens: 0..<Int.max)
+      guard call.windowStart.map({ tokens.lowerBound >= $0 }) ?? true else { return }
+      for number in 0..<text.distantSpanCount {
+        guard let span = text.distantSpan(number, for: tokens) else { continue }
+        unsafe visit(item, of: call, span, span.rows, desk: desk, sums)
+      }
     } else {
       if number == 0 { unsafe visit(item, injected: call.injected.open.spans, of: call, desk: desk, into: sums) }
       let first = (call.textParts.numbers.lowerBound + number) * Self.partRows - call.injected.open.rows

@@ -59,6 +59,7 @@ final class ForwardPass {
   func selfAttend(_ layer: LayerWeights, index: Int, _ slices: [TextSlice]) {
     for slice in slices {
       let text = slice.text
+      text.cache.begin(layer: index, rows: slice.rows, queries: query, keys: key, values: value, compute)
       enter(text.cache, layer: index, rows: slice.rows, text.rotary)
       attention.add(
         query, rows: slice.rows, to: text.mergedRows(layer: index),
@@ -66,9 +67,7 @@ final class ForwardPass {
         peaks: text.prefixPeaks?[index])
     }
     attention.attend()
-    for slice in slices {
-      slice.text.cache.chooseRows(layer: index, tokens: slice.rows.count, endsPrompt: slice.endsPrompt)
-    }
+    for slice in slices { slice.text.cache.settle(layer: index, tokens: slice.rows.count) }
     compute.multiply(attended, tokens: slices.tokenCount, by: (layer.output, x), adding: true)
   }
 

@@ -17,20 +17,30 @@ internal import PackedTiles
 @safe final class KeyValueCache {
   /// Tokens that the cache is made for.
   let capacity: Int
-  private let policy: any RowPolicy
-  /// The policy's answers, which do not change: a token of every layer and head needs them.
-  private let windows: [RowWindow?]
-  private let choosesRows: Bool
+  /// The policy's answers, which do not change.
+  private let window: RowWindow?
+  private let chooser: (any RowChooser)?
   private let layerCount: Int
   private let kvHeadCount: Int
   /// Rows that memory is reserved for.
   private let rowCapacity: Int
   /// Tokens that have been read, whose rows are filled in every layer.
   private(set) var count = 0
-  /// Tokens that no longer have a row: (layer, kv head). Behind a window's sinks it is a multiple of 64.
+  /// Tokens that no longer have a row, of each layer: behind a window's sinks, a multiple of 64.
   private var droppedCounts: [Int]
+  /// The rows of each head, where the policy chooses among them: (layer, kv head).
+  private(set) var lists: [RowList]
+  /// The tokens of the prompt that goes through the layers one by one, and the rows of the layer that it is in.
+  private var prompt: Range<Int>?
+  private var promptRows: FloatRows?
+  /// The rows that go, while they are chosen.
+  private var dropped: [Int] = []
   /// The attention weights of the rows of each head of a layer, where the policy needs them: (kv head, rows).
-  let weights: FloatBuffer?
+  private let weights: FloatBuffer?
+  /// The same, of the rows of the layer that a prompt is in.
+  private var promptWeights: FloatBuffer?
+  /// Rows at distances that do not grow; nil without any.
+  private let distant: DistantRows?
   /// The position of the first row.
   let firstPosition: Int
   private let floats: FloatRows?
@@ -39,19 +49,26 @@ internal import PackedTiles
   /// Reserves memory for the whole capacity; the system provides its pages as tokens come.
   init(
     layerCount: Int, kvHeadCount: Int, headDim: Int, capacity: Int, encoding: RowEncoding, blockSize: Int,
-    policy: any RowPolicy = FullRows(), firstPosition: Int = 0
+    policy: any RowPolicy = FullRows(), firstPosition: Int = 0, scratch: ScratchMapping? = nil
   ) {
     self.capacity = capacity
-    self.policy = policy
-    windows = (0..<layerCount).map(policy.window(layer:))
-    choosesRows = policy.choosesRows
+    window = policy.window
+    chooser = policy.chooser
     self.layerCount = layerCount
     self.kvHeadCount = kvHeadCount
     self.firstPosition = firstPosition
     rowCapacity = policy.rowCapacity(tokens: capacity, blockSize: blockSize)
-    droppedCounts = [Int](repeating: 0, count: layerCount * kvHeadCount)
-    weights = policy.needsWeights ? FloatBuffer(rows: kvHeadCount, columns: rowCapacity) : nil
-    precondition(!choosesRows || encoding != .int8, "packed rows do not go one by one")
+    droppedCounts = [Int](repeating: 0, count: layerCount)
+    lists = [RowList](repeating: RowList(), count: chooser == nil ? 0 : layerCount * kvHeadCount)
+    weights =
+      chooser?.weighsSingleTokens == true || policy.blocks != nil
+      ? FloatBuffer(rows: kvHeadCount, columns: rowCapacity) : nil
+    distant = policy.window.flatMap {
+      DistantRows(
+        $0, policy.blocks, layerCount: layerCount, kvHeadCount: kvHeadCount, headDim: headDim, capacity: capacity,
+        element: encoding == .float32 ? .float32 : .float16, scratch: scratch)
+    }
+    precondition(chooser == nil || encoding != .int8, "packed rows do not go one by one")
     switch encoding {
     case .float16, .float32:
       floats = FloatRows(
@@ -71,7 +88,17 @@ internal import PackedTiles
   }
 
   /// Bytes of the whole reservation.
-  var byteCount: Int { floats?.byteCount ?? packed?.byteCount ?? 0 }
+  var byteCount: Int { (floats?.byteCount ?? packed?.byteCount ?? 0) + (distant?.byteCount ?? 0) }
+
+  /// Bytes of the rows that are there, of all layers and heads.
+  var rowByteCount: Int {
+    guard rowCapacity > 0 else { return 0 }
+    let rows = (0..<layerCount).reduce(0) { sum, layer in
+      (0..<kvHeadCount).reduce(sum) { $0 + rowCount(layer: layer, head: $1) }
+    }
+    let perRow = (floats?.byteCount ?? packed?.byteCount ?? 0) / (rowCapacity * layerCount * kvHeadCount)
+    return rows * perRow + (distant?.byteCount(tokens: count) ?? 0)
+  }
 
   /// Bytes that a cache takes, with what it writes to in between.
   static func byteCount(
@@ -87,6 +114,30 @@ internal import PackedTiles
       + kvHeadCount * (2 * (wholeBlocks(1) + blockSize) * headDim + block) * 4
   }
 
+  /// Begins a prompt whose tokens all go through a layer before any goes through the next, where a policy chooses rows:
+  /// it chooses when a layer has seen them all.
+  func beginPrompt(tokens: Int) {
+    guard let chooser, let floats else { return }
+    precondition(prompt == nil && tokens <= capacity - count, "the cache was made for fewer tokens")
+    prompt = count..<count + tokens
+    let rows = (lists.map(\.count).max() ?? 0) + tokens
+    promptRows = floats.ofOneLayer(capacity: rows)
+    if chooser.weighedQueries(ofPrompt: tokens) > 0 { promptWeights = FloatBuffer(rows: kvHeadCount, columns: rows) }
+  }
+
+  /// Ends it, when every layer has been through.
+  func endPrompt() {
+    (prompt, promptRows, promptWeights) = (nil, nil, nil)
+  }
+
+  /// Where a prompt of a number of tokens is cut, so that the weights of a whole piece are added up or none are, and in
+  /// which pieces it is read at all: ascending, the first of them 0.
+  func cuts(ofPrompt tokens: Int) -> [Int] {
+    if let chooser { return [0, tokens - chooser.weighedQueries(ofPrompt: tokens)] }
+    guard let block = distant?.pieceSize else { return [0] }
+    return [0] + stride(from: block - count % block, to: tokens, by: block)
+  }
+
   /// Writes the keys and values of new tokens of a layer behind the rows so far.
   /// - Parameters:
   ///   - rows: those of the tokens in the buffers.
@@ -94,6 +145,13 @@ internal import PackedTiles
   func write(layer: Int, rows: Range<Int>, rotatedKeys: FloatBuffer, values: FloatBuffer, _ compute: Compute) {
     for head in 0..<kvHeadCount {
       let start = rowCount(layer: layer, head: head)
+      if let promptRows, let floats {
+        if count == prompt?.lowerBound {
+          promptRows.copy(layer: 0, head: head, rows: start, of: floats, layer: layer)
+        }
+        promptRows.write(layer: 0, head: head, at: start, rows, keys: rotatedKeys, values: values, compute)
+        continue
+      }
       precondition(start + rows.count <= rowCapacity, "the cache was made for fewer tokens")
       floats?.write(layer: layer, head: head, at: start, rows, keys: rotatedKeys, values: values, compute)
     }
@@ -101,60 +159,90 @@ internal import PackedTiles
       layer: layer, at: rowCount(layer: layer, head: 0), rows, keys: rotatedKeys, values: values, compute)
   }
 
+  /// Begins a piece of a layer, before its keys are rotated: rows at distances that do not grow are written, and, where
+  /// there are blocks of them, chosen.
+  /// - Parameters:
+  ///   - rows: those of the tokens in the buffers.
+  ///   - queries: (rows, heads · head dim).
+  ///   - keys, values: (rows, kv heads · head dim).
+  func begin(
+    layer: Int, rows: Range<Int>, queries: FloatBuffer, keys: FloatBuffer, values: FloatBuffer, _ compute: Compute
+  ) {
+    distant?.begin(layer: layer, at: count, rows: rows, queries: queries, keys: keys, values: values, compute)
+  }
+
   /// Rows of a head in memory.
-  private func rowCount(layer: Int, head: Int) -> Int { count - droppedCounts[layer * kvHeadCount + head] }
+  private func rowCount(layer: Int, head: Int) -> Int {
+    chooser == nil ? count - droppedCounts[layer] : lists[layer * kvHeadCount + head].count
+  }
 
   /// Drops rows that no later token sees, before the rows of a block are written.
   func makeRoom(for tokens: Int) {
-    for layer in 0..<layerCount {
-      guard let window = windows[layer], rowCount(layer: layer, head: 0) + tokens > rowCapacity else {
-        continue
-      }
-      let kept = Self.wholeBlocks(window.sinks)
+    guard let window else { return }
+    for layer in 0..<layerCount where rowCount(layer: layer, head: 0) + tokens > rowCapacity {
+      let kept = Self.wholeBlocks(window.sinksInPlace)
       let together = PackedRows.rowsTogether
       let first = max(count + 1 - window.recent, kept) / together * together
-      let rows = first - droppedCounts[layer * kvHeadCount]..<rowCount(layer: layer, head: 0)
-      for head in 0..<kvHeadCount {
-        floats?.move(layer: layer, head: head, rows: rows, to: kept)
-        droppedCounts[layer * kvHeadCount + head] = first - kept
-      }
+      let rows = first - droppedCounts[layer]..<rowCount(layer: layer, head: 0)
+      for head in 0..<kvHeadCount { floats?.move(layer: layer, head: head, rows: rows, to: kept) }
       packed?.move(layer: layer, blocks: rows.lowerBound / together..<rows.upperBound / together, to: kept / together)
+      droppedCounts[layer] = first - kept
     }
   }
 
   /// Lets the policy choose among the rows of a layer that has attended; its latest rows are not counted yet.
-  /// - Parameter endsPrompt: see `AttentionStep`.
-  func chooseRows(layer: Int, tokens: Int, endsPrompt: Bool) {
-    guard choosesRows, let floats else { return }
+  func settle(layer: Int, tokens: Int) {
+    let weights = weighs(tokens: tokens) ? promptWeights ?? weights : nil
+    if let distant, let weights {
+      distant.settle(
+        layer: layer, weights, rows: rowCount(layer: layer, head: 0) + tokens, from: droppedCounts[layer])
+    }
+    guard let chooser, let rows = promptRows ?? floats else { return }
+    let firstList = layer * kvHeadCount
     for head in 0..<kvHeadCount {
-      let rowCount = rowCount(layer: layer, head: head) + tokens
-      let step = AttentionStep(
-        rowCount: rowCount, tokenCount: tokens, endsPrompt: endsPrompt,
-        weights: weights.map { unsafe Array(UnsafeBufferPointer(start: $0.row(head), count: rowCount)) } ?? [])
-      guard let kept = policy.keptRows(layer: layer, head: head, after: step) else { continue }
-      var next = 0
-      for rows in kept {
-        precondition(rows.lowerBound >= next && rows.upperBound <= rowCount, "kept rows are ascending, and are there")
-        floats.move(layer: layer, head: head, rows: rows, to: next)
-        next += rows.count
+      lists[firstList + head].append(count..<count + tokens)
+      guard let weights else { continue }
+      let span = unsafe Span(_unsafeStart: weights.row(head), count: lists[firstList + head].count)
+      chooser.add(span, to: &lists[firstList + head], layer: layer, head: head)
+    }
+    guard count + tokens == prompt?.upperBound ?? count + tokens else { return }
+    let step = ChoiceStep(textCount: count + tokens, count: prompt?.count ?? tokens)
+    for head in 0..<kvHeadCount {
+      dropped.removeAll(keepingCapacity: true)
+      chooser.choose(among: &lists[firstList + head], layer: layer, head: head, after: step, dropping: &dropped)
+      lists[firstList + head].remove(dropped) { from, to in
+        rows.move(layer: promptRows == nil ? layer : 0, head: head, rows: from..<from + 1, to: to)
       }
-      droppedCounts[layer * kvHeadCount + head] += rowCount - next
+      if let promptRows {
+        floats?.copy(layer: layer, head: head, rows: lists[firstList + head].count, of: promptRows, layer: 0)
+      }
     }
   }
 
-  /// Rows that a token sees of any layer, at most; nil without a limit.
-  var slotCount: Int? {
-    let limits = windows.compactMap { $0?.rowCount }
-    return limits.count == layerCount ? limits.max() : nil
+  /// The blocks of distant rows that the latest piece chose.
+  func chosenBlocks(layer: Int) -> [Int] { distant?.chosen(layer: layer) ?? [] }
+
+  /// Whether the weights of the queries of a piece are added up.
+  private func weighs(tokens: Int) -> Bool {
+    guard let chooser else { return weights != nil }
+    guard let prompt else { return chooser.weighsSingleTokens }
+    return count >= prompt.upperBound - chooser.weighedQueries(ofPrompt: prompt.count)
   }
+
+  /// Called before tokens are read, which the policy may look at.
+  func willRead(_ tokens: some Collection<Int32>) { chooser?.willRead(tokens) }
+
+  /// Positions that queries are turned by, besides those in the text, and one; nil without a limit.
+  var slotCount: Int? { window?.slotCount }
 
   /// Whether every row stays where it was written.
-  var keepsAllRows: Bool { slotCount == nil && !choosesRows }
+  var keepsAllRows: Bool { window == nil && chooser == nil }
+
+  /// Whether a policy chooses among rows.
+  var choosesRows: Bool { chooser != nil }
 
   /// The slots that a number of tokens takes.
-  func slots(of tokens: Int, layer: Int = 0) -> Int {
-    windows[layer].map { min(tokens, $0.rowCount) } ?? tokens
-  }
+  func slots(of tokens: Int) -> Int { window.map { min(tokens, $0.wholeCount) } ?? tokens }
 
   /// The rows of a layer that `tokens` queries see, whose own rows were the last ones written and are not counted yet.
   func rows(layer: Int, tokens: Int) -> RunningTextRows {
@@ -167,7 +255,7 @@ internal import PackedTiles
   /// Continues after `count` tokens, where the next rows are written: one layer may read ahead of the next.
   func seek(_ count: Int) {
     precondition(
-      !choosesRows && count <= capacity && droppedCounts.allSatisfy { $0 == 0 },
+      count <= capacity && droppedCounts.allSatisfy { $0 == 0 } && (chooser == nil || prompt != nil),
       "rows that have gone do not come back")
     self.count = count
   }
@@ -178,34 +266,44 @@ internal import PackedTiles
     let rows = rowCount + tokens.lowerBound..<rowCount + tokens.upperBound
     var first: Int?
     var sinkCount = 0
-    if let window = windows[layer], count + tokens.upperBound > window.rowCount {
+    if let window, count + tokens.upperBound > window.wholeCount {
       first = rows.lowerBound + 1 - window.recent
-      sinkCount = window.sinks
+      sinkCount = window.sinksInPlace
     }
     // The rows that a policy chose lie together, wherever in the text they come from.
-    let textOffset = choosesRows ? 0 : count - rowCount
+    let textOffset = chooser != nil ? 0 : count - rowCount
     if let packed {
       return packed.spans(
         layer: layer, rows, first: first, sinks: sinkCount, textOffset: textOffset,
         written: rowCount..<rowCount + written)
     }
+    if let promptRows { return promptRows.spans(layer: 0, rows, first: nil, sinks: 0, textOffset: 0) }
     return floats?.spans(layer: layer, rows, first: first, sinks: sinkCount, textOffset: textOffset) ?? TextSpans()
   }
+
+  /// The rows at a distance that some of the queries see, which lie behind `windowStart`.
+  fileprivate func distantSpan(_ number: Int, layer: Int, tokens: Range<Int>) -> RowSpan? {
+    distant?.span(number, layer: layer, tokens: count + tokens.lowerBound..<count + tokens.upperBound)
+  }
+
+  fileprivate func distantSpanCount(layer: Int) -> Int { distant?.spanCount(layer: layer) ?? 0 }
+
+  fileprivate func weights(tokens: Int) -> FloatBuffer? { weighs(tokens: tokens) ? promptWeights ?? weights : nil }
 
   /// Whether any of `tokens` queries sees sinks in spans of their own, and the tokens of the other rows that any of
   /// them sees.
   fileprivate func seen(layer: Int, tokens: Int) -> (sinks: Bool, tokens: Range<Int>) {
-    guard let window = windows[layer], count + tokens > window.rowCount else {
-      let rows = choosesRows ? (0..<kvHeadCount).reduce(0) { max($0, rowCount(layer: layer, head: $1)) } : count
+    guard let window, count + tokens > window.wholeCount else {
+      let rows = chooser != nil ? (0..<kvHeadCount).reduce(0) { max($0, rowCount(layer: layer, head: $1)) } : count
       return (false, 0..<rows + tokens)
     }
-    return (window.sinks > 0, max(count + 1 - window.recent, 0)..<count + tokens)
+    return (window.sinks > 0 || distant != nil, max(count + 1 - window.recent, 0)..<count + tokens)
   }
 
   /// The first query that no longer sees all tokens before it, if there are queries before it that do.
-  fileprivate func windowStart(layer: Int, tokens: Int) -> Int? {
-    guard let slots = windows[layer]?.rowCount, count < slots, count + tokens > slots else { return nil }
-    return slots - count
+  fileprivate func windowStart(tokens: Int) -> Int? {
+    guard let whole = window?.wholeCount, count < whole, count + tokens > whole else { return nil }
+    return whole - count
   }
 
   /// A copy of some of the rows of every layer.
@@ -238,8 +336,14 @@ internal import PackedTiles
     guard let floats else { preconditionFailure("only float32 keys are turned without loss") }
     precondition(droppedCounts.allSatisfy { $0 == 0 }, "slots no longer grow when tokens have gone")
     let difference = zip(old.frequencies, new.frequencies).map { $1 - $0 }
-    for row in 0..<count {
-      floats.turn(row: row, by: RotaryTable.angles(difference, position: firstPosition + row), compute)
+    for layer in 0..<layerCount {
+      for head in 0..<kvHeadCount {
+        for row in 0..<rowCount(layer: layer, head: head) {
+          let token = chooser == nil ? row : Int(lists[layer * kvHeadCount + head].positions[row])
+          let angles = RotaryTable.angles(difference, position: firstPosition + token)
+          floats.turn(layer: layer, head: head, row: row, by: angles, compute)
+        }
+      }
     }
   }
 
@@ -264,10 +368,10 @@ struct RunningTextRows {
   func position(token: Int) -> Int { cache.firstPosition + cache.count + token }
 
   /// The position that a query is turned by where it meets rows whose distance does not grow: sinks and merged rows.
-  func slot(token: Int) -> Int { cache.firstPosition + cache.slots(of: cache.count + token + 1, layer: layer) - 1 }
+  func slot(token: Int) -> Int { cache.firstPosition + cache.slots(of: cache.count + token + 1) - 1 }
 
   /// The first query that sees sinks apart from other rows, if there are others before it.
-  var windowStart: Int? { cache.windowStart(layer: layer, tokens: tokens) }
+  var windowStart: Int? { cache.windowStart(tokens: tokens) }
 
   /// Parts of the rows that the queries see: sinks are one, the others end at multiples of `Attention.partRows` rows in
   /// the text.
@@ -286,8 +390,16 @@ struct RunningTextRows {
     cache.spans(layer: layer, head: head, tokens: tokens, written: self.tokens)
   }
 
+  /// Rows at distances that do not grow: how many spans there are, and those that a set of queries sees, which lies
+  /// behind `windowStart`.
+  var distantSpanCount: Int { cache.distantSpanCount(layer: layer) }
+
+  func distantSpan(_ number: Int, for tokens: Range<Int>) -> RowSpan? {
+    cache.distantSpan(number, layer: layer, tokens: tokens)
+  }
+
   /// Where the weights of the rows are added up, if the policy needs them.
-  var weights: FloatBuffer? { cache.weights }
+  var weights: FloatBuffer? { cache.weights(tokens: tokens) }
 }
 
 /// Spans of running text: the sinks, where other rows lie between them and the recent ones, and all other rows. Of
@@ -297,126 +409,4 @@ struct TextSpans {
   var sinks: RowSpan?
   var packed: RowSpan?
   var latest: RowSpan?
-}
-
-/// Rows in floats: (layer, kv head, capacity, head dim), keys and values apart.
-@safe private final class FloatRows {
-  private let layerCount: Int
-  private let kvHeadCount: Int
-  private let headDim: Int
-  private let capacity: Int
-  private let element: ElementType
-  private let keyMemory: AlignedMemory
-  private let valueMemory: AlignedMemory
-  @unsafe private let keys: UnsafeMutableRawPointer
-  @unsafe private let values: UnsafeMutableRawPointer
-
-  init(layerCount: Int, kvHeadCount: Int, headDim: Int, capacity: Int, element: ElementType) {
-    self.layerCount = layerCount
-    self.kvHeadCount = kvHeadCount
-    self.headDim = headDim
-    self.capacity = capacity
-    self.element = element
-    let byteCount = layerCount * kvHeadCount * capacity * headDim * element.byteCount
-    keyMemory = AlignedMemory(byteCount: byteCount)
-    valueMemory = AlignedMemory(byteCount: byteCount)
-    unsafe keys = keyMemory.base
-    unsafe values = valueMemory.base
-  }
-
-  var byteCount: Int { keyMemory.byteCount + valueMemory.byteCount }
-
-  private func byteOffset(layer: Int, head: Int, row: Int) -> Int {
-    ((layer * kvHeadCount + head) * capacity + row) * headDim * element.byteCount
-  }
-
-  /// - Parameter rows: of the buffers.
-  func write(
-    layer: Int, head: Int, at start: Int, _ rows: Range<Int>, keys newKeys: FloatBuffer, values newValues: FloatBuffer,
-    _ compute: Compute
-  ) {
-    for (t, row) in rows.enumerated() {
-      let offset = byteOffset(layer: layer, head: head, row: start + t)
-      unsafe store(newKeys.row(row) + head * headDim, at: keys + offset, compute)
-      unsafe store(newValues.row(row) + head * headDim, at: values + offset, compute)
-    }
-  }
-
-  @unsafe private func store(
-    _ source: UnsafePointer<Float>, at target: UnsafeMutableRawPointer, _ compute: Compute
-  ) {
-    if element == .float16 {
-      unsafe compute.kernels.pointee.narrow_to_float16(source, headDim, target.assumingMemoryBound(to: UInt16.self))
-    } else {
-      unsafe target.copyMemory(from: source, byteCount: headDim * MemoryLayout<Float>.size)
-    }
-  }
-
-  /// - Parameters:
-  ///   - queries: their own rows.
-  ///   - first: the first row that the first query sees; each later query starts one row later. Nil: every query sees
-  ///     all.
-  ///   - textOffset: tokens of the text before row 0's.
-  func spans(layer: Int, _ queries: Range<Int>, first: Int?, sinks: Int, textOffset: Int) -> TextSpans {
-    let seen = queries.lowerBound + 1
-    // Whole blocks: where they end must not depend on how many queries come together.
-    let start = max(first ?? 0, 0) / PackedRows.rowsTogether * PackedRows.rowsTogether
-    return TextSpans(
-      sinks: sinks > 0 ? span(layer: layer, rows: 0..<sinks, queryAngle: .slot, visibility: .all) : nil,
-      latest: span(
-        layer: layer, rows: start..<queries.upperBound, textOffset: textOffset, queryAngle: .position,
-        visibility: first.map { .moving($0..<seen) } ?? .causal(before: seen)))
-  }
-
-  private func span(
-    layer: Int, rows: Range<Int>, textOffset: Int = 0, queryAngle: RowSpan.QueryAngle, visibility: RowSpan.Visibility
-  ) -> RowSpan {
-    let offset = byteOffset(layer: layer, head: 0, row: rows.lowerBound)
-    let stride = capacity * headDim * element.byteCount
-    return unsafe RowSpan(
-      keys: UnsafeRawPointer(keys + offset), values: UnsafeRawPointer(values + offset), keyHeadByteStride: stride,
-      valueHeadByteStride: stride, rows: rows, textOffset: textOffset, form: .floats(element), queryAngle: queryAngle,
-      visibility: visibility)
-  }
-
-  /// Copies rows of a head.
-  func copy(layer: Int, head: Int, _ rows: Range<Int>, to writer: TextRowWriter) {
-    let from = byteOffset(layer: layer, head: head, row: rows.lowerBound)
-    let byteCount = rows.count * headDim * element.byteCount
-    let target = unsafe writer.head(head, layer: layer)
-    unsafe target.copyMemory(from: keys + from, byteCount: byteCount)
-    unsafe (target + writer.layout.floatByteCount(rows: rows.count)).copyMemory(
-      from: values + from, byteCount: byteCount)
-  }
-
-  /// Moves rows of a head down.
-  func move(layer: Int, head: Int, rows: Range<Int>, to target: Int) {
-    guard rows.lowerBound != target else { return }
-    let byteCount = rows.count * headDim * element.byteCount
-    let from = byteOffset(layer: layer, head: head, row: rows.lowerBound)
-    let to = byteOffset(layer: layer, head: head, row: target)
-    unsafe (keys + to).copyMemory(from: keys + from, byteCount: byteCount)
-    unsafe (values + to).copyMemory(from: values + from, byteCount: byteCount)
-  }
-
-  /// - Parameter angles: cosines and sines: (2, head dim / 2).
-  func turn(row: Int, by angles: [Float], _ compute: Compute) {
-    precondition(element == .float32, "only float32 keys are turned without loss")
-    unsafe angles.withUnsafeBufferPointer { angles in
-      guard let cosines = angles.baseAddress else { return }
-      for layer in 0..<layerCount {
-        for head in 0..<kvHeadCount {
-          let key = unsafe keys + byteOffset(layer: layer, head: head, row: row)
-          unsafe compute.kernels.pointee.rotate(
-            key.assumingMemoryBound(to: Float.self), 1, headDim, cosines, cosines + headDim / 2)
-        }
-      }
-    }
-  }
-
-  func fill() {
-    // 0x2C2C is 0.065 in float16; 0x2C2C2C2C is 2e-12 in float32.
-    unsafe keys.initializeMemory(as: UInt8.self, repeating: 0x2C, count: byteCount / 2)
-    unsafe values.initializeMemory(as: UInt8.self, repeating: 0x2C, count: byteCount / 2)
-  }
 }

@@ -1,5 +1,6 @@
 internal import CKernels
 public import ContextTrees
+internal import FileAccess
 public import ModelPacks
 public import NodeBlocks
 internal import PackedTiles
@@ -95,12 +96,13 @@ public final class LlamaModel: Sendable {
 
   /// A cache for this model's shape of heads.
   func makeCache(
-    layerCount: Int, capacity: Int, blockSize: Int, policy: any RowPolicy = FullRows(), firstPosition: Int = 0
+    layerCount: Int, capacity: Int, blockSize: Int, policy: any RowPolicy = FullRows(), firstPosition: Int = 0,
+    scratch: ScratchMapping? = nil
   ) -> KeyValueCache {
     KeyValueCache(
       layerCount: layerCount, kvHeadCount: configuration.kvHeadCount, headDim: configuration.headDim,
-      capacity: capacity, encoding: policy.choosesRows && cacheEncoding == .int8 ? .float16 : cacheEncoding,
-      blockSize: blockSize, policy: policy, firstPosition: firstPosition)
+      capacity: capacity, encoding: policy.chooser != nil && cacheEncoding == .int8 ? .float16 : cacheEncoding,
+      blockSize: blockSize, policy: policy, firstPosition: firstPosition, scratch: scratch)
   }
 
   /// Bytes that a session of a batch takes, at most: its keys and values, and what is beside them.
@@ -111,10 +113,37 @@ public final class LlamaModel: Sendable {
   public func sessionByteCount(capacity: Int, cachePolicy: CachePolicy, batchTokens: Int) -> Int {
     let rows = KeyValueCache.byteCount(
       layerCount: configuration.layerCount, kvHeadCount: configuration.kvHeadCount, headDim: configuration.headDim,
-      capacity: capacity, encoding: cacheEncoding, blockSize: batchTokens, policy: cachePolicy.makeRowPolicy())
+      capacity: capacity, encoding: cacheEncoding, blockSize: batchTokens, policy: rowPolicy(cachePolicy))
     // Logits, and the angles of positions.
     let positions = min(capacity, configuration.maxPositionCount)
     return rows + 4 * configuration.vocabularySize + 4 * configuration.headDim * positions
+  }
+
+  /// Bytes of what a policy keeps beyond its window, for a text of a number of tokens; 0 for nothing.
+  public func scratchByteCount(_ policy: CachePolicy, capacity: Int) -> Int {
+    guard case .infLLM = policy else { return 0 }
+    let perToken = 2 * configuration.layerCount * configuration.kvHeadCount * configuration.headDim * floatRows.byteCount
+    let (bytes, overflow) = perToken.multipliedReportingOverflow(by: capacity)
+    return overflow ? .max : bytes
+  }
+
+  /// Bytes of a row of every head of every layer, in the form that a policy's cache keeps.
+  public func rowByteCount(_ policy: CachePolicy) -> Int {
+    let heads = configuration.layerCount * configuration.kvHeadCount
+    let choosing = rowPolicy(policy).chooser != nil
+    guard cacheEncoding == .int8, !choosing else {
+      return heads * 2 * configuration.headDim * floatRows.byteCount
+    }
+    // With one scale a key, and one a channel for the values of each block.
+    return heads * (2 * configuration.headDim + 4 + 4 * configuration.headDim / TextRowLayout.rowsTogether)
+  }
+
+  /// Rows that do not go into tiles.
+  var floatRows: ElementType { cacheEncoding == .float32 ? .float32 : .float16 }
+
+  func rowPolicy(_ policy: CachePolicy, kinds: TokenKinds = TokenKinds()) -> any RowPolicy {
+    policy.makeRowPolicy(
+      layerCount: configuration.layerCount, kvHeadCount: configuration.kvHeadCount, kinds: kinds)
   }
 
   /// Tokens that the running text may have: the trained window, less the positions that merged rows take.

@@ -24,7 +24,7 @@ final class RunningText {
   /// - Parameter blockSize: tokens that are read together, at most.
   init(
     _ model: LlamaModel, capacity: Int, context: InjectedContext?, prefix: TextPrefix?, rowPolicy: any RowPolicy,
-    blockSize: Int
+    blockSize: Int, scratch: ScratchMapping? = nil
   ) {
     self.model = model
     let configuration = model.configuration
@@ -44,7 +44,7 @@ final class RunningText {
       from: prefix.map { $0.tokenCount - max($0.shifts.upperBound, 0) } ?? 0)
     cache = model.makeCache(
       layerCount: configuration.layerCount, capacity: capacity, blockSize: blockSize, policy: rowPolicy,
-      firstPosition: firstPosition)
+      firstPosition: firstPosition, scratch: scratch)
     if let context, let shared = model.sharedLLM {
       let chunkCount = context.chunks.count
       var rows = [InjectedRows](repeating: .none, count: configuration.layerCount)
@@ -79,9 +79,11 @@ final class RunningText {
   }
 
   /// Called before tokens are read.
-  func prepare(for tokenCount: Int) {
+  func prepare(for tokens: some Collection<Int32>) {
+    let tokenCount = tokens.count
     precondition(
       tokenCount > 0 && tokenCount <= cache.capacity - cache.count, "the running text does not fit its capacity")
+    cache.willRead(tokens)
     adjustScaling(sequenceLength: cache.firstPosition + cache.slots(of: cache.count + tokenCount))
   }
 
@@ -102,8 +104,6 @@ struct TextSlice {
   let text: RunningText
   /// Their rows in the buffers of the pass.
   let rows: Range<Int>
-  /// Whether a prompt ends with them, which some cache policies wait for.
-  let endsPrompt: Bool
 }
 
 extension Collection<TextSlice> {

@@ -21,15 +21,19 @@ public final class Session {
   ///   - capacity: tokens that the running text may grow to.
   ///   - context: what is injected; nil, or one without rows, is the plain model.
   ///   - cachePolicy: which tokens of the running text stay.
+  ///   - kinds: of the model's tokens, which FastGen asks for.
+  ///   - scratch: the memory for what InfLLM keeps beyond its window, of `LlamaModel.scratchByteCount`; nil for some of
+  ///     the process's own.
   ///   - threads: share the work; nil takes the model's. Results do not depend on it.
   ///   - moments: collects the second moments of the inputs of the model's matrices.
   public convenience init(
     _ model: LlamaModel, capacity: Int, context: InjectedContext? = nil, cachePolicy: CachePolicy = .full,
-    threads: ThreadPool? = nil, moments: SecondMoments? = nil
+    kinds: TokenKinds = TokenKinds(), scratch: ScratchMapping? = nil, threads: ThreadPool? = nil,
+    moments: SecondMoments? = nil
   ) {
     self.init(
       Self.ownBatch(model, capacity: capacity, threads: threads, moments: moments), capacity: capacity,
-      context: context, rowPolicy: cachePolicy.makeRowPolicy())
+      context: context, rowPolicy: model.rowPolicy(cachePolicy, kinds: kinds), scratch: scratch)
   }
 
   /// Continues a text of which stored rows are there.
@@ -59,23 +63,26 @@ public final class Session {
   ///   - context: what is injected; nil, or one without rows, is the plain model.
   ///   - prefix: stands before the running text, in every layer; nil for nothing.
   ///   - cachePolicy: which tokens of the running text stay.
-  /// - Precondition: a text has a context or a prefix, not both; of a prefix, as above, and no cache policy but `full`.
+  /// - Precondition: a text has a context or a prefix, not both; of a prefix, as above, and no cache policy but `full`;
+  ///   the policy reads in any slices.
   public convenience init(
     in batch: SessionBatch, capacity: Int, context: InjectedContext? = nil, behind prefix: TextPrefix? = nil,
     cachePolicy: CachePolicy = .full
   ) {
-    precondition(prefix == nil || cachePolicy == .full, "a streaming policy has no prefix")
-    self.init(batch, capacity: capacity, context: context, prefix: prefix, rowPolicy: cachePolicy.makeRowPolicy())
+    precondition(prefix == nil || cachePolicy == .full, "what stands before a text stays")
+    precondition(cachePolicy.readsInAnySlices, "what is read together is not the session's to say")
+    self.init(
+      batch, capacity: capacity, context: context, prefix: prefix, rowPolicy: batch.model.rowPolicy(cachePolicy))
   }
 
   private init(
     _ batch: SessionBatch, capacity: Int, context: InjectedContext? = nil, prefix: TextPrefix? = nil,
-    rowPolicy: any RowPolicy
+    rowPolicy: any RowPolicy, scratch: ScratchMapping? = nil
   ) {
     self.batch = batch
     text = RunningText(
       batch.model, capacity: capacity, context: context, prefix: prefix, rowPolicy: rowPolicy,
-      blockSize: batch.tokenLimit)
+      blockSize: batch.tokenLimit, scratch: scratch)
     // Where rows are dropped, there is no room for more than those of a block.
     passSize = batch.model.residency.streams && text.cache.keepsAllRows ? Self.streamedPassSize : batch.tokenLimit
     logitsOfOne = FloatBuffer(rows: 1, columns: batch.model.configuration.vocabularySize)
@@ -103,7 +110,7 @@ public final class Session {
   /// A copy of the rows of some of the tokens read, to stand before another text.
   /// - Parameter range: at most 1,024 tokens, from a multiple of 64 to another or to the end.
   /// - Throws: `Refusal` `not-finite` when the weights make keys or values overflow, `file-changed`.
-  /// - Precondition: the cache policy keeps all rows.
+  /// - Precondition: the cache policy does not choose among rows.
   public func rows(_ range: Range<Int>) throws(Refusal) -> TextRows {
     guard let rows = cache.textRows(range, layout: model.textRowLayout) else {
       try requireWhole()
@@ -126,37 +133,68 @@ public final class Session {
   /// Bytes reserved for the keys and values of the running text.
   public var cacheByteCount: Int { cache.byteCount }
 
+  /// Bytes of the rows that the cache policy keeps.
+  public var rowByteCount: Int { cache.rowByteCount }
+
   /// Reads tokens and returns what the model expects after the last one.
   /// - Parameter afterEachPass: called with the number of tokens read so far; what it throws ends the reading, and the
-  ///   passes so far stay read.
+  ///   passes so far stay read, but where the policy chooses rows: there a prompt goes through the layers one by one, as
+  ///   many tokens count as read as layers have been through, and the session is of no use when it ends before.
   /// - Returns: logits: (vocabulary).
   /// - Precondition: `tokens` is not empty, fits the capacity, and each token is in the vocabulary.
   public func read<Failure: Error>(
     _ tokens: some Collection<Int32>, afterEachPass: (Int) throws(Failure) -> Void
   ) throws(Failure) -> [Float] {
     let tokens = Array(tokens)
-    text.prepare(for: tokens.count)
-    for pass in tokens.indices.cutEvenly(atMost: passSize) {
-      let lastBlock = readPass(tokens[pass], endsPrompt: pass.upperBound == tokens.count)
+    text.prepare(for: tokens)
+    if cache.choosesRows, tokens.count > 1 {
+      try readChoosing(tokens, afterEachPass: afterEachPass)
+      return logitsOfOne.array(rows: 0..<1)
+    }
+    for pass in passes(of: tokens.count, atMost: passSize) {
+      let lastBlock = readPass(tokens[pass])
       if pass.upperBound == tokens.count { predict(after: lastBlock) }
       try afterEachPass(pass.upperBound)
     }
     return logitsOfOne.array(rows: 0..<1)
   }
 
+  /// Tokens that are read together: pieces that the cache's policy wants, cut evenly.
+  private func passes(of count: Int, atMost size: Int) -> [Range<Int>] {
+    let cuts = cache.cuts(ofPrompt: count) + [count]
+    return zip(cuts, cuts.dropFirst()).flatMap { start, end in
+      (0..<end - start).cutEvenly(atMost: size).map { start + $0.lowerBound..<start + $0.upperBound }
+    }
+  }
+
+  private func readChoosing<Failure: Error>(
+    _ tokens: [Int32], afterEachPass: (Int) throws(Failure) -> Void
+  ) throws(Failure) {
+    cache.beginPrompt(tokens: tokens.count)
+    let blocks = passes(of: tokens.count, atMost: batch.tokenLimit)
+    let layerCount = model.configuration.layerCount
+    try batch.readLayerByLayer(tokens[...], in: blocks, of: text) { (layers) throws(Failure) in
+      if layers < layerCount { try afterEachPass(tokens.count * layers / layerCount) }
+    }
+    cache.endPrompt()
+    predict(after: blocks.last?.count ?? 0)
+    try afterEachPass(tokens.count)
+  }
+
   /// Reads tokens for their rows alone.
-  /// - Precondition: as of `read(_:)`.
+  /// - Precondition: as of `read(_:)`; the cache policy does not choose among rows.
   public func skim(_ tokens: [Int32]) {
-    text.prepare(for: tokens.count)
-    for pass in tokens.indices.cutEvenly(atMost: passSize) { _ = readPass(tokens[pass], endsPrompt: true) }
+    precondition(!cache.choosesRows)
+    text.prepare(for: tokens)
+    for pass in passes(of: tokens.count, atMost: passSize) { _ = readPass(tokens[pass]) }
   }
 
   /// Reads one token and replaces `logits` by what the model expects after it: (vocabulary). Does not allocate where
   /// the array has room, except for an occasional token.
   /// - Precondition: as of `read(_:)`.
   public func read(_ token: Int32, into logits: inout [Float]) {
-    text.prepare(for: 1)
-    batch.read(CollectionOfOne(token), of: text, endsPrompt: true)
+    text.prepare(for: CollectionOfOne(token))
+    batch.read(CollectionOfOne(token), of: text)
     predict(after: 1)
     logitsOfOne.copy(rows: 0..<1, into: &logits)
   }
@@ -168,13 +206,15 @@ public final class Session {
 
   /// Reads tokens and returns what the model expects after each of them.
   /// - Returns: logits: (tokens, vocabulary), row-major.
+  /// - Precondition: the cache policy does not choose among rows.
   public func readAll(_ tokens: some Collection<Int32>) -> [Float] {
+    precondition(!cache.choosesRows)
     let tokens = Array(tokens)
-    text.prepare(for: tokens.count)
+    text.prepare(for: tokens)
     let logits = FloatBuffer(rows: batch.tokenLimit, columns: model.configuration.vocabularySize)
     var result: [Float] = []
-    for block in tokens.indices.cutEvenly(atMost: batch.tokenLimit) {
-      batch.read(tokens[block], of: text, endsPrompt: block.upperBound == tokens.count)
+    for block in passes(of: tokens.count, atMost: batch.tokenLimit) {
+      batch.read(tokens[block], of: text)
       batch.predict(after: 0..<block.count, into: logits)
       result += logits.array(rows: 0..<block.count)
     }
@@ -188,12 +228,14 @@ public final class Session {
   }
 
   /// - Returns: the tokens of the last block, whose states are there.
-  private func readPass(_ tokens: ArraySlice<Int32>, endsPrompt: Bool) -> Int {
+  private func readPass(_ tokens: ArraySlice<Int32>) -> Int {
     guard tokens.count > batch.tokenLimit else {
-      batch.read(tokens, of: text, endsPrompt: endsPrompt)
+      batch.read(tokens, of: text)
       return tokens.count
     }
-    return batch.readLayerByLayer(tokens, of: text, endsPrompt: endsPrompt)
+    let blocks = (0..<tokens.count).cutEvenly(atMost: batch.tokenLimit)
+    batch.readLayerByLayer(tokens, in: blocks, of: text) { _ in }
+    return blocks.last?.count ?? 0
   }
 
   /// What the model expects after the last one of a block of tokens.

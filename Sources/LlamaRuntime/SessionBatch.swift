@@ -67,7 +67,8 @@ public final class SessionBatch {
   }
 
   private func append(_ text: RunningText, _ tokens: some Collection<Int32>, wantsLogits: Bool) -> Int {
-    text.prepare(for: tokens.count)
+    text.prepare(for: tokens)
+    precondition(tokens.count == 1 || !text.cache.choosesRows, "rows are chosen when a whole prompt has been read")
     precondition(self.tokens.count + tokens.count <= tokenLimit, "the batch was made for fewer tokens")
     pending.append((text, tokens.count, wantsLogits))
     self.tokens.append(contentsOf: tokens)
@@ -98,7 +99,7 @@ public final class SessionBatch {
       guard text.crossAttends == crossAttending else { continue }
       let start = slices.last?.rows.upperBound ?? 0
       forward.embed(tokens[first..<first + count], model.weights, at: start)
-      slices.append(TextSlice(text: text, rows: start..<start + count, endsPrompt: wantsLogits))
+      slices.append(TextSlice(text: text, rows: start..<start + count))
       guard wantsLogits else { continue }
       logitRows.append(start + count - 1)
       logitOwners.append(number)
@@ -142,9 +143,8 @@ public final class SessionBatch {
 // What a session does on its own.
 extension SessionBatch {
   /// Tokens of one text go through all layers.
-  /// - Parameter endsPrompt: whether the prompt ends with them.
-  func read(_ tokens: some Collection<Int32>, of text: RunningText, endsPrompt: Bool) {
-    place(tokens.count, of: text, endsPrompt: endsPrompt)
+  func read(_ tokens: some Collection<Int32>, of text: RunningText) {
+    place(tokens.count, of: text)
     text.cache.makeRoom(for: tokens.count)
     forward.embed(tokens, model.weights)
     for index in model.weights.layers.indices { readLayer(index) }
@@ -152,11 +152,15 @@ extension SessionBatch {
   }
 
   /// Several blocks of tokens go through a layer before any goes through the next, so that a pack larger than memory is
-  /// read once for all of them.
-  /// - Returns: the tokens of the last block, whose states are there.
-  func readLayerByLayer(_ tokens: ArraySlice<Int32>, of text: RunningText, endsPrompt: Bool) -> Int {
+  /// read once for all of them, or rows are chosen when all have been.
+  /// - Parameters:
+  ///   - blocks: of the tokens; each fits a pass.
+  ///   - afterEachLayer: called with the number of layers; what it throws leaves the text of no use.
+  func readLayerByLayer<Failure: Error>(
+    _ tokens: ArraySlice<Int32>, in blocks: [Range<Int>], of text: RunningText,
+    afterEachLayer: (Int) throws(Failure) -> Void
+  ) throws(Failure) {
     let start = text.cache.count
-    let blocks = (0..<tokens.count).cutEvenly(atMost: forward.blockSize)
     let states = FloatBuffer(rows: tokens.count, columns: forward.x.columns)
     for index in model.weights.layers.indices {
       for block in blocks {
@@ -166,18 +170,18 @@ extension SessionBatch {
         } else {
           forward.x.copy(rows: block, of: states, to: 0)
         }
-        place(block.count, of: text, endsPrompt: endsPrompt)
+        place(block.count, of: text)
         readLayer(index)
         states.copy(rows: 0..<block.count, of: forward.x, to: block.lowerBound)
       }
+      try afterEachLayer(index + 1)
     }
     text.cache.seek(start + tokens.count)
-    return blocks.last?.count ?? 0
   }
 
-  private func place(_ tokenCount: Int, of text: RunningText, endsPrompt: Bool) {
+  private func place(_ tokenCount: Int, of text: RunningText) {
     slices.removeAll(keepingCapacity: true)
-    slices.append(TextSlice(text: text, rows: 0..<tokenCount, endsPrompt: endsPrompt))
+    slices.append(TextSlice(text: text, rows: 0..<tokenCount))
     crossCount = text.crossAttends ? 1 : 0
   }
 

@@ -12,7 +12,8 @@ public struct GenerationOptions: Sendable, Hashable {
   public var stopStrings: [String]
   /// Whether the answer continues past the model's end-of-text tokens.
   public var ignoresEndOfText: Bool
-  /// A streaming policy reads and writes texts longer than the model's window; what has left its cache is forgotten.
+  /// Which tokens of the prompt and the answer the model still sees. A streaming policy reads and writes texts longer than
+  /// the model's window; what has left its cache is forgotten.
   public var cachePolicy: CachePolicy
 
   /// Options, those of the most likely answer unless said otherwise.
@@ -117,12 +118,38 @@ extension LanguageModel {
     }
   }
 
-  /// - Throws: `Refusal` `cache-too-large` when a streaming policy keeps more than the model's window.
+  /// - Throws: `Refusal` `cache-too-large` when a policy needs more positions than the model's window has.
   package func requireCachePolicy(_ policy: CachePolicy) throws(Refusal) {
-    guard let slotCount = policy.slotCount, slotCount > runtime.window else { return }
+    guard let positions = policy.positionCount, positions > runtime.window else { return }
     throw Refusal(
       .cacheTooLarge, file: pack.path,
-      "sinks and recent tokens are \(slotCount); the model's window holds \(runtime.window)")
+      "the cache policy \(policy.name.rawValue) takes \(positions) positions; the model's window holds "
+        + "\(runtime.window)")
+  }
+
+  /// Bytes of the keys and values of a number of rows of every head, in the form that a policy's cache keeps.
+  /// - Parameter rows: what a token sees of each head.
+  public func cacheByteCount(rows: Int, _ policy: CachePolicy.Name) -> Int {
+    rows * runtime.rowByteCount(CachePolicy(policy, rows: CachePolicy.leastRows))
+  }
+
+  /// Rows of every head whose keys and values fit a number of bytes.
+  public func cacheRows(inBytes bytes: Int, _ policy: CachePolicy.Name) -> Int {
+    bytes / cacheByteCount(rows: 1, policy)
+  }
+
+  /// A session for a text, with what the policy needs.
+  /// - Throws: `Refusal` `cache-too-large`; `no-space` and others when there is no file for what a policy keeps in one.
+  package func makeSession(
+    capacity: Int, context: InjectedContext? = nil, cachePolicy: CachePolicy, threads: ThreadPool? = nil
+  ) throws(Refusal) -> Session {
+    try requireCachePolicy(cachePolicy)
+    let scratch = runtime.scratchByteCount(cachePolicy, capacity: capacity)
+    var kinds = TokenKinds()
+    if case .fastGen = cachePolicy, let tokenizer { kinds = tokenizer.kinds }
+    return Session(
+      runtime, capacity: capacity, context: context, cachePolicy: cachePolicy, kinds: kinds,
+      scratch: scratch > 0 ? try ScratchMapping(byteCount: scratch) : nil, threads: threads)
   }
 
   /// - Throws: `Refusal` `empty-prompt`, `prompt-too-long`, `token-out-of-range`, `cache-too-large`.
@@ -132,7 +159,7 @@ extension LanguageModel {
     guard !prompt.isEmpty else { throw Refusal(.emptyPrompt, file: pack.path, "the prompt has no tokens") }
     try requireCachePolicy(policy)
     let before = context?.tokensBefore ?? 0
-    guard policy != .full || before + prompt.count < runtime.window else {
+    guard policy.positionCount != nil || before + prompt.count < runtime.window else {
       throw Refusal(
         .promptTooLong, file: pack.path,
         "the prompt has \(before + prompt.count) tokens; the window holds \(runtime.window), one of them for the answer"
@@ -140,7 +167,9 @@ extension LanguageModel {
     }
     guard policy == .full || context?.text == nil else {
       throw Refusal(
-        .cacheTooLarge, file: pack.path, "documents that stand before a question need the cache policy full")
+        .policyWithoutDocuments, file: pack.path,
+        "documents that stand before a question need the cache policy full: their rows stay in the store, and of a "
+          + "question and its answer there is little to choose")
     }
     try requireTokens(prompt, file: pack.path)
   }
@@ -161,8 +190,11 @@ extension LanguageModel {
     var writer = AnswerWriter(self, prompt, context: context, options: options)
     let capacity = writer.capacity
     let session =
-      context?.text.map { Session(runtime, behind: $0, capacity: capacity) }
-      ?? Session(runtime, capacity: capacity, context: context?.context, cachePolicy: options.cachePolicy)
+      if let text = context?.text {
+        Session(runtime, behind: text, capacity: capacity)
+      } else {
+        try makeSession(capacity: capacity, context: context?.context, cachePolicy: options.cachePolicy)
+      }
     var logits = try session.read(prompt) { (done) throws(any Error) in
       try session.requireWhole()
       try sink.yield(.promptProgress(done: done, of: prompt.count))
@@ -196,6 +228,8 @@ extension Refusal.Name {
   public static let promptTooLong = Refusal.Name("prompt-too-long", .badInput)
   /// A token is not in the vocabulary.
   public static let tokenOutOfRange = Refusal.Name("token-out-of-range", .badInput)
-  /// A streaming policy keeps more tokens than the model's window holds.
+  /// A cache policy needs more positions than the model's window has.
   public static let cacheTooLarge = Refusal.Name("cache-too-large", .badInput)
+  /// A cache policy other than `full` is asked for behind documents of a plain model.
+  public static let policyWithoutDocuments = Refusal.Name("policy-without-documents", .badInput)
 }

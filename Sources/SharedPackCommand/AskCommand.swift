@@ -175,8 +175,8 @@ struct AskCommand: AsyncParsableCommand {
       }
     }
     try await ResponsePrinter.print(
-      try model.generate(inquiry, options: generation.options), output: output, echo: inquiry.answerStart,
-      isInjected: inquiry.context?.isInjected == true,
+      try model.generate(inquiry, options: try generation.options(for: model)), output: output,
+      echo: inquiry.answerStart, isInjected: inquiry.context?.isInjected == true,
       facts: [
         JSONValue.Member("question", .string(text)), JSONValue.Member("answer_start", .string(inquiry.answerStart)),
         JSONValue.Member(

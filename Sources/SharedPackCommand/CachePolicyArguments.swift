@@ -1,29 +1,65 @@
 import ArgumentParser
 import LlamaRuntime
+import SharedPack
 
 /// Which tokens of a running text stay in the cache, as options.
 struct CachePolicyArguments: ParsableArguments {
-  enum Name: String, ExpressibleByArgument, CaseIterable {
-    case full, streaming
-  }
+  @Option(
+    help: ArgumentHelp(
+      """
+      Which keys and values stay: full (all); of texts without end streaming (StreamingLLM), lm-infinite, infllm; \
+      of texts within the window h2o, snapkv, pyramidkv, tova, fastgen.
+      """,
+      valueName: "name"))
+  var cachePolicy = CachePolicy.Name.full
 
   @Option(
     help: ArgumentHelp(
-      "full keeps all tokens; streaming keeps the first and the most recent ones, for texts beyond the window.",
-      valueName: "name"))
-  var cachePolicy = Name.full
+      "Rows of each head that a token sees, at least \(CachePolicy.leastRows). (default: 512, or half the window)",
+      valueName: "count"))
+  var cacheRows: Int?
 
-  @Option(help: ArgumentHelp("With streaming: how many of the first tokens are kept.", valueName: "count"))
+  @Option(
+    help: ArgumentHelp("The same as the bytes of all layers and heads, such as 8MB.", valueName: "bytes"))
+  var cacheBytes: ByteCountArgument?
+
+  @Option(help: ArgumentHelp("With streaming: how many of the rows are of the first tokens.", valueName: "count"))
   var sinks = 4
 
-  @Option(help: ArgumentHelp("With streaming: how many of the most recent tokens are kept.", valueName: "count"))
-  var recent = 508
+  @Option(help: ArgumentHelp("With fastgen: the share of the attention that a head's rows keep.", valueName: "share"))
+  var recovery = 0.95
 
   func validate() throws {
-    guard sinks >= 0, recent >= 1, sinks < 1 << 30, recent < 1 << 30 else {
-      throw ValidationError("--sinks must be 0 or more, --recent 1 or more.")
+    guard cacheRows == nil || cacheBytes == nil else {
+      throw ValidationError("--cache-rows and --cache-bytes say the same: give one.")
     }
+    guard cacheRows == nil && cacheBytes == nil || cachePolicy.takesRows else {
+      throw ValidationError("The cache policy \(cachePolicy.rawValue) has no number of rows.")
+    }
+    guard cacheRows.map({ $0 >= CachePolicy.leastRows && $0 < 1 << 30 }) ?? true else {
+      throw ValidationError("--cache-rows must be at least \(CachePolicy.leastRows).")
+    }
+    guard sinks >= 0, sinks < cacheRows ?? .max else { throw ValidationError("--sinks must be fewer than the rows.") }
+    guard recovery > 0, recovery <= 1 else { throw ValidationError("--recovery must be above 0 and at most 1.") }
   }
 
-  var policy: CachePolicy { cachePolicy == .full ? .full : .streaming(sinks: sinks, recent: recent) }
+  /// The policy for a model.
+  func policy(for model: LanguageModel) throws -> CachePolicy {
+    guard cachePolicy != .full else { return .full }
+    var rows = cacheRows ?? max(CachePolicy.leastRows, min(512, model.window / 2))
+    if let bytes = cacheBytes?.count {
+      rows = model.cacheRows(inBytes: bytes, cachePolicy)
+      guard rows >= CachePolicy.leastRows else {
+        throw ValidationError(
+          """
+          --cache-bytes is enough for \(rows) rows; a policy needs \(CachePolicy.leastRows), which take \
+          \(model.cacheByteCount(rows: CachePolicy.leastRows, cachePolicy)) bytes.
+          """)
+      }
+    }
+    guard sinks < rows else { throw ValidationError("--sinks must be fewer than the rows, which are \(rows).") }
+    return CachePolicy(cachePolicy, rows: rows, sinks: sinks, recovery: recovery)
+  }
 }
+
+extension CachePolicy.Name: ExpressibleByArgument {}

@@ -11,8 +11,10 @@ struct GenerateCommand: AsyncParsableCommand {
       sharedpack generate chat.spk "Why is the sky blue?" --chat
       sharedpack generate model.spk - --cache-policy streaming < long.txt
 
-      With --cache-policy streaming, texts can have any length: the model sees their
-      first tokens (sinks) and the most recent ones.
+      With --cache-policy streaming, lm-infinite or infllm, texts can have any length:
+      the model sees their first tokens and the most recent ones, and, with infllm, blocks
+      of the others that it chooses. The other policies choose, when the prompt has been
+      read, which of its rows (keys and values of a head) stay.
       """)
 
   @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))
@@ -40,6 +42,6 @@ struct GenerateCommand: AsyncParsableCommand {
     let messages = (system.map { [.system($0)] } ?? []) + [ChatMessage.user(text)]
     let tokens = try chat || system != nil ? model.chatPrompt(messages) : model.textPrompt(text)
     try await ResponsePrinter.print(
-      try model.generate(tokens, options: generation.options), output: output, echo: echo ? text : "")
+      try model.generate(tokens, options: try generation.options(for: model)), output: output, echo: echo ? text : "")
   }
 }

@@ -52,12 +52,13 @@ struct GenerationArguments: ParsableArguments {
     }
   }
 
-  var options: GenerationOptions {
+  /// The options for a model.
+  func options(for model: LanguageModel) throws -> GenerationOptions {
     GenerationOptions(
       maxTokens: maxTokens,
       sampling: SamplingOptions(
         temperature: temperature, topK: topK, topP: topP, minP: minP, repetitionPenalty: repetitionPenalty, seed: seed),
-      stopStrings: stopStrings, ignoresEndOfText: ignoreEnd, cachePolicy: cache.policy)
+      stopStrings: stopStrings, ignoresEndOfText: ignoreEnd, cachePolicy: try cache.policy(for: model))
   }
 }
 

@@ -24,7 +24,7 @@ extension Refusal {
     case .wouldReplace: "--force replaces it"
     case .documentExists: "--replace puts this one in its place"
     case .noInjection: "--reading deep and exact need none; converted with --injected-layers, it has them untrained"
-    case .cacheTooLarge: "--sinks and --recent say how many are kept"
+    case .cacheTooLarge: "--cache-rows says how many rows are kept"
     case _ where name.text == "chunk-not-stored": "--chunk-borders fixed builds it so"
     case .textTooShort where fault.hasSuffix("windows need less"): "--windows says how many"
     case .textTooShort where fault.contains("joined"): "--join reads them as one text"

@@ -7,40 +7,37 @@ import Testing
 /// changes, and the weights that it is given are those of the softmax.
 @Suite struct RowPolicyTests {
   /// Of the rows of a layer and a head, keeps those of the tokens that it likes, and the last one.
-  private final class ChosenRows: RowPolicy {
+  private final class LikedRows: RowChooser {
     let likes: (_ layer: Int, _ head: Int, _ token: Int) -> Bool
-    let needsWeights: Bool
+    private let needsWeights: Bool
     /// The tokens of the rows, by layer and head.
     private(set) var tokens: [[Int]: [Int]] = [:]
     /// The weights of tokens, summed over all steps, by layer, head and token.
     private(set) var weights: [[Int]: Double] = [:]
-    private var count: [[Int]: Int] = [:]
 
     init(needsWeights: Bool = false, likes: @escaping (_ layer: Int, _ head: Int, _ token: Int) -> Bool) {
       self.likes = likes
       self.needsWeights = needsWeights
     }
 
-    var choosesRows: Bool { true }
-    func window(layer: Int) -> RowWindow? { nil }
-    func rowCapacity(tokens capacity: Int, blockSize: Int) -> Int { capacity }
+    var rowLimit: Int? { nil }
+    var weighsSingleTokens: Bool { needsWeights }
+    func weighedQueries(ofPrompt count: Int) -> Int { needsWeights ? count : 0 }
 
-    func keptRows(layer: Int, head: Int, after step: AttentionStep) -> [Range<Int>]? {
-      let key = [layer, head]
-      let first = count[key, default: 0]
-      count[key] = first + step.tokenCount
-      var rows = tokens[key, default: []] + Array(first..<first + step.tokenCount)
-      #expect(rows.count == step.rowCount)
-      for (token, weight) in zip(rows, step.weights) { weights[[layer, head, token], default: 0] += Double(weight) }
-      #expect(step.weights.count == (needsWeights ? step.rowCount : 0))
-      guard step.endsPrompt else {
-        tokens[key] = rows
-        return nil
+    func add(_ new: Span<Float>, to rows: inout RowList, layer: Int, head: Int) {
+      #expect(needsWeights && new.count == rows.count)
+      for (row, token) in rows.positions.enumerated() {
+        weights[[layer, head, Int(token)], default: 0] += Double(new[row])
       }
-      let kept = rows.indices.filter { likes(layer, head, rows[$0]) || $0 == rows.count - 1 }
-      rows = kept.map { rows[$0] }
-      tokens[key] = rows
-      return kept.map { $0..<$0 + 1 }
+    }
+
+    func choose(
+      among rows: inout RowList, layer: Int, head: Int, after step: ChoiceStep, dropping dropped: inout [Int]
+    ) {
+      let rest = rows.positions.map(Int.init)
+      #expect(rest.max() == step.latest)
+      dropped = rest.indices.filter { !likes(layer, head, rest[$0]) && rest[$0] != step.latest }
+      tokens[[layer, head]] = rest.filter { likes(layer, head, $0) || $0 == step.latest }
     }
   }
 
@@ -61,9 +58,9 @@ import Testing
     let full = logits(Session(pack.model, capacity: 400))
     for needsWeights in [false, true] {
       for threadCount in [1, 3] {
-        let policy = ChosenRows(needsWeights: needsWeights) { _, _, _ in true }
+        let chooser = LikedRows(needsWeights: needsWeights) { _, _, _ in true }
         let session = Session(
-          pack.model, capacity: 400, rowPolicy: policy, threads: ThreadPool(threadCount: threadCount))
+          pack.model, capacity: 400, rowPolicy: ChosenRows(chooser), threads: ThreadPool(threadCount: threadCount))
         #expect(logits(session) == full)
       }
     }
@@ -73,8 +70,9 @@ import Testing
   @Test func droppedRowsAreNotReadAgain() throws {
     func likes(_ layer: Int, _ head: Int, _ token: Int) -> Bool { (token * 7 + layer * 3 + head * 5) % 11 < 4 + layer }
     let pack = try TestPack(.small)
-    let policy = ChosenRows(needsWeights: true, likes: likes)
-    let session = Session(pack.model, capacity: 400, rowPolicy: policy, threads: ThreadPool(threadCount: 2))
+    let policy = LikedRows(needsWeights: true, likes: likes)
+    let session = Session(
+      pack.model, capacity: 400, rowPolicy: ChosenRows(policy), threads: ThreadPool(threadCount: 2))
     let actual = logits(session)
     let reference = ReferenceLlama { layer, head, t in
       var seen = Array(0...t)

@@ -41,7 +41,7 @@ import Testing
         Session(pack.model, capacity: .max, cachePolicy: policy, threads: ThreadPool(threadCount: 1))
       }
       let streamed = session().readAll(tokens)
-      let slots = policy.slotCount ?? 0
+      let slots = policy.positionCount ?? 0
       #expect(streamed.prefix(slots * vocabulary) == full.prefix(slots * vocabulary))
       #expect(streamed.suffix(vocabulary) != full.suffix(vocabulary))
       let stepwise = session()

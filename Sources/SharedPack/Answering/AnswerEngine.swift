@@ -37,12 +37,18 @@ public final class AnswerEngine: Sendable {
   /// Takes a request; returns at once.
   /// - Parameter request: what is asked.
   /// - Returns: the answer, as it is written.
-  /// - Throws: `Refusal`: those of ``LanguageModel/generate(_:context:options:)``; `needs-more-memory` when the engine's
+  /// - Throws: `Refusal`: `policy-without-engine`; those of ``LanguageModel/generate(_:context:options:)``; `needs-more-memory` when the engine's
   ///   memory is too small for the request alone; `busy` when too many wait; `engine-closed`; `no-thread`.
   /// - Precondition: no more than 20 log probabilities are asked for.
   public func submit(_ request: AnswerRequest) throws(Refusal) -> AnswerStream {
     precondition((0...20).contains(request.logProbabilities ?? 0), "at most 20 log probabilities")
     try model.requirePrompt(request.prompt, behind: request.context, request.options.cachePolicy)
+    guard request.options.cachePolicy.readsInAnySlices else {
+      throw Refusal(
+        .policyWithoutEngine, file: model.pack.path,
+        "the cache policy \(request.options.cachePolicy.name.rawValue) chooses when a whole prompt has been read, and an "
+          + "engine reads prompts in slices")
+    }
     let (needed, memory) = (model.reservation(for: request, limits), limits.memory ?? .max)
     guard needed <= memory else {
       throw Refusal(
@@ -94,6 +100,8 @@ extension LanguageModel {
 }
 
 extension Refusal.Name {
+  /// A cache policy depends on how a text is cut.
+  public static let policyWithoutEngine = Refusal.Name("policy-without-engine", .badInput)
   /// A request needs more memory than an engine may take for all.
   public static let needsMoreMemory = Refusal.Name("needs-more-memory", .badInput)
   /// An engine was closed.

@@ -72,7 +72,7 @@ extension LanguageModel {
   /// Tokens that an answer can have.
   fileprivate func room(behind prompt: [Int32], _ context: ContextSelection?, _ options: GenerationOptions) -> Int {
     let left = runtime.window - (context?.tokensBefore ?? 0) - prompt.count
-    return max(options.cachePolicy == .full ? min(options.maxTokens, left) : options.maxTokens, 0)
+    return max(options.cachePolicy.positionCount == nil ? min(options.maxTokens, left) : options.maxTokens, 0)
   }
 
   /// Tokens that a prompt and its answer may have together.

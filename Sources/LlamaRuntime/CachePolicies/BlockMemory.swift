@@ -1,0 +1,130 @@
+internal import NodeBlocks
+
+/// InfLLM's blocks: the rows of tokens that have left the window, in blocks of which a piece of the text chooses some.
+/// See `CachePolicy.infLLM`.
+final class BlockMemory {
+  struct Shape: Equatable {
+    /// The first tokens, which belong to no block.
+    var initial: Int
+    /// Tokens of a block.
+    var block: Int
+    var chosen: Int
+    var representatives: Int
+  }
+
+  private struct Layer {
+    /// Attention that the tokens behind the last block got while they were recent, of all heads and queries.
+    var masses: [Float] = []
+    /// The mean of the representatives' keys, not rotated: (blocks, kv heads · head dim).
+    var keys: [Float] = []
+    /// The blocks that the piece at hand attends to, ascending.
+    var chosen: [Int] = []
+    var blockCount = 0
+  }
+
+  let shape: Shape
+  private let recent: Int
+  private let kvHeadCount: Int
+  private let headDim: Int
+  private var layers: [Layer]
+  /// The sum of a piece's queries of each kv head: (kv heads · head dim).
+  private var query: [Float]
+
+  init(_ shape: Shape, recent: Int, layerCount: Int, kvHeadCount: Int, headDim: Int) {
+    precondition(
+      shape.initial >= 0 && shape.block > 0 && shape.chosen > 0 && (1...shape.block).contains(shape.representatives))
+    self.shape = shape
+    self.recent = recent
+    self.kvHeadCount = kvHeadCount
+    self.headDim = headDim
+    layers = [Layer](repeating: Layer(), count: layerCount)
+    query = [Float](repeating: 0, count: kvHeadCount * headDim)
+  }
+
+  /// The tokens of a block.
+  func tokens(ofBlock block: Int) -> Range<Int> {
+    shape.initial + block * shape.block..<shape.initial + (block + 1) * shape.block
+  }
+
+  /// Tokens before those that are in no block yet.
+  func blockedCount(layer: Int) -> Int { shape.initial + layers[layer].blockCount * shape.block }
+
+  /// The blocks that the piece at hand attends to, ascending.
+  func chosen(layer: Int) -> [Int] { layers[layer].chosen }
+
+  /// Begins a piece of a layer: tokens that have left the window of its first token become blocks, and its queries choose
+  /// among all.
+  /// - Parameters:
+  ///   - start: tokens before the piece.
+  ///   - queries: (rows, heads · head dim), not rotated.
+  ///   - rows: of the piece in the queries.
+  ///   - readKey: copies the key of a token, not rotated, of all kv heads: (kv heads · head dim).
+  func begin(
+    layer: Int, at start: Int, queries: FloatBuffer, rows: Range<Int>,
+    readKey: (_ token: Int, _ key: inout [Float]) -> Void
+  ) {
+    while tokens(ofBlock: layers[layer].blockCount).upperBound <= start + 1 - recent {
+      appendBlock(layer: layer, readKey: readKey)
+    }
+    choose(layer: layer, queries, rows)
+  }
+
+  private func appendBlock(layer: Int, readKey: (_ token: Int, _ key: inout [Float]) -> Void) {
+    let tokens = tokens(ofBlock: layers[layer].blockCount)
+    let masses = layers[layer].masses
+    let best = (0..<shape.block).sorted { masses[$0] > masses[$1] || masses[$0] == masses[$1] && $0 < $1 }
+    var mean = [Float](repeating: 0, count: kvHeadCount * headDim)
+    var key: [Float] = []
+    for representative in best.prefix(shape.representatives) {
+      readKey(tokens.lowerBound + representative, &key)
+      for i in mean.indices { mean[i] += key[i] / Float(shape.representatives) }
+    }
+    layers[layer].keys += mean
+    layers[layer].masses.removeFirst(shape.block)
+    layers[layer].blockCount += 1
+  }
+
+  private func choose(layer: Int, _ queries: FloatBuffer, _ rows: Range<Int>) {
+    layers[layer].chosen.removeAll(keepingCapacity: true)
+    let count = layers[layer].blockCount
+    guard count > shape.chosen else {
+      layers[layer].chosen.append(contentsOf: 0..<count)
+      return
+    }
+    for i in query.indices { query[i] = 0 }
+    let group = queries.columns / query.count
+    for row in rows {
+      let source = unsafe queries.row(row)
+      for i in query.indices {
+        let first = i / headDim * group * headDim + i % headDim
+        for head in 0..<group { unsafe query[i] += source[first + head * headDim] }
+      }
+    }
+    let width = query.count
+    let keys = layers[layer].keys
+    let scores = (0..<count).map { block in
+      var sum: Float = 0
+      for i in 0..<width { sum += query[i] * keys[block * width + i] }
+      return sum
+    }
+    let best = scores.indices.sorted { scores[$0] > scores[$1] || scores[$0] == scores[$1] && $0 < $1 }
+    layers[layer].chosen.append(contentsOf: best.prefix(shape.chosen).sorted())
+  }
+
+  /// Adds what the queries of a piece gave the rows of the window.
+  /// - Parameters:
+  ///   - weights: (kv heads, rows).
+  ///   - rows: how many there are, with the piece's own.
+  ///   - first: the token of the first row.
+  func add(_ weights: FloatBuffer, rows: Int, from first: Int, layer: Int) {
+    let start = blockedCount(layer: layer)
+    let known = layers[layer].masses.count
+    let end = first + rows
+    if end > start + known {
+      layers[layer].masses.append(contentsOf: repeatElement(0, count: end - start - known))
+    }
+    for token in max(first, start)..<max(end, start) {
+      for head in 0..<kvHeadCount { unsafe layers[layer].masses[token - start] += weights.row(head)[token - first] }
+    }
+  }
+}

@@ -1,0 +1,161 @@
+internal import CKernels
+internal import FileAccess
+internal import NodeBlocks
+internal import PackedTiles
+
+/// Rows in floats: (layer, kv head, capacity, head dim), keys and values apart.
+@safe final class FloatRows {
+  private let layerCount: Int
+  private let kvHeadCount: Int
+  private let headDim: Int
+  private let capacity: Int
+  private let element: ElementType
+  /// Keep the memory.
+  private let memory: [AnyObject]
+  let byteCount: Int
+  @unsafe private let keys: UnsafeMutableRawPointer
+  @unsafe private let values: UnsafeMutableRawPointer
+
+  /// - Parameter scratch: the memory; nil for some of the process's own.
+  init(
+    layerCount: Int, kvHeadCount: Int, headDim: Int, capacity: Int, element: ElementType, scratch: ScratchMapping? = nil
+  ) {
+    self.layerCount = layerCount
+    self.kvHeadCount = kvHeadCount
+    self.headDim = headDim
+    self.capacity = capacity
+    self.element = element
+    byteCount = 2 * layerCount * kvHeadCount * capacity * headDim * element.byteCount
+    if let scratch {
+      precondition(scratch.byteCount >= byteCount, "the memory was made for fewer rows")
+      memory = [scratch]
+      unsafe keys = scratch.base
+      unsafe values = scratch.base + byteCount / 2
+    } else {
+      let (keyMemory, valueMemory) = (AlignedMemory(byteCount: byteCount / 2), AlignedMemory(byteCount: byteCount / 2))
+      memory = [keyMemory, valueMemory]
+      unsafe keys = keyMemory.base
+      unsafe values = valueMemory.base
+    }
+  }
+
+  /// Rows of the same form, of one layer.
+  func ofOneLayer(capacity: Int) -> FloatRows {
+    FloatRows(layerCount: 1, kvHeadCount: kvHeadCount, headDim: headDim, capacity: capacity, element: element)
+  }
+
+  private func byteOffset(layer: Int, head: Int, row: Int) -> Int {
+    ((layer * kvHeadCount + head) * capacity + row) * headDim * element.byteCount
+  }
+
+  /// - Parameter rows: of the buffers.
+  func write(
+    layer: Int, head: Int, at start: Int, _ rows: Range<Int>, keys newKeys: FloatBuffer, values newValues: FloatBuffer,
+    _ compute: Compute
+  ) {
+    for (t, row) in rows.enumerated() {
+      let offset = byteOffset(layer: layer, head: head, row: start + t)
+      unsafe store(newKeys.row(row) + head * headDim, at: keys + offset, compute)
+      unsafe store(newValues.row(row) + head * headDim, at: values + offset, compute)
+    }
+  }
+
+  @unsafe private func store(
+    _ source: UnsafePointer<Float>, at target: UnsafeMutableRawPointer, _ compute: Compute
+  ) {
+    if element == .float16 {
+      unsafe compute.kernels.pointee.narrow_to_float16(source, headDim, target.assumingMemoryBound(to: UInt16.self))
+    } else {
+      unsafe target.copyMemory(from: source, byteCount: headDim * MemoryLayout<Float>.size)
+    }
+  }
+
+  /// - Parameters:
+  ///   - queries: their own rows.
+  ///   - first: the first row that the first query sees; each later query starts one row later. Nil: every query sees
+  ///     all.
+  ///   - textOffset: tokens of the text before row 0's.
+  func spans(layer: Int, _ queries: Range<Int>, first: Int?, sinks: Int, textOffset: Int) -> TextSpans {
+    let seen = queries.lowerBound + 1
+    // Whole blocks: where they end must not depend on how many queries come together.
+    let start = max(first ?? 0, 0) / PackedRows.rowsTogether * PackedRows.rowsTogether
+    return TextSpans(
+      sinks: sinks > 0 ? span(layer: layer, rows: 0..<sinks, queryAngle: .slot, visibility: .all) : nil,
+      latest: span(
+        layer: layer, rows: start..<queries.upperBound, textOffset: textOffset, queryAngle: .position,
+        visibility: first.map { .moving($0..<seen) } ?? .causal(before: seen)))
+  }
+
+  func span(
+    layer: Int, rows: Range<Int>, textOffset: Int = 0, queryAngle: RowSpan.QueryAngle, visibility: RowSpan.Visibility
+  ) -> RowSpan {
+    let offset = byteOffset(layer: layer, head: 0, row: rows.lowerBound)
+    let stride = capacity * headDim * element.byteCount
+    return unsafe RowSpan(
+      keys: UnsafeRawPointer(keys + offset), values: UnsafeRawPointer(values + offset), keyHeadByteStride: stride,
+      valueHeadByteStride: stride, rows: rows, textOffset: textOffset, form: .floats(element), queryAngle: queryAngle,
+      visibility: visibility)
+  }
+
+  /// Copies rows of a head.
+  func copy(layer: Int, head: Int, _ rows: Range<Int>, to writer: TextRowWriter) {
+    let from = byteOffset(layer: layer, head: head, row: rows.lowerBound)
+    let byteCount = rows.count * headDim * element.byteCount
+    let target = unsafe writer.head(head, layer: layer)
+    unsafe target.copyMemory(from: keys + from, byteCount: byteCount)
+    unsafe (target + writer.layout.floatByteCount(rows: rows.count)).copyMemory(
+      from: values + from, byteCount: byteCount)
+  }
+
+  /// Moves rows of a head down.
+  func move(layer: Int, head: Int, rows: Range<Int>, to target: Int) {
+    guard rows.lowerBound != target else { return }
+    let byteCount = rows.count * headDim * element.byteCount
+    let from = byteOffset(layer: layer, head: head, row: rows.lowerBound)
+    let to = byteOffset(layer: layer, head: head, row: target)
+    unsafe (keys + to).copyMemory(from: keys + from, byteCount: byteCount)
+    unsafe (values + to).copyMemory(from: values + from, byteCount: byteCount)
+  }
+
+  /// Copies the first rows of a head of another object.
+  func copy(layer: Int, head: Int, rows: Int, of other: FloatRows, layer otherLayer: Int) {
+    precondition(rows <= capacity && rows <= other.capacity && element == other.element, "rows of one form")
+    let from = other.byteOffset(layer: otherLayer, head: head, row: 0)
+    let to = byteOffset(layer: layer, head: head, row: 0)
+    let byteCount = rows * headDim * element.byteCount
+    unsafe (keys + to).copyMemory(from: other.keys + from, byteCount: byteCount)
+    unsafe (values + to).copyMemory(from: other.values + from, byteCount: byteCount)
+  }
+
+  /// Replaces `key` by the key of a row, of all heads: (kv heads · head dim).
+  func readKey(layer: Int, row: Int, into key: inout [Float]) {
+    key.removeAll(keepingCapacity: true)
+    for head in 0..<kvHeadCount {
+      let source = unsafe UnsafeRawBufferPointer(
+        start: keys + byteOffset(layer: layer, head: head, row: row), count: headDim * element.byteCount)
+      let part = unsafe [Float](unsafeUninitializedCapacity: headDim) { target, count in
+        unsafe PackedTiles.widen(
+          source, from: element, into: UnsafeMutableBufferPointer(start: target.baseAddress, count: headDim))
+        count = headDim
+      }
+      key += part
+    }
+  }
+
+  /// - Parameter angles: cosines and sines: (2, head dim / 2).
+  func turn(layer: Int, head: Int, row: Int, by angles: [Float], _ compute: Compute) {
+    precondition(element == .float32, "only float32 keys are turned without loss")
+    unsafe angles.withUnsafeBufferPointer { angles in
+      guard let cosines = angles.baseAddress else { return }
+      let key = unsafe keys + byteOffset(layer: layer, head: head, row: row)
+      unsafe compute.kernels.pointee.rotate(
+        key.assumingMemoryBound(to: Float.self), 1, headDim, cosines, cosines + headDim / 2)
+    }
+  }
+
+  func fill() {
+    // 0x2C2C is 0.065 in float16; 0x2C2C2C2C is 2e-12 in float32.
+    unsafe keys.initializeMemory(as: UInt8.self, repeating: 0x2C, count: byteCount / 2)
+    unsafe values.initializeMemory(as: UInt8.self, repeating: 0x2C, count: byteCount / 2)
+  }
+}
