@@ -3,7 +3,8 @@ internal import FileAccess
 internal import NodeBlocks
 internal import PackedTiles
 
-/// Rows in floats: (layer, kv head, capacity, head dim), keys and values apart.
+/// Rows that stand one by one, in floats or in int8 with one scale a row: (layer, kv head, capacity, head dim), keys and
+/// values apart.
 @safe final class FloatRows {
   private let layerCount: Int
   private let kvHeadCount: Int
@@ -13,6 +14,9 @@ internal import PackedTiles
   /// Keep the memory.
   private let memory: [AnyObject]
   let byteCount: Int
+  /// Of int8: (layer · kv head, capacity).
+  private let keyScales: FloatBuffer?
+  private let valueScales: FloatBuffer?
   @unsafe private let keys: UnsafeMutableRawPointer
   @unsafe private let values: UnsafeMutableRawPointer
 
@@ -25,14 +29,21 @@ internal import PackedTiles
     self.headDim = headDim
     self.capacity = capacity
     self.element = element
-    byteCount = 2 * layerCount * kvHeadCount * capacity * headDim * element.byteCount
+    let half = layerCount * kvHeadCount * capacity * headDim * element.byteCount
+    if element == .int8 {
+      keyScales = FloatBuffer(rows: layerCount * kvHeadCount, columns: capacity)
+      valueScales = FloatBuffer(rows: layerCount * kvHeadCount, columns: capacity)
+    } else {
+      (keyScales, valueScales) = (nil, nil)
+    }
+    byteCount = 2 * half + (element == .int8 ? 2 * 4 * layerCount * kvHeadCount * capacity : 0)
     if let scratch {
-      precondition(scratch.byteCount >= byteCount, "the memory was made for fewer rows")
+      precondition(element != .int8 && scratch.byteCount >= 2 * half, "the memory was made for fewer rows")
       memory = [scratch]
       unsafe keys = scratch.base
-      unsafe values = scratch.base + byteCount / 2
+      unsafe values = scratch.base + half
     } else {
-      let (keyMemory, valueMemory) = (AlignedMemory(byteCount: byteCount / 2), AlignedMemory(byteCount: byteCount / 2))
+      let (keyMemory, valueMemory) = (AlignedMemory(byteCount: half), AlignedMemory(byteCount: half))
       memory = [keyMemory, valueMemory]
       unsafe keys = keyMemory.base
       unsafe values = valueMemory.base
@@ -55,15 +66,28 @@ internal import PackedTiles
   ) {
     for (t, row) in rows.enumerated() {
       let offset = byteOffset(layer: layer, head: head, row: start + t)
-      unsafe store(newKeys.row(row) + head * headDim, at: keys + offset, compute)
-      unsafe store(newValues.row(row) + head * headDim, at: values + offset, compute)
+      let (list, place) = (layer * kvHeadCount + head, start + t)
+      unsafe store(newKeys.row(row) + head * headDim, at: keys + offset, keyScales.map { $0.row(list) + place }, compute)
+      unsafe store(
+        newValues.row(row) + head * headDim, at: values + offset, valueScales.map { $0.row(list) + place }, compute)
     }
   }
 
+  /// Values that are not finite count as 0 in int8: a model that overflows gives no useful answer in any case.
   @unsafe private func store(
-    _ source: UnsafePointer<Float>, at target: UnsafeMutableRawPointer, _ compute: Compute
+    _ source: UnsafePointer<Float>, at target: UnsafeMutableRawPointer, _ scale: UnsafeMutablePointer<Float>?,
+    _ compute: Compute
   ) {
-    if element == .float16 {
+    if let scale = unsafe scale {
+      var largest: Float = 0
+      for i in 0..<headDim where unsafe source[i].isFinite { unsafe largest = max(largest, abs(source[i])) }
+      unsafe scale.pointee = largest / 127
+      let inverse = largest > 0 ? 127 / largest : 0
+      let bytes = unsafe target.assumingMemoryBound(to: Int8.self)
+      for i in 0..<headDim {
+        unsafe bytes[i] = source[i].isFinite ? Int8((source[i] * inverse).rounded(.toNearestOrEven)) : 0
+      }
+    } else if element == .float16 {
       unsafe compute.kernels.pointee.narrow_to_float16(source, headDim, target.assumingMemoryBound(to: UInt16.self))
     } else {
       unsafe target.copyMemory(from: source, byteCount: headDim * MemoryLayout<Float>.size)
@@ -91,13 +115,21 @@ internal import PackedTiles
   ) -> RowSpan {
     let offset = byteOffset(layer: layer, head: 0, row: rows.lowerBound)
     let stride = capacity * headDim * element.byteCount
+    let list = layer * kvHeadCount
+    let scales = unsafe keyScales.flatMap { keyScales in
+      unsafe valueScales.map {
+        unsafe (
+          UnsafePointer(keyScales.row(list) + rows.lowerBound), UnsafePointer($0.row(list) + rows.lowerBound), capacity
+        )
+      }
+    }
     return unsafe RowSpan(
-      keys: UnsafeRawPointer(keys + offset), values: UnsafeRawPointer(values + offset), keyHeadByteStride: stride,
-      valueHeadByteStride: stride, rows: rows, textOffset: textOffset, form: .floats(element), queryAngle: queryAngle,
+      keys: UnsafeRawPointer(keys + offset), values: UnsafeRawPointer(values + offset), scales: scales,
+      keyHeadByteStride: stride, valueHeadByteStride: stride, rows: rows, textOffset: textOffset, form: .floats(element), queryAngle: queryAngle,
       visibility: visibility)
   }
 
-  /// Copies rows of a head.
+  /// Copies rows of a head, which are floats.
   func copy(layer: Int, head: Int, _ rows: Range<Int>, to writer: TextRowWriter) {
     let from = byteOffset(layer: layer, head: head, row: rows.lowerBound)
     let byteCount = rows.count * headDim * element.byteCount
@@ -115,6 +147,11 @@ internal import PackedTiles
     let to = byteOffset(layer: layer, head: head, row: target)
     unsafe (keys + to).copyMemory(from: keys + from, byteCount: byteCount)
     unsafe (values + to).copyMemory(from: values + from, byteCount: byteCount)
+    if let keyScales, let valueScales {
+      let list = layer * kvHeadCount + head
+      unsafe (keyScales.row(list) + target).update(from: keyScales.row(list) + rows.lowerBound, count: rows.count)
+      unsafe (valueScales.row(list) + target).update(from: valueScales.row(list) + rows.lowerBound, count: rows.count)
+    }
   }
 
   /// Copies the first rows of a head of another object.
@@ -125,6 +162,11 @@ internal import PackedTiles
     let byteCount = rows * headDim * element.byteCount
     unsafe (keys + to).copyMemory(from: other.keys + from, byteCount: byteCount)
     unsafe (values + to).copyMemory(from: other.values + from, byteCount: byteCount)
+    for (scales, others) in [(keyScales, other.keyScales), (valueScales, other.valueScales)] {
+      guard let scales, let others else { continue }
+      unsafe scales.row(layer * kvHeadCount + head).update(
+        from: others.row(otherLayer * kvHeadCount + head), count: rows)
+    }
   }
 
   /// Replaces `key` by the key of a row, of all heads: (kv heads · head dim).

@@ -68,9 +68,9 @@ internal import PackedTiles
         $0, policy.blocks, layerCount: layerCount, kvHeadCount: kvHeadCount, headDim: headDim, capacity: capacity,
         element: encoding == .float32 ? .float32 : .float16, scratch: scratch)
     }
-    precondition(chooser == nil || encoding != .int8, "packed rows do not go one by one")
     switch encoding {
-    case .float16, .float32:
+    // Rows that share their tiles do not go one by one.
+    case .int8 where chooser != nil, .float16, .float32:
       floats = FloatRows(
         layerCount: layerCount, kvHeadCount: kvHeadCount, headDim: headDim, capacity: rowCapacity,
         element: encoding.element)

@@ -95,13 +95,14 @@ public final class LlamaModel: Sendable {
   }
 
   /// A cache for this model's shape of heads.
+  /// - Parameter encoding: of the rows; nil for the one that is usual.
   func makeCache(
     layerCount: Int, capacity: Int, blockSize: Int, policy: any RowPolicy = FullRows(), firstPosition: Int = 0,
-    scratch: ScratchMapping? = nil
+    encoding: RowEncoding? = nil, scratch: ScratchMapping? = nil
   ) -> KeyValueCache {
     KeyValueCache(
       layerCount: layerCount, kvHeadCount: configuration.kvHeadCount, headDim: configuration.headDim,
-      capacity: capacity, encoding: policy.chooser != nil && cacheEncoding == .int8 ? .float16 : cacheEncoding,
+      capacity: capacity, encoding: encoding ?? usualEncoding(policy),
       blockSize: blockSize, policy: policy, firstPosition: firstPosition, scratch: scratch)
   }
 
@@ -127,15 +128,28 @@ public final class LlamaModel: Sendable {
     return overflow ? .max : bytes
   }
 
+  /// Where a policy chooses among rows, they stand one by one, and with one scale for all channels of a value int8 is
+  /// coarser.
+  private func usualEncoding(_ policy: any RowPolicy) -> RowEncoding {
+    policy.chooser != nil && cacheEncoding == .int8 ? .float16 : cacheEncoding
+  }
+
+  /// The encodings that a session's rows can have: any, but for a scaling that turns keys again.
+  public var rowEncodings: [RowEncoding] {
+    if case .dynamic = configuration.ropeScaling { return [.float32] }
+    return RowEncoding.allCases
+  }
+
   /// Bytes of a row of every head of every layer, in the form that a policy's cache keeps.
-  public func rowByteCount(_ policy: CachePolicy) -> Int {
+  /// - Parameter encoding: of the rows; nil for the one that is usual.
+  public func rowByteCount(_ policy: CachePolicy, encoding: RowEncoding? = nil) -> Int {
     let heads = configuration.layerCount * configuration.kvHeadCount
-    let choosing = rowPolicy(policy).chooser != nil
-    guard cacheEncoding == .int8, !choosing else {
-      return heads * 2 * configuration.headDim * floatRows.byteCount
-    }
-    // With one scale a key, and one a channel for the values of each block.
-    return heads * (2 * configuration.headDim + 4 + 4 * configuration.headDim / TextRowLayout.rowsTogether)
+    let rowPolicy = rowPolicy(policy)
+    let encoding = encoding ?? usualEncoding(rowPolicy)
+    guard encoding == .int8 else { return heads * 2 * configuration.headDim * encoding.element.byteCount }
+    // One scale a key, and one a value or one a channel for the values of each block.
+    let scales = rowPolicy.chooser != nil ? 8 : 4 + 4 * configuration.headDim / TextRowLayout.rowsTogether
+    return heads * (2 * configuration.headDim + scales)
   }
 
   /// Rows that do not go into tiles.

@@ -5,6 +5,7 @@ internal import PackedTiles
 /// Consecutive rows of keys and values that some queries of a layer attend to, in the form that they are stored in.
 @safe struct RowSpan: @unchecked Sendable {
   enum Form: Sendable {
+    /// Row by row.
     case floats(ElementType)
     case tiles(Tiles)
   }
@@ -65,6 +66,9 @@ internal import PackedTiles
   /// Keys and values of the first key-value head: of its first row in floats, of its row 0 in tiles.
   @unsafe let keys: UnsafeRawPointer
   @unsafe let values: UnsafeRawPointer
+  /// Of rows that stand one by one in int8: the first head's scales, and how many numbers there are from one head's to
+  /// the next one's.
+  @unsafe var scales: (keys: UnsafePointer<Float>, values: UnsafePointer<Float>, headStride: Int)?
   /// Bytes from one head's keys to the next one's, and from one head's values.
   let keyHeadByteStride: Int
   let valueHeadByteStride: Int
@@ -105,10 +109,13 @@ internal import PackedTiles
   @unsafe func floats(
     head: Int, _ range: Range<Int>, _ element: ElementType, headDim: Int, queriesPerRow: Int
   ) -> sp_float_rows {
-    let offset = (range.lowerBound - rows.lowerBound) * headDim * element.byteCount
+    let first = range.lowerBound - rows.lowerBound
+    let offset = first * headDim * element.byteCount
+    let scale = unsafe first + head * (scales?.headStride ?? 0)
     return unsafe sp_float_rows(
       keys: keys + head * keyHeadByteStride + offset, values: values + head * valueHeadByteStride + offset,
-      element: element.kernelElement, rows: range.count,
+      element: element.kernelElement, key_scales: scales.map { unsafe $0.keys + scale },
+      value_scales: scales.map { unsafe $0.values + scale }, rows: range.count,
       visible: visibility.rows(from: range.lowerBound, queriesPerRow: queriesPerRow))
   }
 }

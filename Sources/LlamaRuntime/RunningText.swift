@@ -24,7 +24,7 @@ final class RunningText {
   /// - Parameter blockSize: tokens that are read together, at most.
   init(
     _ model: LlamaModel, capacity: Int, context: InjectedContext?, prefix: TextPrefix?, rowPolicy: any RowPolicy,
-    blockSize: Int, scratch: ScratchMapping? = nil
+    blockSize: Int, encoding: RowEncoding? = nil, scratch: ScratchMapping? = nil
   ) {
     self.model = model
     let configuration = model.configuration
@@ -44,7 +44,7 @@ final class RunningText {
       from: prefix.map { $0.tokenCount - max($0.shifts.upperBound, 0) } ?? 0)
     cache = model.makeCache(
       layerCount: configuration.layerCount, capacity: capacity, blockSize: blockSize, policy: rowPolicy,
-      firstPosition: firstPosition, scratch: scratch)
+      firstPosition: firstPosition, encoding: encoding, scratch: scratch)
     if let context, let shared = model.sharedLLM {
       let chunkCount = context.chunks.count
       var rows = [InjectedRows](repeating: .none, count: configuration.layerCount)

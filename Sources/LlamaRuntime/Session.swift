@@ -22,18 +22,22 @@ public final class Session {
   ///   - context: what is injected; nil, or one without rows, is the plain model.
   ///   - cachePolicy: which tokens of the running text stay.
   ///   - kinds: of the model's tokens, which FastGen asks for.
+  ///   - rowEncoding: how rows are kept, one of the model's `rowEncodings`; nil as is usual: as the pack keeps weights, but
+  ///     float16 where int8 rows are chosen one by one.
   ///   - scratch: the memory for what InfLLM keeps beyond its window, of `LlamaModel.scratchByteCount`; nil for some of
   ///     the process's own.
   ///   - threads: share the work; nil takes the model's. Results do not depend on it.
   ///   - moments: collects the second moments of the inputs of the model's matrices.
   public convenience init(
     _ model: LlamaModel, capacity: Int, context: InjectedContext? = nil, cachePolicy: CachePolicy = .full,
-    kinds: TokenKinds = TokenKinds(), scratch: ScratchMapping? = nil, threads: ThreadPool? = nil,
+    kinds: TokenKinds = TokenKinds(), rowEncoding: RowEncoding? = nil, scratch: ScratchMapping? = nil,
+    threads: ThreadPool? = nil,
     moments: SecondMoments? = nil
   ) {
     self.init(
       Self.ownBatch(model, capacity: capacity, threads: threads, moments: moments), capacity: capacity,
-      context: context, rowPolicy: model.rowPolicy(cachePolicy, kinds: kinds), scratch: scratch)
+      context: context, rowPolicy: model.rowPolicy(cachePolicy, kinds: kinds), rowEncoding: rowEncoding,
+      scratch: scratch)
   }
 
   /// Continues a text of which stored rows are there.
@@ -77,12 +81,13 @@ public final class Session {
 
   private init(
     _ batch: SessionBatch, capacity: Int, context: InjectedContext? = nil, prefix: TextPrefix? = nil,
-    rowPolicy: any RowPolicy, scratch: ScratchMapping? = nil
+    rowPolicy: any RowPolicy, rowEncoding: RowEncoding? = nil, scratch: ScratchMapping? = nil
   ) {
+    precondition(rowEncoding.map(batch.model.rowEncodings.contains) ?? true, "an encoding that keys can be kept in")
     self.batch = batch
     text = RunningText(
       batch.model, capacity: capacity, context: context, prefix: prefix, rowPolicy: rowPolicy,
-      blockSize: batch.tokenLimit, scratch: scratch)
+      blockSize: batch.tokenLimit, encoding: rowEncoding, scratch: scratch)
     // Where rows are dropped, there is no room for more than those of a block.
     passSize = batch.model.residency.streams && text.cache.keepsAllRows ? Self.streamedPassSize : batch.tokenLimit
     logitsOfOne = FloatBuffer(rows: 1, columns: batch.model.configuration.vocabularySize)

@@ -15,17 +15,21 @@ public struct GenerationOptions: Sendable, Hashable {
   /// Which tokens of the prompt and the answer the model still sees. A streaming policy reads and writes texts longer than
   /// the model's window; what has left its cache is forgotten.
   public var cachePolicy: CachePolicy
+  /// How keys and values are kept; nil as is usual: as the pack keeps weights, but float16 where the policy chooses rows
+  /// of an int8 pack.
+  public var rowEncoding: RowEncoding?
 
   /// Options, those of the most likely answer unless said otherwise.
   public init(
     maxTokens: Int = 256, sampling: SamplingOptions = .greedy, stopStrings: [String] = [],
-    ignoresEndOfText: Bool = false, cachePolicy: CachePolicy = .full
+    ignoresEndOfText: Bool = false, cachePolicy: CachePolicy = .full, rowEncoding: RowEncoding? = nil
   ) {
     self.maxTokens = maxTokens
     self.sampling = sampling
     self.stopStrings = stopStrings
     self.ignoresEndOfText = ignoresEndOfText
     self.cachePolicy = cachePolicy
+    self.rowEncoding = rowEncoding
   }
 }
 
@@ -128,27 +132,35 @@ extension LanguageModel {
   }
 
   /// Bytes of the keys and values of a number of rows of every head, in the form that a policy's cache keeps.
-  /// - Parameter rows: what a token sees of each head.
-  public func cacheByteCount(rows: Int, _ policy: CachePolicy.Name) -> Int {
-    rows * runtime.rowByteCount(CachePolicy(policy, rows: CachePolicy.leastRows))
+  /// - Parameters:
+  ///   - rows: what a token sees of each head.
+  ///   - encoding: of the rows; nil for the one that is usual.
+  public func cacheByteCount(rows: Int, _ policy: CachePolicy.Name, encoding: RowEncoding? = nil) -> Int {
+    rows * runtime.rowByteCount(CachePolicy(policy, rows: CachePolicy.leastRows), encoding: encoding)
   }
 
   /// Rows of every head whose keys and values fit a number of bytes.
-  public func cacheRows(inBytes bytes: Int, _ policy: CachePolicy.Name) -> Int {
-    bytes / cacheByteCount(rows: 1, policy)
+  public func cacheRows(inBytes bytes: Int, _ policy: CachePolicy.Name, encoding: RowEncoding? = nil) -> Int {
+    bytes / cacheByteCount(rows: 1, policy, encoding: encoding)
   }
 
   /// A session for a text, with what the policy needs.
   /// - Throws: `Refusal` `cache-too-large`; `no-space` and others when there is no file for what a policy keeps in one.
   package func makeSession(
-    capacity: Int, context: InjectedContext? = nil, cachePolicy: CachePolicy, threads: ThreadPool? = nil
+    capacity: Int, context: InjectedContext? = nil, cachePolicy: CachePolicy, rowEncoding: RowEncoding? = nil,
+    threads: ThreadPool? = nil
   ) throws(Refusal) -> Session {
     try requireCachePolicy(cachePolicy)
+    if let rowEncoding, !runtime.rowEncodings.contains(rowEncoding) {
+      throw Refusal(
+        .cacheEncoding, file: pack.path,
+        "the dynamic scaling of positions turns keys again when a text grows, which takes float32")
+    }
     let scratch = runtime.scratchByteCount(cachePolicy, capacity: capacity)
     var kinds = TokenKinds()
     if case .fastGen = cachePolicy, let tokenizer { kinds = tokenizer.kinds }
     return Session(
-      runtime, capacity: capacity, context: context, cachePolicy: cachePolicy, kinds: kinds,
+      runtime, capacity: capacity, context: context, cachePolicy: cachePolicy, kinds: kinds, rowEncoding: rowEncoding,
       scratch: scratch > 0 ? try ScratchMapping(byteCount: scratch) : nil, threads: threads)
   }
 
@@ -193,7 +205,8 @@ extension LanguageModel {
       if let text = context?.text {
         Session(runtime, behind: text, capacity: capacity)
       } else {
-        try makeSession(capacity: capacity, context: context?.context, cachePolicy: options.cachePolicy)
+        try makeSession(capacity: capacity, context: context?.context, cachePolicy: options.cachePolicy,
+          rowEncoding: options.rowEncoding)
       }
     var logits = try session.read(prompt) { (done) throws(any Error) in
       try session.requireWhole()
@@ -230,6 +243,8 @@ extension Refusal.Name {
   public static let tokenOutOfRange = Refusal.Name("token-out-of-range", .badInput)
   /// A cache policy needs more positions than the model's window has.
   public static let cacheTooLarge = Refusal.Name("cache-too-large", .badInput)
+  /// Keys and values cannot be kept in an encoding.
+  public static let cacheEncoding = Refusal.Name("cache-encoding", .badInput)
   /// A cache policy other than `full` is asked for behind documents of a plain model.
   public static let policyWithoutDocuments = Refusal.Name("policy-without-documents", .badInput)
 }

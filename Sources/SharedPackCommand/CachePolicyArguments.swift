@@ -23,13 +23,23 @@ struct CachePolicyArguments: ParsableArguments {
     help: ArgumentHelp("The same as the bytes of all layers and heads, such as 8MB.", valueName: "bytes"))
   var cacheBytes: ByteCountArgument?
 
+  @Option(
+    help: ArgumentHelp(
+      "How the cache keeps keys and values: int8, f16 or f32. (default: as the pack keeps weights; chosen rows f16)",
+      valueName: "form"))
+  var cacheKv: RowEncodingArgument?
+
   @Option(help: ArgumentHelp("With streaming: how many of the rows are of the first tokens.", valueName: "count"))
   var sinks = 4
 
   @Option(help: ArgumentHelp("With fastgen: the share of the attention that a head's rows keep.", valueName: "share"))
   var recovery = 0.95
 
+  /// How rows are kept; nil as is usual.
+  var rowEncoding: RowEncoding? { cacheKv?.encoding }
+
   func validate() throws {
+    guard cacheKv != .int4 else { throw ValidationError("--cache-kv is int8, f16 or f32.") }
     guard cacheRows == nil || cacheBytes == nil else {
       throw ValidationError("--cache-rows and --cache-bytes say the same: give one.")
     }
@@ -48,12 +58,12 @@ struct CachePolicyArguments: ParsableArguments {
     guard cachePolicy != .full else { return .full }
     var rows = cacheRows ?? max(CachePolicy.leastRows, min(512, model.window / 2))
     if let bytes = cacheBytes?.count {
-      rows = model.cacheRows(inBytes: bytes, cachePolicy)
+      rows = model.cacheRows(inBytes: bytes, cachePolicy, encoding: rowEncoding)
       guard rows >= CachePolicy.leastRows else {
         throw ValidationError(
           """
           --cache-bytes is enough for \(rows) rows; a policy needs \(CachePolicy.leastRows), which take \
-          \(model.cacheByteCount(rows: CachePolicy.leastRows, cachePolicy)) bytes.
+          \(model.cacheByteCount(rows: CachePolicy.leastRows, cachePolicy, encoding: rowEncoding)) bytes.
           """)
       }
     }

@@ -58,7 +58,8 @@ struct GenerationArguments: ParsableArguments {
       maxTokens: maxTokens,
       sampling: SamplingOptions(
         temperature: temperature, topK: topK, topP: topP, minP: minP, repetitionPenalty: repetitionPenalty, seed: seed),
-      stopStrings: stopStrings, ignoresEndOfText: ignoreEnd, cachePolicy: try cache.policy(for: model))
+      stopStrings: stopStrings, ignoresEndOfText: ignoreEnd, cachePolicy: try cache.policy(for: model),
+      rowEncoding: cache.rowEncoding)
   }
 }
 

@@ -144,6 +144,63 @@ struct AttentionRows {
   }
 
   /// - Parameter weights: where the weights of the rows are added; nil for nowhere.
+  @unsafe private func visitBytes(
+    _ kernels: Kernels, _ window: Window, queries range: Range<Int>? = nil, adding weights: UnsafeMutablePointer<Float>?
+  ) -> AttentionResult {
+    let range = range ?? 0..<shape.queries
+    let headDim = shape.headDim
+    let (keys, keyScales) = byteRows(keys)
+    let (values, valueScales) = byteRows(values)
+    var result = AttentionResult(queries: range.count, headDim: headDim)
+    let queries = Array(queries[range.lowerBound * headDim..<range.upperBound * headDim])
+    unsafe result.update { soFar in
+      unsafe keys.withUnsafeBufferPointer { keys in
+        unsafe values.withUnsafeBufferPointer { values in
+          unsafe keyScales.withUnsafeBufferPointer { keyScales in
+            unsafe valueScales.withUnsafeBufferPointer { valueScales in
+              let rows = unsafe sp_float_rows(
+                keys: keys.baseAddress, values: values.baseAddress, element: SP_INT8,
+                key_scales: keyScales.baseAddress, value_scales: valueScales.baseAddress, rows: shape.rows,
+                visible: window.kernelRows(from: range.lowerBound))
+              unsafe kernels.pointee.attend_floats(rows, queries, range.count, headDim, soFar)
+              if let weights = unsafe weights {
+                unsafe kernels.pointee.weigh_floats(rows, queries, range.count, headDim, soFar, weights)
+              }
+            }
+          }
+        }
+      }
+    }
+    return result
+  }
+
+  /// Rows in int8, with one scale each.
+  private func byteRows(_ floats: [Float]) -> (bytes: [Int8], scales: [Float]) {
+    var bytes: [Int8] = []
+    var scales: [Float] = []
+    for row in 0..<shape.rows {
+      let numbers = floats[row * shape.headDim..<(row + 1) * shape.headDim]
+      let scale = (numbers.map(abs).max() ?? 0) / 127
+      bytes += numbers.map { scale > 0 ? Int8(($0 / scale).rounded()) : 0 }
+      scales.append(scale)
+    }
+    return (bytes, scales)
+  }
+
+  /// Attends to rows of int8 that stand one by one.
+  func attendBytes(_ kernels: Kernels, _ window: Window, queries: Range<Int>? = nil) -> AttentionResult {
+    unsafe visitBytes(kernels, window, queries: queries, adding: nil)
+  }
+
+  func byteWeights(_ kernels: Kernels, _ window: Window) -> [Float] {
+    var weights = [Float](repeating: 0, count: shape.rows)
+    unsafe weights.withUnsafeMutableBufferPointer {
+      unsafe _ = visitBytes(kernels, window, adding: $0.baseAddress)
+    }
+    return weights
+  }
+
+  /// - Parameter weights: where the weights of the rows are added; nil for nowhere.
   @unsafe private func visitFloats(
     _ kernels: Kernels, _ window: Window, rows: Range<Int>? = nil, queries range: Range<Int>? = nil,
     adding weights: UnsafeMutablePointer<Float>?
@@ -158,7 +215,7 @@ struct AttentionRows {
           let offset = rows.lowerBound * shape.headDim
           let floats = unsafe sp_float_rows(
             keys: keys.baseAddress! + offset, values: values.baseAddress! + offset, element: SP_FLOAT32,
-            rows: rows.count, visible: window.kernelRows(from: range.lowerBound))
+            key_scales: nil, value_scales: nil, rows: rows.count, visible: window.kernelRows(from: range.lowerBound))
           unsafe kernels.pointee.attend_floats(floats, queries, range.count, shape.headDim, soFar)
           if let weights = unsafe weights {
             unsafe kernels.pointee.weigh_floats(floats, queries, range.count, shape.headDim, soFar, weights)

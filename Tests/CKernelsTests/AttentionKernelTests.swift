@@ -65,6 +65,23 @@ import Testing
     }
   }
 
+  /// Rows of int8 that stand one by one: what a cache keeps whose policy drops rows one by one.
+  @Test(arguments: Kernels.available, shapes)
+  func byteRows(kernels: Kernels, shape: Shape) {
+    let rows = AttentionRows(shape)
+    for window in Self.windows(shape) {
+      let result = rows.attendBytes(kernels, window)
+      #expect(result == rows.attendBytes(Kernels.available[0], window))
+      #expect(largestDifference(result.divided, rows.exact(window)) < 0.02)
+      for query in 0..<shape.queries {
+        #expect(rows.attendBytes(kernels, window, queries: query..<query + 1) == result.query(query))
+      }
+      let weights = rows.byteWeights(kernels, window)
+      #expect(weights == rows.byteWeights(Kernels.available[0], window))
+      #expect(largestDifference(weights, rows.exactWeights(window)) < 0.02 * Float(shape.queries))
+    }
+  }
+
   /// The weights of rows are those of the softmax, and the same on every instruction set.
   @Test(arguments: Kernels.available, shapes)
   func weights(kernels: Kernels, shape: Shape) {
@@ -104,7 +121,8 @@ import Testing
         unsafe [0, x].withUnsafeBufferPointer { keys in
           unsafe [0, 1].withUnsafeBufferPointer { (values: UnsafeBufferPointer<Float>) in
             let rows = unsafe sp_float_rows(
-              keys: keys.baseAddress, values: values.baseAddress, element: SP_FLOAT32, rows: 2,
+              keys: keys.baseAddress, values: values.baseAddress, element: SP_FLOAT32, key_scales: nil,
+              value_scales: nil, rows: 2,
               visible: Window.all.kernelRows(from: 0))
             unsafe kernels.pointee.attend_floats(rows, [1], 1, 1, soFar)
           }

@@ -96,11 +96,13 @@ typedef struct sp_packed_rows {
   sp_visible_rows visible;
 } sp_packed_rows;
 
-/// Keys and values of one head in floats, (rows, head_dim) each.
+/// Keys and values of one head that stand one by one, (rows, head_dim) each.
 typedef struct sp_float_rows {
   const void *keys;
   const void *values;
-  sp_element element;  // float32 or float16
+  sp_element element;         // float32, float16 or int8
+  const float *key_scales;    // (rows): of int8, what the numbers of each row are multiplied by; else not looked at
+  const float *value_scales;  // (rows)
   size_t rows;
   sp_visible_rows visible;
 } sp_float_rows;
@@ -150,7 +152,7 @@ typedef struct sp_kernels_table {
   /// Attends to packed rows. queries: as many columns as a head has, in one group, times what scores are multiplied by.
   void (*attend_packed)(sp_packed_rows rows, sp_activations queries, sp_attention so_far);
 
-  /// Attends to rows of floats. queries: (count, head_dim), times what scores are multiplied by.
+  /// Attends to rows that stand one by one. queries: (count, head_dim), times what scores are multiplied by.
   void (*attend_floats)(sp_float_rows rows, const float *queries, size_t count, size_t head_dim, sp_attention so_far);
 
   /// Adds attention of the same queries to other rows.
@@ -160,7 +162,7 @@ typedef struct sp_kernels_table {
   /// the same queries to all rows that they see, these among them; its outputs are not looked at.
   void (*weigh_packed)(sp_packed_rows rows, sp_activations queries, sp_attention whole, float *weights);
 
-  /// The same for rows of floats.
+  /// The same for rows that stand one by one.
   void (*weigh_floats)(sp_float_rows rows, const float *queries, size_t count, size_t head_dim, sp_attention whole,
                        float *weights);
 
