@@ -67,9 +67,10 @@ internal import PackedTiles
     for (t, row) in rows.enumerated() {
       let offset = byteOffset(layer: layer, head: head, row: start + t)
       let (list, place) = (layer * kvHeadCount + head, start + t)
-      unsafe store(newKeys.row(row) + head * headDim, at: keys + offset, keyScales.map { $0.row(list) + place }, compute)
       unsafe store(
-        newValues.row(row) + head * headDim, at: values + offset, valueScales.map { $0.row(list) + place }, compute)
+        newKeys.row(row) + head * headDim, at: keys + offset, keyScales.map { unsafe $0.row(list) + place }, compute)
+      unsafe store(
+        newValues.row(row) + head * headDim, at: values + offset, valueScales.map { unsafe $0.row(list) + place }, compute)
     }
   }
 

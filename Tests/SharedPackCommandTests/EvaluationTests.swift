@@ -271,22 +271,56 @@ import TinyCheckpoint
     let workplace = try workplace()
     let prompt = String(repeating: "a", count: 178)
     let streamed = try workplace.run([
-      "generate", "model.spk", prompt, "--cache-policy", "streaming", "--recent", "60", "--max-tokens", "100",
+      "generate", "model.spk", prompt, "--cache-policy", "streaming", "--cache-rows", "64", "--max-tokens", "100",
       "--ignore-end", "--json",
     ])
     #expect(streamed.status == 0, "\(streamed.error)")
     let json = try JSONValue(parsing: Array(streamed.output.utf8))
     #expect(json["tokens"]?.array?.count == 100 && json["finish_reason"]?.string == "max-tokens")
-    let refused = try workplace.run("generate", "model.spk", "a", "--cache-policy", "streaming", "--recent", "125")
+    let refused = try workplace.run("generate", "model.spk", "a", "--cache-policy", "streaming", "--cache-rows", "129")
     #expect(refused.status == 65)
     #expect(
       refused.error
-        == "sharedpack: model.spk: sinks and recent tokens are 129; the model's window holds 128; --sinks and --recent "
-        + "say how many are kept [cache-too-large]\n")
+        == "sharedpack: model.spk: the cache policy streaming takes 129 positions; the model's window holds 128; "
+        + "--cache-rows says how many rows are kept [cache-too-large]\n")
     // What fits is read alike.
     let fitting = ["generate", "model.spk", "a word", "--max-tokens", "20", "--ignore-end"]
     #expect(
       try workplace.run(fitting).output
-        == workplace.run(fitting + ["--cache-policy", "streaming", "--recent", "60"]).output)
+        == workplace.run(fitting + ["--cache-policy", "streaming", "--cache-rows", "64"]).output)
+  }
+
+  /// Every policy answers; with room for all it answers as without one, where its rows are kept alike.
+  @Test(arguments: ["streaming", "lm-infinite", "h2o", "snapkv", "pyramidkv", "tova", "fastgen", "infllm"])
+  func cachePolicies(_ policy: String) throws {
+    let workplace = try workplace()
+    let prompt = String(repeating: "ab", count: 40)
+    let command = ["generate", "model.spk", prompt, "--max-tokens", "20", "--ignore-end", "--cache-kv", "f16"]
+    let full = try workplace.run(command)
+    let rows = policy == "fastgen" ? ["--recovery", "1"] : ["--cache-rows", "128"]
+    #expect(full.status == 0 && full.output != "")
+    if policy != "infllm" {
+      #expect(try workplace.run(command + ["--cache-policy", policy] + rows).output == full.output)
+    }
+    let few = policy == "fastgen" ? ["--recovery", "0.1"] : ["--cache-rows", "16"]
+    for form in ["int8", "f16", "f32"] {
+      let outcome = try workplace.run(command.dropLast(1) + [form, "--cache-policy", policy, "--json"] + few)
+      #expect(outcome.status == 0, "\(outcome.error)")
+      let json = try JSONValue(parsing: Array(outcome.output.utf8))
+      #expect(json["tokens"]?.array?.count == 20)
+    }
+  }
+
+  @Test(arguments: [
+    (["--cache-policy", "h2o", "--cache-rows", "8"], "--cache-rows must be at least 16."),
+    (["--cache-policy", "fastgen", "--cache-rows", "80"], "The cache policy fastgen has no number of rows."),
+    (["--cache-rows", "80"], "The cache policy full has no number of rows."),
+    (["--cache-policy", "tova", "--cache-rows", "80", "--cache-bytes", "1M"], "--cache-rows and --cache-bytes say the"),
+    (["--cache-policy", "tova", "--cache-bytes", "1K"], "--cache-bytes is enough for"),
+    (["--cache-policy", "snapkv", "--cache-kv", "int4"], "--cache-kv is int8, f16 or f32."),
+  ])
+  func cachePolicyRefusals(_ options: [String], _ message: String) throws {
+    let refused = try workplace().run(["generate", "model.spk", "a"] + options)
+    #expect(refused.status == 64 && refused.error.contains(message), "\(refused.error)")
   }
 }
