@@ -5,6 +5,8 @@ import SharedPack
 struct ChatRequest: Sendable {
   var fields: AnswerFields
   var messages: [ChatMessage]
+  /// The number of a message in the request, less its number here, where the system's at the start are one.
+  let offset: Int
 
   /// Messages of a request, at most.
   static let messageLimit = 4096
@@ -38,6 +40,7 @@ struct ChatRequest: Sendable {
         messages.append(ChatMessage(role: role, content: content))
       }
     }
+    offset = array.count - messages.count
     guard messages.last?.role == .user else {
       throw .invalid("messages", "ends with a message that is not the user's: there is nothing to answer")
     }

@@ -215,6 +215,11 @@ extension ChatService {
       ("answer_tokens_total", true, "Tokens that were written.", Double(now.answerTokens)),
       ("kept_conversations", false, "Conversations that are kept.", Double(now.keptConversations)),
       ("kept_bytes", false, "Bytes of kept conversations.", Double(now.keptBytes)),
+      ("overflow_bytes", false, "Bytes of what has left the window.", Double(overflow?.byteCount ?? 0)),
+      (
+        "overflow_tokens_total", true, "Tokens that were encoded when they had left the window.",
+        Double(overflow?.encodedTokenCount ?? 0)
+      ),
       ("reserved_bytes", false, "Bytes of running answers.", Double(now.reservedBytes)),
       ("passes_total", true, "Passes over the weights.", Double(now.passes)),
       ("busy_seconds_total", true, "Seconds in passes and around them.", now.busySeconds),

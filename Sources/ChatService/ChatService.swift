@@ -11,6 +11,8 @@ public final class ChatService: Sendable {
   public let library: DocumentLibrary?
   /// What clients call the model.
   public let modelName: String
+  /// Keeps what has left the window of conversations; nil: one that does not fit is refused.
+  let overflow: OverflowMemory?
   /// Tokens of an answer where a request says nothing of it.
   private let answerLimit: Int
   /// When the service was made, in seconds since 1970.
@@ -27,8 +29,13 @@ public final class ChatService: Sendable {
   ///   - library: of documents; nil for none.
   ///   - modelName: what clients call the model.
   ///   - answerLimit: tokens of an answer where a request says nothing of it.
-  public init(_ engine: AnswerEngine, library: DocumentLibrary?, modelName: String, answerLimit: Int = 1024) {
+  ///   - overflow: keeps what has left the window of conversations; nil: one that does not fit is refused.
+  public init(
+    _ engine: AnswerEngine, library: DocumentLibrary?, modelName: String, answerLimit: Int = 1024,
+    overflow: OverflowMemory? = nil
+  ) {
     self.engine = engine
+    self.overflow = overflow
     self.library = library
     self.modelName = modelName
     self.answerLimit = answerLimit
@@ -104,7 +111,7 @@ public final class ChatService: Sendable {
     let shape = ReplyShape(
       kind, model: name.text, fingerprint: "sp-\(model.pack.identity.description.prefix(10))",
       includesUsage: fields.includesUsage, hasProbabilities: fields.logProbabilities != nil,
-      extra: prepared.inquiry.map(Self.sources))
+      extra: prepared.inquiry.map { Self.sources($0, prepared.earlier) }, overflow: prepared.earlier.map(Self.overflow))
     return Reply(
       answer, start: prepared.answerStart, tokenizer: model.tokenizer, shape: shape, isStreamed: fields.isStreamed)
   }
@@ -115,32 +122,48 @@ public final class ChatService: Sendable {
   private func prepare(
     _ request: ChatRequest, _ name: ModelName, for caller: Caller
   ) throws(RequestFault) -> PreparedPrompt {
+    let documents = try documents(request, name, for: caller)
+    return try faults("messages") { () throws(Refusal) in
+      let whole =
+        if let (store, inquiry) = documents {
+          try model.prompt(of: request.messages, asking: inquiry, in: store.store.configuration.text?.frame)
+        } else {
+          try model.prompt(of: request.messages)
+        }
+      return try overflowing(request, whole, about: documents, for: caller) ?? whole
+    }
+  }
+
+  /// What is read of the documents that a request names; nil when it names none.
+  private func documents(
+    _ request: ChatRequest, _ name: ModelName, for caller: Caller
+  ) throws(RequestFault) -> (store: DocumentStore, inquiry: Inquiry)? {
     var names = request.fields.documents
     if let more = name.documents, !names.contains(more) { names.append(more) }
-    guard !names.isEmpty else {
-      return try faults("messages") { () throws(Refusal) in try model.prompt(of: request.messages) }
-    }
+    guard !names.isEmpty else { return nil }
     guard let library else {
       throw RequestFault(404, "document_not_found", field: "documents", "this server has no documents")
     }
     let question = request.messages.last?.content ?? ""
-    let (store, inquiry) = try faults("documents") { () throws(Refusal) in
+    return try faults("documents") { () throws(Refusal) in
       try library.inquiry(question, about: names, for: caller)
-    }
-    return try faults("messages") { () throws(Refusal) in
-      try model.prompt(of: request.messages, asking: inquiry, in: store.store.configuration.text?.frame)
     }
   }
 
   /// What is read of documents for an answer, the best first.
-  private static func sources(_ inquiry: Inquiry) -> JSONValue {
+  /// - Parameter earlier: the messages that have left the window: the last document.
+  private static func sources(_ inquiry: Inquiry, _ earlier: EarlierMessages?) -> JSONValue {
+    let conversation = earlier == nil ? nil : inquiry.documents.count - 1
     let best = inquiry.sources.sorted { $0.score > $1.score }.prefix(sourceLimit)
     return .members([
       "documents": .array(inquiry.documents.map { .string($0.name) }),
       "sources": .array(
         best.map { source in
-          .members([
+          let messages =
+            source.document == conversation ? source.byteRange.flatMap { earlier?.messages(in: $0) } : nil
+          return .members([
             "document": .string(inquiry.documents[source.document].name), "chunk": .integer(source.chunk),
+            "messages": messages.map { .array([.integer($0.first), .integer($0.last)]) },
             "byte_range": source.byteRange.map { .array([.integer($0.lowerBound), .integer($0.upperBound)]) },
             "score": .number(source.score.isFinite ? Double(source.score) : 0), "text": .string(source.text),
           ])
@@ -148,6 +171,14 @@ public final class ChatService: Sendable {
       "source_count": .integer(inquiry.sources.count),
       "answer_start": inquiry.answerStart.isEmpty ? nil : .string(inquiry.answerStart),
       "unreadable_segments": inquiry.unreadableSegments > 0 ? .integer(inquiry.unreadableSegments) : nil,
+    ])
+  }
+
+  /// What has left the window.
+  private static func overflow(_ earlier: EarlierMessages) -> JSONValue {
+    .members([
+      "overflow_messages": .integer(earlier.places.count), "overflow_tokens": .integer(earlier.tokenCount),
+      "overflow_chunks": .integer(earlier.chunkCount),
     ])
   }
 

@@ -7,8 +7,10 @@ struct PreparedPrompt: Sendable {
   var context: ContextSelection?
   /// The first words of the answer, which stand in the prompt.
   var answerStart = ""
-  /// What is read of documents; nil without any.
+  /// What is read of documents, and of what has left the window; nil without any.
   var inquiry: Inquiry?
+  /// The messages that have left the window; nil where all stand in the prompt.
+  var earlier: EarlierMessages?
 }
 
 extension LanguageModel {
@@ -30,14 +32,20 @@ extension LanguageModel {
     var prepared = PreparedPrompt(
       tokens: inquiry.prompt, context: inquiry.context, answerStart: inquiry.answerStart, inquiry: inquiry)
     guard messages.count > 1, let question = messages.last?.content else { return prepared }
-    guard let frame else {
-      prepared.tokens = try prompt(of: messages).tokens
-      return prepared
-    }
+    prepared.tokens = try tokens(of: messages, behind: frame)
+    guard let frame else { return prepared }
     // What comes of the documents themselves, where they stand in the prompt, remains.
     let documents = try inquiry.prompt.dropLast(questionPrompt(question, in: frame).count)
-    prepared.tokens = try Array(documents) + tail(of: messages, in: frame)
+    prepared.tokens = documents + prepared.tokens
     return prepared
+  }
+
+  /// The tokens of a conversation behind what is read of documents.
+  /// - Parameter frame: what stands around the documents; nil where they stand in no text.
+  func tokens(of messages: [ChatMessage], behind frame: ReadingFrame?) throws(Refusal) -> [Int32] {
+    guard let frame else { return try prompt(of: messages).tokens }
+    if messages.count == 1 { return try questionPrompt(messages[0].content, in: frame) }
+    return try tail(of: messages, in: frame)
   }
 
   /// The tokens behind the documents: a conversation whose first message has the documents before it.

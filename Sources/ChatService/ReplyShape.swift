@@ -17,11 +17,14 @@ struct ReplyShape: Sendable {
   let hasProbabilities: Bool
   /// What only this server says: the sources of an answer.
   let extra: JSONValue?
+  /// What has left the window; nil where nothing has.
+  let overflow: JSONValue?
   /// Bytes of the answer so far, for the places of tokens in it.
   private var textOffset = 0
 
   init(
-    _ kind: Kind, model: String, fingerprint: String, includesUsage: Bool, hasProbabilities: Bool, extra: JSONValue?
+    _ kind: Kind, model: String, fingerprint: String, includesUsage: Bool, hasProbabilities: Bool, extra: JSONValue?,
+    overflow: JSONValue? = nil
   ) {
     self.kind = kind
     self.model = model
@@ -29,6 +32,7 @@ struct ReplyShape: Sendable {
     self.includesUsage = includesUsage
     self.hasProbabilities = hasProbabilities
     self.extra = extra
+    self.overflow = overflow
     let digits = (0..<24).map { _ in String(Int.random(in: 0..<16), radix: 16) }.joined()
     identifier = (kind == .chat ? "chatcmpl-" : "cmpl-") + digits
   }
@@ -90,7 +94,7 @@ struct ReplyShape: Sendable {
         [choice(content, probabilities: nil, reason: Self.reason(summary))], isPiece: true,
         usage: includesUsage ? .null : nil)
     ]
-    if includesUsage { pieces.append(object([], isPiece: true, usage: Self.usage(summary))) }
+    if includesUsage { pieces.append(object([], isPiece: true, usage: usage(summary))) }
     return pieces
   }
 
@@ -108,7 +112,7 @@ struct ReplyShape: Sendable {
       }
     let choice = choice(
       content, probabilities: probabilities(tokens, tokenizer), reason: Self.reason(summary))
-    return object([choice], isPiece: false, usage: Self.usage(summary), extra: extra)
+    return object([choice], isPiece: false, usage: usage(summary), extra: extra)
   }
 
   private static func reason(_ summary: ResponseSummary) -> String {
@@ -119,11 +123,12 @@ struct ReplyShape: Sendable {
   }
 
   /// What an answer took.
-  static func usage(_ summary: ResponseSummary) -> JSONValue {
+  func usage(_ summary: ResponseSummary) -> JSONValue {
     .members([
       "prompt_tokens": .integer(summary.promptTokens), "completion_tokens": .integer(summary.tokens.count),
       "total_tokens": .integer(summary.promptTokens + summary.tokens.count),
       "prompt_tokens_details": .members(["cached_tokens": .integer(summary.cachedTokens)]),
+      "sharedpack": overflow,
     ])
   }
 

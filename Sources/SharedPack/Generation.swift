@@ -231,7 +231,7 @@ extension ContextSelection {
   var text: TextPrefix? { if case .text(let text) = rows { text } else { nil } }
 
   /// Tokens that stand before the prompt in the model's window.
-  var tokensBefore: Int { text?.tokenCount ?? 0 }
+  package var tokensBefore: Int { text?.tokenCount ?? 0 }
 }
 
 extension Refusal.Name {

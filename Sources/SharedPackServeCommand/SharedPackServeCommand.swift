@@ -73,6 +73,16 @@ struct SharedPackServeCommand: AsyncParsableCommand {
 
   @Option(
     help: ArgumentHelp(
+      "A conversation that does not fit the window: refuse, or chunks.",
+      discussion: """
+        chunks: its oldest messages leave the window and become chunks that the question
+        is compared with, as those of documents are (trees is another word for it); they are
+        kept in memory, as many bytes as --cache-memory says. usage tells what has left.
+        """, valueName: "what"))
+  var overflow = Overflow.refuse
+
+  @Option(
+    help: ArgumentHelp(
       "Memory for weights and answers, such as 800M or 2G. Without it: half of what the system has available for answers.",
       valueName: "size"))
   var memoryLimit: ByteCount?
@@ -101,6 +111,9 @@ struct SharedPackServeCommand: AsyncParsableCommand {
     }
     guard (1...(1 << 30)).contains(uploadLimit.count) else {
       throw ValidationError("--upload-limit must be 1 to 1G.")
+    }
+    guard overflow == .refuse || cacheMemory.count > 0 else {
+      throw ValidationError("--overflow chunks keeps them in memory: --cache-memory 0 leaves none.")
     }
     for origin in origins where origin != "*" && (!origin.hasPrefix("http") || origin.hasSuffix("/")) {
       throw ValidationError("--allow-origin is like https://example.org: no path, no slash at its end.")
@@ -133,7 +146,9 @@ struct SharedPackServeCommand: AsyncParsableCommand {
       model,
       limits: AnswerLimits(
         parallel: parallel, queue: queue, memory: memoryForAnswers(model), keptMemory: cacheMemory.count))
-    let chat = ChatService(engine, library: library, modelName: name, answerLimit: maxTokens)
+    let chat = ChatService(
+      engine, library: library, modelName: name, answerLimit: maxTokens,
+      overflow: overflow == .refuse ? nil : try OverflowMemory(model, limit: cacheMemory.count))
     let service = HTTPService(chat, settings: settings) { Log.line($0) }
     let (host, grace, keys, store) = (settings.host, settings.graceSeconds, settings.keys?.count, store)
     Termination.atFirst {
@@ -198,6 +213,13 @@ struct SharedPackServeCommand: AsyncParsableCommand {
       Glibc.exit(code.rawValue)
     }
   }
+}
+
+/// What happens to a conversation that does not fit the window, as an argument.
+enum Overflow: String, ExpressibleByArgument, CaseIterable {
+  case refuse, chunks
+
+  init?(argument: String) { self.init(rawValue: argument == "trees" ? "chunks" : argument) }
 }
 
 /// A number of bytes, as an argument: `800M`, `2G`, with powers of 1024.

@@ -164,14 +164,24 @@ extension LanguageModel {
   package func place(
     _ passages: [(tokens: [Int32], rows: TextRows)], behind openingRows: TextRows, repair: Int
   ) throws(Refusal) -> ContextSelection {
-    var text = TextPrefix(layout: runtime.textRowLayout)
-    text.append(openingRows, readAt: 0)
-    let start = text.tokenCount
-    for (number, passage) in passages.enumerated() {
+    var opening = TextPrefix(layout: runtime.textRowLayout)
+    opening.append(openingRows, readAt: 0)
+    return try place(
+      passages, behind: ContextSelection(text: opening, chunkCount: 0), readAt: opening.tokenCount, repair: repair)
+  }
+
+  /// - Parameters:
+  ///   - first: the frame, and passages that come first.
+  ///   - start: where the passages were read: behind the frame alone.
+  func place(
+    _ passages: [(tokens: [Int32], rows: TextRows)], behind first: ContextSelection, readAt start: Int, repair: Int
+  ) throws(Refusal) -> ContextSelection {
+    guard var text = first.text else { preconditionFailure("passages stand in a text") }
+    for passage in passages {
       let count = passage.tokens.count
       // Some of the rows may have been left out: then only all can be computed again.
       let blocks = passage.rows.isEven && passage.rows.rowCount == count ? repair / TextRowLayout.rowsTogether : 0
-      let repaired = number == 0 ? 0 : repair >= count ? count : blocks * TextRowLayout.rowsTogether
+      let repaired = text.tokenCount == start ? 0 : repair >= count ? count : blocks * TextRowLayout.rowsTogether
       let head = Array(passage.tokens.prefix(repaired))
       if repaired > 0 { text.append(try rows(of: head, behind: text), readAt: text.tokenCount) }
       if repaired == 0 {
@@ -180,6 +190,6 @@ extension LanguageModel {
         text.append(passage.rows, range: repaired..<count, readAt: start)
       }
     }
-    return ContextSelection(text: text, chunkCount: passages.count)
+    return ContextSelection(text: text, chunkCount: first.chunkCount + passages.count)
   }
 }

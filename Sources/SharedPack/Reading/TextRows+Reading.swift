@@ -51,8 +51,12 @@ extension LanguageModel {
 
   /// The rows of a frame as they are kept.
   package func keptOpening(_ form: TextForm) throws(Refusal) -> TextRows {
-    let rows = try rows(of: form.frame.opening, behind: TextPrefix(layout: runtime.textRowLayout))
-    return try finite(rows.layout == form.frameLayout ? rows : rows.compressed(as: form.frameLayout.encoding))
+    try keptOpening(rows(of: form.frame.opening, behind: TextPrefix(layout: runtime.textRowLayout)), form)
+  }
+
+  /// - Parameter rows: of the frame, as precise as the model's own.
+  func keptOpening(_ rows: TextRows, _ form: TextForm) throws(Refusal) -> TextRows {
+    try finite(rows.layout == form.frameLayout ? rows : rows.compressed(as: form.frameLayout.encoding))
   }
 
   /// The rows of a chunk as they are kept: those that its text is not repeated from go first.
