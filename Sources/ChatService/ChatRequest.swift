@@ -17,7 +17,7 @@ struct ChatRequest: Sendable {
   /// - Throws: `RequestFault`, naming the field at fault.
   init(parsing body: [UInt8], limit: Int) throws(RequestFault) {
     let request = try RequestFields(parsing: body)
-    fields = try AnswerFields(request, limit: limit)
+    var fields = try AnswerFields(request, limit: limit)
     if try request.boolean("logprobs") ?? false {
       fields.logProbabilities = try request.integer("top_logprobs", in: 0...20) ?? 0
     } else if try request.integer("top_logprobs", in: 0...20) ?? 0 > 0 {
@@ -26,13 +26,24 @@ struct ChatRequest: Sendable {
     guard let array = try request.array("messages", atMost: Self.messageLimit) else {
       throw .invalid("messages", "is missing")
     }
-    guard !array.isEmpty else { throw .invalid("messages", "is empty") }
-    messages = []
+    try self.init(array, at: "messages", fields)
+  }
+
+  /// - Parameters:
+  ///   - array: the messages.
+  ///   - place: the field that has them.
+  ///   - fields: all others; the documents that messages name are added.
+  ///   - instructions: what the system says before them.
+  init(
+    _ array: [JSONValue], at place: String, _ fields: AnswerFields, instructions: String? = nil
+  ) throws(RequestFault) {
+    guard !array.isEmpty else { throw .invalid(place, "is empty") }
+    self.fields = fields
+    messages = instructions.map { [.system($0)] } ?? []
     for (number, element) in array.enumerated() {
-      let place = "messages[\(number)]"
-      let message = try RequestFields(element, at: place)
+      let message = try RequestFields(element, at: "\(place)[\(number)]")
       let role = try Self.role(message)
-      let content = try Self.content(message, &fields.documents)
+      let content = try Self.content(message, &self.fields.documents)
       // A system message in the middle is one more instruction; templates know it only at the start.
       if role == .system, messages.count == 1, messages[0].role == .system {
         messages[0].content += "\n\n\(content)"
@@ -42,7 +53,7 @@ struct ChatRequest: Sendable {
     }
     offset = array.count - messages.count
     guard messages.last?.role == .user else {
-      throw .invalid("messages", "ends with a message that is not the user's: there is nothing to answer")
+      throw .invalid(place, "ends with a message that is not the user's: there is nothing to answer")
     }
   }
 

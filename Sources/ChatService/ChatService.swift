@@ -54,9 +54,29 @@ public final class ChatService: Sendable {
     let (request, name, prepared) = try await work.run { [self] in
       let request = try ChatRequest(parsing: body, limit: limit)
       let name = try requireModel(request.fields.model)
-      return (request, name, try prepare(request, name, for: caller))
+      return (request, name, try prepare(request, name, at: "messages", for: caller))
     }
     return try begin(prepared, request.fields, name, .chat, for: caller)
+  }
+
+  /// Answers a conversation in the shape that came after chats: `POST /v1/responses`.
+  /// - Parameters:
+  ///   - body: JSON.
+  ///   - caller: whose request it is.
+  /// - Throws: `RequestFault`, `CancellationError`.
+  public func response(_ body: [UInt8], for caller: Caller) async throws -> Reply {
+    try requireRoom()
+    let limit = answerLimit
+    let (request, name, prepared) = try await work.run { [self] in
+      let request = try ResponsesRequest(parsing: body, limit: limit)
+      let name = try requireModel(request.chat.fields.model)
+      return (request, name, try prepare(request.chat, name, at: "input", for: caller))
+    }
+    let fields = request.chat.fields
+    let shape = ResponsesShape(
+      model: name.text, instructions: request.instructions, options: fields.options,
+      extra: prepared.inquiry.map { Self.sources($0, prepared.earlier) }, overflow: prepared.earlier.map(Self.overflow))
+    return try begin(prepared, fields, shape, at: "input", for: caller)
   }
 
   /// Continues a text: `POST /v1/completions`.
@@ -102,16 +122,22 @@ public final class ChatService: Sendable {
   private func begin(
     _ prepared: PreparedPrompt, _ fields: AnswerFields, _ name: ModelName, _ kind: ReplyShape.Kind, for caller: Caller
   ) throws(RequestFault) -> Reply {
-    let answer = try faults(kind == .chat ? "messages" : "prompt") { () throws(Refusal) in
+    let shape = ReplyShape(
+      kind, model: name.text, fingerprint: "sp-\(model.pack.identity.description.prefix(10))",
+      includesUsage: fields.includesUsage, hasProbabilities: fields.logProbabilities != nil,
+      extra: prepared.inquiry.map { Self.sources($0, prepared.earlier) }, overflow: prepared.earlier.map(Self.overflow))
+    return try begin(prepared, fields, shape, at: kind == .chat ? "messages" : "prompt", for: caller)
+  }
+
+  private func begin(
+    _ prepared: PreparedPrompt, _ fields: AnswerFields, _ shape: any AnswerShape, at place: String, for caller: Caller
+  ) throws(RequestFault) -> Reply {
+    let answer = try faults(place) { () throws(Refusal) in
       try engine.submit(
         AnswerRequest(
           prepared.tokens, context: prepared.context, options: fields.options, client: caller.client,
           scope: caller.scope, logProbabilities: fields.logProbabilities))
     }
-    let shape = ReplyShape(
-      kind, model: name.text, fingerprint: "sp-\(model.pack.identity.description.prefix(10))",
-      includesUsage: fields.includesUsage, hasProbabilities: fields.logProbabilities != nil,
-      extra: prepared.inquiry.map { Self.sources($0, prepared.earlier) }, overflow: prepared.earlier.map(Self.overflow))
     return Reply(
       answer, start: prepared.answerStart, tokenizer: model.tokenizer, shape: shape, isStreamed: fields.isStreamed)
   }
@@ -120,10 +146,10 @@ public final class ChatService: Sendable {
 
   /// The prompt of a request, and what of documents is read before it. Takes a while.
   private func prepare(
-    _ request: ChatRequest, _ name: ModelName, for caller: Caller
+    _ request: ChatRequest, _ name: ModelName, at place: String, for caller: Caller
   ) throws(RequestFault) -> PreparedPrompt {
     let documents = try documents(request, name, for: caller)
-    return try faults("messages") { () throws(Refusal) in
+    return try faults(place) { () throws(Refusal) in
       let whole =
         if let (store, inquiry) = documents {
           try model.prompt(of: request.messages, asking: inquiry, in: store.store.configuration.text?.frame)

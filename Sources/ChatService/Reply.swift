@@ -8,9 +8,9 @@ public struct Reply: Sendable {
   private let answer: AnswerStream
   private let start: String
   private let tokenizer: Tokenizer?
-  private var shape: ReplyShape
+  private var shape: any AnswerShape
 
-  init(_ answer: AnswerStream, start: String, tokenizer: Tokenizer?, shape: ReplyShape, isStreamed: Bool) {
+  init(_ answer: AnswerStream, start: String, tokenizer: Tokenizer?, shape: any AnswerShape, isStreamed: Bool) {
     self.answer = answer
     self.start = start
     self.tokenizer = tokenizer
@@ -39,7 +39,7 @@ public struct Reply: Sendable {
   /// What a stream says.
   public enum Piece: Sendable, Hashable {
     /// A part of the answer.
-    case data(JSONValue)
+    case data(AnswerEventText)
     /// That work goes on: no part of the answer.
     case progress(done: Int, of: Int)
   }
@@ -49,7 +49,7 @@ public struct Reply: Sendable {
   /// - Throws: as ``whole()``.
   public func forEachPiece(_ body: (Piece) async throws -> Void) async throws {
     var shape = shape
-    try await body(.data(shape.start()))
+    for piece in shape.start() { try await body(.data(piece)) }
     for try await event in answer {
       switch event {
       case .started: if !start.isEmpty { try await body(.data(shape.piece(start, [], tokenizer))) }

@@ -2,8 +2,8 @@ import CanonicalJSON
 import Glibc
 import SharedPack
 
-/// How an answer is told: as a message of a chat or as the continuation of a text, whole or in pieces.
-struct ReplyShape: Sendable {
+/// An answer as a message of a chat or as the continuation of a text.
+struct ReplyShape: AnswerShape {
   enum Kind: Sendable {
     case chat, completion
   }
@@ -33,9 +33,11 @@ struct ReplyShape: Sendable {
     self.hasProbabilities = hasProbabilities
     self.extra = extra
     self.overflow = overflow
-    let digits = (0..<24).map { _ in String(Int.random(in: 0..<16), radix: 16) }.joined()
-    identifier = (kind == .chat ? "chatcmpl-" : "cmpl-") + digits
+    identifier = (kind == .chat ? "chatcmpl-" : "cmpl-") + Self.digits()
   }
+
+  /// What tells one answer from another.
+  static func digits() -> String { (0..<24).map { _ in String(Int.random(in: 0..<16), radix: 16) }.joined() }
 
   // MARK: The parts of an answer
 
@@ -63,30 +65,30 @@ struct ReplyShape: Sendable {
 
   // MARK: Pieces
 
-  /// The piece with which an answer begins.
-  func start() -> JSONValue {
+  func start() -> [AnswerEventText] {
     let content: JSONValue.Member =
       switch kind {
       case .chat:
         JSONValue.Member("delta", .members(["role": .string("assistant"), "content": .string("")]))
       case .completion: JSONValue.Member("text", .string(""))
       }
-    return object(
+    let piece = object(
       [choice(content, probabilities: nil, reason: nil)], isPiece: true, usage: includesUsage ? .null : nil,
       extra: extra)
+    return [AnswerEventText(json: piece)]
   }
 
-  mutating func piece(_ text: String, _ tokens: [TokenChoice], _ tokenizer: Tokenizer?) -> JSONValue {
+  mutating func piece(_ text: String, _ tokens: [TokenChoice], _ tokenizer: Tokenizer?) -> AnswerEventText {
     let content: JSONValue.Member =
       kind == .chat
       ? JSONValue.Member("delta", .members(["content": .string(text)])) : JSONValue.Member("text", .string(text))
-    return object(
+    let piece = object(
       [choice(content, probabilities: probabilities(tokens, tokenizer), reason: nil)], isPiece: true,
       usage: includesUsage ? .null : nil)
+    return AnswerEventText(json: piece)
   }
 
-  /// The last pieces.
-  func end(_ summary: ResponseSummary) -> [JSONValue] {
+  func end(_ summary: ResponseSummary) -> [AnswerEventText] {
     let content: JSONValue.Member =
       kind == .chat ? JSONValue.Member("delta", .object([])) : JSONValue.Member("text", .string(""))
     var pieces = [
@@ -95,7 +97,7 @@ struct ReplyShape: Sendable {
         usage: includesUsage ? .null : nil)
     ]
     if includesUsage { pieces.append(object([], isPiece: true, usage: usage(summary))) }
-    return pieces
+    return pieces.map { AnswerEventText(json: $0) }
   }
 
   // MARK: All at once
@@ -116,9 +118,14 @@ struct ReplyShape: Sendable {
   }
 
   private static func reason(_ summary: ResponseSummary) -> String {
+    isCut(summary) ? "length" : "stop"
+  }
+
+  /// Whether an answer has ended before its end.
+  static func isCut(_ summary: ResponseSummary) -> Bool {
     switch summary.finishReason {
-    case .endOfText, .stopString: "stop"
-    case .maxTokens, .window: "length"
+    case .endOfText, .stopString: false
+    case .maxTokens, .window: true
     }
   }
 

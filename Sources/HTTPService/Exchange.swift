@@ -112,8 +112,10 @@ struct EventWriter {
 
   fileprivate init(writer: any ResponseBodyWriter) { self.writer = writer }
 
-  mutating func send(_ json: JSONValue) async throws {
-    try await send(text: "data: \(String(decoding: json.canonical, as: UTF8.self))\n\n")
+  /// - Parameter name: of the event; nil for none.
+  mutating func send(_ json: JSONValue, name: String? = nil) async throws {
+    let line = name.map { "event: \($0)\n" } ?? ""
+    try await send(text: "\(line)data: \(String(decoding: json.canonical, as: UTF8.self))\n\n")
   }
 
   mutating func sendDone() async throws { try await send(text: "data: [DONE]\n\n") }

@@ -100,6 +100,9 @@ extension HTTPService {
     case .chat:
       let body = try await exchange.body(atMost: settings.bodyLimit)
       try await send(chat.chat(body, for: caller), exchange)
+    case .response:
+      let body = try await exchange.body(atMost: settings.bodyLimit)
+      try await send(chat.response(body, for: caller), exchange)
     case .completion:
       let body = try await exchange.body(atMost: settings.bodyLimit)
       try await send(chat.completion(body, for: caller), exchange)
@@ -173,13 +176,16 @@ extension HTTPService {
   private func send(_ reply: Reply, _ exchange: Exchange) async throws {
     guard reply.isStreamed else { return try await exchange.send(reply.whole()) }
     try await exchange.sendEvents(fault: told) { events in
+      var isNamed = false
       try await reply.forEachPiece { piece in
         switch piece {
-        case .data(let json): try await events.send(json)
+        case .data(let event):
+          isNamed = event.name != nil
+          try await events.send(event.json, name: event.name)
         case .progress(let done, let total): try await events.sendComment("read \(done) of \(total)")
         }
       }
-      try await events.sendDone()
+      if !isNamed { try await events.sendDone() }
     }
   }
 

@@ -8,6 +8,7 @@ enum Route: Sendable, Hashable {
   case models
   case model(String)
   case chat
+  case response
   case completion
   case tokenize
   case detokenize
@@ -45,6 +46,7 @@ enum Route: Sendable, Hashable {
     case "/metrics": self = only(.get, .metrics)
     case "/v1/models": self = only(.get, .models)
     case "/v1/chat/completions": self = only(.post, .chat)
+    case "/v1/responses": self = only(.post, .response)
     case "/v1/completions": self = only(.post, .completion)
     case "/tokenize": self = only(.post, .tokenize)
     case "/detokenize": self = only(.post, .detokenize)
@@ -96,6 +98,7 @@ enum Route: Sendable, Hashable {
     case .metrics: "/metrics"
     case .models, .model: "/v1/models"
     case .chat: "/v1/chat/completions"
+    case .response: "/v1/responses"
     case .completion: "/v1/completions"
     case .tokenize: "/tokenize"
     case .detokenize: "/detokenize"

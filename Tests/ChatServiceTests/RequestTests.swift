@@ -86,6 +86,54 @@ import Testing
     #expect(try #require(throws: RequestFault.self) { try chat(json) }.field == "messages")
   }
 
+  private func response(_ json: String) throws(RequestFault) -> ResponsesRequest {
+    try ResponsesRequest(parsing: Array(json.utf8), limit: 100)
+  }
+
+  /// The newer kind of request is the same conversation.
+  @Test func responsesAreChats() throws {
+    let request = try response(
+      #"""
+      {"model": "m", "instructions": "Be brief.", "max_output_tokens": 7, "temperature": 0.5, "stream": true,
+       "store": true, "tools": [], "text": {"format": {"type": "text"}, "verbosity": "low"}, "previous_response_id": null,
+       "input": [{"role": "developer", "content": "Be kind."}, {"type": "message", "role": "user", "content": "Hi"},
+        {"type": "message", "id": "msg_1", "role": "assistant", "content": [{"type": "output_text", "text": "Ho"}]},
+        {"role": "user", "content": [{"type": "input_text", "text": "Who?"}, {"type": "input_file", "file_id": "file-6566"}]}]}
+      """#)
+    #expect(request.instructions == "Be brief.")
+    #expect(
+      request.chat.messages == [.system("Be brief.\n\nBe kind."), .user("Hi"), .assistant("Ho"), .user("Who?")])
+    // The second message here is the second of the input.
+    #expect(request.chat.offset == 0)
+    #expect(request.chat.fields.options.maxTokens == 7 && request.chat.fields.isStreamed)
+    #expect(request.chat.fields.documents == ["ef"])
+    #expect(try response(#"{"input": "Hi"}"#).chat.messages == [.user("Hi")])
+    #expect(try response(#"{"input": "Hi", "instructions": "Be brief."}"#).chat.offset == -1)
+  }
+
+  @Test(arguments: [
+    ("previous_response_id", "\"resp_1\""), ("conversation", "\"conv_1\""), ("background", "true"),
+    ("tools", "[{}]"), ("text", "{\"format\": {\"type\": \"json_schema\"}}"), ("max_output_tokens", "0"),
+    ("instructions", "7"), ("input", "[]"), ("input", "7"), ("input", "null"), ("input", "[7]"),
+  ])
+  func wrongFieldOfAResponseIsNamed(_ field: String, _ value: String) throws {
+    let input = field == "input" ? "" : "\"input\": \"Hi\", "
+    let fault = try #require(throws: RequestFault.self) { try response("{\(input)\"\(field)\": \(value)}") }
+    #expect(fault.field == field || value == "[7]" && fault.field == "input[0]")
+    #expect(fault.status == 400)
+  }
+
+  @Test(arguments: [
+    ("input[0].role", #"{"content": "Hi"}"#), ("input[0].content", #"{"role": "user"}"#),
+    ("input[0].type", #"{"type": "function_call_output", "output": "x"}"#),
+    ("input[0].content[0].type", #"{"role": "user", "content": [{"type": "input_image"}]}"#),
+    ("input[0].content[0].text", #"{"role": "user", "content": [{"type": "input_text"}]}"#),
+  ])
+  func wrongItemIsNamed(_ field: String, _ item: String) throws {
+    let fault = try #require(throws: RequestFault.self) { try response("{\"input\": [\(item)]}") }
+    #expect(fault.field == field && fault.status == 400)
+  }
+
   @Test func promptsOfCompletions() throws {
     func prompt(_ json: String) throws -> CompletionRequest.Prompt {
       try CompletionRequest(parsing: Array("{\"prompt\": \(json)}".utf8), limit: 100).prompt

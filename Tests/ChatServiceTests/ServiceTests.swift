@@ -28,7 +28,7 @@ import Testing
       chat("\"stream\": true, \"stream_options\": {\"include_usage\": true}"), for: Caller())
     #expect(stream.isStreamed)
     try await stream.forEachPiece { piece in
-      if case .data(let json) = piece { pieces.append(json) }
+      if case .data(let event) = piece { pieces.append(event.json) }
     }
     let streamed = pieces.compactMap { $0["choices"]?.array?.first?["delta"]?["content"]?.string }.joined()
     #expect(streamed == text)
@@ -36,6 +36,38 @@ import Testing
     #expect(pieces.last?["choices"] == .array([]))
     #expect(pieces.last?["usage"]?["completion_tokens"] == usage["completion_tokens"])
     #expect(Set(pieces.map { $0["id"] }).count == 1)
+  }
+
+  /// The newer shape says what a chat says, whole and in events.
+  @Test func responsesSayWhatChatsDo() async throws {
+    let service = workplace.service()
+    let chat = try await service.chat(chat(), for: Caller()).whole()
+    let text = try #require(chat["choices"]?.array?.first?["message"]?["content"]?.string)
+    let whole = try await service.response(Array(#"{"input": "who is there"}"#.utf8), for: Caller()).whole()
+    #expect(whole["object"] == .string("response") && whole["status"] == .string("incomplete"))
+    #expect(whole["incomplete_details"]?["reason"] == .string("max_output_tokens"))
+    #expect(whole["output"]?.array?.first?["content"]?.array?.first?["text"] == .string(text))
+    #expect(whole["usage"]?["input_tokens"]?.integer == 14 && whole["usage"]?["output_tokens"]?.integer == 8)
+
+    var events: [AnswerEventText] = []
+    let stream = try await service.response(Array(#"{"input": "who is there", "stream": true}"#.utf8), for: Caller())
+    try await stream.forEachPiece { piece in
+      if case .data(let event) = piece { events.append(event) }
+    }
+    #expect(events.allSatisfy { $0.json["type"]?.string == $0.name })
+    #expect(events.map { $0.json["sequence_number"] } == events.indices.map { .integer($0) })
+    let names = events.map { $0.name?.replacing("response.", with: "") }
+    #expect(
+      Array(names.prefix(4)) == ["created", "in_progress", "output_item.added", "content_part.added"]
+        && Array(names.suffix(4)) == ["output_text.done", "content_part.done", "output_item.done", "incomplete"])
+    #expect(names.dropFirst(4).dropLast(4).allSatisfy { $0 == "output_text.delta" })
+    #expect(events.compactMap { $0.json["delta"]?.string }.joined() == text)
+    let last = try #require(events.last?.json["response"])
+    #expect(last["output"]?.array?.first?["content"] == whole["output"]?.array?.first?["content"])
+    #expect(last["usage"]?["output_tokens"] == whole["usage"]?["output_tokens"])
+    let long = Array("{\"input\": \"\(String(repeating: "x", count: 3000))\"}".utf8)
+    let fault = try await #require(throws: RequestFault.self) { _ = try await service.response(long, for: Caller()) }
+    #expect(fault.code == "context_length_exceeded" && fault.field == "input")
   }
 
   @Test func faultsComeBeforeAnAnswer() async throws {

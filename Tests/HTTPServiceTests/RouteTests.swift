@@ -22,6 +22,7 @@ extension String {
     #expect(Route(.get, "/") == .page)
     #expect(Route(.head, "/health") == .health)
     #expect(Route(.post, "/v1/chat/completions?x=1") == .chat)
+    #expect(Route(.post, "/v1/responses") == .response)
     #expect(Route(.get, "/v1/models/tiny%40a%2Fb.txt") == .model("tiny@a/b.txt"))
     #expect(Route(.post, "/v1/documents?name=a+b%2F%C3%A4&replace=1") == .addDocument(name: "a b/ä", replaces: true))
     #expect(Route(.delete, "/v1/documents?name=a") == .removeDocument("a"))
