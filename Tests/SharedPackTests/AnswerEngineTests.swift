@@ -338,4 +338,47 @@ import Testing
     }
     #expect(engine.statistics.running == 0 && engine.statistics.failed == 3 && engine.statistics.keptConversations == 0)
   }
+
+  /// A store whose files are cut short ends the answers that read of it, and the engine goes on.
+  @Test(arguments: [TinyModel.Injection.trained, .none])
+  func aCutStoreEndsItsAnswers(_ injection: TinyModel.Injection) async throws {
+    let model = try TinyModel(injection: injection, window: 1 << 16).open(in: scratch)
+    let path = "\(scratch.path)/store"
+    do {
+      var builder = try StoreBuilder(opening: path, model: model)
+      _ = try builder.add(DocumentSource(name: "text", path: try scratch.write(Texts.first, to: "text")))
+    }
+    let inquiry = try DocumentStore(opening: path, model: model).inquiry("what did the hen eat", about: ["text"])
+    let engine = AnswerEngine(model, limits: AnswerLimits(memory: 1 << 30))
+    let prompt = tokens(20, from: 3)
+    let right = try await engine.submit(AnswerRequest(prompt, options: options(50))).collect().text
+
+    let other = try engine.submit(AnswerRequest([262, 270], options: endless))
+    let streams = try (0..<2).map { _ in try engine.submit(AnswerRequest(inquiry, options: options(.max))) }
+    try await wait { engine.statistics.running == 3 && engine.statistics.answerTokens > 70 }
+    var files: [String] = []
+    for case let file as String in try #require(FileManager.default.enumerator(atPath: path)) {
+      guard try Directory.kind(of: "\(path)/\(file)") == .file else { continue }
+      // A file of a store may be written to by nobody.
+      try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: "\(path)/\(file)")
+      try FileHandle(forUpdatingAtPath: "\(path)/\(file)")?.truncate(atOffset: 0)
+      files.append("\(path)/\(file)")
+    }
+    for stream in streams {
+      do {
+        _ = try await stream.collect()
+        Issue.record("an answer has come to its end without what it reads")
+      } catch {
+        let refusal = try #require(error as? Refusal)
+        #expect(refusal.name.text == "file-changed" && files.contains(refusal.file), "\(refusal)")
+      }
+    }
+    try await wait { engine.statistics.running == 1 }
+    #expect(engine.statistics.failed == 2)
+    // The answer beside them is written on, and the next ones are what they were.
+    let written = engine.statistics.answerTokens
+    try await wait { engine.statistics.answerTokens > written + 20 }
+    #expect(try await engine.submit(AnswerRequest(prompt, options: options(50))).collect().text == right)
+    _ = consume other
+  }
 }
