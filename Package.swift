@@ -106,10 +106,14 @@ let package = Package(
         .product(name: "HTTPTypes", package: "swift-http-types"), .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: strict),
+    .target(
+      name: "CommandSupport",
+      dependencies: ["FileAccess", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      swiftSettings: strict),
     .executableTarget(
       name: "SharedPackServeCommand",
       dependencies: [
-        "HTTPService", "ChatService", "SharedPack", "FileAccess",
+        "CommandSupport", "HTTPService", "ChatService", "SharedPack", "FileAccess",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       swiftSettings: strict),
@@ -117,7 +121,8 @@ let package = Package(
     .executableTarget(
       name: "SharedPackCommand",
       dependencies: [
-        "SharedPack", "Conversion", "Evaluation", "EvaluationTasks", "Benchmarking", "CanonicalJSON", "ContextTrees",
+        "CommandSupport", "SharedPack", "Conversion", "Evaluation", "EvaluationTasks", "Benchmarking", "CanonicalJSON",
+        "ContextTrees",
         "FileAccess", "LlamaRuntime", "ModelPacks", "NodeBlocks", "Tokenization", "TreeStore",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],

@@ -1,5 +1,6 @@
 import ArgumentParser
 import CanonicalJSON
+import CommandSupport
 import FileAccess
 import Glibc
 import LlamaRuntime
@@ -26,10 +27,10 @@ enum Console {
   }
 
   /// A message of one line, whatever is quoted in it.
-  static func error(_ line: String) { write(VisibleText.of(line, keepingLines: false) + "\n", to: STDERR_FILENO) }
+  static func error(_ line: String) { StandardError.write(line: line) }
 
   /// A message of several lines.
-  static func error(lines: String) { write(VisibleText.of(lines, keepingLines: true) + "\n", to: STDERR_FILENO) }
+  static func error(lines: String) { StandardError.write(lines: lines) }
 
   /// Commands for the terminal.
   static func control(_ text: String) { write(text, to: STDERR_FILENO) }

@@ -1,27 +1,8 @@
 import ArgumentParser
+import CommandSupport
 import FileAccess
 import ModelPacks
 import SharedPack
-
-/// A number of bytes, as an argument: `800M`, `2G`, with powers of 1024 as control groups have them.
-struct ByteCountArgument: ExpressibleByArgument {
-  let count: Int
-
-  init?(argument: String) {
-    let shift: Int? =
-      switch argument.last {
-      case "K", "k": 10
-      case "M", "m": 20
-      case "G", "g": 30
-      case "T", "t": 40
-      default: nil
-      }
-    guard let number = Int(shift == nil ? argument : String(argument.dropLast())), number >= 0 else { return nil }
-    let (count, overflow) = number.multipliedReportingOverflow(by: 1 << (shift ?? 0))
-    guard !overflow else { return nil }
-    self.count = count
-  }
-}
 
 /// When weights are verified, as an argument.
 enum WeightVerificationArgument: String, ExpressibleByArgument, CaseIterable {

@@ -21,10 +21,6 @@ struct ServeCommand: ParsableCommand {
     let program = try Self.program()
     var words = unsafe (["sharedpack-serve"] + arguments.drop { $0 == "--" }).map { unsafe strdup($0) }
     unsafe words.append(nil)
-    // Signals are the other program's business now.
-    var signals = sigset_t()
-    unsafe sigfillset(&signals)
-    unsafe pthread_sigmask(SIG_UNBLOCK, &signals, nil)
     unsafe execv(program, words)
     throw Refusal(
       .missingFile, file: program,

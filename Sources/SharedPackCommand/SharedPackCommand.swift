@@ -1,4 +1,5 @@
 import ArgumentParser
+import CommandSupport
 import FileAccess
 import Glibc
 
@@ -35,7 +36,7 @@ struct SharedPackCommand: AsyncParsableCommand {
     signal(SIGPIPE, SIG_DFL)
     signal(SIGXFSZ, SIG_IGN)
     do {
-      try Interruption.watch()
+      guard Interruption.watch() else { throw ProcessLimits.noThread }
       try ProcessLimits.check()
       var command = try parseAsRoot()
       if var command = command as? any AsyncParsableCommand {

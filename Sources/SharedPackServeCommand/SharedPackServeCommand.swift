@@ -1,5 +1,6 @@
 import ArgumentParser
 import ChatService
+import CommandSupport
 import FileAccess
 import Glibc
 import HTTPService
@@ -69,23 +70,22 @@ struct SharedPackServeCommand: AsyncParsableCommand {
 
   @Option(
     help: ArgumentHelp("Memory for conversations that may go on, such as 500M; 0 keeps none.", valueName: "size"))
-  var cacheMemory = ByteCount(count: 1 << 30)
+  var cacheMemory = ByteCountArgument(count: 1 << 30)
 
   @Option(
     help: ArgumentHelp(
       "A conversation that does not fit the window: refuse, or chunks.",
-      discussion: """
-        chunks: its oldest messages leave the window and become chunks that the question
-        is compared with, as those of documents are (trees is another word for it); they are
-        kept in memory, as many bytes as --cache-memory says. usage tells what has left.
-        """, valueName: "what"))
+      discussion:
+        "With chunks (or trees) its oldest messages leave the window and become chunks in memory, of which the question "
+        + "reads what it needs, as of documents. They take as much as --cache-memory says; usage tells what has left.",
+      valueName: "what"))
   var overflow = Overflow.refuse
 
   @Option(
     help: ArgumentHelp(
       "Memory for weights and answers, such as 800M or 2G. Without it: half of what the system has available for answers.",
       valueName: "size"))
-  var memoryLimit: ByteCount?
+  var memoryLimit: ByteCountArgument?
 
   @Option(
     help: ArgumentHelp("Tokens of an answer, at most, where a request says nothing of it.", valueName: "count"))
@@ -95,7 +95,7 @@ struct SharedPackServeCommand: AsyncParsableCommand {
   var grace = 30
 
   @Option(help: ArgumentHelp("Bytes of a document that is sent, at most.", valueName: "size"))
-  var uploadLimit = ByteCount(count: 64 << 20)
+  var uploadLimit = ByteCountArgument(count: 64 << 20)
 
   @Option(help: ArgumentHelp("Number of threads, 1 to 1024; answers do not depend on it.", valueName: "count"))
   var threads: Int?
@@ -149,10 +149,10 @@ struct SharedPackServeCommand: AsyncParsableCommand {
     let chat = ChatService(
       engine, library: library, modelName: name, answerLimit: maxTokens,
       overflow: overflow == .refuse ? nil : try OverflowMemory(model, limit: cacheMemory.count))
-    let service = HTTPService(chat, settings: settings) { Log.line($0) }
+    let service = HTTPService(chat, settings: settings) { Self.log($0) }
     let (host, grace, keys, store) = (settings.host, settings.graceSeconds, settings.keys?.count, store)
-    Termination.atFirst {
-      Log.line("ending; running answers have \(grace) s")
+    Interruption.atFirst {
+      Self.log("ending; running answers have \(grace) s")
       Task { await service.end() }
       // Whatever happens to what is open, the process ends.
       Task {
@@ -161,7 +161,7 @@ struct SharedPackServeCommand: AsyncParsableCommand {
       }
     }
     try await service.run { port in
-      Log.line(Self.greeting(chat, host: host, port: port, keys: keys, store: store))
+      Self.log(Self.greeting(chat, host: host, port: port, keys: keys, store: store))
     }
   }
 
@@ -193,11 +193,14 @@ struct SharedPackServeCommand: AsyncParsableCommand {
       + "\(megabytes[2]) MB"
   }
 
+  /// A line of what happens, in which clients may be quoted.
+  private static func log(_ text: String) { StandardError.write(line: "sharedpack: \(text)") }
+
   static func main() async {
     signal(SIGPIPE, SIG_IGN)
     signal(SIGXFSZ, SIG_IGN)
     do {
-      Termination.watch()
+      _ = Interruption.watch()
       var command = try parseAsRoot()
       if var command = command as? any AsyncParsableCommand {
         try await command.run()
@@ -205,11 +208,11 @@ struct SharedPackServeCommand: AsyncParsableCommand {
         try command.run()
       }
     } catch let refusal as Refusal {
-      Log.line((MappingFaults.first ?? refusal).description)
+      log((MappingFaults.first ?? refusal).description)
       Glibc.exit(refusal.name.exitStatus.rawValue)
     } catch {
       let (message, code) = (fullMessage(for: error), exitCode(for: error))
-      if code.isSuccess { print(message) } else if !message.isEmpty { Log.write(message) }
+      if code.isSuccess { print(message) } else if !message.isEmpty { StandardError.write(lines: message) }
       Glibc.exit(code.rawValue)
     }
   }
@@ -220,37 +223,4 @@ enum Overflow: String, ExpressibleByArgument, CaseIterable {
   case refuse, chunks
 
   init?(argument: String) { self.init(rawValue: argument == "trees" ? "chunks" : argument) }
-}
-
-/// A number of bytes, as an argument: `800M`, `2G`, with powers of 1024.
-struct ByteCount: ExpressibleByArgument {
-  let count: Int
-
-  init(count: Int) { self.count = count }
-
-  init?(argument: String) {
-    let shifts: [Character: Int] = ["K": 10, "M": 20, "G": 30, "T": 40]
-    let shift = argument.last.flatMap { shifts[Character($0.uppercased())] }
-    guard let number = Int(shift == nil ? argument : String(argument.dropLast())), number >= 0 else { return nil }
-    let (count, overflow) = number.multipliedReportingOverflow(by: 1 << (shift ?? 0))
-    guard !overflow else { return nil }
-    self.count = count
-  }
-
-  var defaultValueDescription: String { count >= 1 << 30 ? "\(count >> 30)G" : "\(count >> 20)M" }
-}
-
-/// Lines on standard error. What a client wrote is shown without what a terminal would take for a command.
-enum Log {
-  static func line(_ text: String) {
-    let visible = text.unicodeScalars.map { scalar in
-      scalar.properties.generalCategory == .control ? "\u{FFFD}" : String(scalar)
-    }
-    write("sharedpack: " + visible.joined())
-  }
-
-  static func write(_ text: String) {
-    let bytes = Array((text + "\n").utf8)
-    _ = unsafe bytes.withUnsafeBytes { unsafe Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
-  }
 }

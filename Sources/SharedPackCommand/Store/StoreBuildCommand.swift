@@ -1,5 +1,6 @@
 import ArgumentParser
 import CanonicalJSON
+import CommandSupport
 import FileAccess
 import ModelPacks
 import NodeBlocks

@@ -1,8 +1,8 @@
 /// Texts of files, arguments and models without what would command a terminal or change the order of what it shows: such
 /// characters are spelled as JSON escapes them, which changes nothing in JSON.
-enum VisibleText {
+package enum VisibleText {
   /// - Parameter keepingLines: whether line feeds and tabs stay, too.
-  static func of(_ text: String, keepingLines: Bool) -> String {
+  package static func of(_ text: String, keepingLines: Bool) -> String {
     func stays(_ scalar: Unicode.Scalar) -> Bool {
       !isControl(scalar) || keepingLines && (scalar == "\n" || scalar == "\t")
     }
