@@ -197,6 +197,7 @@ struct SharedPackServeCommand: AsyncParsableCommand {
   private static func log(_ text: String) { StandardError.write(line: "sharedpack: \(text)") }
 
   static func main() async {
+    Allocator.prepare()
     signal(SIGPIPE, SIG_IGN)
     signal(SIGXFSZ, SIG_IGN)
     do {

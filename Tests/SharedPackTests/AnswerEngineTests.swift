@@ -342,28 +342,37 @@ import Testing
   /// A store whose files are cut short ends the answers that read of it, and the engine goes on.
   @Test(arguments: [TinyModel.Injection.trained, .none])
   func aCutStoreEndsItsAnswers(_ injection: TinyModel.Injection) async throws {
-    let model = try TinyModel(injection: injection, window: 1 << 16).open(in: scratch)
+    let model = try TinyModel(injection: injection, window: 1 << 13).open(in: scratch)
     let path = "\(scratch.path)/store"
-    do {
+    let source = DocumentSource(name: "text", path: try scratch.write(Texts.first, to: "text"))
+    if injection == .none {
       var builder = try StoreBuilder(opening: path, model: model)
-      _ = try builder.add(DocumentSource(name: "text", path: try scratch.write(Texts.first, to: "text")))
+      _ = try builder.add(source)
+    } else {
+      // Small nodes in int8 are stored densely, and are copied before they are read.
+      var builder = try StoreBuilder(opening: path, model: model, encoding: .float32)
+      _ = try builder.add(source)
     }
     let inquiry = try DocumentStore(opening: path, model: model).inquiry("what did the hen eat", about: ["text"])
-    let engine = AnswerEngine(model, limits: AnswerLimits(memory: 1 << 30))
+    let engine = AnswerEngine(model, limits: AnswerLimits(memory: 1 << 28))
     let prompt = tokens(20, from: 3)
     let right = try await engine.submit(AnswerRequest(prompt, options: options(50))).collect().text
 
+    let finished = engine.statistics.finished
     let other = try engine.submit(AnswerRequest([262, 270], options: endless))
-    let streams = try (0..<2).map { _ in try engine.submit(AnswerRequest(inquiry, options: options(.max))) }
-    try await wait { engine.statistics.running == 3 && engine.statistics.answerTokens > 70 }
+    let streams = try (0..<2).map { _ in try engine.submit(AnswerRequest(inquiry, options: options(8000))) }
+    try await wait { engine.statistics.running == 3 }
+    let begun = engine.statistics.answerTokens
+    try await wait { engine.statistics.answerTokens > begun + 20 }
     var files: [String] = []
-    for case let file as String in try #require(FileManager.default.enumerator(atPath: path)) {
-      guard try Directory.kind(of: "\(path)/\(file)") == .file else { continue }
-      // A file of a store may be written to by nobody.
-      try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: "\(path)/\(file)")
-      try FileHandle(forUpdatingAtPath: "\(path)/\(file)")?.truncate(atOffset: 0)
-      files.append("\(path)/\(file)")
+    for case let name as String in try #require(FileManager.default.enumerator(atPath: path)) {
+      guard try Directory.kind(of: "\(path)/\(name)") == .file else { continue }
+      // Nobody may write to what a store has committed.
+      try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: "\(path)/\(name)")
+      try #require(FileHandle(forUpdatingAtPath: "\(path)/\(name)")).truncate(atOffset: 0)
+      files.append("\(path)/\(name)")
     }
+    #expect(!files.isEmpty && engine.statistics.finished == finished)
     for stream in streams {
       do {
         _ = try await stream.collect()
