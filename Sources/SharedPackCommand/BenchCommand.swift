@@ -6,8 +6,11 @@ import SharedPack
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench",
-    abstract: "Measure a model, alone and with several texts, the search for chunks or a store.",
-    subcommands: [BenchModelCommand.self, BenchBatchCommand.self, BenchSearchCommand.self, BenchStoreCommand.self],
+    abstract: "Measure a model, alone and with several texts, cache policies, the search for chunks or a store.",
+    subcommands: [
+      BenchModelCommand.self, BenchBatchCommand.self, BenchCacheCommand.self, BenchSearchCommand.self,
+      BenchStoreCommand.self,
+    ],
     defaultSubcommand: BenchModelCommand.self)
 }
 

@@ -1,5 +1,6 @@
-import ArgumentParser
-import LlamaRuntime
+public import ArgumentParser
+import CommandSupport
+public import LlamaRuntime
 import SharedPack
 
 /// Which tokens of a running text stay in the cache, as options.
