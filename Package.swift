@@ -22,7 +22,6 @@ let package = Package(
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
     // The server's; the library and the command line do without.
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
@@ -32,6 +31,7 @@ let package = Package(
   ],
   targets: [
     // C libraries of the system.
+    .systemLibrary(name: "CCrypto", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CXXHash", providers: [.apt(["libxxhash-dev"])]),
     .systemLibrary(name: "CZstd", providers: [.apt(["libzstd-dev"])]),
     .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
@@ -46,9 +46,7 @@ let package = Package(
     .target(name: "SeededRandom", swiftSettings: strict),
     .target(
       name: "FileAccess",
-      dependencies: [
-        "CXXHash", "CZstd", "CZlib", "CLz4", "CMappingFaults", .product(name: "Crypto", package: "swift-crypto"),
-      ],
+      dependencies: ["CCrypto", "CXXHash", "CZstd", "CZlib", "CLz4", "CMappingFaults"],
       swiftSettings: strict),
     .target(name: "Tokenization", dependencies: ["CanonicalJSON", "Templates"], swiftSettings: strict),
     .target(name: "ContextTrees", dependencies: ["SeededRandom"], swiftSettings: strict),

@@ -1,5 +1,5 @@
+internal import CCrypto
 internal import CXXHash
-internal import Crypto
 
 /// A SHA-256 digest: the identity of packs, chunks and documents.
 public struct Digest256: Hashable, Sendable, Comparable, CustomStringConvertible {
@@ -50,20 +50,23 @@ public struct Digest256: Hashable, Sendable, Comparable, CustomStringConvertible
 
 /// SHA-256 over a message that arrives in pieces.
 public struct Hasher256: Sendable {
-  private var state = SHA256()
+  private var state = SHA256_CTX()
 
-  public init() {}
+  public init() { unsafe SHA256_Init(&state) }
 
   public mutating func update(_ bytes: [UInt8]) {
-    unsafe bytes.withUnsafeBytes { unsafe state.update(bufferPointer: $0) }
+    _ = unsafe bytes.withUnsafeBytes { unsafe SHA256_Update(&state, $0.baseAddress, $0.count) }
   }
 
   public mutating func update(_ bytes: RawSpan) {
-    unsafe bytes.withUnsafeBytes { unsafe state.update(bufferPointer: $0) }
+    _ = unsafe bytes.withUnsafeBytes { unsafe SHA256_Update(&state, $0.baseAddress, $0.count) }
   }
 
   public func finalize() -> Digest256 {
-    guard let digest = Digest256(bytes: Array(state.finalize())) else {
+    var state = state
+    var bytes = [UInt8](repeating: 0, count: Int(SHA256_DIGEST_LENGTH))
+    unsafe SHA256_Final(&bytes, &state)
+    guard let digest = Digest256(bytes: bytes) else {
       preconditionFailure("SHA-256 has 32 bytes")
     }
     return digest
