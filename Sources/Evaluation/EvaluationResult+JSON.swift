@@ -13,6 +13,7 @@ extension EvaluationResult {
       "model": model.map {
         .members([
           "name": .string($0.name), "identity": .string($0.identity), "weights": .string($0.weights),
+          "positions": $0.positions.map(JSONValue.string),
         ])
       },
       "settings": .object(settings),
@@ -47,7 +48,8 @@ extension EvaluationResult {
     if let json = json["model"] {
       model = Model(
         name: try text(json["name"], "model, name"), identity: try text(json["identity"], "model, identity"),
-        weights: try text(json["weights"], "model, weights"))
+        weights: try text(json["weights"], "model, weights"),
+        positions: try json["positions"].map { (value) throws(ResultFault) in try text(value, "model, positions") })
     }
     var rows: [Row] = []
     for (index, value) in rowValues.enumerated() { rows.append(try Row(value, structure: "rows, entry \(index)")) }

@@ -5,10 +5,10 @@ public import SharedPack
 
 /// The result of an evaluation: one file, one table.
 ///
-/// The file is canonical JSON: `protocol`, `model` {`name`, `identity`, `weights`}, `settings` (an object),
+/// The file is canonical JSON: `protocol`, `model` {`name`, `identity`, `weights`, `positions`}, `settings` (an object),
 /// `columns` (names of labels and measures in the order of the table), `rows` of {`labels`: {name: word or number},
-/// `measures`: {name: {`value`, `low`, `high`, `count`}}}, `notes` (sentences), `seconds`. `model`, `low`, `high` and
-/// `count` are left out where there are none.
+/// `measures`: {name: {`value`, `low`, `high`, `count`}}}, `notes` (sentences), `seconds`. `model`, `positions`, `low`, `high`
+/// and `count` are left out where there are none.
 public struct EvaluationResult: Sendable, Equatable {
   /// Which model was measured.
   public struct Model: Sendable, Equatable {
@@ -18,11 +18,14 @@ public struct EvaluationResult: Sendable, Equatable {
     public var identity: String
     /// How its projections are encoded: `int8`, `float16`, `float32`.
     public var weights: String
+    /// How rotary positions are scaled, as in `yarn 4.0 of 512`; nil as the pack says.
+    public var positions: String?
 
-    public init(name: String, identity: String, weights: String) {
+    public init(name: String, identity: String, weights: String, positions: String? = nil) {
       self.name = name
       self.identity = identity
       self.weights = weights
+      self.positions = positions
     }
   }
 
@@ -83,7 +86,8 @@ extension EvaluationResult.Model {
   public init(_ model: LanguageModel) {
     self.init(
       name: String(model.pack.path.split(separator: "/").last ?? ""), identity: model.pack.identity.description,
-      weights: model.pack.quantization.name)
+      weights: model.pack.quantization.name,
+      positions: model.runtime.positions?.numerics(of: model.pack.configuration))
   }
 }
 

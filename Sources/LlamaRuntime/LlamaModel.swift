@@ -10,6 +10,10 @@ internal import PackedTiles
 /// Immutable; any number of sessions and encoders use it at the same time.
 public final class LlamaModel: Sendable {
   public let pack: ModelPack
+  /// The pack's, with the scaling of positions that texts are read with.
+  public let configuration: LlamaConfiguration
+  /// Nil for the pack's own scaling.
+  public let positions: PositionScaling?
   /// How context trees are read: the pack's own way, or another one that its weights allow. Nil for a plain pack.
   public let sharedLLM: SharedLLMConfiguration?
   let weights: LlamaWeights
@@ -22,17 +26,22 @@ public final class LlamaModel: Sendable {
   /// Threads that share the work of all sessions and encoders.
   public let threads: ThreadPool
 
-  /// - Parameter memoryLimit: bytes that the process may take. A pack that does not fit is read for every pass.
-  public convenience init(_ pack: ModelPack, threads: ThreadPool = .shared, memoryLimit: Int = .max) {
-    self.init(pack, pack.sharedLLM, threads: threads, memoryLimit: memoryLimit)
+  /// - Parameters:
+  ///   - positions: how they are scaled; nil as the pack says.
+  ///   - memoryLimit: bytes that the process may take. A pack that does not fit is read for every pass.
+  /// - Precondition: the pack can be read with such positions.
+  public convenience init(
+    _ pack: ModelPack, positions: PositionScaling? = nil, threads: ThreadPool = .shared, memoryLimit: Int = .max
+  ) {
+    self.init(pack, pack.sharedLLM, positions: positions, threads: threads, memoryLimit: memoryLimit)
   }
 
   /// Reads the trees of a pack in another way than it was trained for, to measure the effect: another shape of the
   /// trees, another position mode, fewer injected layers.
   /// - Returns: nil when the pack is plain, has no weights for it, or no tree has such a shape.
   public convenience init?(
-    _ pack: ModelPack, reading sharedLLM: SharedLLMConfiguration, threads: ThreadPool = .shared,
-    memoryLimit: Int = .max
+    _ pack: ModelPack, reading sharedLLM: SharedLLMConfiguration, positions: PositionScaling? = nil,
+    threads: ThreadPool = .shared, memoryLimit: Int = .max
   ) {
     guard let own = pack.sharedLLM, sharedLLM.injection == own.injection,
       sharedLLM.injectionPlace == own.injectionPlace,
@@ -44,19 +53,23 @@ public final class LlamaModel: Sendable {
           && sharedLLM.injectedLayerCount <= pack.configuration.layerCount,
       TreeShape(chunkSize: sharedLLM.chunkSize, depth: sharedLLM.treeDepth, leafRatio: sharedLLM.leafRatio) != nil
     else { return nil }
-    self.init(pack, sharedLLM, threads: threads, memoryLimit: memoryLimit)
+    self.init(pack, sharedLLM, positions: positions, threads: threads, memoryLimit: memoryLimit)
   }
 
-  private init(_ pack: ModelPack, _ sharedLLM: SharedLLMConfiguration?, threads: ThreadPool, memoryLimit: Int) {
+  private init(
+    _ pack: ModelPack, _ sharedLLM: SharedLLMConfiguration?, positions: PositionScaling?, threads: ThreadPool,
+    memoryLimit: Int
+  ) {
     self.threads = threads
     self.pack = pack
+    self.positions = positions
+    if let fault = positions?.fault(of: pack.configuration) { preconditionFailure(fault) }
+    configuration = positions?.applied(to: pack.configuration) ?? pack.configuration
     self.sharedLLM = sharedLLM
     weights = .upper(pack)
     lowerWeights = .lower(pack, sharedLLM, upper: weights)
     residency = WeightResidency(weights, in: pack, memoryLimit: memoryLimit)
   }
-
-  public var configuration: LlamaConfiguration { pack.configuration }
 
   /// The form of the context trees; nil for a plain pack.
   public var treeShape: TreeShape? {
@@ -160,7 +173,8 @@ public final class LlamaModel: Sendable {
       layerCount: configuration.layerCount, kvHeadCount: configuration.kvHeadCount, kinds: kinds)
   }
 
-  /// Tokens that the running text may have: the trained window, less the positions that merged rows take.
+  /// Tokens that the running text may have: the trained window, as far as positions stretch it, less the positions that
+  /// merged rows take.
   public var window: Int {
     configuration.maxPositionCount - (sharedLLM?.injection == .mergedSoftmax ? mergedPositionOffset : 0)
   }
@@ -168,11 +182,19 @@ public final class LlamaModel: Sendable {
   /// What, besides the weights and the layout, decides the bytes of a stored row.
   public var rowNumerics: String {
     guard sharedLLM != nil else { return "" }
-    return "keys=\(storedKeysCarryPosition ? "in-node-position" : "unrotated");kernels=\(SP_NUMERICS_VERSION)"
+    return "keys=\(storedKeysCarryPosition ? "in-node-position" : "unrotated");" + textRowNumerics
   }
 
   /// What, besides the weights and the layout, decides the bytes of a text's row.
-  public var textRowNumerics: String { "kernels=\(SP_NUMERICS_VERSION)" }
+  public var textRowNumerics: String {
+    let kernels = "kernels=\(SP_NUMERICS_VERSION)"
+    let own = pack.configuration
+    // The pack's identity stands for its own angles.
+    guard let positions, configuration.ropeScaling != own.ropeScaling || configuration.ropeTheta != own.ropeTheta else {
+      return kernels
+    }
+    return "\(kernels);rope=\(positions.numerics(of: own))"
+  }
 
   /// Keys of a node as they were before any rotation: (rows, kv heads, head dim).
   /// - Parameter keys: as they are stored, in floats.

@@ -21,6 +21,7 @@
 @_exported public import struct ModelPacks.PackReading
 @_exported public import struct ModelPacks.PackTensor
 @_exported public import enum ModelPacks.PositionMode
+@_exported public import struct ModelPacks.PositionScaling
 @_exported public import enum ModelPacks.RopeScaling
 @_exported public import struct ModelPacks.SharedLLMConfiguration
 @_exported public import enum ModelPacks.TensorEncoding

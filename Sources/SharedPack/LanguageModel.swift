@@ -29,14 +29,19 @@ public final class LanguageModel: Sendable {
   ///   - threadCount: nil takes the threads that all models of the process share, one for each processor.
   ///   - memoryLimit: bytes that the process may take; nil takes what the system and the process's control groups have
   ///     available now. The weights of a pack that does not fit are read ahead and dropped again in every pass.
-  /// - Throws: `Refusal`; `Formats/model-pack.md` and `Formats/tokenizer.md` list the names.
+  ///   - positions: how rotary positions are scaled, in place of the pack's own scaling, and the window with them. What
+  ///     is stored of a text belongs to the scaling that it was read with.
+  /// - Throws: `Refusal` `unfit-positions`; `Formats/model-pack.md` and `Formats/tokenizer.md` list the other names.
   public convenience init(
-    opening path: String, threadCount: Int? = nil, memoryLimit: Int? = nil
+    opening path: String, threadCount: Int? = nil, memoryLimit: Int? = nil, positions: PositionScaling? = nil
   ) throws(Refusal) {
     let pack = try ModelPack(opening: path)
+    if let fault = positions?.fault(of: pack.configuration) {
+      throw Refusal(.unfitPositions, file: path, structure: "rotary positions", fault)
+    }
     try self.init(
       LlamaModel(
-        pack, threads: threadCount.map { ThreadPool(threadCount: max(1, $0)) } ?? .shared,
+        pack, positions: positions, threads: threadCount.map { ThreadPool(threadCount: max(1, $0)) } ?? .shared,
         memoryLimit: memoryLimit ?? AvailableMemory.byteCount() ?? .max))
   }
 
@@ -84,16 +89,16 @@ public final class LanguageModel: Sendable {
   /// The same model, whose work is done by other threads; the weights, which lie in the mapping, are shared.
   init(_ model: LanguageModel, threads: ThreadPool) {
     pack = model.pack
-    runtime = LlamaModel(model.pack, threads: threads)
+    runtime = LlamaModel(model.pack, positions: model.runtime.positions, threads: threads)
     tokenizer = model.tokenizer
     chatTemplate = model.chatTemplate
   }
 
   /// The sizes and settings of the LLaMA.
-  public var configuration: LlamaConfiguration { pack.configuration }
+  public var configuration: LlamaConfiguration { runtime.configuration }
 
-  /// Tokens that a prompt and its answer may have together: the trained window, less the positions that injected rows take
-  /// where they are merged.
+  /// Tokens that a prompt and its answer may have together: the trained window, as far as scaled positions stretch it, less
+  /// the positions that injected rows take where they are merged.
   public var window: Int { runtime.window }
 
   /// Whether the weights stay in memory; if not, they are read again in every pass.
@@ -156,6 +161,8 @@ extension Refusal.Name {
   public static let noTokenizer = Refusal.Name("no-tokenizer", .badInput)
   /// A plain pack has no context trees, or none of its texts can be read before a question.
   public static let noInjection = Refusal.Name("no-injection", .badInput)
+  /// A model cannot be read with scaled positions as they were asked for.
+  public static let unfitPositions = Refusal.Name("unfit-positions", .usage)
   /// A pack's chat template has a form that this version does not know.
   public static let chatTemplateUnknown = Refusal.Name("chat-template-unknown", .badInput)
 }

@@ -53,6 +53,7 @@ struct EvalFactsCommand: AsyncParsableCommand {
   @Flag(help: "Print every question and answer to standard error.")
   var verbose = false
 
+  @OptionGroup var positions: PositionArguments
   @OptionGroup var output: EvalOutputOptions
 
   func validate() throws {
@@ -69,7 +70,7 @@ struct EvalFactsCommand: AsyncParsableCommand {
     evaluation.sampleCount = sampling.samples
     evaluation.dividesByKind = byKind
     evaluation.seed = sampling.seed
-    let model = try LanguageModel(opening: model, threadCount: sampling.threads?.count)
+    let model = try positions.open(model, threads: sampling.threads)
     evaluation.reading = reading.reading(of: model)
     evaluation.reading.encoding = kv?.encoding
     var bar = ProgressBar("Asking", unit: .samples, mode: output.output.progress)

@@ -74,6 +74,7 @@ struct EvalPerplexityCommand: ParsableCommand {
       valueName: "count"))
   var streamingWindows = 8
 
+  @OptionGroup var positions: PositionArguments
   @OptionGroup var result: EvalOutputOptions
 
   @Option(help: ArgumentHelp("Number of threads, 1 to 1024.", valueName: "count"))
@@ -100,7 +101,7 @@ struct EvalPerplexityCommand: ParsableCommand {
     if let kv { options.encodings = kv.values.map(\.encoding) }
     options.sinks = sinks
     options.streamingWindows = streamingWindows
-    let model = try LanguageModel(opening: model, threadCount: threads?.count)
+    let model = try positions.open(model, threads: threads)
     let evaluation = try PerplexityEvaluation(
       model, options, store: try store.map { try DocumentStore(opening: $0, model: model) })
     var bar = ProgressBar("Reading", unit: .tokens, mode: result.output.progress)

@@ -51,6 +51,7 @@ struct EvalReadingCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Threads that share the work, 1 to 1024.", valueName: "count"))
   var threads: ThreadCountArgument?
 
+  @OptionGroup var positions: PositionArguments
   @OptionGroup var output: EvalOutputOptions
 
   func validate() throws {
@@ -66,7 +67,7 @@ struct EvalReadingCommand: AsyncParsableCommand {
     evaluation.scored = scored
     evaluation.documentCount = documents
     evaluation.seed = seed
-    let model = try LanguageModel(opening: model, threadCount: threads?.count)
+    let model = try positions.open(model, threads: threads)
     evaluation.reading = reading.reading(of: model)
     evaluation.reading.encoding = kv?.encoding
     var bar = ProgressBar("Reading", unit: .samples, mode: output.output.progress)

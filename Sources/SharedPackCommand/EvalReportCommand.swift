@@ -53,7 +53,8 @@ enum EvalOutput {
   /// A title, the table and the notes.
   static func print(_ result: EvaluationResult) {
     Console.output(
-      ([result.protocolName] + (result.model.map { [$0.name, $0.weights] } ?? [])).joined(separator: "\t"))
+      ([result.protocolName] + (result.model.map { [$0.name, $0.weights, $0.positions].compactMap(\.self) } ?? []))
+        .joined(separator: "\t"))
     for table in result.tables {
       if let title = table.title { Console.output("\n\(title)") }
       Console.output(table.text)

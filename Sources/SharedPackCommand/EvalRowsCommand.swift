@@ -35,6 +35,7 @@ struct EvalRowsCommand: AsyncParsableCommand {
 
   @OptionGroup var reading: DeepReadingArguments
 
+  @OptionGroup var positions: PositionArguments
   @OptionGroup var output: EvalOutputOptions
 
   func validate() throws {
@@ -54,7 +55,7 @@ struct EvalRowsCommand: AsyncParsableCommand {
     evaluation.length = tokens
     evaluation.sampleCount = sampling.samples
     evaluation.seed = sampling.seed
-    let model = try LanguageModel(opening: model, threadCount: sampling.threads?.count)
+    let model = try positions.open(model, threads: sampling.threads)
     evaluation.reading = reading.reading(of: model)
     var bar = ProgressBar("Asking", unit: .samples, mode: output.output.progress)
     let sources = try sampling.sources()

@@ -16,6 +16,7 @@ struct SuiteArguments: ParsableArguments {
   var raw = false
 
   @OptionGroup var asking: AskingArguments
+  @OptionGroup var positions: PositionArguments
   @OptionGroup var output: EvalOutputOptions
 
   func validate() throws {
@@ -25,7 +26,7 @@ struct SuiteArguments: ParsableArguments {
   }
 
   func open(_ model: String) throws -> LanguageModel {
-    try LanguageModel(opening: model, threadCount: asking.threads?.count)
+    try positions.open(model, threads: asking.threads)
   }
 
   /// - Parameter predictions: the directory that answers are written to.

@@ -28,6 +28,7 @@ struct EvalSweepCommand: AsyncParsableCommand {
   @Argument(help: "The configuration.", completion: .file(extensions: ["json"]))
   var configuration: String
 
+  @OptionGroup var positions: PositionArguments
   @OptionGroup var result: EvalOutputOptions
 
   @Option(help: ArgumentHelp("Number of threads, 1 to 1024.", valueName: "count"))
@@ -35,7 +36,7 @@ struct EvalSweepCommand: AsyncParsableCommand {
 
   func run() async throws {
     let configuration = try SweepConfiguration(reading: configuration)
-    let model = try LanguageModel(opening: configuration.model, threadCount: threads?.count)
+    let model = try positions.open(configuration.model, threads: threads)
     let sources = try configuration.texts.map { try EvaluationSource(reading: $0) }
     let mode = result.output.progress
     let isShown = mode == .plain || mode == .auto && Console.errorIsTerminal

@@ -121,6 +121,7 @@ struct EvalTasksCommand: AsyncParsableCommand {
 
   @OptionGroup var borders: ChunkBordersArguments
   @OptionGroup var asking: AskingArguments
+  @OptionGroup var positions: PositionArguments
   @OptionGroup var output: EvalOutputOptions
 
   func validate() throws {
@@ -143,7 +144,7 @@ struct EvalTasksCommand: AsyncParsableCommand {
     evaluation.seed = asking.seed
     evaluation.encoding = asking.kv.encoding
     evaluation.borders = borders.value
-    let model = try LanguageModel(opening: model, threadCount: asking.threads?.count)
+    let model = try positions.open(model, threads: asking.threads)
     var bar = ProgressBar("Asking", unit: .samples, mode: output.output.progress)
     let sources = try haystacks.map { try EvaluationSource(reading: $0) }
     let result = try await evaluation.run(model, haystack: sources) { bar.update($0, of: $1) }

@@ -10,11 +10,15 @@ struct GenerateCommand: AsyncParsableCommand {
       sharedpack generate model.spk - --temperature 0.8 --seed 7 < story.txt
       sharedpack generate chat.spk "Why is the sky blue?" --chat
       sharedpack generate model.spk - --cache-policy streaming < long.txt
+      sharedpack generate model.spk - --rope-scaling yarn --rope-factor 4 < long.txt
 
       With --cache-policy streaming, lm-infinite or infllm, texts can have any length:
       the model sees their first tokens and the most recent ones, and, with infllm, blocks
       of the others that it chooses. The other policies choose, when the prompt has been
       read, which of its rows (keys and values of a head) stay.
+
+      With --rope-scaling the window itself grows, to what the model was not trained
+      for.
       """)
 
   @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))

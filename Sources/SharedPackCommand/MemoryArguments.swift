@@ -33,8 +33,12 @@ struct MemoryArguments: ParsableArguments {
       valueName: "when"))
   var verifyWeights = WeightVerificationArgument.auto
 
+  @OptionGroup var positions: PositionArguments
+
   func open(_ path: String, threads: ThreadCountArgument?) throws(Refusal) -> LanguageModel {
-    let model = try LanguageModel(opening: path, threadCount: threads?.count, memoryLimit: memoryLimit?.count)
+    let model = try LanguageModel(
+      opening: path, threadCount: threads?.count, memoryLimit: memoryLimit?.count,
+      positions: positions.positions)
     let bar = SharedProgress("Checking weights", mode: .auto)
     defer { bar.finish() }
     try model.verifyWeights(verifyWeights.when) { bar.update($0, of: $1) }

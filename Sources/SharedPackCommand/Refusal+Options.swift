@@ -23,12 +23,14 @@ extension Refusal {
     switch name {
     case .wouldReplace: "--force replaces it"
     case .documentExists: "--replace puts this one in its place"
+    case .noInjection where fault.hasPrefix("its rotary"): "every --rope-scaling but dynamic-ntk can be stored"
     case .noInjection: "--reading deep and exact need none; converted with --injected-layers, it has them untrained"
     case .cacheTooLarge: "--cache-rows says how many rows are kept"
     case _ where name.text == "chunk-not-stored": "--chunk-borders fixed builds it so"
     case .textTooShort where fault.hasSuffix("windows need less"): "--windows says how many"
     case .textTooShort where fault.contains("joined"): "--join reads them as one text"
     case .configurationMismatch where fault.hasPrefix("row encoding "): "--kv says how rows are kept"
+    case .configurationMismatch where fault.contains("rope="): "--rope-scaling says how positions are scaled"
     default: nil
     }
   }

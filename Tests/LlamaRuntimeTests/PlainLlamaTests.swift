@@ -85,6 +85,48 @@ import Testing
     try expectLogits(of: reference, from: configuration)
   }
 
+  /// A pack that is read with another scaling than its own is one that was converted with that scaling, bit for bit.
+  @Test(arguments: cases)
+  func anotherScalingIsThatOfAPack(_ reference: Case) throws {
+    let configuration = reference.configuration
+    let positions: PositionScaling
+    switch configuration.ropeScaling {
+    case .none: positions = PositionScaling(.none)
+    case .linear(let factor): positions = PositionScaling(.linear, factor: factor)
+    case .dynamic(let factor, let original):
+      positions = PositionScaling(.dynamicNTK, factor: factor, originalPositionCount: original)
+    case .yarn(let yarn): positions = PositionScaling(.yarn, factor: yarn.factor)
+    case .llama3(let factor, _, _, _): positions = PositionScaling(.llama3, factor: factor)
+    case .divisors: return
+    }
+    var other = configuration
+    other.ropeScaling = configuration.ropeScaling == .none ? .linear(factor: 3) : .none
+    let pack = try TestPack(other)
+    let model = LlamaModel(pack.model.pack, positions: positions)
+    #expect(model.window == Int(positions.factor * Double(configuration.maxPositionCount)))
+    #expect(try logits(model, reference.tokens) == logits(TestPack(configuration).model, reference.tokens))
+    // Within the window the dynamic rule does nothing.
+    if case .dynamic = configuration.ropeScaling, reference.tokens.count <= configuration.maxPositionCount { return }
+    #expect(try logits(model, reference.tokens) != logits(pack.model, reference.tokens))
+  }
+
+  /// Static NTK is another base, and nothing else.
+  @Test func ntkIsAnotherBase() throws {
+    let reference = try #require(Self.cases.first { $0.configuration.ropeScaling == .none })
+    var configuration = reference.configuration
+    let pack = try TestPack(configuration)
+    let model = LlamaModel(pack.model.pack, positions: PositionScaling(.ntk, factor: 4))
+    let dimension = Double(configuration.headDim)
+    configuration.ropeTheta *= pow(4, dimension / (dimension - 2))
+    #expect(try logits(model, reference.tokens) == logits(TestPack(configuration).model, reference.tokens))
+    #expect(try logits(model, reference.tokens) != logits(pack.model, reference.tokens))
+    #expect(model.window == 4 * configuration.maxPositionCount)
+  }
+
+  private func logits(_ model: LlamaModel, _ tokens: [Int32]) throws -> [Float] {
+    Session(model, capacity: tokens.count, threads: ThreadPool(threadCount: 2)).readAll(tokens)
+  }
+
   private func expectLogits(of reference: Case, from configuration: LlamaConfiguration) throws {
     let pack = try TestPack(configuration)
     let session = Session(pack.model, capacity: reference.tokens.count, threads: ThreadPool(threadCount: 2))

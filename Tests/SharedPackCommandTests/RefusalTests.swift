@@ -48,6 +48,26 @@ import Testing
       65, "sharedpack: --prompt: needs 999 tokens; the window holds 128 [prompt-too-long]", "bench", "model.spk",
       "--prompt", "999"),
     Case(64, "Error: Unexpected argument 'frob'", "frob"),
+    Case(
+      64, "Error: --rope-scaling yarn needs --rope-factor.", "generate", "plain.spk", "a", "--rope-scaling", "yarn"),
+    Case(
+      64, "Error: --rope-factor and --rope-original are for a --rope-scaling other than none.", "ask", "plain.spk", "a",
+      "--document", "notes.txt", "--rope-factor", "2"),
+    Case(
+      64,
+      "sharedpack: plain.spk: rotary positions: 100000000.0 times a window of 128 tokens is not 1 to 1073741824 "
+        + "[unfit-positions]", "generate", "plain.spk", "a", "--rope-scaling", "ntk", "--rope-factor", "1e8"),
+    Case(
+      65,
+      "sharedpack: plain.spk: its rotary positions depend on the length of the text, so that nothing can be read before; "
+        + "every --rope-scaling but dynamic-ntk can be stored [no-injection]", "ask", "plain.spk", "a", "--document",
+      "notes.txt", "--rope-scaling", "dynamic-ntk", "--rope-factor", "2"),
+    Case(
+      65,
+      "sharedpack: library: row numerics is \"keys=in-node-position;kernels=2\", not "
+        + "\"keys=in-node-position;kernels=2;rope=linear 2.0\"; --rope-scaling says how positions are scaled "
+        + "[configuration-mismatch]", "ask", "model.spk", "a", "--store", "library", "--document", "notes.txt",
+      "--rope-scaling", "linear", "--rope-factor", "2"),
     Case(64, "Error: Missing expected argument '<directory>'", "convert"),
     Case(
       64,

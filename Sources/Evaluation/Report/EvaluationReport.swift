@@ -60,7 +60,10 @@ public struct EvaluationReport {
   private func section(_ number: Int) -> String {
     let result = results[number]
     let facts = [
-      result.model.map { "\($0.name), weights \($0.weights), identity \($0.identity.prefix(12))" } ?? "given answers",
+      result.model.map { model in
+        ["\(model.name), weights \(model.weights)"]
+          + (model.positions.map { ["positions \($0)"] } ?? []) + ["identity \(model.identity.prefix(12))"]
+      }?.joined(separator: ", ") ?? "given answers",
       "measured in \(result.seconds < 100 ? "\(Measure.rounded(result.seconds)) s" : "\(Int(result.seconds / 60 + 0.5)) min")",
     ]
     let plots = EvaluationPlots(result).all

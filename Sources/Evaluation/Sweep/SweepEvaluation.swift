@@ -30,7 +30,8 @@ public struct SweepEvaluation {
     self.configuration = configuration
     var others: [(factor: String, value: String, model: LanguageModel)] = []
     for (factor, value, path) in configuration.checkpoints {
-      let other = try LanguageModel(opening: path, threadCount: model.threadCount)
+      let other = try LanguageModel(
+        opening: path, threadCount: model.threadCount, positions: model.runtime.positions)
       _ = try other.requireTrees(encoding)
       guard other.pack.tokenizer == model.pack.tokenizer, other.runtime.window == model.runtime.window else {
         throw Refusal(
@@ -195,7 +196,10 @@ public struct SweepEvaluation {
   /// - Throws: `Refusal` `unfit-layout` where the checkpoint or its window does not allow the variant.
   private func ways(_ variant: SweepVariant, of other: LanguageModel? = nil) throws(Refusal) -> [Way] {
     let pack = (other ?? model).pack
-    guard let runtime = LlamaModel(pack, reading: variant.sharedLLM, threads: model.runtime.threads) else {
+    guard
+      let runtime = LlamaModel(
+        pack, reading: variant.sharedLLM, positions: model.runtime.positions, threads: model.runtime.threads)
+    else {
       throw Refusal(
         .unfitLayout, file: pack.path, "the checkpoint has no weights for it, or no tree has this shape")
     }
