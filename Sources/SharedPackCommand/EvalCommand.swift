@@ -14,7 +14,7 @@ struct EvalCommand: ParsableCommand {
       """,
     subcommands: [
       EvalPerplexityCommand.self, EvalReadingCommand.self, EvalFactsCommand.self, EvalRowsCommand.self,
-      EvalTasksCommand.self,
+      EvalTasksCommand.self, EvalCompareCommand.self,
       EvalRulerCommand.self,
       EvalLongBenchCommand.self,
       EvalInfiniteBenchCommand.self, EvalInfiniteBenchDataCommand.self, EvalSweepCommand.self, EvalReportCommand.self,

@@ -221,7 +221,7 @@ import TinyCheckpoint
       [], ["convert"], ["inspect"], ["verify"], ["tokenize"], ["generate"], ["ask"], ["golden"], ["bench"], ["tune"],
       ["eval"],
       ["eval", "perplexity"], ["eval", "reading"], ["eval", "facts"], ["eval", "sweep"], ["eval", "report"],
-      ["eval", "tasks"], ["eval", "ruler"], ["eval", "longbench"], ["eval", "infinitebench"],
+      ["eval", "tasks"], ["eval", "compare"], ["eval", "ruler"], ["eval", "longbench"], ["eval", "infinitebench"],
       ["eval", "infinitebench-data"], ["store"], ["store", "build"], ["store", "ls"],
       ["store", "show"],
       ["store", "rm"], ["store", "stats"], ["store", "gc"],

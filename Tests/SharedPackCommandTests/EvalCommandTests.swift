@@ -49,6 +49,34 @@ import TinyCheckpoint
     #expect(measure(0, "perplexity") != measure(1, "perplexity"))
   }
 
+  /// One table, one page, and a file that the same command goes on with.
+  @Test func compare() throws {
+    let workplace = try Workplace()
+    let text = (0..<30).map { "the store holds tree \($0), and a question reads both of them. " }.joined()
+    try workplace.write(Array(text.utf8), to: "long.txt")
+    let arguments = [
+      "eval", "compare", "plain.spk", "long.txt", "--quick", "--scored", "16", "--samples", "1", "--methods",
+      "full,truncated,streaming,yarn", "--output", "compare.json",
+    ]
+    let first = try workplace.run(arguments + ["--html", "compare.html", "--progress", "plain"])
+    #expect(first.status == 0)
+    let lines = first.error.split(separator: "\n")
+    #expect(lines.count == 8 && lines[0].hasPrefix("compare: 1 of 8, full at 1 window; about "))
+    let table = first.output.split(separator: "\n")
+    #expect(table[0] == "compare\tplain.spk\tint8" && table[1].hasPrefix("windows  method"))
+    #expect(table.count { $0.contains("sinks: 4, recent: 60") } == 2)
+    let page = try SequentialFile.contents("\(workplace.path)/compare.html", limit: 1 << 20)
+    #expect(String(decoding: page, as: UTF8.self).contains("tokens written a second"))
+    // Nothing is measured again: times are the same.
+    let second = try workplace.run(arguments + ["--progress", "plain"])
+    #expect(second.output == first.output && second.error == "")
+    let other = try workplace.run(arguments + ["--cache-rows", "40"])
+    #expect(other.status == 73)
+    #expect(
+      other.error == "sharedpack: compare.json: is the result of another model, other texts or other settings; name "
+        + "another file, or remove it [other-settings]\n")
+  }
+
   @Test func suites() throws {
     let workplace = try Workplace()
     for task in ["passkey", "kv_retrieval"] {

@@ -49,6 +49,12 @@ import Testing
       "--prompt", "999"),
     Case(64, "Error: Unexpected argument 'frob'", "frob"),
     Case(
+      64, "Error: --cache-rows and --cache-bytes say the same: leave one out.", "eval", "compare", "plain.spk",
+      "notes.txt", "--cache-rows", "64", "--cache-bytes", "4M"),
+    Case(
+      64, "sharedpack: --cache-rows: 9 rows are too few for some methods; there must be 32 [unfit-layout]", "eval",
+      "compare", "plain.spk", "notes.txt", "--cache-rows", "9", "--scored", "16"),
+    Case(
       64, "Error: --rope-scaling yarn needs --rope-factor.", "generate", "plain.spk", "a", "--rope-scaling", "yarn"),
     Case(
       64, "Error: --rope-factor and --rope-original are for a --rope-scaling other than none.", "ask", "plain.spk", "a",

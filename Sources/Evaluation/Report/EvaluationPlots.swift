@@ -11,7 +11,7 @@ struct EvaluationPlots {
     self.result = result
     labels = result.columns.filter { column in
       let values = Set(result.rows.compactMap { $0.labels[column] })
-      return column != "table" && column != "remark"
+      return !["table", "remark", "setting"].contains(column)
         && (values.count > 1 || !values.isEmpty && Self.facets.contains(column))
     }
   }
@@ -31,6 +31,8 @@ struct EvaluationPlots {
   private var plotted: [(measure: String, reference: Double?)] {
     let candidates: [(String, Double?)] = [
       ("perplexity", nil), ("to_truncated", 1), ("to_float32", 1), ("accuracy", nil), ("leaf", nil), ("score", nil),
+      ("passkey", nil), ("key_value", nil), ("fact", nil), ("second_question", nil), ("read_per_second", nil),
+      ("write_per_second", nil), ("view_bytes", nil), ("kept_bytes", nil), ("peak_bytes", nil),
     ]
     return candidates.filter { candidate in result.rows.contains { $0.measures[candidate.0] != nil } }
   }
@@ -42,7 +44,7 @@ struct EvaluationPlots {
   /// The whole of a measure's range, where it has one.
   private func range(of measure: String) -> ClosedRange<Double>? {
     switch measure {
-    case "accuracy", "leaf": 0...1
+    case "accuracy", "leaf", "passkey", "key_value", "fact", "second_question": 0...1
     case "score": 0...100
     default: nil
     }
@@ -83,8 +85,9 @@ struct EvaluationPlots {
     var plots: [String] = []
     for (name, rows) in result.parts(rows, by: facet) {
       for (measure, reference) in plotted {
-        let series = PlotSeries.split(
+        var series = PlotSeries.split(
           rows, x: x, measure: measure, columns: labels, leavingOut: Set(facet))
+        if measure.hasSuffix("_bytes") { series = series.map { $0.scaled(by: 1e-6) } }
         guard series.contains(where: { $0.points.count > 1 }) else { continue }
         plots.append(
           LinePlot(
@@ -110,6 +113,10 @@ struct EvaluationPlots {
 
   private static let names = [
     "to_truncated": "perplexity, truncated = 1", "to_float32": "perplexity, rows in float32 = 1",
+    "passkey": "pass keys found", "key_value": "values found by their key", "fact": "facts found",
+    "second_question": "second questions answered", "read_per_second": "tokens read a second",
+    "write_per_second": "tokens written a second", "view_bytes": "MB of keys and values attended to",
+    "kept_bytes": "MB of keys and values kept", "peak_bytes": "MB of memory, at most",
     "accuracy": "share of right answers", "leaf": "share of answers in an opened leaf",
   ]
 }

@@ -22,9 +22,12 @@ extension EvaluationReport {
     .s4 { --c: var(--s4); } .s5 { --c: var(--s5); } .s6 { --c: var(--s6); }
     .series polyline { fill: none; stroke: var(--c); stroke-width: 2; }
     .series line { stroke: var(--c); stroke-width: 1.5; opacity: 0.6; } .series circle { fill: var(--c); }
+    .d1 polyline { stroke-dasharray: 7 4; } .d2 polyline { stroke-dasharray: 2 4; }
     .legend { margin: 0.3rem 0 0; font-size: 0.8rem; display: flex; flex-wrap: wrap; gap: 0.2rem 1rem; }
     .entry i { display: inline-block; width: 1.2em; height: 0.25em; margin-right: 0.4em; vertical-align: middle;
       background: var(--c); }
+    .d1 i { background: repeating-linear-gradient(90deg, var(--c) 0 5px, transparent 5px 8px); }
+    .d2 i { background: repeating-linear-gradient(90deg, var(--c) 0 2px, transparent 2px 5px); }
     .table { overflow-x: auto; } table { border-collapse: collapse; font-size: 0.82rem; font-variant-numeric: tabular-nums; }
     th, td { padding: 0.2rem 0.7rem 0.2rem 0; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--rule); }
     th { color: var(--quiet); font-weight: 600; } .text { text-align: left; }

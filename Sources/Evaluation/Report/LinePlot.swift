@@ -19,7 +19,9 @@ struct LinePlot {
     let numbers = Set(series.flatMap { $0.points.map(\.x) }).sorted()
     let measures = series.flatMap { $0.points.map(\.measure) }
     let values = measures.flatMap { [$0.low ?? $0.value, $0.high ?? $0.value] } + [reference].compactMap(\.self)
-    guard let first = numbers.first, let last = numbers.last, let scale = Scale(values, range: range) else { return "" }
+    guard let first = numbers.first, let last = numbers.last,
+      let scale = Scale(values, range: range, allowsDecades: true)
+    else { return "" }
     let isLogarithmic = first > 0 && last > 4 * first
     func scaled(_ x: Double) -> Double { isLogarithmic ? log2(x) : x }
     func horizontal(_ x: Double) -> Double {
@@ -54,7 +56,7 @@ struct LinePlot {
       // Side by side, so that no interval hides another.
       let shift = (Double(number) - Double(series.count - 1) / 2) * 4
       let points = line.points.map { (x: horizontal($0.x) + shift, y: vertical($0.measure.value), measure: $0.measure) }
-      parts.append("<g class=\"series s\(number % Self.colourCount + 1)\">")
+      parts.append("<g class=\"series \(Self.style(number))\">")
       parts.append(
         "<polyline points=\"\(points.map { "\(coordinate($0.x)),\(coordinate($0.y))" }.joined(separator: " "))\"/>")
       for (point, source) in zip(points, line.points) {
@@ -74,10 +76,16 @@ struct LinePlot {
     return parts.joined(separator: "\n") + legend
   }
 
+  /// The class of a series: where there are more than colours, lines are broken.
+  private static func style(_ number: Int) -> String {
+    let round = number / colourCount
+    return "s\(number % colourCount + 1)" + (round > 0 ? " d\(min(round, 2))" : "")
+  }
+
   private var legend: String {
     guard series.count > 1 || !(series.first?.name.isEmpty ?? true) else { return "" }
     let entries = series.enumerated().map { number, line in
-      "<span class=\"entry s\(number % Self.colourCount + 1)\"><i></i>\(escapedHTML(line.name))</span>"
+      "<span class=\"entry \(Self.style(number))\"><i></i>\(escapedHTML(line.name))</span>"
     }
     return "\n<p class=\"legend\">\(entries.joined(separator: " "))</p>"
   }
@@ -88,11 +96,19 @@ struct Scale {
   let low: Double
   let high: Double
   let step: Double
+  /// Whether the axis has the decimal logarithms of the values.
+  private(set) var isLogarithmic = false
 
+  /// - Parameter allowsDecades: whether values that are many times each other make the axis logarithmic.
   /// - Returns: nil without values.
-  init?(_ values: [Double], range: ClosedRange<Double>?) {
+  init?(_ values: [Double], range: ClosedRange<Double>?, allowsDecades: Bool = false) {
     guard let low = values.min(), let high = values.max() else { return nil }
-    self.init(low: range?.lowerBound ?? low, high: range?.upperBound ?? high)
+    if allowsDecades, range == nil, low > 0, high > 20 * low {
+      self.init(low: floor(log10(low)), high: ceil(log10(high)))
+      isLogarithmic = true
+    } else {
+      self.init(low: range?.lowerBound ?? low, high: range?.upperBound ?? high)
+    }
   }
 
   init(low: Double, high: Double) {
@@ -104,12 +120,20 @@ struct Scale {
     self.high = max(ceil(high / step) * step, self.low + step)
   }
 
-  func share(_ value: Double) -> Double { (value - low) / (high - low) }
+  func share(_ value: Double) -> Double { ((isLogarithmic ? log10(value) : value) - low) / (high - low) }
 
-  var ticks: [Double] { (0...Int(((high - low) / step).rounded())).map { low + Double($0) * step } }
+  var ticks: [Double] {
+    if isLogarithmic {
+      let factors = high - low > 2 ? [1.0] : [1, 2, 5]
+      return (Int(low)...Int(high)).flatMap { decade in factors.map { $0 * pow(10, Double(decade)) } }
+        .filter { share($0) <= 1 }
+    }
+    return (0...Int(((high - low) / step).rounded())).map { low + Double($0) * step }
+  }
 
   /// With as many digits as the step needs.
   func text(_ tick: Double) -> String {
+    if isLogarithmic { return Label.number(tick).description }
     let digits = max(0, Int(ceil(-log10(step) - 1e-9)) + (step / pow(10, floor(log10(step))) == 2.5 ? 1 : 0))
     let factor = pow(10, Double(digits))
     let rounded = (tick * factor).rounded() / factor

@@ -22,6 +22,11 @@ struct PlotSeries {
     }
     return series.map { PlotSeries(name: $0.name, points: $0.points.sorted { $0.x < $1.x }) }
   }
+
+  /// In another unit.
+  func scaled(by factor: Double) -> PlotSeries {
+    PlotSeries(name: name, points: points.map { ($0.x, $0.measure.mapped { $0 * factor }) })
+  }
 }
 
 extension EvaluationResult.Row {

@@ -1,0 +1,22 @@
+import LlamaRuntime
+import NodeBlocks
+import SharedPack
+
+/// Bytes that the keys and values of a token take, of all layers and heads that keep them.
+struct RowSizes {
+  /// As the model's cache keeps them.
+  let own: Double
+  /// Of a row of a tree; 0 for a plain model.
+  let tree: Double
+  /// As a store of texts for deep reading keeps them.
+  let deep: Double
+
+  init(_ model: LanguageModel, deep form: TextRowLayout?) {
+    // Many rows, so that what blocks share is shared.
+    let rows = 1024
+    own = Double(model.cacheByteCount(rows: 1, .full))
+    deep = form.map { Double($0.byteCount(rows: rows)) / Double(rows) } ?? own
+    tree =
+      model.runtime.nodeLayout(.int8).map { Double($0.byteCount(rows: rows)) / Double(rows) } ?? 0
+  }
+}
