@@ -70,7 +70,8 @@ internal import PackedTiles
       unsafe store(
         newKeys.row(row) + head * headDim, at: keys + offset, keyScales.map { unsafe $0.row(list) + place }, compute)
       unsafe store(
-        newValues.row(row) + head * headDim, at: values + offset, valueScales.map { unsafe $0.row(list) + place }, compute)
+        newValues.row(row) + head * headDim, at: values + offset, valueScales.map { unsafe $0.row(list) + place },
+        compute)
     }
   }
 
@@ -126,7 +127,8 @@ internal import PackedTiles
     }
     return unsafe RowSpan(
       keys: UnsafeRawPointer(keys + offset), values: UnsafeRawPointer(values + offset), scales: scales,
-      keyHeadByteStride: stride, valueHeadByteStride: stride, rows: rows, textOffset: textOffset, form: .floats(element), queryAngle: queryAngle,
+      keyHeadByteStride: stride, valueHeadByteStride: stride, rows: rows, textOffset: textOffset,
+      form: .floats(element), queryAngle: queryAngle,
       visibility: visibility)
   }
 

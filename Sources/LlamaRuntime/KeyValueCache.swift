@@ -66,7 +66,7 @@ internal import PackedTiles
     distant = policy.window.flatMap {
       DistantRows(
         $0, policy.blocks, layerCount: layerCount, kvHeadCount: kvHeadCount, headDim: headDim, capacity: capacity,
-        element: encoding == .float32 ? .float32 : .float16, scratch: scratch)
+        element: DistantRows.element(besides: encoding), scratch: scratch)
     }
     switch encoding {
     // Rows that share their tiles do not go one by one.

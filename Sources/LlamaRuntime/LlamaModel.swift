@@ -134,9 +134,11 @@ public final class LlamaModel: Sendable {
   }
 
   /// Bytes of what a policy keeps beyond its window, for a text of a number of tokens; 0 for nothing.
-  public func scratchByteCount(_ policy: CachePolicy, capacity: Int) -> Int {
+  /// - Parameter encoding: of the session's rows; nil for the one that is usual.
+  public func scratchByteCount(_ policy: CachePolicy, capacity: Int, encoding: RowEncoding? = nil) -> Int {
     guard case .infLLM = policy else { return 0 }
-    let perToken = 2 * configuration.layerCount * configuration.kvHeadCount * configuration.headDim * floatRows.byteCount
+    let element = DistantRows.element(besides: encoding ?? cacheEncoding)
+    let perToken = 2 * configuration.layerCount * configuration.kvHeadCount * configuration.headDim * element.byteCount
     let (bytes, overflow) = perToken.multipliedReportingOverflow(by: capacity)
     return overflow ? .max : bytes
   }
@@ -164,9 +166,6 @@ public final class LlamaModel: Sendable {
     let scales = rowPolicy.chooser != nil ? 8 : 4 + 4 * configuration.headDim / TextRowLayout.rowsTogether
     return heads * (2 * configuration.headDim + scales)
   }
-
-  /// Rows that do not go into tiles.
-  var floatRows: ElementType { cacheEncoding == .float32 ? .float32 : .float16 }
 
   func rowPolicy(_ policy: CachePolicy, kinds: TokenKinds = TokenKinds()) -> any RowPolicy {
     policy.makeRowPolicy(

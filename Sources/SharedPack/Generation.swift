@@ -156,7 +156,7 @@ extension LanguageModel {
         .cacheEncoding, file: pack.path,
         "the dynamic scaling of positions turns keys again when a text grows, which takes float32")
     }
-    let scratch = runtime.scratchByteCount(cachePolicy, capacity: capacity)
+    let scratch = runtime.scratchByteCount(cachePolicy, capacity: capacity, encoding: rowEncoding)
     var kinds = TokenKinds()
     if case .fastGen = cachePolicy, let tokenizer { kinds = tokenizer.kinds }
     return Session(
@@ -205,7 +205,8 @@ extension LanguageModel {
       if let text = context?.text {
         Session(runtime, behind: text, capacity: capacity)
       } else {
-        try makeSession(capacity: capacity, context: context?.context, cachePolicy: options.cachePolicy,
+        try makeSession(
+          capacity: capacity, context: context?.context, cachePolicy: options.cachePolicy,
           rowEncoding: options.rowEncoding)
       }
     var logits = try session.read(prompt) { (done) throws(any Error) in

@@ -19,8 +19,7 @@ extension Tokenizer {
   /// - Parameter piece: with spaces as U+2581, or as bytes of a byte-level vocabulary spell them.
   private static func isPunctuation(_ piece: [UInt8]) -> Bool {
     let text = String(decoding: piece, as: UTF8.self).filter { !" \u{2581}\u{120}\n\u{10A}".contains($0) }
-    return !text.isEmpty
-      && text.utf8.allSatisfy { (0x21...0x2F).contains($0) || (0x3A...0x40).contains($0) || (0x5B...0x60).contains($0)
-        || (0x7B...0x7E).contains($0) }
+    let punctuation: [ClosedRange<UInt8>] = [0x21...0x2F, 0x3A...0x40, 0x5B...0x60, 0x7B...0x7E]
+    return !text.isEmpty && text.utf8.allSatisfy { byte in punctuation.contains { $0.contains(byte) } }
   }
 }

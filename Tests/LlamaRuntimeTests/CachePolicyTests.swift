@@ -19,12 +19,14 @@ import Testing
       guard let checkpoint = json["checkpoint"]?.string else {
         guard let model = PlainLlamaTests.read(json) else { throw CocoaError(.coderReadCorrupt) }
         let scale = json["scale"]
-        return try TestPack(model.configuration, edit: { name, values in
-          for kind in ["q_proj", "k_proj"] where name.contains(".\(kind).") {
-            let factor = Float(scale?[kind]?.number ?? 1)
-            values = values.map { factor * $0 }
-          }
-        })
+        return try TestPack(
+          model.configuration,
+          edit: { name, values in
+            for kind in ["q_proj", "k_proj"] where name.contains(".\(kind).") {
+              let factor = Float(scale?[kind]?.number ?? 1)
+              values = values.map { factor * $0 }
+            }
+          })
       }
       let root = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../\(checkpoint)")
       let tensors = try Tensors(reading: root.appending(path: "model.safetensors"))
@@ -32,9 +34,11 @@ import Testing
       guard let model = PlainLlamaTests.read(.members(["name": .string(checkpoint), "config": config])) else {
         throw CocoaError(.coderReadCorrupt)
       }
-      return try TestPack(model.configuration, edit: { name, values in
-        if let actual = tensors.values(name) { values = actual }
-      })
+      return try TestPack(
+        model.configuration,
+        edit: { name, values in
+          if let actual = tensors.values(name) { values = actual }
+        })
     }
 
     func policy() -> CachePolicy? {
@@ -165,9 +169,11 @@ import Testing
   /// ones may stay.
   @Test(arguments: [CachePolicy.full, .h2o(heavy: 24, recent: 24), .tova(rows: 48), .streaming(sinks: 4, recent: 44)])
   func int8RowsAreClose(_ policy: CachePolicy) throws {
-    let pack = try TestPack(.small, edit: { name, values in
-      if name.contains("q_proj") { values = values.map { 4 * $0 } }
-    })
+    let pack = try TestPack(
+      .small,
+      edit: { name, values in
+        if name.contains("q_proj") { values = values.map { 4 * $0 } }
+      })
     let tokens = LlamaConfiguration.small.tokens("int8", 180)
     func probabilities(_ encoding: RowEncoding) -> [[Double]] {
       let session = Session(pack.model, capacity: 180, cachePolicy: policy, rowEncoding: encoding)

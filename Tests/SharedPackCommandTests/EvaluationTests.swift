@@ -315,7 +315,7 @@ import TinyCheckpoint
     (["--cache-policy", "h2o", "--cache-rows", "8"], "--cache-rows must be at least 16."),
     (["--cache-policy", "fastgen", "--cache-rows", "80"], "The cache policy fastgen has no number of rows."),
     (["--cache-rows", "80"], "The cache policy full has no number of rows."),
-    (["--cache-policy", "tova", "--cache-rows", "80", "--cache-bytes", "1M"], "--cache-rows and --cache-bytes say the"),
+    (["--cache-policy", "tova", "--cache-rows", "80", "--cache-bytes", "1M"], "--cache-rows and --cache-bytes say"),
     (["--cache-policy", "tova", "--cache-bytes", "1K"], "--cache-bytes is enough for"),
     (["--cache-policy", "snapkv", "--cache-kv", "int4"], "--cache-kv is int8, f16 or f32."),
   ])

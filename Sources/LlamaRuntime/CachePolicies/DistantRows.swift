@@ -1,4 +1,5 @@
 internal import FileAccess
+internal import NodeBlocks
 internal import PackedTiles
 
 /// Rows that queries meet at a distance that does not grow: keys are not rotated, and a query is rotated by the distance.
@@ -31,6 +32,9 @@ final class DistantRows {
         $0, recent: window.recent, layerCount: layerCount, kvHeadCount: kvHeadCount, headDim: headDim)
     }
   }
+
+  /// The form of the rows beside those of a window in some encoding.
+  static func element(besides encoding: RowEncoding) -> ElementType { encoding == .float32 ? .float32 : .float16 }
 
   var byteCount: Int { rows.byteCount }
 
