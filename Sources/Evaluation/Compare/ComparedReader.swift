@@ -99,7 +99,7 @@ struct ComparedReader {
       self.model = model
       deep = nil
       sizes = RowSizes(model, deep: nil)
-      let rows = model.cacheRows(inBytes: byteCount, name)
+      let rows = RowSizes.rows(inBytes: byteCount, name, model)
       guard rows >= CachePolicy.leastRows else {
         throw Refusal(.rowLimit, file: model.pack.path, "there are bytes for \(rows) rows, which are too few")
       }
@@ -143,7 +143,7 @@ struct ComparedReader {
   private var treeRows: Int { Int(Double(byteCount) / sizes.tree) }
 
   private func cachePolicy(_ name: CachePolicy.Name) -> CachePolicy {
-    CachePolicy(name, rows: model.cacheRows(inBytes: byteCount, name))
+    CachePolicy(name, rows: RowSizes.rows(inBytes: byteCount, name, model))
   }
 
   /// Reads a text and what follows it.
@@ -155,7 +155,8 @@ struct ComparedReader {
       let tokens = prompt.tokens
       var text = try read(tokens, room: room, cachePolicy(name), rowSize: sizes.own)
       // The bytes of what the policy says, without the room that the cache has for rows to come.
-      let seen = Double(model.cacheByteCount(rows: min(model.cacheRows(inBytes: byteCount, name), tokens.count), name))
+      let rows = min(RowSizes.rows(inBytes: byteCount, name, model), tokens.count)
+      let seen = Double(model.cacheByteCount(rows: rows, name, encoding: RowSizes.encoding(model)))
       switch cachePolicy(name) {
       case .full: break
       case .streaming, .lmInfinite: (text.viewBytes, text.keptBytes) = (seen, seen)
@@ -188,7 +189,8 @@ struct ComparedReader {
         "its keys and values take \(needed / 1_000_000 + 1) MB, of which \(available / 1_000_000) are available")
     }
     let start = ContinuousClock.now
-    let session = try model.makeSession(capacity: tokens.count + room, cachePolicy: policy)
+    let session = try model.makeSession(
+      capacity: tokens.count + room, cachePolicy: policy, rowEncoding: RowSizes.encoding(model))
     let logits = session.read(tokens)
     try session.requireWhole()
     let bytes = Double(tokens.count) * rowSize

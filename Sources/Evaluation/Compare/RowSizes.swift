@@ -14,9 +14,17 @@ struct RowSizes {
   init(_ model: LanguageModel, deep form: TextRowLayout?) {
     // Many rows, so that what blocks share is shared.
     let rows = 1024
-    own = Double(model.cacheByteCount(rows: 1, .full))
+    own = Double(model.cacheByteCount(rows: 1, .full, encoding: Self.encoding(model)))
     deep = form.map { Double($0.byteCount(rows: rows)) / Double(rows) } ?? own
     tree =
       model.runtime.nodeLayout(.int8).map { Double($0.byteCount(rows: rows)) / Double(rows) } ?? 0
+  }
+
+  /// How every method keeps rows: as the model's cache does, also where they are chosen one by one.
+  static func encoding(_ model: LanguageModel) -> RowEncoding { model.runtime.textRowLayout.encoding }
+
+  /// Rows of every head whose keys and values fit a number of bytes.
+  static func rows(inBytes bytes: Int, _ policy: CachePolicy.Name, _ model: LanguageModel) -> Int {
+    model.cacheRows(inBytes: bytes, policy, encoding: encoding(model))
   }
 }
