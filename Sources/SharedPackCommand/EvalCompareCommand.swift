@@ -1,4 +1,5 @@
 public import ArgumentParser
+import CommandSupport
 public import Evaluation
 import EvaluationTasks
 import SharedPack
