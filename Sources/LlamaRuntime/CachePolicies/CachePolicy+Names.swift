@@ -1,19 +1,4 @@
 extension CachePolicy {
-  /// What a policy is called by its authors.
-  public enum Name: String, Sendable, Hashable, CaseIterable {
-    case full, streaming
-    case lmInfinite = "lm-infinite"
-    case h2o
-    case snapKV = "snapkv"
-    case pyramidKV = "pyramidkv"
-    case tova
-    case fastGen = "fastgen"
-    case infLLM = "infllm"
-
-    /// Whether a number of rows is what the policy is made with.
-    public var takesRows: Bool { self != .full && self != .fastGen }
-  }
-
   /// The policy's name.
   public var name: Name {
     switch self {

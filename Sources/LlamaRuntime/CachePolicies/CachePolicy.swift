@@ -54,6 +54,21 @@ public enum CachePolicy: Sendable, Hashable {
   /// Source: arXiv 2402.04617, section 3.
   case infLLM(initial: Int, recent: Int, block: Int, chosen: Int, representatives: Int)
 
+  /// What a policy is called by its authors.
+  public enum Name: String, Sendable, Hashable, CaseIterable {
+    case full, streaming
+    case lmInfinite = "lm-infinite"
+    case h2o
+    case snapKV = "snapkv"
+    case pyramidKV = "pyramidkv"
+    case tova
+    case fastGen = "fastgen"
+    case infLLM = "infllm"
+
+    /// Whether a number of rows is what the policy is made with.
+    public var takesRows: Bool { self != .full && self != .fastGen }
+  }
+
   /// The greatest distance of positions that the policy needs, and one; nil: as many positions as the text has tokens.
   public var positionCount: Int? {
     switch self {
