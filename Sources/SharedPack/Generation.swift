@@ -134,6 +134,7 @@ extension LanguageModel {
   /// Bytes of the keys and values of a number of rows of every head, in the form that a policy's cache keeps.
   /// - Parameters:
   ///   - rows: what a token sees of each head.
+  ///   - policy: chooses them.
   ///   - encoding: of the rows; nil for the one that is usual.
   public func cacheByteCount(rows: Int, _ policy: CachePolicy.Name, encoding: RowEncoding? = nil) -> Int {
     rows * runtime.rowByteCount(CachePolicy(policy, rows: CachePolicy.leastRows), encoding: encoding)
