@@ -70,7 +70,7 @@ public struct CacheReport: Sendable {
       let grown = policy.keepsWhatIsWritten ? Double(written) / 2 : 0
       let full = Session(
         model.runtime, capacity: Int(rowCount + grown) + written + 1,
-        rowEncoding: options.rowEncoding ?? (policy.positionCount == nil && policy != .full ? .float16 : nil))
+        rowEncoding: options.rowEncoding ?? model.runtime.usualEncoding(policy))
       full.fillForMeasurement(tokens: max(Int(rowCount + grown) - written / 2, 0))
       var rates: [Double] = []
       var ratios: [Double] = []

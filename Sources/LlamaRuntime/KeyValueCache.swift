@@ -192,7 +192,7 @@ internal import PackedTiles
 
   /// Lets the policy choose among the rows of a layer that has attended; its latest rows are not counted yet.
   func settle(layer: Int, tokens: Int) {
-    let weights = weighs(tokens: tokens) ? promptWeights ?? weights : nil
+    let weights = weights(tokens: tokens)
     if let distant, let weights {
       distant.settle(
         layer: layer, weights, rows: rowCount(layer: layer, head: 0) + tokens, from: droppedCounts[layer])
@@ -336,12 +336,13 @@ internal import PackedTiles
     guard let floats else { preconditionFailure("only float32 keys are turned without loss") }
     precondition(droppedCounts.allSatisfy { $0 == 0 }, "slots no longer grow when tokens have gone")
     let difference = zip(old.frequencies, new.frequencies).map { $1 - $0 }
+    // Every layer and head has a row of most tokens.
+    let angles = (0..<count).map { RotaryTable.angles(difference, position: firstPosition + $0) }
     for layer in 0..<layerCount {
       for head in 0..<kvHeadCount {
         for row in 0..<rowCount(layer: layer, head: head) {
           let token = chooser == nil ? row : Int(lists[layer * kvHeadCount + head].positions[row])
-          let angles = RotaryTable.angles(difference, position: firstPosition + token)
-          floats.turn(layer: layer, head: head, row: row, by: angles, compute)
+          floats.turn(layer: layer, head: head, row: row, by: angles[token], compute)
         }
       }
     }

@@ -115,7 +115,7 @@ public final class LlamaModel: Sendable {
   ) -> KeyValueCache {
     KeyValueCache(
       layerCount: layerCount, kvHeadCount: configuration.kvHeadCount, headDim: configuration.headDim,
-      capacity: capacity, encoding: encoding ?? usualEncoding(policy),
+      capacity: capacity, encoding: encoding ?? usualEncoding(choosing: policy.chooser != nil),
       blockSize: blockSize, policy: policy, firstPosition: firstPosition, scratch: scratch)
   }
 
@@ -145,9 +145,12 @@ public final class LlamaModel: Sendable {
 
   /// Where a policy chooses among rows, they stand one by one, and with one scale for all channels of a value int8 is
   /// coarser.
-  private func usualEncoding(_ policy: any RowPolicy) -> RowEncoding {
-    policy.chooser != nil && cacheEncoding == .int8 ? .float16 : cacheEncoding
+  private func usualEncoding(choosing: Bool) -> RowEncoding {
+    choosing && cacheEncoding == .int8 ? .float16 : cacheEncoding
   }
+
+  /// How a policy's cache keeps rows where nothing else is said.
+  public func usualEncoding(_ policy: CachePolicy) -> RowEncoding { usualEncoding(choosing: policy.choosesRows) }
 
   /// The encodings that a session's rows can have: any, but for a scaling that turns keys again.
   public var rowEncodings: [RowEncoding] {
@@ -159,11 +162,10 @@ public final class LlamaModel: Sendable {
   /// - Parameter encoding: of the rows; nil for the one that is usual.
   public func rowByteCount(_ policy: CachePolicy, encoding: RowEncoding? = nil) -> Int {
     let heads = configuration.layerCount * configuration.kvHeadCount
-    let rowPolicy = rowPolicy(policy)
-    let encoding = encoding ?? usualEncoding(rowPolicy)
+    let encoding = encoding ?? usualEncoding(policy)
     guard encoding == .int8 else { return heads * 2 * configuration.headDim * encoding.element.byteCount }
     // One scale a key, and one a value or one a channel for the values of each block.
-    let scales = rowPolicy.chooser != nil ? 8 : 4 + 4 * configuration.headDim / TextRowLayout.rowsTogether
+    let scales = policy.choosesRows ? 8 : 4 + 4 * configuration.headDim / TextRowLayout.rowsTogether
     return heads * (2 * configuration.headDim + scales)
   }
 

@@ -79,12 +79,18 @@ public enum CachePolicy: Sendable, Hashable {
     }
   }
 
+  /// Whether the policy chooses among the rows of each head when a prompt or a token has been read.
+  public var choosesRows: Bool {
+    switch self {
+    case .full, .streaming, .lmInfinite, .infLLM: false
+    case .h2o, .snapKV, .pyramidKV, .tova, .fastGen: true
+    }
+  }
+
   /// Whether a text gives the same, however many of its tokens are read together.
   public var readsInAnySlices: Bool {
-    switch self {
-    case .full, .streaming, .lmInfinite: true
-    case .h2o, .snapKV, .pyramidKV, .tova, .fastGen, .infLLM: false
-    }
+    if case .infLLM = self { return false }
+    return !choosesRows
   }
 }
 
