@@ -111,12 +111,12 @@ extension LanguageModel {
   ///     ``chatPrompt(_:now:)`` or, behind documents of a plain model, of ``questionPrompt(_:in:)``.
   ///   - context: what ``select(from:search:query:)`` picked from documents for the prompt; nil for none.
   ///   - options: how the answer is written.
-  /// - Throws: `Refusal` `empty-prompt`, `prompt-too-long`, `token-out-of-range`, `cache-too-large`, before anything is
-  ///   computed.
+  /// - Throws: `Refusal` `empty-prompt`, `prompt-too-long`, `token-out-of-range`, `cache-too-large`,
+  ///   `policy-without-documents`, `cache-encoding`, before anything is computed.
   public func generate(
     _ prompt: [Int32], context: ContextSelection? = nil, options: GenerationOptions = GenerationOptions()
   ) throws(Refusal) -> ResponseStream {
-    try requirePrompt(prompt, behind: context, options.cachePolicy)
+    try requirePrompt(prompt, behind: context, options)
     return ResponseStream { sink in
       try self.generate(prompt, context: context, options: options, into: sink)
     }
@@ -165,10 +165,12 @@ extension LanguageModel {
       scratch: scratch > 0 ? try ScratchMapping(byteCount: scratch) : nil, threads: threads)
   }
 
-  /// - Throws: `Refusal` `empty-prompt`, `prompt-too-long`, `token-out-of-range`, `cache-too-large`.
+  /// - Throws: `Refusal` `empty-prompt`, `prompt-too-long`, `token-out-of-range`, `cache-too-large`, `policy-without-documents`,
+  ///   `cache-encoding`.
   func requirePrompt(
-    _ prompt: [Int32], behind context: ContextSelection?, _ policy: CachePolicy
+    _ prompt: [Int32], behind context: ContextSelection?, _ options: GenerationOptions
   ) throws(Refusal) {
+    let policy = options.cachePolicy
     guard !prompt.isEmpty else { throw Refusal(.emptyPrompt, file: pack.path, "the prompt has no tokens") }
     try requireCachePolicy(policy)
     let before = context?.tokensBefore ?? 0
@@ -183,6 +185,12 @@ extension LanguageModel {
         .policyWithoutDocuments, file: pack.path,
         "documents that stand before a question need the cache policy full: their rows stay in the store, and of a "
           + "question and its answer there is little to choose")
+    }
+    guard options.rowEncoding == nil || context?.text == nil else {
+      throw Refusal(
+        .cacheEncoding, file: pack.path,
+        "behind documents that stand before a question, rows are kept as is usual: the store has an encoding of its own"
+      )
     }
     try requireTokens(prompt, file: pack.path)
   }

@@ -42,12 +42,15 @@ public final class AnswerEngine: Sendable {
   /// - Precondition: no more than 20 log probabilities are asked for.
   public func submit(_ request: AnswerRequest) throws(Refusal) -> AnswerStream {
     precondition((0...20).contains(request.logProbabilities ?? 0), "at most 20 log probabilities")
-    try model.requirePrompt(request.prompt, behind: request.context, request.options.cachePolicy)
+    try model.requirePrompt(request.prompt, behind: request.context, request.options)
     guard request.options.cachePolicy.readsInAnySlices else {
       throw Refusal(
         .policyWithoutEngine, file: model.pack.path,
         "the cache policy \(request.options.cachePolicy.name.rawValue) chooses when a whole prompt has been read, and an "
           + "engine reads prompts in slices")
+    }
+    guard request.options.rowEncoding == nil else {
+      throw Refusal(.cacheEncoding, file: model.pack.path, "an engine keeps rows as is usual: conversations share them")
     }
     let (needed, memory) = (model.reservation(for: request, limits), limits.memory ?? .max)
     guard needed <= memory else {
