@@ -29,23 +29,14 @@ struct BenchBatchCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Tokens of a prompt to read in every pass besides.", valueName: "count"))
   var promptSlice = 0
 
-  @Option(help: ArgumentHelp("How often everything is measured; medians are shown.", valueName: "count"))
-  var runs = 5
-
-  @Option(help: ArgumentHelp("Number of threads, 1 to 1024.", valueName: "count"))
-  var threads: ThreadCountArgument?
-
-  @OptionGroup var memory: MemoryArguments
-  @OptionGroup var output: OutputOptions
+  @OptionGroup var bench: BenchArguments
 
   func validate() throws {
-    for (name, number, range) in [
+    try BenchArguments.require([
       ("--streams", streams.min() ?? 1, 1...256), ("--streams", streams.max() ?? 1, 1...256),
       ("--depth", depth, 0...1 << 20), ("--decode", decode, 1...1 << 20), ("--prompt-slice", promptSlice, 0...1024),
-      ("--runs", runs, 1...1000),
-    ] where !range.contains(number) {
-      throw ValidationError("\(name) must be \(range.lowerBound) to \(range.upperBound).")
-    }
+      ("--runs", bench.runs, 1...1000),
+    ])
   }
 
   func run() throws {
@@ -54,12 +45,10 @@ struct BenchBatchCommand: ParsableCommand {
     options.depth = depth
     options.decodeCount = decode
     options.promptSlice = promptSlice
-    options.runs = runs
-    let model = try memory.open(model, threads: threads)
-    let report = try BatchReport.measure(model, options) { step in
-      if output.progress != .none { Console.error("bench: \(step)") }
-    }
-    if output.json {
+    options.runs = bench.runs
+    let model = try bench.open(model)
+    let report = try BatchReport.measure(model, options, progress: bench.tell)
+    if bench.output.json {
       Console.output(report.json)
       return
     }

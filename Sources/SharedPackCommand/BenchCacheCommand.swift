@@ -36,22 +36,13 @@ struct BenchCacheCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Tokens to write in each run.", valueName: "count"))
   var decode = 32
 
-  @Option(help: ArgumentHelp("How often everything is measured; medians are shown.", valueName: "count"))
-  var runs = 5
-
-  @Option(help: ArgumentHelp("Number of threads, 1 to 1024.", valueName: "count"))
-  var threads: ThreadCountArgument?
-
-  @OptionGroup var memory: MemoryArguments
-  @OptionGroup var output: OutputOptions
+  @OptionGroup var bench: BenchArguments
 
   func validate() throws {
-    for (name, number, range) in [
+    try BenchArguments.require([
       ("--cache-rows", cacheRows, CachePolicy.leastRows...1 << 20), ("--prompt", prompt, 2...1 << 20),
-      ("--decode", decode, 1...1 << 20), ("--runs", runs, 1...1000),
-    ] where !range.contains(number) {
-      throw ValidationError("\(name) must be \(range.lowerBound) to \(range.upperBound).")
-    }
+      ("--decode", decode, 1...1 << 20), ("--runs", bench.runs, 1...1000),
+    ])
     guard recovery > 0, recovery <= 1 else { throw ValidationError("--recovery must be above 0 and at most 1.") }
     guard cacheKv != .int4 else { throw ValidationError("--cache-kv is int8, f16 or f32.") }
   }
@@ -62,12 +53,10 @@ struct BenchCacheCommand: ParsableCommand {
     options.rowEncoding = cacheKv?.encoding
     options.promptCount = prompt
     options.decodeCount = decode
-    options.runs = runs
-    let model = try memory.open(model, threads: threads)
-    let report = try CacheReport.measure(model, options) { step in
-      if output.progress != .none { Console.error("bench: \(step)") }
-    }
-    if output.json {
+    options.runs = bench.runs
+    let model = try bench.open(model)
+    let report = try CacheReport.measure(model, options, progress: bench.tell)
+    if bench.output.json {
       Console.output(report.json)
       return
     }

@@ -48,20 +48,14 @@ struct BenchModelCommand: ParsableCommand {
     help: ArgumentHelp("Chunks of a stored document to ask about; 0 skips this.", valueName: "count"))
   var document = 16
 
-  @Option(help: ArgumentHelp("How often everything is measured; medians are shown.", valueName: "count"))
-  var runs = 5
-
-  @Option(help: ArgumentHelp("Number of threads, 1 to 1024.", valueName: "count"))
-  var threads: ThreadCountArgument?
-
   @Flag(help: "Measure only opening the pack, the first token, and the memory that this takes.")
   var opening = false
 
-  @OptionGroup var memory: MemoryArguments
-  @OptionGroup var output: OutputOptions
+  @OptionGroup var bench: BenchArguments
 
   func validate() throws {
-    for (name, number) in [("--runs", runs), ("--decode", decode), ("--prompt", prompts.min() ?? 1)] where number < 1 {
+    for (name, number) in [("--runs", bench.runs), ("--decode", decode), ("--prompt", prompts.min() ?? 1)]
+    where number < 1 {
       throw ValidationError("\(name) must be at least 1.")
     }
     for (name, number) in [("--chunks", chunks), ("--document", document), ("--depth", depths.min() ?? 0)]
@@ -73,10 +67,11 @@ struct BenchModelCommand: ParsableCommand {
   func run() throws {
     if opening {
       let capacity = (prompts.max() ?? 0) + (depths.max() ?? 0) + decode
-      let report = try OpeningReport.measure(runs: runs, capacity: capacity) { [model] () throws(Refusal) in
-        try memory.open(model, threads: threads)
+      let report = try OpeningReport.measure(runs: bench.runs, capacity: capacity) {
+        [model, bench] () throws(Refusal) in
+        try bench.open(model)
       }
-      return OpeningPrinter.print(report, output: output)
+      return OpeningPrinter.print(report, output: bench.output)
     }
     var options = BenchmarkOptions()
     if !prompts.isEmpty { options.promptLengths = prompts }
@@ -84,12 +79,10 @@ struct BenchModelCommand: ParsableCommand {
     options.decodeCount = decode
     options.chunkCount = chunks
     options.documentChunkCount = document
-    options.runs = runs
-    let model = try memory.open(model, threads: threads)
-    let report = try Benchmark(model, options: options).run { step in
-      if output.progress != .none { Console.error("bench: \(step)") }
-    }
-    if output.json {
+    options.runs = bench.runs
+    let model = try bench.open(model)
+    let report = try Benchmark(model, options: options).run(progress: bench.tell)
+    if bench.output.json {
       Console.output(report.json)
       return
     }
