@@ -207,37 +207,46 @@ static void compare_attention(void) {
   if (visible.queries_per_row == 0) visible.first = 0;
   sp_packed_rows packed = {keys, values, SP_INT8, rows, block_rows, key_bytes, value_bytes, channel_bytes,
                            visible};
-  sp_float_rows floats = {source, source + rows * dim, SP_FLOAT32, rows, visible};
-  sp_attention a[3][2];
+  sp_float_rows floats = {
+      .keys = source, .values = source + rows * dim, .element = SP_FLOAT32, .rows = rows, .visible = visible};
+  int8_t *bytes = zeroed(2 * rows * dim);
+  for (size_t i = 0; i < 2 * rows * dim; i++) bytes[i] = (int8_t)((int)below(255) - 127);
+  float *scales = numbers(2 * rows);
+  sp_float_rows scaled = {bytes, bytes + rows * dim, SP_INT8, scales, scales + rows, rows, visible};
+  sp_attention a[4][2];
   const sp_kernels_table *sets[] = {one, other};
-  for (int kind = 0; kind < 3; kind++) {
+  for (int kind = 0; kind < 4; kind++) {
     for (int set = 0; set < 2; set++) {
       sp_attention *x = &a[kind][set];
       *x = (sp_attention){zeroed(count * 4), zeroed(count * 4), zeroed(count * dim * 4)};
       for (size_t i = 0; i < count; i++) x->maxima[i] = -INFINITY;
       if (kind == 0) sets[set]->attend_packed(packed, q, *x);
       if (kind == 1) sets[set]->attend_floats(floats, queries, count, dim, *x);
-      if (kind == 2) {
+      if (kind == 2) sets[set]->attend_floats(scaled, queries, count, dim, *x);
+      if (kind == 3) {
         sets[set]->merge_attention(a[0][0], count, dim, *x);
         sets[set]->merge_attention(a[1][0], count, dim, *x);
       }
     }
-    const char *names[] = {"attention to packed rows", "attention to floats", "merged attention"};
+    const char *names[] = {"attention to packed rows", "attention to floats", "attention to int8 rows one by one",
+                           "merged attention"};
     expect(names[kind], a[kind][0].maxima, a[kind][1].maxima, count * 4);
     expect(names[kind], a[kind][0].sums, a[kind][1].sums, count * 4);
     expect(names[kind], a[kind][0].outputs, a[kind][1].outputs, count * dim * 4);
   }
-  for (int packs = 0; packs < 2; packs++) {
+  for (int kind = 0; kind < 3; kind++) {
     float *given[2];
     for (int set = 0; set < 2; set++) {
       given[set] = zeroed(rows * 4);
-      if (packs) sets[set]->weigh_packed(packed, q, a[0][0], given[set]);
-      else sets[set]->weigh_floats(floats, queries, count, dim, a[1][0], given[set]);
+      if (kind == 0) sets[set]->weigh_packed(packed, q, a[0][0], given[set]);
+      else sets[set]->weigh_floats(kind == 1 ? floats : scaled, queries, count, dim, a[kind][0], given[set]);
     }
-    expect(packs ? "weights of packed rows" : "weights of floats", given[0], given[1], rows * 4);
+    const char *names[] = {"weights of packed rows", "weights of floats", "weights of int8 rows one by one"};
+    expect(names[kind], given[0], given[1], rows * 4);
     free(given[0]), free(given[1]);
   }
-  for (int i = 0; i < 6; i++) free(a[i / 2][i % 2].maxima), free(a[i / 2][i % 2].sums), free(a[i / 2][i % 2].outputs);
+  free(bytes), free(scales);
+  for (int i = 0; i < 8; i++) free(a[i / 2][i % 2].maxima), free(a[i / 2][i % 2].sums), free(a[i / 2][i % 2].outputs);
   free(keys), free(values), free(source), free(channels), free(queries), free(q.values), free(q.scales), free(q.offsets);
 }
 
