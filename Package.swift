@@ -106,7 +106,7 @@ let package = Package(
       swiftSettings: strict),
     .target(
       name: "CommandSupport",
-      dependencies: ["FileAccess", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      dependencies: ["FileAccess", "ModelPacks", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       swiftSettings: strict),
     .executableTarget(
       name: "SharedPackServeCommand",

@@ -61,6 +61,8 @@ public struct SharedLLMDeclaration: Sendable, Hashable {
   /// Rows that are kept of each node, which imply the leaf ratio L / (2^h · rows).
   public var nodeRows: Int?
   public var positionMode: PositionMode?
+  /// The sizes of CEPE's encoder.
+  public var encoder: LlamaConfiguration?
 
   public init() {}
 }

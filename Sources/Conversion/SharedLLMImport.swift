@@ -1,20 +1,24 @@
 import FileAccess
 import ModelPacks
 
-/// The parts of SharedLLM that a checkpoint has, from what its configuration declares and which tensors there are. The
-/// tensors decide whether it has trained cross-attention, a lower model of its own (`encoder.`) or neither.
+/// The parts of SharedLLM, or of CEPE, that a checkpoint has, from what its configuration declares and which tensors there
+/// are. The tensors decide whether it has trained cross-attention, a lower model of its own (`encoder.`) or neither, and
+/// whether that is CEPE's encoder, whose states have to be made into keys and values.
 struct SharedLLMImport {
   private let configurationPath: String
   private let declared: SharedLLMDeclaration
   private let hasEncoder: Bool
   /// Layers that have cross-attention, ascending.
   private let crossAttentionLayers: [Int]
+  /// Whether cross-attention makes keys and values of its own.
+  private let readsStates: Bool
 
   init(_ checkpoint: Checkpoint) throws(Refusal) {
     configurationPath = checkpoint.configuration.path
     declared = try checkpoint.configuration.sharedLLM()
     let names = checkpoint.weights.files.flatMap(\.tensors).map(\.name)
     hasEncoder = names.contains { $0.hasPrefix("encoder.") }
+    readsStates = names.contains { $0.hasSuffix(".cross_attn.k_proj.weight") }
     let (prefix, suffix) = ("model.layers.", ".cross_attn.q_proj.weight")
     crossAttentionLayers = names.compactMap { name in
       guard name.hasPrefix(prefix), name.hasSuffix(suffix) else { return nil }
@@ -42,22 +46,33 @@ struct SharedLLMImport {
       }
       return nil
     }
+    guard readsStates == (declared.encoder != nil) else {
+      throw refusal(
+        .invalidConfiguration,
+        readsStates
+          ? "cross_attn has k_proj, which reads an encoder's states, and encoder_config is missing"
+          : "encoder_config declares an encoder, and no cross_attn has k_proj to read its states")
+    }
     let isTrained = !crossAttentionLayers.isEmpty
     if let wanted = options.injectedLayers, isTrained, wanted != crossAttentionLayers.count {
       throw Refusal(
         .invalidOption, file: configurationPath, parameter: "injectedLayers",
         "is \(wanted), and \(crossAttentionLayers.count) layers have trained cross-attention")
     }
-    let chunkSize = options.chunkSize ?? declared.chunkSize ?? max(min(1024, llama.maxPositionCount / 2), 1)
-    let treeDepth = options.treeDepth ?? declared.treeDepth ?? 3
+    // A token's state is kept whole: the two halves of a chunk are all that its tree has to say.
+    let usual =
+      declared.encoder.map { (chunkSize: min(256, $0.maxPositionCount), depth: 1, ratio: 1) }
+      ?? (max(min(1024, llama.maxPositionCount / 2), 1), 3, 4)
+    let chunkSize = options.chunkSize ?? declared.chunkSize ?? usual.chunkSize
+    let treeDepth = options.treeDepth ?? declared.treeDepth ?? usual.depth
     let declaredRatio = options.leafRatio == nil ? try leafRatio(chunkSize: chunkSize, treeDepth: treeDepth) : nil
     let result = SharedLLMConfiguration(
       injectedLayerCount: options.injectedLayers ?? declared.injectedLayerCount ?? crossAttentionLayers.count,
       injectionPlace: declared.injectionPlace ?? .bottom, chunkSize: chunkSize, treeDepth: treeDepth,
-      leafRatio: options.leafRatio ?? declaredRatio ?? 4,
-      positionMode: options.positionMode ?? declared.positionMode ?? (isTrained ? .local : .none),
+      leafRatio: options.leafRatio ?? declaredRatio ?? usual.ratio,
+      positionMode: options.positionMode ?? declared.positionMode ?? (isTrained && !readsStates ? .local : .none),
       injection: isTrained ? .crossAttention : .mergedSoftmax,
-      lowerModel: hasEncoder ? .own : .shared)
+      lowerModel: hasEncoder ? .own : .shared, encoder: declared.encoder)
     if let fault = llama.fault(sharedLLM: result) {
       throw options.refusal(fault, file: configurationPath) ?? refusal(.invalidConfiguration, fault)
     }

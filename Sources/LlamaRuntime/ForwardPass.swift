@@ -1,5 +1,6 @@
 internal import CKernels
 internal import ModelPacks
+internal import NodeBlocks
 
 /// The passes of tokens through layers, with the buffers that they need.
 final class ForwardPass {
@@ -81,6 +82,29 @@ final class ForwardPass {
     compute.multiply(attended, tokens: tokens, by: (layer.output, x), adding: true)
   }
 
+  /// x += attention of the projected queries of one text's first tokens to all of them, before and behind.
+  /// - Parameter encoding: of the keys and values.
+  /// - Returns: false when a key or a value is not finite.
+  func attendBothWays(_ layer: LayerWeights, tokens: Int, encoding: RowEncoding, _ rotary: RotaryCache) -> Bool {
+    compute.rotate(query, rows: 0..<tokens, from: 0, rotary)
+    compute.rotate(key, rows: 0..<tokens, from: 0, rotary)
+    guard
+      let layout = NodeBlockLayout(
+        layerCount: 1, kvHeadCount: configuration.kvHeadCount, headDim: configuration.headDim, encoding: encoding)
+    else { preconditionFailure("a pack's sizes have been checked") }
+    let writer = NodeBlockWriter(layout: layout, keeping: Array(0..<tokens))
+    let isFinite = unsafe writer.write(layer: 0, keys: key.base, values: value.base)
+    let block = writer.finish()
+    withExtendedLifetime(block) {
+      attention.add(
+        query, rows: 0..<tokens, to: InjectedRows([.node(block, layer: 0, queryAngle: .fixed(0))]), rotary: rotary,
+        into: attended)
+      attention.attend()
+    }
+    compute.multiply(attended, tokens: tokens, by: (layer.output, x), adding: true)
+    return isFinite
+  }
+
   /// The projected keys and values of some rows enter a cache.
   func enter(_ cache: KeyValueCache, layer index: Int, rows: Range<Int>, _ rotary: RotaryCache) {
     compute.rotate(key, rows: rows, from: cache.firstPosition + cache.count, rotary)
@@ -114,6 +138,12 @@ final class ForwardPass {
     unsafe compute.kernels.pointee.rms_norm(
       x.row(token), weights.norm.base, configuration.hiddenSize, configuration.rmsNormEpsilon, state.base)
     return state.array(rows: 0..<1)
+  }
+
+  /// The outputs of the final norm: (tokens, hidden). They stay until the next call.
+  func finalStates(_ weights: LlamaWeights, tokens: Int) -> FloatBuffer {
+    normalize(x, weights.norm, tokens: tokens)
+    return normed
   }
 
   /// logits[i] = head · norm(x) of some rows: (rows, vocabulary).

@@ -2,7 +2,8 @@ internal import FileAccess
 public import ModelPacks
 public import NodeBlocks
 
-/// What is injected into the upper model: the preserved nodes of every chunk, chunks in order.
+/// What is injected into the upper model: the rows of the preserved nodes of every chunk, chunks in order, as its layers
+/// read them.
 /// Source: arXiv 2410.19318, section 3.3.
 public struct InjectedContext: Sendable {
   public let layout: NodeBlockLayout

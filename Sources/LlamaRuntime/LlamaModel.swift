@@ -45,7 +45,7 @@ public final class LlamaModel: Sendable {
   ) {
     guard let own = pack.sharedLLM, sharedLLM.injection == own.injection,
       sharedLLM.injectionPlace == own.injectionPlace,
-      sharedLLM.lowerModel == own.lowerModel,
+      sharedLLM.lowerModel == own.lowerModel, sharedLLM.encoder == own.encoder,
       sharedLLM.injectedLayerCount > 0,
       sharedLLM.injectedLayerCount == own.injectedLayerCount
         || own.injectionPlace == .bottom && sharedLLM.injectedLayerCount <= own.injectedLayerCount
@@ -76,14 +76,26 @@ public final class LlamaModel: Sendable {
     sharedLLM.flatMap { TreeShape(chunkSize: $0.chunkSize, depth: $0.treeDepth, leafRatio: $0.leafRatio) }
   }
 
-  /// How nodes of this model's trees are laid out; nil for a plain pack.
+  /// How nodes of this model's trees are laid out; nil for a plain pack. The states of an encoder stand as the keys and
+  /// values of one layer: of each part of a state that is as long as one of the encoder's heads, the first half as a key,
+  /// the second as a value.
   public func nodeLayout(_ encoding: RowEncoding) -> NodeBlockLayout? {
+    guard let encoder = sharedLLM?.encoder else { return injectedLayout(encoding) }
+    return NodeBlockLayout(
+      layerCount: 1, kvHeadCount: encoder.headCount, headDim: encoder.headDim / 2, encoding: encoding)
+  }
+
+  /// How the rows are laid out that layers read of nodes; nil for a plain pack.
+  public func injectedLayout(_ encoding: RowEncoding) -> NodeBlockLayout? {
     sharedLLM.flatMap {
       NodeBlockLayout(
         layerCount: $0.injectedLayerCount, kvHeadCount: configuration.kvHeadCount, headDim: configuration.headDim,
         encoding: encoding)
     }
   }
+
+  /// Floats of the vectors that nodes and queries are compared by.
+  public var nodeEmbeddingSize: Int { sharedLLM?.encoder?.hiddenSize ?? configuration.hiddenSize }
 
   /// How the rows of a text are laid out, in the form of a session's own.
   public var textRowLayout: TextRowLayout {
@@ -182,7 +194,8 @@ public final class LlamaModel: Sendable {
 
   /// What, besides the weights and the layout, decides the bytes of a stored row.
   public var rowNumerics: String {
-    guard sharedLLM != nil else { return "" }
+    guard let sharedLLM else { return "" }
+    if sharedLLM.encoder != nil { return "rows=states;" + textRowNumerics }
     return "keys=\(storedKeysCarryPosition ? "in-node-position" : "unrotated");" + textRowNumerics
   }
 
@@ -220,7 +233,8 @@ public final class LlamaModel: Sendable {
 
   /// Whether a stored key is turned by its in-node position.
   var storedKeysCarryPosition: Bool {
-    sharedLLM.map { $0.injection == .mergedSoftmax || $0.positionMode.storedKeysCarryPosition } ?? false
+    guard sharedLLM?.encoder == nil else { return false }
+    return sharedLLM.map { $0.injection == .mergedSoftmax || $0.positionMode.storedKeysCarryPosition } ?? false
   }
 
   /// The angles of in-node positions. A pass is at most the longer half of a chunk.
@@ -233,12 +247,15 @@ public final class LlamaModel: Sendable {
   var mergedPositionOffset: Int { longestPass }
 
   /// The vector that nodes are compared with: the state of the last token after one whole layer of the upper model
-  /// and the final norm.
+  /// and the final norm; with an encoder, the mean of its states.
   /// Source: arXiv 2410.19318, section 3.2.
-  /// - Parameter tokens: the query, at positions from 0; not empty.
-  /// - Returns: (hidden).
+  /// - Parameter tokens: the query, at positions from 0; not empty. An encoder reads no more of its end than a chunk.
+  /// - Returns: (`nodeEmbeddingSize`).
   public func queryEmbedding(_ tokens: [Int32], threads: ThreadPool? = nil) -> [Float] {
     precondition(!tokens.isEmpty)
+    if let encoder = StateEncoder(self, threads: threads ?? self.threads) {
+      return encoder.states(Array(tokens.suffix(encoder.longestPass))).mean
+    }
     let forward = ForwardPass(
       configuration, blockSize: min(tokens.count, promptBlockSize), threads: threads ?? self.threads)
     let rotary = RotaryCache(RotaryTable(configuration, sequenceLength: tokens.count))

@@ -19,6 +19,8 @@ struct LayerWeights: Sendable {
   struct CrossAttention: Sendable {
     let norm: WeightVector
     let query: WeightMatrix
+    /// Make keys and values of an encoder's states; nil where a lower model's keys and values are read.
+    let keysAndValues: (key: WeightMatrix, value: WeightMatrix)?
     let output: WeightMatrix
   }
 }
@@ -58,7 +60,9 @@ extension LlamaWeights {
       let find = TensorFinder(pack: pack)
       return LlamaWeights(
         embedding: find.matrix("encoder.embed_tokens.weight"),
-        layers: (0..<shared.injectedLayerCount).map { find.layer("encoder.layers.\($0)") },
+        layers: (0..<(shared.encoder?.layerCount ?? shared.injectedLayerCount)).map {
+          find.layer("encoder.layers.\($0)")
+        },
         norm: find.vector("encoder.norm.weight"), head: nil)
     }
   }
@@ -86,6 +90,8 @@ private struct TensorFinder {
       crossAttention = LayerWeights.CrossAttention(
         norm: vector("\(prefix).cross_attn.layernorm.weight"),
         query: matrix("\(prefix).cross_attn.q_proj.weight"),
+        keysAndValues: pack.tensor(named: "\(prefix).cross_attn.k_proj.weight") == nil
+          ? nil : (matrix("\(prefix).cross_attn.k_proj.weight"), matrix("\(prefix).cross_attn.v_proj.weight")),
         output: matrix("\(prefix).cross_attn.o_proj.weight"))
     }
     return LayerWeights(

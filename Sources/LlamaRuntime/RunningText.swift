@@ -33,7 +33,7 @@ final class RunningText {
     precondition(prefix == nil || context == nil, "a text has one beginning")
     let context = context.flatMap { $0.rowCount > 0 ? $0 : nil }
     if let layout = context?.layout {
-      precondition(layout == model.nodeLayout(layout.encoding), "the context is another model's")
+      precondition(layout == model.injectedLayout(layout.encoding), "the context is another model's")
     }
     self.context = context
     mappings = prefix?.mappings ?? context?.mappings ?? []

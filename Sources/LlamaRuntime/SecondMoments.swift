@@ -44,7 +44,11 @@ public final class SecondMoments {
     let ofLayer = 2 * configuration.hiddenSize + querySize + configuration.intermediateSize
     var columns = configuration.layerCount * ofLayer + configuration.hiddenSize
     if let sharedLLM {
-      if sharedLLM.lowerModel == .own { columns += sharedLLM.injectedLayerCount * ofLayer }
+      if let encoder = sharedLLM.encoder {
+        columns += byteCount(encoder, nil, blockColumns: 1) / MemoryLayout<Float>.size
+      } else if sharedLLM.lowerModel == .own {
+        columns += sharedLLM.injectedLayerCount * ofLayer
+      }
       if sharedLLM.injection == .crossAttention {
         columns += sharedLLM.injectedLayerCount * (configuration.hiddenSize + querySize)
       }

@@ -6,7 +6,8 @@ public import NodeBlocks
 /// The lower model: encodes chunks into the nodes of their trees.
 ///
 /// Source: arXiv 2410.19318, section 3.2. Every node is encoded alone, from position 0; the nodes of a left spine share
-/// one pass. Not thread-safe: one task or thread at a time.
+/// one pass. An encoder reads a chunk as a whole, and nodes have parts of its states. Not thread-safe: one task or thread
+/// at a time.
 public final class TreeEncoder {
   private let model: LlamaModel
   private let weights: LlamaWeights
@@ -16,11 +17,13 @@ public final class TreeEncoder {
   private let rotary: RotaryCache
   /// Nil where all weights stay in memory.
   private let weightStream: WeightStream?
+  /// Nil where keys and values of the layers are kept.
+  private let states: StateEncoder?
 
   /// An encoded node.
   public struct EncodedNode: Sendable {
     public let node: TreeNode
-    /// The vector that searches compare with the query's: (hidden).
+    /// The vector that searches compare with the query's: (`LlamaModel.nodeEmbeddingSize`).
     public let embedding: [Float]
     public let block: NodeBlock
   }
@@ -36,10 +39,12 @@ public final class TreeEncoder {
     self.weights = weights
     self.shape = shape
     self.layout = layout
-    forward = ForwardPass(model.configuration, blockSize: model.longestPass, threads: threads ?? model.threads)
+    states = StateEncoder(model, threads: threads ?? model.threads, moments: moments)
+    forward = ForwardPass(
+      model.configuration, blockSize: states == nil ? model.longestPass : 0, threads: threads ?? model.threads)
     rotary = RotaryCache(model.inNodeRotary)
     forward.compute.moments = moments
-    weightStream = model.makeWeightStream(weights)
+    weightStream = states == nil ? model.makeWeightStream(weights) : nil
   }
 
   /// Encodes one chunk.
@@ -49,7 +54,11 @@ public final class TreeEncoder {
   public func encode(_ tokens: [Int32]) throws(Refusal) -> EncodedChunk {
     let tree = ContextTree(shape: shape, tokenCount: tokens.count)
     var nodes: [EncodedNode] = []
-    for pass in tree.spinePasses { nodes += try encode(Array(tokens[pass.range]), nodes: pass.nodes) }
+    if let states {
+      nodes = try states.encode(tokens, nodes: tree.nodes, layout: layout)
+    } else {
+      for pass in tree.spinePasses { nodes += try encode(Array(tokens[pass.range]), nodes: pass.nodes) }
+    }
     try model.pack.requireWhole()
     nodes.sort { $0.node.number < $1.node.number }
     return EncodedChunk(tokens: tokens, embeddings: nodes.flatMap(\.embedding), blocks: nodes.map(\.block))
@@ -59,7 +68,8 @@ public final class TreeEncoder {
   /// - Parameter tokens: the tokens of the node's chunk.
   /// - Throws: `Refusal` `not-finite`.
   public func encode(alone node: TreeNode, of tokens: [Int32]) throws(Refusal) -> EncodedNode {
-    try encode(Array(tokens[node.range]), nodes: [node])[0]
+    if let states { return try states.encode(tokens, nodes: [node], layout: layout)[0] }
+    return try encode(Array(tokens[node.range]), nodes: [node])[0]
   }
 
   /// One pass over the longest node of a left spine.

@@ -21,7 +21,7 @@ extension LlamaConfiguration {
       return "token \(token) is not in the vocabulary of \(vocabularySize)"
     }
     if endOfTextTokens.count > 64 { return "there are more than 64 endOfTextTokens" }
-    return ropeScaling.fault(headDim: headDim) ?? sharedLLM?.fault(layerCount: layerCount)
+    return ropeScaling.fault(headDim: headDim) ?? sharedLLM?.fault(of: self)
   }
 }
 
@@ -59,13 +59,32 @@ extension RopeScaling {
 
 extension SharedLLMConfiguration {
   /// The ranges that context trees have.
-  fileprivate func fault(layerCount: Int) -> String? {
+  fileprivate func fault(of llama: LlamaConfiguration) -> String? {
     let ranges: [(String, Int, ClosedRange<Int>)] = [
-      ("injectedLayerCount", injectedLayerCount, 1...layerCount), ("chunkSize", chunkSize, 1...65536),
+      ("injectedLayerCount", injectedLayerCount, 1...llama.layerCount), ("chunkSize", chunkSize, 1...65536),
       ("treeDepth", treeDepth, 1...8), ("leafRatio", leafRatio, 1...max(chunkSize, 1)),
     ]
     for (name, value, range) in ranges where !range.contains(value) {
       return "sharedLLM: \(name) is \(value); it must be \(range.lowerBound) to \(range.upperBound)"
+    }
+    return encoder.flatMap { encoderFault($0, of: llama).map { "sharedLLM: \($0)" } }
+  }
+
+  private func encoderFault(_ encoder: LlamaConfiguration, of llama: LlamaConfiguration) -> String? {
+    if let fault = encoder.fault(sharedLLM: nil) { return "encoder: \(fault)" }
+    if positionMode != .none { return "positionMode is \(positionMode.rawValue); the states of an encoder have none" }
+    if lowerModel != .own || injection != .crossAttention {
+      return "an encoder is a lower model of its own, which cross-attention reads"
+    }
+    if encoder.vocabularySize != llama.vocabularySize {
+      return "encoder: vocabularySize is \(encoder.vocabularySize); the model's is \(llama.vocabularySize)"
+    }
+    if encoder.hiddenSize != encoder.headCount * encoder.headDim {
+      return "encoder: hiddenSize \(encoder.hiddenSize) is not that of \(encoder.headCount) heads of \(encoder.headDim)"
+    }
+    if encoder.headDim % 4 != 0 { return "encoder: headDim \(encoder.headDim) is not a multiple of 4" }
+    if chunkSize > encoder.maxPositionCount {
+      return "chunkSize is \(chunkSize); the encoder was trained for \(encoder.maxPositionCount) positions"
     }
     return nil
   }

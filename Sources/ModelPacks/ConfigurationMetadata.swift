@@ -119,6 +119,7 @@ extension SharedLLMConfiguration {
   var json: JSONValue {
     .members([
       "chunkSize": .integer(chunkSize),
+      "encoder": encoder?.json,
       "injectedLayerCount": .integer(injectedLayerCount),
       "injection": .string(injection.rawValue),
       "leafRatio": .integer(leafRatio),
@@ -138,6 +139,7 @@ extension SharedLLMConfiguration {
       leafRatio: try reader.integer("leafRatio"),
       positionMode: try reader.choice("positionMode"),
       injection: try reader.choice("injection"),
-      lowerModel: try reader.choice("lowerModel"))
+      lowerModel: try reader.choice("lowerModel"),
+      encoder: try reader.optionalObject("encoder").map { reader throws(Refusal) in try LlamaConfiguration(reader) })
   }
 }

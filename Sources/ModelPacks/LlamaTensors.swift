@@ -36,19 +36,32 @@ extension LlamaConfiguration {
     var list = TensorList(configuration: self)
     list.vocabulary("model.embed_tokens")
     if let sharedLLM, sharedLLM.lowerModel == .own {
-      list.vocabulary("encoder.embed_tokens")
-      for layer in 0..<sharedLLM.injectedLayerCount { list.layer("encoder.layers.\(layer)", hasCrossAttention: false) }
-      list.norm("encoder.norm")
+      var lower = TensorList(configuration: sharedLLM.encoder ?? self)
+      lower.vocabulary("encoder.embed_tokens")
+      let count = sharedLLM.encoder?.layerCount ?? sharedLLM.injectedLayerCount
+      for layer in 0..<count { lower.layer("encoder.layers.\(layer)", crossAttention: .none) }
+      lower.norm("encoder.norm")
+      list.tensors += lower.tensors
     }
     var crossed: [Int] = []
     if let sharedLLM, sharedLLM.injection == .crossAttention { crossed = sharedLLM.injectedLayers(of: layerCount) }
+    let injected = sharedLLM?.encoder.map { CrossAttention.toStates($0.hiddenSize) } ?? .toRows
     for layer in 0..<layerCount {
-      list.layer("model.layers.\(layer)", hasCrossAttention: crossed.contains(layer))
+      list.layer("model.layers.\(layer)", crossAttention: crossed.contains(layer) ? injected : .none)
     }
     list.norm("model.norm")
     if !tiesWordEmbeddings { list.vocabulary("lm_head") }
     return list.tensors
   }
+}
+
+/// What a layer's cross-attention reads, if it has one.
+private enum CrossAttention {
+  case none
+  /// Keys and values as the lower model's layers make them.
+  case toRows
+  /// States of an encoder of some width, of which it makes keys and values.
+  case toStates(Int)
 }
 
 private struct TensorList {
@@ -73,7 +86,7 @@ private struct TensorList {
     tensors.append(LlamaTensor(name: name + ".weight", rows: 1, columns: configuration.hiddenSize, kind: .norm))
   }
 
-  mutating func layer(_ prefix: String, hasCrossAttention: Bool) {
+  mutating func layer(_ prefix: String, crossAttention: CrossAttention) {
     let hiddenSize = configuration.hiddenSize
     let querySize = configuration.headCount * configuration.headDim
     let keySize = configuration.kvHeadCount * configuration.headDim
@@ -83,9 +96,15 @@ private struct TensorList {
     matrix("\(prefix).self_attn.k_proj", keySize, hiddenSize, hasBias: inputBias)
     matrix("\(prefix).self_attn.v_proj", keySize, hiddenSize, hasBias: inputBias)
     matrix("\(prefix).self_attn.o_proj", hiddenSize, querySize, hasBias: configuration.attentionOutputBias)
-    if hasCrossAttention {
+    switch crossAttention {
+    case .none: break
+    case .toRows, .toStates:
       norm("\(prefix).cross_attn.layernorm")
       matrix("\(prefix).cross_attn.q_proj", querySize, hiddenSize)
+      if case .toStates(let width) = crossAttention {
+        matrix("\(prefix).cross_attn.k_proj", keySize, width)
+        matrix("\(prefix).cross_attn.v_proj", keySize, width)
+      }
       matrix("\(prefix).cross_attn.o_proj", hiddenSize, querySize)
     }
     norm("\(prefix).post_attention_layernorm")

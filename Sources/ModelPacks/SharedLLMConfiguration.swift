@@ -1,7 +1,8 @@
-/// How a model reads context trees.
-/// Source: arXiv 2410.19318, section 3.
+/// How a model reads the chunks of a context: SharedLLM's trees, or what CEPE's encoder makes of them.
+/// Source: arXiv 2410.19318, section 3; of the encoder arXiv 2402.16617, section 2.
 public struct SharedLLMConfiguration: Sendable, Hashable {
-  /// M: the number of layers of the lower model, and of those layers of the upper model that read injected rows.
+  /// M: the number of layers of the lower model, if it is no encoder, and of those layers of the upper model that read
+  /// injected rows.
   public var injectedLayerCount: Int
   /// Which layers of the upper model read injected rows.
   public var injectionPlace: InjectionPlace
@@ -14,11 +15,15 @@ public struct SharedLLMConfiguration: Sendable, Hashable {
   public var positionMode: PositionMode
   public var injection: Injection
   public var lowerModel: LowerModel
+  /// The sizes of a lower model that is an encoder: its tokens see each other before and behind, and what is kept of a
+  /// token is its last state, which every injected layer turns into a key and a value of its own. Nil for the layers of
+  /// a LLaMA, whose keys and values are kept.
+  public var encoder: LlamaConfiguration?
 
   public init(
     injectedLayerCount: Int, injectionPlace: InjectionPlace = .bottom, chunkSize: Int, treeDepth: Int, leafRatio: Int,
     positionMode: PositionMode,
-    injection: Injection, lowerModel: LowerModel
+    injection: Injection, lowerModel: LowerModel, encoder: LlamaConfiguration? = nil
   ) {
     self.injectedLayerCount = injectedLayerCount
     self.injectionPlace = injectionPlace
@@ -28,9 +33,11 @@ public struct SharedLLMConfiguration: Sendable, Hashable {
     self.positionMode = positionMode
     self.injection = injection
     self.lowerModel = lowerModel
+    self.encoder = encoder
   }
 
-  /// Which layers of the upper model read injected rows; the i-th of them reads those of the lower model's layer i.
+  /// Which layers of the upper model read injected rows; the i-th of them reads those of the lower model's layer i, or,
+  /// like all others, the states of an encoder.
   public enum InjectionPlace: String, Sendable, Hashable, CaseIterable {
     /// The first M; the paper's choice.
     case bottom

@@ -105,7 +105,6 @@ extension LanguageModel {
     guard let first = documents.first else {
       throw Refusal(.emptyDocument, file: pack.path, "no document to ask about")
     }
-    let layout = try requireTrees(first.configuration.rowEncoding).layout
     let configuration = try storeConfiguration(first.configuration.rowEncoding)
     for document in documents { try document.configuration.require(configuration, file: document.name) }
     let chunks = documents.flatMap(\.chunks)
@@ -118,7 +117,19 @@ extension LanguageModel {
       for node in nodes { blocks.append(try chunk.block(of: node)) }
       injected.append(blocks)
     }
-    return ContextSelection(nodes: selected, context: InjectedContext(layout: layout, chunks: injected))
+    return ContextSelection(
+      nodes: selected, context: try makeContext(injected, encoding: first.configuration.rowEncoding))
+  }
+
+  /// What a session reads of the nodes of some chunks.
+  /// - Parameter encoding: of the nodes.
+  /// - Throws: `Refusal` `no-injection` for a plain pack, `not-finite`, `file-changed`.
+  package func makeContext(_ chunks: [[NodeBlock]], encoding: RowEncoding) throws(Refusal) -> InjectedContext {
+    _ = try requireTrees(encoding)
+    guard let context = try runtime.makeContext(chunks, encoding: encoding) else {
+      preconditionFailure("a model with trees reads them")
+    }
+    return context
   }
 }
 

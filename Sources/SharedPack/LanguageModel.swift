@@ -142,7 +142,7 @@ public final class LanguageModel: Sendable {
   package func storeConfiguration(_ encoding: RowEncoding) throws(Refusal) -> TreeStoreConfiguration {
     let (shape, layout) = try requireTrees(encoding)
     return TreeStoreConfiguration(
-      modelIdentity: pack.identity, shape: shape, layout: layout, embeddingSize: configuration.hiddenSize,
+      modelIdentity: pack.identity, shape: shape, layout: layout, embeddingSize: runtime.nodeEmbeddingSize,
       rowNumerics: runtime.rowNumerics)
   }
 }

@@ -37,7 +37,7 @@ extension StoreBuilder {
     return try plan(sources, model: model, fault: fault) { tokens in
       model.chunks(of: tokens, shape: shape, borders: borders).reduce(0) { sum, chunk in
         ContextTree(shape: shape, tokenCount: chunk.count).nodes.reduce(sum + chunk.count * 4) {
-          $0 + BlockGeometry.node(layout, rowCount: $1.rowCount).storedByteCount + model.configuration.hiddenSize * 4
+          $0 + BlockGeometry.node(layout, rowCount: $1.rowCount).storedByteCount + model.runtime.nodeEmbeddingSize * 4
         }
       }
     }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CommandSupport
 import SharedPack
 
 /// Where texts are cut into chunks.

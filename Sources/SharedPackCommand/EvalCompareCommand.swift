@@ -30,8 +30,9 @@ struct EvalCompareCommand: ParsableCommand {
         linear, ntk, dynamic-ntk, yarn
                      all tokens, rotary positions scaled for the length
         shared       context trees of the text before the last tokens
+        cepe         states that an encoder has of it
         deep         stored chunks that have the words of the last tokens
-      Without --methods: all, of shared and deep the one that is the model's.
+      Without --methods: all, of the last three the one that is the model's.
       With --output, cells are kept as they are finished: the same command goes on
       where it was interrupted, and other methods and shorter lengths can be added.
       """)

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CommandSupport
 import ContextTrees
 import Evaluation
 import FileAccess

@@ -1,27 +1,10 @@
 import ArgumentParser
+import CommandSupport
 import ContextTrees
 import Evaluation
 import EvaluationTasks
 import NodeBlocks
 import SharedPack
-
-/// A named value of the library, as an argument.
-struct NameArgument<Value: RawRepresentable<String> & CaseIterable & Hashable & Sendable>: ExpressibleByArgument,
-  Hashable
-{
-  let value: Value
-
-  init(_ value: Value) { self.value = value }
-
-  init?(argument: String) {
-    guard let value = Value(rawValue: argument) else { return nil }
-    self.value = value
-  }
-
-  var defaultValueDescription: String { value.rawValue }
-
-  static var allValueStrings: [String] { Value.allCases.map(\.rawValue) }
-}
 
 /// The options of evaluations that ask questions.
 struct AskingArguments: ParsableArguments {

@@ -112,6 +112,11 @@ enum PackDescription {
           + "\(shared.injectedLayerCount) injected layers (\(shared.injectionPlace.rawValue)), positions \(shared.positionMode.rawValue), "
           + "\(shared.injection.rawValue)\(shared.injection == .mergedSoftmax ? " (untrained)" : ""), "
           + "lower model \(shared.lowerModel.rawValue)")
+      if let e = shared.encoder {
+        lines.append(
+          "encoder     \(e.layerCount) layers, hidden \(e.hiddenSize), MLP \(e.intermediateSize), "
+            + "\(e.headCount) heads of \(e.headDim), window \(e.maxPositionCount): its states are kept")
+      }
     } else {
       lines.append("documents   none: a plain model")
     }

@@ -100,6 +100,8 @@ struct SharedPackServeCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Number of threads, 1 to 1024; answers do not depend on it.", valueName: "count"))
   var threads: Int?
 
+  @OptionGroup var positions: PositionArguments
+
   func validate() throws {
     guard (0...65_535).contains(port) else { throw ValidationError("--port must be 0 to 65535.") }
     guard (1...256).contains(parallel) else { throw ValidationError("--parallel must be 1 to 256.") }
@@ -137,7 +139,9 @@ struct SharedPackServeCommand: AsyncParsableCommand {
       let text = try DocumentSource(name: apiKeyFile, path: apiKeyFile).text()
       settings.keys = try KeyRing(parsing: String(decoding: text, as: UTF8.self), file: apiKeyFile)
     }
-    let model = try LanguageModel(opening: model, threadCount: threads, memoryLimit: memoryLimit?.count)
+    let model = try LanguageModel(
+      opening: model, threadCount: threads, memoryLimit: memoryLimit?.count,
+      positions: positions.positions)
     try model.verifyWeights()
     let library = try store.map { (path) throws(Refusal) in
       try DocumentLibrary(path, isByKey: settings.keys != nil, model: model)

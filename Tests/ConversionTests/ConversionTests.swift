@@ -184,6 +184,57 @@ import Testing
     #expect(try Self.convert(checkpoint, Scratch()).sharedLLM == shared)
   }
 
+  /// CEPE as its authors publish it: an encoder of other sizes, and cross-attention that makes keys and values.
+  @Test func encodersAreRecognised() throws {
+    let encoder = LlamaConfiguration(
+      hiddenSize: 12, intermediateSize: 16, layerCount: 3, headCount: 3, kvHeadCount: 3, headDim: 4, vocabularySize: 24,
+      rmsNormEpsilon: 1e-6, ropeTheta: 10000, ropeScaling: .none, maxPositionCount: 512, tiesWordEmbeddings: true,
+      beginOfTextToken: nil, endOfTextTokens: [])
+    let shared = SharedLLMConfiguration(
+      injectedLayerCount: 1, injectionPlace: .top, chunkSize: 256, treeDepth: 1, leafRatio: 1, positionMode: .none,
+      injection: .crossAttention, lowerModel: .own, encoder: encoder)
+    var checkpoint = TestCheckpoint(sharedLLM: shared)
+    let config: [String: JSONValue] = [
+      "architectures": .array([.string("LlamaForMLM")]), "model_type": .string("llama"), "hidden_size": .integer(12),
+      "intermediate_size": .integer(16), "num_hidden_layers": .integer(3), "num_attention_heads": .integer(3),
+      "vocab_size": .integer(24), "max_position_embeddings": .integer(512), "rms_norm_eps": .number(1e-6),
+      "is_encoder": .boolean(true),
+    ]
+    checkpoint.configuration["architectures"] = .array([.string("LlamaForCausalContextLM")])
+    checkpoint.configuration["num_cross_attn_layers"] = .integer(1)
+    checkpoint.configuration["encoder_config"] = Self.object(config)
+    let pack = try Self.convert(checkpoint, Scratch())
+    #expect(pack.sharedLLM == shared)
+    let key = try #require(pack.tensor(named: "model.layers.1.cross_attn.k_proj.weight"))
+    #expect(key.rows == 4 && key.columns == 12)
+    #expect(pack.tensor(named: "model.layers.0.cross_attn.k_proj.weight") == nil)
+    #expect(pack.tensor(named: "encoder.layers.2.mlp.down_proj.weight")?.columns == 16)
+    #expect(try Self.convert(checkpoint, Scratch()) { $0.chunkSize = 128 }.sharedLLM?.chunkSize == 128)
+
+    for (key, value, name) in [
+      ("encoder_is_model", JSONValue.boolean(true), "unsupported-configuration"),
+      ("encode_mode", .string("with_query-32"), "unsupported-configuration"),
+      ("num_cross_attn_hidden_states", .integer(2), "unsupported-configuration"),
+      ("num_cross_attn_layers", .integer(2), "invalid-configuration"),
+      ("encoder_config", .null, "invalid-configuration"),
+      ("encoder_config", Self.object(config.merging(["vocab_size": .integer(25)]) { $1 }), "invalid-configuration"),
+    ] {
+      var other = checkpoint
+      other.configuration[key] = value
+      let refusal = #expect(throws: Refusal.self) { try Self.convert(other, Scratch()) }
+      #expect(refusal?.name.text == name)
+    }
+    var refusal = #expect(throws: Refusal.self) { try Self.convert(checkpoint, Scratch()) { $0.chunkSize = 1024 } }
+    #expect(refusal?.name.text == "invalid-option" && refusal?.parameter == "chunkSize")
+    checkpoint.tensors.removeAll { $0.name.contains("cross_attn.k_proj") }
+    refusal = #expect(throws: Refusal.self) { try Self.convert(checkpoint, Scratch()) }
+    #expect(refusal?.name.text == "invalid-configuration")
+  }
+
+  private static func object(_ members: [String: JSONValue]) -> JSONValue {
+    .object(members.sorted { $0.key < $1.key }.map { JSONValue.Member($0.key, $0.value) })
+  }
+
   @Test(arguments: SharedLLMConfiguration.InjectionPlace.allCases)
   func placesAreRecognised(place: SharedLLMConfiguration.InjectionPlace) throws {
     var shared = Self.shared

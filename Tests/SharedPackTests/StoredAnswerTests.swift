@@ -69,6 +69,33 @@ import TreeStore
     }
   }
 
+  /// A store keeps the states of an encoder, and answers as the encoder does.
+  @Test(arguments: RowEncoding.allCases)
+  func storedStatesAnswerLikeFreshOnes(_ encoding: RowEncoding) async throws {
+    let model = try TinyModel(injection: .encoder).open(in: scratch)
+    let path = try store(model, encoding)
+    let opened = try DocumentStore(opening: path, model: model)
+    let texts = try [fresh(model, Texts.first, encoding), fresh(model, Texts.second, encoding)]
+    let stored = try [opened.document(named: "first"), opened.document(named: "second")]
+    for search in [TreeSearch.standard, TreeSearch(.bm25)] {
+      let expected = try await answer(model, texts, search: search)
+      #expect(try await answer(model, stored, search: search) == expected)
+      // All states of all chunks are read.
+      #expect(
+        expected.nodes.map { $0.reduce(0) { $0 + $1.range.count } } == stored.flatMap(\.chunks).map(\.tokens.count))
+    }
+    try TreeStore(opening: path).verify()
+    // States are kept, not the keys and values that layers make of them.
+    let layout = try model.requireTrees(encoding).layout
+    #expect(layout.layerCount == 1 && 2 * layout.kvHeadCount * layout.headDim == TinyModel.encoderSize)
+    // The best chunks alone, where rows are limited.
+    let limited = TreeSearch(.bm25, expansion: .bestFirst, rowLimit: 2 * TinyModel.chunkSize)
+    let query = try model.textPrompt("what did the hen eat in the barn")
+    let selection = try model.select(from: stored, search: limited, query: query)
+    #expect(
+      (1...2 * TinyModel.chunkSize).contains(selection.rowCount) && selection.context?.rowCount == selection.rowCount)
+  }
+
   /// Whatever the model, the search reaches the leaf with the one word of the question that occurs nowhere else.
   @Test func wordsAreFound() throws {
     let model = try TinyModel().open(in: scratch)

@@ -36,7 +36,11 @@ final class Scratch: Sendable {
 
 /// A model of reproducible random weights with a tokenizer of letters and bytes, converted like any other.
 struct TinyModel {
-  enum Injection { case none, trained, untrained }
+  enum Injection {
+    case none, trained, untrained
+    /// Of the states of an encoder, by the layers at the top.
+    case encoder
+  }
 
   var injection = Injection.trained
   /// Models of different seeds differ in weights alone.
@@ -55,6 +59,7 @@ struct TinyModel {
 
   static let hiddenSize = 32
   static let headDim = 8
+  static let encoderSize = 24
 
   /// The path of the checkpoint.
   func checkpoint(in scratch: Scratch) throws -> String {
@@ -78,6 +83,20 @@ struct TinyModel {
             "tree_depth": .integer(3), "leaf_ratio": .integer(1), "position_mode": .string(positionMode.rawValue),
           ])
         ))
+    }
+    if injection == .encoder {
+      config += [
+        ("num_cross_attn_layers", .integer(Self.injectedLayerCount)),
+        (
+          "encoder_config",
+          .members([
+            "hidden_size": .integer(Self.encoderSize), "intermediate_size": .integer(40),
+            "num_hidden_layers": .integer(2),
+            "num_attention_heads": .integer(3), "vocab_size": .integer(TinyTokenizer.pieces.count),
+            "max_position_embeddings": .integer(Self.chunkSize), "rms_norm_eps": .number(1e-5),
+          ])
+        ),
+      ]
     }
     let json = JSONValue.object(config.map { JSONValue.Member($0.0, $0.1) })
     try scratch.write(json.canonical, to: "\(name)/config.json")
@@ -120,18 +139,35 @@ struct TinyModel {
     // Letters are likelier than bytes and the end of the text, so that answers are mostly text.
     add("lm_head", [vocabulary, hidden]) { $0 / hidden < TinyTokenizer.firstLetter ? 0.02 * $1 : $1 }
     norm("model.norm")
-    for layer in 0..<Self.layerCount {
-      let prefix = "model.layers.\(layer)"
-      norm("\(prefix).input_layernorm")
-      norm("\(prefix).post_attention_layernorm")
-      matrix("\(prefix).self_attn.q_proj", 4 * Self.headDim, hidden)
-      matrix("\(prefix).self_attn.k_proj", 2 * Self.headDim, hidden)
-      matrix("\(prefix).self_attn.v_proj", 2 * Self.headDim, hidden)
-      matrix("\(prefix).self_attn.o_proj", hidden, 4 * Self.headDim)
-      matrix("\(prefix).mlp.gate_proj", 48, hidden)
-      matrix("\(prefix).mlp.up_proj", 48, hidden)
-      matrix("\(prefix).mlp.down_proj", hidden, 48)
-      guard injection == .trained, layer < Self.injectedLayerCount else { continue }
+    func layer(_ prefix: String, hidden: Int, heads: Int, kvHeads: Int, inner: Int) {
+      add("\(prefix).input_layernorm", [hidden]) { 1 + 0.25 * $1 }
+      add("\(prefix).post_attention_layernorm", [hidden]) { 1 + 0.25 * $1 }
+      matrix("\(prefix).self_attn.q_proj", heads * Self.headDim, hidden)
+      matrix("\(prefix).self_attn.k_proj", kvHeads * Self.headDim, hidden)
+      matrix("\(prefix).self_attn.v_proj", kvHeads * Self.headDim, hidden)
+      matrix("\(prefix).self_attn.o_proj", hidden, heads * Self.headDim)
+      matrix("\(prefix).mlp.gate_proj", inner, hidden)
+      matrix("\(prefix).mlp.up_proj", inner, hidden)
+      matrix("\(prefix).mlp.down_proj", hidden, inner)
+    }
+    if injection == .encoder {
+      add("encoder.embed_tokens", [vocabulary, Self.encoderSize]) { $1 }
+      add("encoder.norm", [Self.encoderSize]) { 1 + 0.25 * $1 }
+      for number in 0..<2 {
+        layer("encoder.layers.\(number)", hidden: Self.encoderSize, heads: 3, kvHeads: 3, inner: 40)
+      }
+    }
+    let first = Self.layerCount - Self.injectedLayerCount
+    for number in 0..<Self.layerCount {
+      let prefix = "model.layers.\(number)"
+      layer(prefix, hidden: hidden, heads: 4, kvHeads: 2, inner: 48)
+      switch injection {
+      case .trained where number < Self.injectedLayerCount: break
+      case .encoder where number >= first:
+        matrix("\(prefix).cross_attn.k_proj", 2 * Self.headDim, Self.encoderSize)
+        matrix("\(prefix).cross_attn.v_proj", 2 * Self.headDim, Self.encoderSize)
+      default: continue
+      }
       norm("\(prefix).cross_attn.layernorm")
       matrix("\(prefix).cross_attn.q_proj", 4 * Self.headDim, hidden)
       matrix("\(prefix).cross_attn.o_proj", hidden, 4 * Self.headDim)

@@ -11,6 +11,9 @@ import ModelPacks
 ///   kept of a node), `num_encoder_layers` or `encoder_layers` (M). Their code computes position mode `local`.
 ///
 /// In both, M may be absent: then it is the number of layers with `cross_attn`.
+///
+/// Of CEPE it declares, as its authors do, `encoder_config`, the configuration of the encoder, and
+/// `num_cross_attn_layers` (M).
 struct HuggingFaceConfiguration: ConfigurationSource {
   let path: String
   let provenance: [PackProvenance.Source]
@@ -72,7 +75,30 @@ struct HuggingFaceConfiguration: ConfigurationSource {
       result.treeDepth = try reader.integer("segment_tree_depth")
     }
     result.nodeRows = try reader.integer("last_p")
+    if let encoder = try reader.object("encoder_config") { try declare(encoder, in: &result) }
     return result
+  }
+
+  private func declare(_ encoder: ConfigurationReader, in result: inout SharedLLMDeclaration) throws(Refusal) {
+    func unsupported(_ words: String) -> Refusal { reader.fault(.unsupportedConfiguration, words) }
+    if try reader.boolean("encoder_is_model") ?? false {
+      throw unsupported("encoder_is_model: a model that is its own encoder cannot be converted")
+    }
+    if let mode = try reader.string("encode_mode"), mode != "context_only" {
+      throw unsupported("encode_mode is \"\(mode)\"; chunks can only be encoded alone (\"context_only\")")
+    }
+    if let count = try reader.integer("num_cross_attn_hidden_states"), count != 1 {
+      throw unsupported("num_cross_attn_hidden_states is \(count); only the encoder's last states can be read")
+    }
+    var configuration = try LlamaConfiguration(encoder, generation: nil, isSharedLLM: true)
+    // It writes nothing, so that these say nothing of it.
+    configuration.tiesWordEmbeddings = true
+    configuration.beginOfTextToken = nil
+    configuration.endOfTextTokens = []
+    result.isSharedLLM = true
+    result.encoder = configuration
+    result.injectedLayerCount = try reader.integer("num_cross_attn_layers")
+    result.injectionPlace = .top
   }
 
   private func choice<Value: RawRepresentable<String> & CaseIterable>(

@@ -35,7 +35,8 @@ public struct CompareEvaluation {
       options.methods
       ?? ComparedMethod.allCases.filter { method in
         switch method.way {
-        case .trees: model.pack.sharedLLM != nil
+        case .trees: model.pack.sharedLLM != nil && model.pack.sharedLLM?.encoder == nil
+        case .states: model.pack.sharedLLM?.encoder != nil
         case .deep: model.pack.sharedLLM == nil
         case .policy, .positions, .truncated: true
         }

@@ -103,12 +103,12 @@ struct ComparedReader {
       guard rows >= CachePolicy.leastRows else {
         throw Refusal(.rowLimit, file: model.pack.path, "there are bytes for \(rows) rows, which are too few")
       }
-    case .truncated, .trees:
+    case .truncated, .trees, .states:
       self.model = model
       deep = nil
       sizes = RowSizes(model, deep: nil)
     }
-    if case .trees = method.way { _ = try model.requireTrees(.int8) }
+    if method.encodes { _ = try model.requireTrees(.int8) }
   }
 
   /// Rows of a head that there are bytes for, where the model keeps them as its own.
@@ -117,7 +117,7 @@ struct ComparedReader {
   /// Whether a question is what decides which parts of a stored text are read.
   var searches: Bool {
     switch method.way {
-    case .trees, .deep: true
+    case .trees, .states, .deep: true
     case .policy, .positions, .truncated: false
     }
   }
@@ -136,6 +136,7 @@ struct ComparedReader {
     case .positions: model.runtime.positions?.numerics(of: model.pack.configuration) ?? ""
     case .truncated: "\(rows) tokens"
     case .trees: "\(treeRows) rows of trees"
+    case .states: "\(treeRows) rows of states"
     case .deep: deep.map { "chunks of \($0.reading.chunkSize), \($0.form.layout.encoding)" } ?? ""
     }
   }
@@ -172,7 +173,7 @@ struct ComparedReader {
       return text
     case .positions: return try read(prompt.tokens, room: room, .full, rowSize: sizes.own)
     case .truncated: return try read(Array(prompt.tokens.suffix(rows)), room: room, .full, rowSize: sizes.own)
-    case .trees: return try readTrees(prompt, room: room)
+    case .trees, .states: return try readTrees(prompt, room: room)
     case .deep: return try readChunks(prompt, room: room)
     }
   }
@@ -225,7 +226,7 @@ struct ComparedReader {
       viewBytes: own + Double(selection?.context?.byteCount ?? 0),
       keptBytes: own + Double(nodes.reduce(0) { $0 + layout.byteCount(rows: $1.rowCount) }),
       // A node is found by its embedding, in floats.
-      indexBytes: Double(nodes.count * model.configuration.hiddenSize * 4))
+      indexBytes: Double(nodes.count * model.runtime.nodeEmbeddingSize * 4))
   }
 
   /// The nodes that there are bytes for beside a question's own rows, which are of all layers.

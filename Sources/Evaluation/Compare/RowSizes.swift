@@ -6,7 +6,7 @@ import SharedPack
 struct RowSizes {
   /// As the model's cache keeps them.
   let own: Double
-  /// Of a row of a tree; 0 for a plain model.
+  /// Of a row of a tree, as layers read it; 0 for a plain model.
   let tree: Double
   /// As a store of texts for deep reading keeps them.
   let deep: Double
@@ -17,7 +17,7 @@ struct RowSizes {
     own = Double(model.cacheByteCount(rows: 1, .full, encoding: Self.encoding(model)))
     deep = form.map { Double($0.byteCount(rows: rows)) / Double(rows) } ?? own
     tree =
-      model.runtime.nodeLayout(.int8).map { Double($0.byteCount(rows: rows)) / Double(rows) } ?? 0
+      model.runtime.injectedLayout(.int8).map { Double($0.byteCount(rows: rows)) / Double(rows) } ?? 0
   }
 
   /// How every method keeps rows: as the model's cache does, also where they are chosen one by one.

@@ -142,7 +142,7 @@ struct DocumentReader {
       let chunks = parts.chunks.compactMap { kept[number].chunks[document.start + $0.lowerBound] }
       for search in options.searches {
         let nodes = chunks.compactMap { $0.nodes[search] }
-        let context = InjectedContext(layout: layout, chunks: nodes.map { $0.map(\.block) })
+        let context = try model.makeContext(nodes.map { $0.map(\.block) }, encoding: layout.encoding)
         var score = try scored(running, isBegun: true, context: context, progress: progress)
         score.rows = context.rowCount
         score.rowBytes = nodes.reduce(0) { $0 + $1.reduce(0) { $0 + $1.block.byteCount } }

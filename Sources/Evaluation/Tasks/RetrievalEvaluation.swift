@@ -190,7 +190,7 @@ public struct RetrievalEvaluation: Sendable {
       for node in nodes[index] { blocks.append(try context.source.block(of: node, in: chunk)) }
       injected.append(blocks)
     }
-    return ContextSelection(nodes: nodes, context: InjectedContext(layout: layout, chunks: injected))
+    return ContextSelection(nodes: nodes, context: try model.makeContext(injected, encoding: layout.encoding))
   }
 
   private func result(

@@ -1,22 +1,23 @@
 import ArgumentParser
-import FileAccess
-import SharedPack
+import ModelPacks
 
 /// How rotary positions are scaled in place of a pack's own scaling, as options.
-struct PositionArguments: ParsableArguments {
+package struct PositionArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "Read beyond the trained window with other rotary positions than the pack's: none, linear, ntk, dynamic-ntk, yarn or llama3.",
       discussion: "The window grows by --rope-factor. What is stored belongs to one scaling.", valueName: "rule"))
-  var ropeScaling: NameArgument<PositionScaling.Rule>?
+  package var ropeScaling: NameArgument<PositionScaling.Rule>?
 
   @Option(help: ArgumentHelp("How many times the window grows.", valueName: "factor"))
-  var ropeFactor: Double?
+  package var ropeFactor: Double?
 
   @Option(help: ArgumentHelp("The window that grows. (default: the pack's)", valueName: "tokens"))
-  var ropeOriginal: Int?
+  package var ropeOriginal: Int?
 
-  func validate() throws {
+  package init() {}
+
+  package func validate() throws {
     guard let ropeScaling, ropeScaling.value != .none else {
       guard ropeFactor == nil, ropeOriginal == nil else {
         throw ValidationError("--rope-factor and --rope-original are for a --rope-scaling other than none.")
@@ -31,12 +32,7 @@ struct PositionArguments: ParsableArguments {
     }
   }
 
-  var positions: PositionScaling? {
+  package var positions: PositionScaling? {
     ropeScaling.map { PositionScaling($0.value, factor: ropeFactor ?? 1, originalPositionCount: ropeOriginal) }
-  }
-
-  /// Opens a model to evaluate it.
-  func open(_ path: String, threads: ThreadCountArgument?) throws(Refusal) -> LanguageModel {
-    try LanguageModel(opening: path, threadCount: threads?.count, positions: positions)
   }
 }

@@ -1,0 +1,168 @@
+internal import ContextTrees
+internal import FileAccess
+internal import ModelPacks
+internal import NodeBlocks
+
+/// An encoder: a lower model whose tokens see each other before and behind, and of which the last states are kept.
+///
+/// Source: arXiv 2402.16617, section 2. A chunk is read from position 0. Not thread-safe: one task or thread at a time.
+final class StateEncoder {
+  private let model: LlamaModel
+  private let weights: LlamaWeights
+  private let forward: ForwardPass
+  private let rotary: RotaryCache
+  /// Nil where all weights stay in memory.
+  private let weightStream: WeightStream?
+  /// Tokens that can be read together, those of a chunk.
+  let longestPass: Int
+
+  /// - Returns: nil for a model without an encoder.
+  init?(_ model: LlamaModel, threads: ThreadPool, moments: SecondMoments? = nil) {
+    guard let shared = model.sharedLLM, let encoder = shared.encoder, let weights = model.lowerWeights else {
+      return nil
+    }
+    self.model = model
+    self.weights = weights
+    longestPass = shared.chunkSize
+    forward = ForwardPass(encoder, blockSize: longestPass, threads: threads)
+    forward.compute.moments = moments
+    rotary = RotaryCache(RotaryTable(encoder, sequenceLength: longestPass))
+    weightStream = model.makeWeightStream(weights)
+  }
+
+  /// The last states of some tokens.
+  struct States {
+    /// (tokens, hidden of the encoder); they stay until the next tokens are read.
+    let rows: FloatBuffer
+    let tokenCount: Int
+    /// The first layer that had a key or a value that is not finite; nil if all are.
+    let faultyLayer: Int?
+
+    var mean: [Float] { mean(of: 0..<tokenCount) }
+
+    /// The mean of some tokens' states: (hidden); zeros where states are of no use.
+    func mean(of tokens: Range<Int>) -> [Float] {
+      var mean = [Float](repeating: 0, count: rows.columns)
+      guard faultyLayer == nil else { return mean }
+      for token in tokens {
+        let row = unsafe rows.row(token)
+        for i in mean.indices { mean[i] += unsafe row[i] / Float(tokens.count) }
+      }
+      return mean
+    }
+  }
+
+  /// - Parameter tokens: 1 … chunk size tokens of the vocabulary.
+  func states(_ tokens: [Int32]) -> States {
+    var faultyLayer: Int?
+    forward.embed(tokens, weights)
+    for (index, layer) in weights.layers.enumerated() {
+      weightStream?.enter(index)
+      forward.project(layer, tokens: tokens.count)
+      let isFinite = forward.attendBothWays(layer, tokens: tokens.count, encoding: model.cacheEncoding, rotary)
+      if !isFinite, faultyLayer == nil { faultyLayer = index }
+      forward.feedForward(layer, tokens: tokens.count)
+    }
+    return States(
+      rows: forward.finalStates(weights, tokens: tokens.count), tokenCount: tokens.count, faultyLayer: faultyLayer)
+  }
+
+  /// Encodes a chunk.
+  /// - Parameters:
+  ///   - tokens: the chunk's.
+  ///   - nodes: of its tree.
+  /// - Throws: `Refusal` `not-finite`, `file-changed`.
+  func encode(
+    _ tokens: [Int32], nodes: [TreeNode], layout: NodeBlockLayout
+  ) throws(Refusal) -> [TreeEncoder.EncodedNode] {
+    let states = states(tokens)
+    let halves = (
+      FloatBuffer(rows: tokens.count, columns: states.rows.columns / 2),
+      FloatBuffer(rows: tokens.count, columns: states.rows.columns / 2)
+    )
+    let half = layout.headDim
+    for token in 0..<tokens.count {
+      for head in 0..<layout.kvHeadCount {
+        let source = unsafe states.rows.row(token) + 2 * head * half
+        unsafe (halves.0.row(token) + head * half).update(from: source, count: half)
+        unsafe (halves.1.row(token) + head * half).update(from: source + half, count: half)
+      }
+    }
+    var encoded: [TreeEncoder.EncodedNode] = []
+    for node in nodes {
+      let kept = (0..<node.rowCount).map { node.range.lowerBound + node.position(row: $0) }
+      let writer = NodeBlockWriter(layout: layout, keeping: kept)
+      let isFinite = unsafe writer.write(layer: 0, keys: halves.0.base, values: halves.1.base)
+      guard states.faultyLayer == nil, isFinite else {
+        try model.pack.requireWhole()
+        throw Refusal(
+          .notFinite, file: model.pack.path,
+          structure: "encoder, \(states.faultyLayer.map { "layer \($0)" } ?? "final norm")", "its numbers overflow")
+      }
+      encoded.append(
+        TreeEncoder.EncodedNode(node: node, embedding: states.mean(of: node.range), block: writer.finish()))
+    }
+    return encoded
+  }
+}
+
+extension LlamaModel {
+  /// What a session reads of some nodes: their rows as they are or, of an encoder's states, the keys and values that the
+  /// layers make of them, in the form in which caches keep rows.
+  /// - Parameter chunks: the nodes of each chunk, in the form of `nodeLayout`.
+  /// - Returns: nil for a plain pack.
+  /// - Throws: `Refusal` `not-finite` when the weights make keys or values overflow, `file-changed`.
+  public func makeContext(_ chunks: [[NodeBlock]], encoding: RowEncoding) throws(Refusal) -> InjectedContext? {
+    guard let layout = nodeLayout(encoding), let sharedLLM else { return nil }
+    let stored = InjectedContext(layout: layout, chunks: chunks)
+    guard let encoder = sharedLLM.encoder, let injected = injectedLayout(cacheEncoding) else { return stored }
+    let compute = Compute(threads: threads)
+    let weightStream = makeWeightStream(weights)
+    let nodes = chunks.flatMap(\.self)
+    let writers = nodes.map { NodeBlockWriter(layout: injected, keeping: Array(0..<$0.rowCount)) }
+    let states = nodes.map { Self.states($0, width: encoder.hiddenSize) }
+    let rowCount = nodes.map(\.rowCount).max() ?? 0
+    let width = injected.kvHeadCount * injected.headDim
+    let (keys, values) = (FloatBuffer(rows: rowCount, columns: width), FloatBuffer(rows: rowCount, columns: width))
+    for (index, layer) in sharedLLM.injectedLayers(of: configuration.layerCount).enumerated() {
+      weightStream?.enter(layer)
+      guard let (key, value) = weights.layers[layer].crossAttention?.keysAndValues else {
+        preconditionFailure("the pack was checked to have them when it was opened")
+      }
+      for (states, writer) in zip(states, writers) {
+        compute.multiply(states, tokens: states.rows, by: (key, keys), (value, values))
+        guard unsafe writer.write(layer: index, keys: keys.base, values: values.base) else {
+          try pack.requireWhole()
+          throw Refusal(
+            .notFinite, file: pack.path, structure: "cross-attention, layer \(layer)", "its keys or values overflow")
+        }
+      }
+    }
+    try pack.requireWhole()
+    for file in stored.mappings { try file.requireWhole() }
+    let blocks = writers.map { $0.finish() }
+    var first = 0
+    return InjectedContext(
+      layout: injected,
+      chunks: chunks.map { nodes in
+        defer { first += nodes.count }
+        return Array(blocks[first..<first + nodes.count])
+      })
+  }
+
+  /// The states that a node keeps: (rows, hidden of the encoder).
+  private static func states(_ block: NodeBlock, width: Int) -> FloatBuffer {
+    let (first, second) = block.rows(layer: 0)
+    let half = block.layout.headDim
+    let states = FloatBuffer(rows: block.rowCount, columns: width)
+    for row in 0..<block.rowCount {
+      let target = unsafe states.row(row)
+      for i in 0..<width / 2 {
+        let place = 2 * (i / half) * half + i % half
+        unsafe target[place] = first[row * width / 2 + i]
+        unsafe target[place + half] = second[row * width / 2 + i]
+      }
+    }
+    return states
+  }
+}
