@@ -1,4 +1,4 @@
-internal import FileAccess
+public import FileAccess
 public import ModelPacks
 public import NodeBlocks
 
@@ -45,5 +45,66 @@ extension PositionMode {
     case .local: chunkCount + 1
     case .none: 0
     }
+  }
+}
+
+extension LlamaModel {
+  /// What a session reads of some nodes: their rows as they are or, of an encoder's states, the keys and values that the
+  /// layers make of them, in the form in which caches keep rows.
+  /// - Parameter chunks: the nodes of each chunk, in the form of `nodeLayout`.
+  /// - Returns: nil for a plain pack.
+  /// - Throws: `Refusal` `not-finite` when the weights make keys or values overflow, `file-changed`.
+  public func makeContext(_ chunks: [[NodeBlock]], encoding: RowEncoding) throws(Refusal) -> InjectedContext? {
+    guard let layout = nodeLayout(encoding), let sharedLLM else { return nil }
+    let stored = InjectedContext(layout: layout, chunks: chunks)
+    guard let encoder = sharedLLM.encoder, let injected = injectedLayout(cacheEncoding) else { return stored }
+    let compute = Compute(threads: threads)
+    let weightStream = makeWeightStream(weights)
+    let nodes = chunks.flatMap(\.self)
+    let writers = nodes.map { NodeBlockWriter(layout: injected, keeping: Array(0..<$0.rowCount)) }
+    let states = nodes.map { Self.states($0, width: encoder.hiddenSize) }
+    let rowCount = nodes.map(\.rowCount).max() ?? 0
+    let width = injected.kvHeadCount * injected.headDim
+    let (keys, values) = (FloatBuffer(rows: rowCount, columns: width), FloatBuffer(rows: rowCount, columns: width))
+    for (index, layer) in sharedLLM.injectedLayers(of: configuration.layerCount).enumerated() {
+      weightStream?.enter(layer)
+      guard let (key, value) = weights.layers[layer].crossAttention?.keysAndValues else {
+        preconditionFailure("the pack was checked to have them when it was opened")
+      }
+      for (states, writer) in zip(states, writers) {
+        compute.multiply(states, tokens: states.rows, by: (key, keys), (value, values))
+        guard unsafe writer.write(layer: index, keys: keys.base, values: values.base) else {
+          try pack.requireWhole()
+          throw Refusal(
+            .notFinite, file: pack.path, structure: "cross-attention, layer \(layer)", "its keys or values overflow")
+        }
+      }
+    }
+    try pack.requireWhole()
+    for file in stored.mappings { try file.requireWhole() }
+    let blocks = writers.map { $0.finish() }
+    var first = 0
+    return InjectedContext(
+      layout: injected,
+      chunks: chunks.map { nodes in
+        defer { first += nodes.count }
+        return Array(blocks[first..<first + nodes.count])
+      })
+  }
+
+  /// The states that a node keeps: (rows, hidden of the encoder).
+  private static func states(_ block: NodeBlock, width: Int) -> FloatBuffer {
+    let (first, second) = block.rows(layer: 0)
+    let half = block.layout.headDim
+    let states = FloatBuffer(rows: block.rowCount, columns: width)
+    for row in 0..<block.rowCount {
+      let target = unsafe states.row(row)
+      for i in 0..<width / 2 {
+        let place = 2 * (i / half) * half + i % half
+        unsafe target[place] = first[row * width / 2 + i]
+        unsafe target[place + half] = second[row * width / 2 + i]
+      }
+    }
+    return states
   }
 }
