@@ -1,5 +1,5 @@
-import ArgumentParser
-import ModelPacks
+package import ArgumentParser
+package import ModelPacks
 
 /// How rotary positions are scaled in place of a pack's own scaling, as options.
 package struct PositionArguments: ParsableArguments {

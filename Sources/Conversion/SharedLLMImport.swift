@@ -60,9 +60,12 @@ struct SharedLLMImport {
         "is \(wanted), and \(crossAttentionLayers.count) layers have trained cross-attention")
     }
     // A token's state is kept whole: the two halves of a chunk are all that its tree has to say.
-    let usual =
-      declared.encoder.map { (chunkSize: min(256, $0.maxPositionCount), depth: 1, ratio: 1) }
-      ?? (max(min(1024, llama.maxPositionCount / 2), 1), 3, 4)
+    let usual: (chunkSize: Int, depth: Int, ratio: Int) =
+      if let encoder = declared.encoder {
+        (min(256, encoder.maxPositionCount), 1, 1)
+      } else {
+        (max(min(1024, llama.maxPositionCount / 2), 1), 3, 4)
+      }
     let chunkSize = options.chunkSize ?? declared.chunkSize ?? usual.chunkSize
     let treeDepth = options.treeDepth ?? declared.treeDepth ?? usual.depth
     let declaredRatio = options.leafRatio == nil ? try leafRatio(chunkSize: chunkSize, treeDepth: treeDepth) : nil

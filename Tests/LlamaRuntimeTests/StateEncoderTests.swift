@@ -138,9 +138,11 @@ import Testing
   /// Weights whose states overflow are refused, not kept.
   @Test func overflowIsRefused() throws {
     let reference = try #require(Self.cases.first)
-    let pack = try TestPack(reference.configuration, sharedLLM: reference.sharedLLM) { name, values in
-      if name == "encoder.layers.1.self_attn.k_proj.weight" { values = values.map { _ in 3e38 } }
-    }
+    let pack = try TestPack(
+      reference.configuration, sharedLLM: reference.sharedLLM,
+      edit: { name, values in
+        if name == "encoder.layers.1.self_attn.k_proj.weight" { values = values.map { _ in 3e38 } }
+      })
     let encoder = try #require(TreeEncoder(pack.model, encoding: .float32))
     let refusal = #expect(throws: Refusal.self) { try encoder.encode(reference.chunks[0]) }
     #expect(refusal?.name.text == "not-finite" && refusal?.structure == "encoder, layer 1")
