@@ -22,8 +22,8 @@ struct ConvertCommand: ParsableCommand {
       sharedpack convert SmolLM2-135M-Instruct.Q4_1.gguf model.spk
 
       A SharedLLM checkpoint has layers that were trained to read documents, and so
-      has one of CEPE, whose encoder is converted with it. Others can read them with
-      --injected-layers, untrained: do not expect good answers.
+      has one of CEPE, whose encoder is converted with it. With --injected-layers
+      others can read them, untrained: do not expect good answers.
 
       With --calibrate the model first reads parts of a text, 16,384 tokens at most,
       and weights are then rounded so that its answers change least, instead of each
