@@ -20,6 +20,12 @@ public struct InjectedContext: Sendable {
   /// Rows of all nodes.
   public var rowCount: Int { chunks.reduce(0) { $0 + $1.reduce(0) { $0 + $1.rowCount } } }
 
+  /// Bytes of the rows that lie in memory of their own, not in mapped files: those that were made of an encoder's states,
+  /// and those of texts that are not in a store.
+  public var memoryByteCount: Int {
+    chunks.joined().reduce(0) { $0 + ($1.storage.isMapped ? 0 : $1.byteCount) }
+  }
+
   /// The files that the rows are mapped from.
   var mappings: [MappedFile] { chunks.flatMap { $0.compactMap(\.storage.mapping) }.distinct }
 

@@ -99,6 +99,7 @@ extension LanguageModel {
   func reservation(capacity: Int, _ request: AnswerRequest, _ limits: AnswerLimits) -> Int {
     runtime.sessionByteCount(
       capacity: capacity, cachePolicy: request.options.cachePolicy, batchTokens: batchTokens(limits))
+      + (request.context?.context?.memoryByteCount ?? 0)
   }
 }
 
