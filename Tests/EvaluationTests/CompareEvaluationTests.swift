@@ -21,17 +21,22 @@ import TinyCheckpoint
     source = try EvaluationSource(reading: "\(scratch.path)/novel.txt")
   }
 
-  private func pack(trees: Bool) throws -> String {
-    let name = trees ? "trees" : "plain"
+  /// What a model is trained to read beside its text.
+  enum Reading: String, CaseIterable { case deep, shared, cepe }
+
+  private func pack(_ reading: Reading) throws -> String {
+    let name = reading.rawValue
     try Directory.create("\(scratch.path)/\(name)")
-    try TinyCheckpoint.write(to: "\(scratch.path)/\(name)", injectionPlace: trees ? .bottom : nil, window: 512)
+    try TinyCheckpoint.write(
+      to: "\(scratch.path)/\(name)", injectionPlace: reading == .shared ? .bottom : nil, window: 512,
+      hasEncoder: reading == .cepe)
     _ = try Converter(directory: "\(scratch.path)/\(name)", options: Converter.Options())
       .run(output: "\(scratch.path)/\(name).spk")
     return "\(scratch.path)/\(name).spk"
   }
 
-  private func model(trees: Bool = false) throws -> LanguageModel {
-    try LanguageModel(opening: pack(trees: trees), threadCount: 1)
+  private func model(_ reading: Reading = .deep) throws -> LanguageModel {
+    try LanguageModel(opening: pack(reading), threadCount: 1)
   }
 
   private var options: CompareOptions {
@@ -72,7 +77,7 @@ import TinyCheckpoint
 
   /// What other evaluations measure in their own way is the same, bit for bit.
   @Test func perplexitiesAreThoseOfOtherEvaluations() throws {
-    let path = try pack(trees: false)
+    let path = try pack(.deep)
     let model = try LanguageModel(opening: path, threadCount: 1)
     var options = options
     options.methods = ["full", "truncated", "streaming", "linear", "ntk"].compactMap(ComparedMethod.init)
@@ -93,13 +98,13 @@ import TinyCheckpoint
   }
 
   /// A table of all methods that suit a model, with reasons where there is nothing.
-  @Test(arguments: [false, true]) func everyMethodIsMeasured(trees: Bool) throws {
-    let model = try model(trees: trees)
+  @Test(arguments: Reading.allCases) func everyMethodIsMeasured(_ reading: Reading) throws {
+    let model = try model(reading)
     var options = options
     options.windows = [1, 4, 1000]
     options.cacheRows = 384
     let rows = try rows(model, options)
-    let methods = ComparedMethod.allCases.filter { $0.name != (trees ? "deep" : "shared") }
+    let methods = ComparedMethod.allCases.filter { Reading(rawValue: $0.name).map { $0 == reading } ?? true }
     #expect(rows.count == methods.count * 3)
     let scaled = ["linear", "ntk", "dynamic-ntk", "yarn"]
     let budget = try #require(rows["truncated windows 4"]?.measures["view_bytes"]?.value)
@@ -125,14 +130,16 @@ import TinyCheckpoint
     let full = try #require(rows["full windows 4"]?.measures["view_bytes"]?.value)
     // All tokens but those that are scored.
     #expect(abs(full / budget - 2032.0 / 384) < 0.05)
-    let own = try #require(rows[trees ? "shared windows 4" : "deep windows 4"])
+    let own = try #require(rows["\(reading) windows 4"])
     #expect(try #require(own.measures["index_bytes"]).value > 0)
+    // An encoder's states are fewer bytes than the keys and values of the layers that read them.
+    guard reading != .cepe else { return }
     #expect(try #require(own.measures["kept_bytes"]).value > #require(own.measures["view_bytes"]).value)
   }
 
   /// What was measured stays, to the last bit; what was measured otherwise is not mixed with it.
   @Test func anInterruptedRunGoesOn() throws {
-    let path = try pack(trees: false)
+    let path = try pack(.deep)
     let model = try LanguageModel(opening: path, threadCount: 1)
     let kept = "\(scratch.path)/compare.json"
     var options = options

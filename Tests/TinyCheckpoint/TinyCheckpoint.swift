@@ -14,15 +14,28 @@ public enum TinyCheckpoint {
     injectedLayerCount: 2, chunkSize: 32, treeDepth: 2, leafRatio: 4, positionMode: .local, injection: .crossAttention,
     lowerModel: .shared)
 
+  /// As CEPE has it: an encoder of other sizes, whose states the layers at the top read.
+  static let encoder = SharedLLMConfiguration(
+    injectedLayerCount: 2, injectionPlace: .top, chunkSize: 32, treeDepth: 1, leafRatio: 1, positionMode: .none,
+    injection: .crossAttention, lowerModel: .own,
+    encoder: LlamaConfiguration(
+      hiddenSize: 24, intermediateSize: 40, layerCount: 2, headCount: 3, kvHeadCount: 3, headDim: 8,
+      vocabularySize: llama.vocabularySize, rmsNormEpsilon: 1e-5, ropeTheta: 10000, ropeScaling: .none,
+      maxPositionCount: 32, tiesWordEmbeddings: true, beginOfTextToken: nil, endOfTextTokens: []))
+
   /// Fills an empty directory.
   /// - Parameters:
   ///   - injectionPlace: of the layers that read documents; nil for a checkpoint without them.
   ///   - window: tokens that the model was trained for.
+  ///   - hasEncoder: whether they read the states of an encoder, at the top, and no trees.
   public static func write(
-    to directory: String, injectionPlace: SharedLLMConfiguration.InjectionPlace? = .bottom, window: Int = 128
+    to directory: String, injectionPlace: SharedLLMConfiguration.InjectionPlace? = .bottom, window: Int = 128,
+    hasEncoder: Bool = false
   ) throws(Refusal) {
     var shared: SharedLLMConfiguration?
-    if let injectionPlace {
+    if hasEncoder {
+      shared = encoder
+    } else if let injectionPlace {
       shared = sharedLLM
       shared?.injectionPlace = injectionPlace
     }
@@ -52,12 +65,23 @@ public enum TinyCheckpoint {
       "vocab_size": .integer(llama.vocabularySize), "max_position_embeddings": .integer(window),
       "rms_norm_eps": .number(1e-5), "tie_word_embeddings": .boolean(true), "bos_token_id": .integer(1),
       "eos_token_id": .integer(2),
-      "sharedllm": shared.map {
+      "num_cross_attn_layers": shared?.encoder == nil ? nil : .integer(encoder.injectedLayerCount),
+      "encoder_config": shared?.encoder.map { encoder in
         .members([
-          "injected_layers": .integer($0.injectedLayerCount), "chunk_size": .integer($0.chunkSize),
-          "tree_depth": .integer($0.treeDepth), "leaf_ratio": .integer($0.leafRatio),
-          "position_mode": .string($0.positionMode.rawValue), "injection_place": .string($0.injectionPlace.rawValue),
+          "hidden_size": .integer(encoder.hiddenSize), "intermediate_size": .integer(encoder.intermediateSize),
+          "num_hidden_layers": .integer(encoder.layerCount), "num_attention_heads": .integer(encoder.headCount),
+          "vocab_size": .integer(encoder.vocabularySize), "rms_norm_eps": .number(1e-5),
+          "max_position_embeddings": .integer(encoder.maxPositionCount),
         ])
+      },
+      "sharedllm": shared.flatMap {
+        $0.encoder != nil
+          ? nil
+          : .members([
+            "injected_layers": .integer($0.injectedLayerCount), "chunk_size": .integer($0.chunkSize),
+            "tree_depth": .integer($0.treeDepth), "leaf_ratio": .integer($0.leafRatio),
+            "position_mode": .string($0.positionMode.rawValue), "injection_place": .string($0.injectionPlace.rawValue),
+          ])
       },
     ])
   }
