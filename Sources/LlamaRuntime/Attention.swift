@@ -16,6 +16,8 @@ internal import PackedTiles
   private var desks: [AttentionDesk]
   /// The sums of every part of every item of work, where threads share the parts.
   private let parts: AttentionSums
+  /// The largest scores and the sums of every item of work, where weights are added up.
+  private let totals: AttentionSums
   /// What is attended to next, all at once.
   private var calls: [Call] = []
 
@@ -35,6 +37,7 @@ internal import PackedTiles
     self.headDim = headDim
     desks = (0..<compute.threads.threadCount).map { _ in AttentionDesk(headDim: headDim) }
     parts = AttentionSums(headDim: headDim)
+    totals = AttentionSums(headDim: headDim)
   }
 
   /// The queries of one text, and what they attend to.
@@ -91,6 +94,10 @@ internal import PackedTiles
     /// Whether the weights of rows are added up.
     var weighs: Bool { runningText?.weights != nil || peaks != nil }
 
+    /// Rows of a head in the cache whose weights are added up, and injected spans.
+    var weighedRowCount: Int { runningText.map { $0.weights == nil ? 0 : $0.rowCount } ?? 0 }
+    var weighedSpanCount: Int { peaks == nil ? 0 : injected.spans.count }
+
     var partCount: Int { injected.parts.count + (textParts.sinks ? 1 : 0) + textParts.numbers.count }
 
     /// The tokens of an item of work: a set, for one key-value head. The set with `windowStart` is two, of which one may
@@ -143,13 +150,16 @@ internal import PackedTiles
     guard let last = calls.last else { return }
     let queries = last.together * (headCount / kvHeadCount)
     for desk in desks { desk.prepare(queries: queries) }
-    if calls.contains(where: \.weighs) {
-      for index in calls.indices { attendWeighing(index) }
-    } else if last.endItem >= 4 * compute.threads.threadCount || calls.allSatisfy({ $0.partCount == 1 }) {
+    if calls.contains(where: \.weighs) { totals.prepare(count: last.endItem, queries: queries) }
+    let sharesItems = last.endItem >= 4 * compute.threads.threadCount || calls.allSatisfy { $0.partCount == 1 }
+    if sharesItems {
       compute.threads.run(count: last.endItem, with: self) { attention, thread, range in
         for item in range {
           let call = attention.calls[attention.index(ofItem: item)]
           attention.attend(item - call.firstItem, of: call, desk: attention.desks[thread])
+          if call.weighs, call.sets == 1 {
+            attention.weigh(head: item - call.firstItem, of: call, desk: attention.desks[thread])
+          }
         }
       }
     } else {
@@ -175,20 +185,89 @@ internal import PackedTiles
         }
       }
     }
+    for (index, call) in calls.enumerated() where call.weighs && !(sharesItems && call.sets == 1) { weigh(index) }
     calls.removeAll(keepingCapacity: true)
   }
 
-  /// Answers a call and adds up the weights of its rows: a head's are one thread's, in the order of the queries.
-  private func attendWeighing(_ index: Int) {
-    if let weights = calls[index].runningText?.weights {
-      unsafe weights.base.update(repeating: 0, count: weights.rows * weights.columns)
-    }
-    compute.threads.run(count: kvHeadCount, with: (self, index)) { work, thread, heads in
-      let (attention, index) = work
-      let call = attention.calls[index]
-      for item in heads.lowerBound * call.sets..<heads.upperBound * call.sets {
-        attention.attend(item, of: call, desk: attention.desks[thread], weights: call.weighs)
+  /// Adds up the weights of the rows of a call that has been answered: a row's are one thread's, in the order of the
+  /// queries.
+  private func weigh(_ index: Int) {
+    let call = calls[index]
+    let rows = call.weighedRowCount
+    // Queries are laid out anew for each piece: as few as keep all threads busy.
+    var together = Self.partRows
+    func pieces() -> Int { (rows + together - 1) / together }
+    while together > Self.fewestRowsWeighed, kvHeadCount * pieces() < 4 * compute.threads.threadCount { together /= 2 }
+    let spans = call.weighedSpanCount
+    compute.threads.run(
+      count: kvHeadCount * (spans + pieces()),
+      minimum: Compute.minimumShare(cost: together * call.tokens * headCount / kvHeadCount * headDim),
+      with: (self, index, spans, spans + pieces(), together)
+    ) { work, thread, range in
+      let (attention, index, spans, pieces, together) = work
+      let (call, desk) = (attention.calls[index], attention.desks[thread])
+      for number in range {
+        let (head, piece) = number.quotientAndRemainder(dividingBy: pieces)
+        if piece < spans {
+          attention.weigh(injected: piece, head: head, of: call, desk: desk)
+        } else {
+          let first = (piece - spans) * together
+          attention.weigh(first..<first + together, head: head, of: call, desk: desk)
+        }
       }
+    }
+  }
+
+  /// Rows of a piece of work, at least: whole blocks.
+  private static let fewestRowsWeighed = 128
+
+  /// Adds up the weights of all rows of a head.
+  private func weigh(head: Int, of call: Call, desk: AttentionDesk) {
+    for span in 0..<call.weighedSpanCount { weigh(injected: span, head: head, of: call, desk: desk) }
+    weigh(0..<call.weighedRowCount, head: head, of: call, desk: desk)
+  }
+
+  /// Adds up what a call's queries give some rows of a head in the cache.
+  private func weigh(_ range: Range<Int>, head: Int, of call: Call, desk: AttentionDesk) {
+    guard let text = call.runningText, let weights = text.weights else { return }
+    let target = unsafe weights.row(head)
+    let range = range.clamped(to: 0..<weights.columns)
+    unsafe (target + range.lowerBound).update(repeating: 0, count: range.count)
+    for item in head * call.sets..<(head + 1) * call.sets {
+      let tokens = call.tokens(item: item)
+      guard !tokens.isEmpty else { continue }
+      desk.begin(call.firstItem + item)
+      let spans = text.spans(for: tokens, head: head)
+      func weigh(_ span: RowSpan?) {
+        guard let span else { return }
+        let rows = span.rows.clamped(to: range)
+        guard !rows.isEmpty else { return }
+        unsafe visit(
+          item, of: call, span, rows, desk: desk, totals.sums(call.firstItem + item), adding: target)
+      }
+      weigh(spans.packedSinks)
+      weigh(spans.sinks)
+      weigh(spans.packed)
+      weigh(spans.latest)
+    }
+  }
+
+  /// Raises the largest weights of the rows of an injected span to those that a call's queries give them, a set of them
+  /// together.
+  private func weigh(injected index: Int, head: Int, of call: Call, desk: AttentionDesk) {
+    let span = call.injected.spans[index]
+    guard let peaks = call.peaks, span.isSeen(by: head) else { return }
+    // The last rows are looked at.
+    let behind = call.injected.spans[index...].reduce(0) { $0 + ($1.isSeen(by: head) ? $1.rows.count : 0) }
+    guard behind <= peaks.columns else { return }
+    let target = unsafe peaks.row(head) + peaks.columns - behind
+    for item in head * call.sets..<(head + 1) * call.sets where !call.tokens(item: item).isEmpty {
+      desk.begin(call.firstItem + item)
+      let sums = unsafe desk.rowWeights(span.rows.count)
+      unsafe visit(
+        item, of: call, span, span.rows, desk: desk, totals.sums(call.firstItem + item),
+        adding: sums - span.rows.lowerBound)
+      for row in 0..<span.rows.count { unsafe target[row] = max(target[row], sums[row]) }
     }
   }
 
@@ -205,8 +284,7 @@ internal import PackedTiles
   }
 
   /// One item of work, part by part.
-  /// - Parameter weights: whether the weights of the rows are added up as well.
-  private func attend(_ item: Int, of call: Call, desk: AttentionDesk, weights: Bool = false) {
+  private func attend(_ item: Int, of call: Call, desk: AttentionDesk) {
     desk.begin(call.firstItem + item)
     let whole = unsafe desk.sums.start(0)
     for part in 0..<call.partCount {
@@ -214,35 +292,7 @@ internal import PackedTiles
       unsafe attend(item, part: part, of: call, desk: desk, into: more)
       unsafe merge(more, item, call, whole)
     }
-    if weights, let peaks = call.peaks { unsafe collect(into: peaks, item, of: call, desk: desk, whole) }
-    if weights, let text = call.runningText, let weights = text.weights {
-      let head = item / call.sets
-      let tokens = call.tokens(item: item)
-      guard !tokens.isEmpty else { return }
-      let spans = text.spans(for: tokens, head: head)
-      for span in [spans.packedSinks, spans.sinks, spans.packed, spans.latest].compactMap(\.self) {
-        unsafe visit(item, of: call, span, span.rows, desk: desk, whole, adding: weights.row(head))
-      }
-    }
     unsafe finish(item, of: call, whole)
-  }
-
-  /// Raises the largest weights of injected rows to those that an item's queries give them.
-  @unsafe private func collect(
-    into peaks: FloatBuffer, _ item: Int, of call: Call, desk: AttentionDesk, _ whole: sp_attention
-  ) {
-    guard !call.tokens(item: item).isEmpty else { return }
-    let head = item / call.sets
-    let spans = call.injected.spans.filter { $0.isSeen(by: head) }
-    var first = peaks.columns - spans.reduce(0) { $0 + $1.rows.count }
-    for span in spans {
-      defer { first += span.rows.count }
-      guard first >= 0 else { continue }
-      let sums = unsafe desk.rowWeights(span.rows.count)
-      unsafe visit(item, of: call, span, span.rows, desk: desk, whole, adding: sums - span.rows.lowerBound)
-      let target = unsafe peaks.row(head) + first
-      for row in 0..<span.rows.count { unsafe target[row] = max(target[row], sums[row]) }
-    }
   }
 
   @unsafe private func attend(_ item: Int, part: Int, of call: Call, desk: AttentionDesk, into sums: sp_attention) {
@@ -364,6 +414,7 @@ internal import PackedTiles
 
   /// Divides by the sums of the weights.
   @unsafe private func finish(_ item: Int, of call: Call, _ whole: sp_attention) {
+    if call.weighs { unsafe totals.keep(whole, at: call.firstItem + item) }
     let group = headCount / kvHeadCount
     let tokens = call.tokens(item: item)
     for i in 0..<tokens.count * group {

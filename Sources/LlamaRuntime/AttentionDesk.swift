@@ -25,6 +25,12 @@ internal import CKernels
     unsafe sp_attention(maxima: maxima.row(index), sums: sums.row(index), outputs: outputs.row(index * queries))
   }
 
+  /// Keeps the largest scores and the sums of others; not the outputs.
+  @unsafe func keep(_ other: sp_attention, at index: Int) {
+    unsafe maxima.row(index).update(from: other.maxima, count: queries)
+    unsafe sums.row(index).update(from: other.sums, count: queries)
+  }
+
   /// Attention to no rows.
   @unsafe func start(_ index: Int) -> sp_attention {
     let result = unsafe sums(index)

@@ -22,6 +22,7 @@ internal import PackedTiles
   private let chooser: (any RowChooser)?
   private let layerCount: Int
   private let kvHeadCount: Int
+  private let headDim: Int
   /// Rows that memory is reserved for.
   private let rowCapacity: Int
   /// Tokens that have been read, whose rows are filled in every layer.
@@ -33,6 +34,8 @@ internal import PackedTiles
   /// The tokens of the prompt that goes through the layers one by one, and the rows of the layer that it is in.
   private var prompt: Range<Int>?
   private var promptRows: FloatRows?
+  /// The same in tiles, which the queries of the first prompt see where a cache without a policy would pack its rows.
+  private var promptTiles: PackedRows?
   /// The rows that go, while they are chosen.
   private var dropped: [Int] = []
   /// The attention weights of the rows of each head of a layer, where the policy needs them: (kv head, rows).
@@ -45,17 +48,25 @@ internal import PackedTiles
   let firstPosition: Int
   private let floats: FloatRows?
   private let packed: PackedRows?
+  private let packsPrompt: Bool
+  /// Tokens that are written together, at most.
+  private let blockSize: Int
 
   /// Reserves memory for the whole capacity; the system provides its pages as tokens come.
+  /// - Parameter packsPrompt: whether the first prompt's queries see packed rows, where the policy chooses rows.
   init(
     layerCount: Int, kvHeadCount: Int, headDim: Int, capacity: Int, encoding: RowEncoding, blockSize: Int,
-    policy: any RowPolicy = FullRows(), firstPosition: Int = 0, scratch: ScratchMapping? = nil
+    policy: any RowPolicy = FullRows(), firstPosition: Int = 0, packsPrompt: Bool = false,
+    scratch: ScratchMapping? = nil
   ) {
     self.capacity = capacity
+    self.packsPrompt = packsPrompt
+    self.blockSize = blockSize
     window = policy.window
     chooser = policy.chooser
     self.layerCount = layerCount
     self.kvHeadCount = kvHeadCount
+    self.headDim = headDim
     self.firstPosition = firstPosition
     rowCapacity = policy.rowCapacity(tokens: capacity, blockSize: blockSize)
     droppedCounts = [Int](repeating: 0, count: layerCount)
@@ -122,12 +133,17 @@ internal import PackedTiles
     prompt = count..<count + tokens
     let rows = (lists.map(\.count).max() ?? 0) + tokens
     promptRows = floats.ofOneLayer(capacity: rows)
+    // Rows that are left of a text are not those of whole blocks.
+    if packsPrompt, count == 0 {
+      promptTiles = PackedRows(
+        layerCount: 1, kvHeadCount: kvHeadCount, headDim: headDim, capacity: rows, blockSize: blockSize)
+    }
     if chooser.weighedQueries(ofPrompt: tokens) > 0 { promptWeights = FloatBuffer(rows: kvHeadCount, columns: rows) }
   }
 
   /// Ends it, when every layer has been through.
   func endPrompt() {
-    (prompt, promptRows, promptWeights) = (nil, nil, nil)
+    (prompt, promptRows, promptTiles, promptWeights) = (nil, nil, nil, nil)
   }
 
   /// Where a prompt of a number of tokens is cut, so that the weights of a whole piece are added up or none are, and in
@@ -155,8 +171,9 @@ internal import PackedTiles
       precondition(start + rows.count <= rowCapacity, "the cache was made for fewer tokens")
       floats?.write(layer: layer, head: head, at: start, rows, keys: rotatedKeys, values: values, compute)
     }
-    packed?.write(
-      layer: layer, at: rowCount(layer: layer, head: 0), rows, keys: rotatedKeys, values: values, compute)
+    (promptTiles ?? packed)?.write(
+      layer: promptTiles == nil ? layer : 0, at: rowCount(layer: layer, head: 0), rows, keys: rotatedKeys,
+      values: values, compute)
   }
 
   /// Begins a piece of a layer, before its keys are rotated: rows at distances that do not grow are written, and, where
@@ -272,9 +289,9 @@ internal import PackedTiles
     }
     // The rows that a policy chose lie together, wherever in the text they come from.
     let textOffset = chooser != nil ? 0 : count - rowCount
-    if let packed {
+    if let packed = promptTiles ?? packed {
       return packed.spans(
-        layer: layer, rows, first: first, sinks: sinkCount, textOffset: textOffset,
+        layer: promptTiles == nil ? layer : 0, rows, first: first, sinks: sinkCount, textOffset: textOffset,
         written: rowCount..<rowCount + written)
     }
     if let promptRows { return promptRows.spans(layer: 0, rows, first: nil, sinks: 0, textOffset: 0) }
@@ -286,6 +303,11 @@ internal import PackedTiles
     distant?.span(number, layer: layer, tokens: count + tokens.lowerBound..<count + tokens.upperBound)
   }
 
+  /// Rows of a head in memory, at most, with those of `tokens` that are not counted yet.
+  fileprivate func rowCount(layer: Int, tokens: Int) -> Int {
+    (0..<kvHeadCount).reduce(0) { max($0, rowCount(layer: layer, head: $1)) } + tokens
+  }
+
   fileprivate func distantSpanCount(layer: Int) -> Int { distant?.spanCount(layer: layer) ?? 0 }
 
   fileprivate func weights(tokens: Int) -> FloatBuffer? { weighs(tokens: tokens) ? promptWeights ?? weights : nil }
@@ -294,8 +316,7 @@ internal import PackedTiles
   /// them sees.
   fileprivate func seen(layer: Int, tokens: Int) -> (sinks: Bool, tokens: Range<Int>) {
     guard let window, count + tokens > window.wholeCount else {
-      let rows = chooser != nil ? (0..<kvHeadCount).reduce(0) { max($0, rowCount(layer: layer, head: $1)) } : count
-      return (false, 0..<rows + tokens)
+      return (false, 0..<(chooser != nil ? rowCount(layer: layer, tokens: tokens) : count + tokens))
     }
     return (window.sinks > 0 || distant != nil, max(count + 1 - window.recent, 0)..<count + tokens)
   }
@@ -398,6 +419,9 @@ struct RunningTextRows {
   func distantSpan(_ number: Int, for tokens: Range<Int>) -> RowSpan? {
     cache.distantSpan(number, layer: layer, tokens: tokens)
   }
+
+  /// Rows of a head in the cache, at most, those of the queries' own tokens included.
+  var rowCount: Int { cache.rowCount(layer: layer, tokens: tokens) }
 
   /// Where the weights of the rows are added up, if the policy needs them.
   var weights: FloatBuffer? { cache.weights(tokens: tokens) }

@@ -128,7 +128,8 @@ public final class LlamaModel: Sendable {
     KeyValueCache(
       layerCount: layerCount, kvHeadCount: configuration.kvHeadCount, headDim: configuration.headDim,
       capacity: capacity, encoding: encoding ?? usualEncoding(choosing: policy.chooser != nil),
-      blockSize: blockSize, policy: policy, firstPosition: firstPosition, scratch: scratch)
+      blockSize: blockSize, policy: policy, firstPosition: firstPosition,
+      packsPrompt: cacheEncoding == .int8 && encoding ?? .int8 == .int8, scratch: scratch)
   }
 
   /// Bytes that a session of a batch takes, at most: its keys and values, and what is beside them.
