@@ -1,3 +1,4 @@
+internal import CKernels
 internal import NodeBlocks
 
 /// InfLLM's blocks: the rows of tokens that have left the window, in blocks of which a piece of the text chooses some.
@@ -29,6 +30,8 @@ final class BlockMemory {
   private var layers: [Layer]
   /// The sum of a piece's queries of each kv head: (kv heads · head dim).
   private var query: [Float]
+  /// Of the blocks of a layer.
+  private var scores = FloatBuffer(rows: 1, columns: 0)
 
   init(_ shape: Shape, recent: Int, layerCount: Int, kvHeadCount: Int, headDim: Int) {
     precondition(
@@ -61,12 +64,12 @@ final class BlockMemory {
   ///   - readKey: copies the key of a token, not rotated, of all kv heads: (kv heads · head dim).
   func begin(
     layer: Int, at start: Int, queries: FloatBuffer, rows: Range<Int>,
-    readKey: (_ token: Int, _ key: inout [Float]) -> Void
+    _ compute: Compute, readKey: (_ token: Int, _ key: inout [Float]) -> Void
   ) {
     while tokens(ofBlock: layers[layer].blockCount).upperBound <= start + 1 - recent {
       appendBlock(layer: layer, readKey: readKey)
     }
-    choose(layer: layer, queries, rows)
+    choose(layer: layer, queries, rows, compute)
   }
 
   private func appendBlock(layer: Int, readKey: (_ token: Int, _ key: inout [Float]) -> Void) {
@@ -84,7 +87,7 @@ final class BlockMemory {
     layers[layer].blockCount += 1
   }
 
-  private func choose(layer: Int, _ queries: FloatBuffer, _ rows: Range<Int>) {
+  private func choose(layer: Int, _ queries: FloatBuffer, _ rows: Range<Int>, _ compute: Compute) {
     layers[layer].chosen.removeAll(keepingCapacity: true)
     let count = layers[layer].blockCount
     guard count > shape.chosen else {
@@ -94,21 +97,34 @@ final class BlockMemory {
     for i in query.indices { query[i] = 0 }
     let group = queries.columns / query.count
     for row in rows {
-      let source = unsafe queries.row(row)
-      for i in query.indices {
-        let first = i / headDim * group * headDim + i % headDim
-        for head in 0..<group { unsafe query[i] += source[first + head * headDim] }
+      for kvHead in 0..<kvHeadCount {
+        for head in kvHead * group..<(kvHead + 1) * group {
+          let source = unsafe queries.row(row) + head * headDim
+          for d in 0..<headDim { unsafe query[kvHead * headDim + d] += source[d] }
+        }
       }
     }
-    let width = query.count
-    let keys = layers[layer].keys
-    let scores = (0..<count).map { block in
-      var sum: Float = 0
-      for i in 0..<width { sum += query[i] * keys[block * width + i] }
-      return sum
+    if scores.columns < count { scores = FloatBuffer(rows: 1, columns: 2 * count) }
+    let output = unsafe sp_output(values: scores.base, stride: count, accumulate: false)
+    unsafe layers[layer].keys.withUnsafeBytes { keys in
+      unsafe query.withUnsafeBufferPointer { query in
+        guard let keys = keys.baseAddress, let query = query.baseAddress else { return }
+        let matrix = unsafe sp_matrix(
+          values: keys, element: SP_FLOAT32, rows: count, columns: self.query.count, group_size: 0, row_block_bytes: 0)
+        unsafe compute.kernels.pointee.product_floats(matrix, 0, (count + 15) / 16, query, 1, output)
+      }
     }
-    let best = scores.indices.sorted { scores[$0] > scores[$1] || scores[$0] == scores[$1] && $0 < $1 }
-    layers[layer].chosen.append(contentsOf: best.prefix(shape.chosen).sorted())
+    let scores = unsafe UnsafeBufferPointer(start: scores.base, count: count)
+    // Best first; of equal ones the first.
+    var best: [Int] = []
+    for block in 0..<count {
+      let score = unsafe scores[block]
+      var place = best.count
+      while place > 0, unsafe scores[best[place - 1]] < score { place -= 1 }
+      if place < shape.chosen { best.insert(block, at: place) }
+      if best.count > shape.chosen { best.removeLast() }
+    }
+    layers[layer].chosen.append(contentsOf: best.sorted())
   }
 
   /// Adds what the queries of a piece gave the rows of the window.
@@ -123,8 +139,12 @@ final class BlockMemory {
     if end > start + known {
       layers[layer].masses.append(contentsOf: repeatElement(0, count: end - start - known))
     }
-    for token in max(first, start)..<max(end, start) {
-      for head in 0..<kvHeadCount { unsafe layers[layer].masses[token - start] += weights.row(head)[token - first] }
+    let tokens = max(first, start)..<max(end, start)
+    unsafe layers[layer].masses.withUnsafeMutableBufferPointer { masses in
+      for head in 0..<kvHeadCount {
+        let source = unsafe weights.row(head)
+        for token in tokens { unsafe masses[token - start] += source[token - first] }
+      }
     }
   }
 }

@@ -53,7 +53,7 @@ final class DistantRows {
     layer: Int, at start: Int, rows: Range<Int>, queries: FloatBuffer, keys: FloatBuffer, values: FloatBuffer,
     _ compute: Compute
   ) {
-    blocks?.begin(layer: layer, at: start, queries: queries, rows: rows) { token, key in
+    blocks?.begin(layer: layer, at: start, queries: queries, rows: rows, compute) { token, key in
       self.rows.readKey(layer: layer, row: token, into: &key)
     }
     let kept = rows.prefix(max(rowCapacity - start, 0))
