@@ -2,8 +2,9 @@
 public struct TreeSearch: Sendable, Hashable {
   public let policy: SearchPolicy
   public let expansion: TreeExpansion
-  /// Rows of all chunks, at most, where the best nodes are expanded; nil for no limit but the expansion's. Where the
-  /// coarsest rows of all chunks are more, the chunks that score best are read, and nothing of the others.
+  /// Rows of all chunks, at most, where the best nodes are expanded; nil for no limit but the expansion's. Where that is
+  /// less than the expansion takes of all chunks, the chunks that score best are read, as finely as they would be without
+  /// the limit, and nothing of the others.
   public let rowLimit: Int?
 
   /// - Parameters:
@@ -135,11 +136,14 @@ extension TreeSearch {
     case .bestNodes(let rows):
       let trees = chunks.map(\.tree)
       // All paths of a tree have about the same rows.
-      let ofPaths = trees.reduce(0) { sum, tree in
-        sum + tree.preservedNodes(policy: .right, chunk: 0) { _ in 0 }.reduce(0) { $0 + $1.rowCount }
+      let ofPaths = trees.map { tree in
+        tree.preservedNodes(policy: .right, chunk: 0) { _ in 0 }.reduce(0) { $0 + $1.rowCount }
       }
-      let budget = min(Int(Double(ofPaths) * rows), rowLimit ?? .max)
-      let fitting = rowLimit == nil ? Array(trees.indices) : try fitting(scored, rowBudget: budget)
+      let wanted = Int(Double(ofPaths.reduce(0, +)) * rows)
+      let budget = min(wanted, rowLimit ?? .max)
+      let fitting =
+        budget == wanted
+        ? Array(trees.indices) : try fitting(scored, rowBudget: budget, ofPaths.map { Double($0) * rows })
       let nodes = try ContextTree.preservedNodes(of: fitting.map { trees[$0] }, rowBudget: budget) {
         (index, node) throws(Chunk.SearchFailure) in
         try scored[fitting[index]].score(node)
@@ -150,22 +154,23 @@ extension TreeSearch {
     }
   }
 
-  /// The chunks whose coarsest nodes fit a budget together, those with the best nodes first.
+  /// The chunks that fit a budget together, those with the best nodes first. If not even the best one fits as it is to be
+  /// read, its coarsest nodes may.
+  /// - Parameter wanted: rows that are to be read of each chunk.
   /// - Returns: indexes, ascending.
   private func fitting<Chunk>(
-    _ chunks: [ScoredChunk<Chunk>], rowBudget: Int
+    _ chunks: [ScoredChunk<Chunk>], rowBudget: Int, _ wanted: [Double]
   ) throws(Chunk.SearchFailure) -> [Int] {
-    var rowCounts: [Int] = []
-    for chunk in chunks { rowCounts.append(chunk.coarseNodes.reduce(0) { $0 + $1.rowCount }) }
-    guard rowCounts.reduce(0, +) > rowBudget else { return Array(chunks.indices) }
     var best: [(index: Int, score: Float)] = []
     for (index, chunk) in chunks.enumerated() { best.append((index, try chunk.bestScore(chunk.coarseNodes))) }
     best.sort { ($0.score, $1.index) > ($1.score, $0.index) }
-    var rowCount = 0
+    var left = Double(rowBudget)
     var fitting: [Int] = []
     for (index, _) in best {
-      rowCount += rowCounts[index]
-      guard rowCount <= rowBudget else { break }
+      let coarse = Double(chunks[index].coarseNodes.reduce(0) { $0 + $1.rowCount })
+      let rows = max(wanted[index], coarse)
+      guard left >= (fitting.isEmpty ? coarse : rows) else { break }
+      left -= rows
       fitting.append(index)
     }
     return fitting.sorted()

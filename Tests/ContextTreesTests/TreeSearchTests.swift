@@ -35,6 +35,22 @@ import Testing
     .path, .both(share: 0.25), .none(share: 0.25), .bestFirst, .bestNodes(rows: 0.75), .bestNodes(rows: 2),
   ]
 
+  /// Where rows are limited, fewer chunks are read, and those as finely as without the limit: the answer among them.
+  @Test(arguments: [SearchPolicy.cosine, .bm25], [3, 4, 8, 10, 16, 24, 39]) func limitsLeaveOutChunks(
+    policy: SearchPolicy, limit: Int
+  ) throws {
+    let search = TreeSearch(policy, expansion: .bestFirst, rowLimit: limit)
+    let kept = search.preservedNodes(
+      of: try chunks(5, holding: (3, 20)), query: SearchQuery(tokens: [7], embedding: [1, 0]))
+    #expect(rows(kept) <= limit)
+    // A path of each has eight rows, and its two coarsest nodes four.
+    #expect(kept.count { !$0.isEmpty } == (limit < 4 ? 0 : max(limit / 8, 1)))
+    if limit >= 4 {
+      let node = try #require(kept[3].first { $0.range.contains(20) })
+      #expect(node.level == (limit < 8 ? 1 : 3))
+    }
+  }
+
   /// Whatever the search, the nodes of every chunk partition it; and what the query points at is found.
   @Test(arguments: policies, expansions) func findsWhatTheQueryPointsAt(
     policy: SearchPolicy, expansion: TreeExpansion
