@@ -11,9 +11,10 @@ internal import PackedTiles
 /// and one read token by token give the same bits.
 ///
 /// Where a policy has a window, the blocks of 64 rows with its sinks stay where they are, and those with its recent
-/// rows move down behind them when memory is full; where it chooses rows, the ones that stay move together in each
-/// layer and head. Keys keep the angles of their tokens' positions: a query at its own position is as far from a recent
-/// key as it should be, and one at its slot from a sink.
+/// rows move down behind them when memory is full; where it chooses rows, they are floats, and the ones that stay move
+/// together in each layer and head. Such a policy's first prompt is read with packed rows nevertheless if the pack is one
+/// of int8: it sees what it would see without a policy. Keys keep the angles of their tokens' positions: a query at its
+/// own position is as far from a recent key as it should be, and one at its slot from a sink.
 @safe final class KeyValueCache {
   /// Tokens that the cache is made for.
   let capacity: Int
@@ -53,7 +54,7 @@ internal import PackedTiles
   private let blockSize: Int
 
   /// Reserves memory for the whole capacity; the system provides its pages as tokens come.
-  /// - Parameter packsPrompt: whether the first prompt's queries see packed rows, where the policy chooses rows.
+  /// - Parameter packsPrompt: whether the queries of the first prompt see packed rows where the policy chooses among rows.
   init(
     layerCount: Int, kvHeadCount: Int, headDim: Int, capacity: Int, encoding: RowEncoding, blockSize: Int,
     policy: any RowPolicy = FullRows(), firstPosition: Int = 0, packsPrompt: Bool = false,

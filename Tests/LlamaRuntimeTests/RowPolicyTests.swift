@@ -66,6 +66,26 @@ import Testing
     }
   }
 
+  /// Where a cache without a policy packs its rows, a first prompt is read as by that one; weights do not depend on
+  /// threads.
+  @Test func firstPromptsSeePackedRows() throws {
+    let pack = try TestPack(.small, quantization: .int8(groupSize: 16))
+    let full = Session(pack.model, capacity: 400).read(Self.tokens.prefix(Self.promptCount))
+    var weights: [[[Int]: Double]] = []
+    var rest: [[Float]] = []
+    for threadCount in [1, 3] {
+      let chooser = LikedRows(needsWeights: true) { layer, head, token in (token + layer + head) % 3 > 0 }
+      let session = Session(
+        pack.model, capacity: 400, rowPolicy: ChosenRows(chooser), threads: ThreadPool(threadCount: threadCount))
+      #expect(session.read(Self.tokens.prefix(Self.promptCount)) == full)
+      // Three heads of a group in two groups of three layers; each query gives 1, but for rounded weights.
+      #expect(abs(chooser.weights.reduce(0) { $0 + $1.value } / Double(18 * Self.promptCount) - 1) < 1e-3)
+      rest.append(session.read(Self.tokens.dropFirst(Self.promptCount)))
+      weights.append(chooser.weights)
+    }
+    #expect(weights[0] == weights[1] && rest[0] == rest[1])
+  }
+
   /// Every layer and head drops other rows, at the end of the prompt and after every token.
   @Test func droppedRowsAreNotReadAgain() throws {
     func likes(_ layer: Int, _ head: Int, _ token: Int) -> Bool { (token * 7 + layer * 3 + head * 5) % 11 < 4 + layer }

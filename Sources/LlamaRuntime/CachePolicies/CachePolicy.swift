@@ -1,9 +1,9 @@
 /// Which tokens of the running text later ones attend to, and at which positions.
 ///
 /// Rows are the keys and values of a token for one key-value head of one layer. The policies that choose among rows
-/// (`h2o` to `fastGen`) read a prompt with all its rows, layer by layer, and choose when a layer has attended: what stays
-/// in memory beyond the layer that is being read is what was chosen. Positions stay those of the text, so that the
-/// model's window limits texts as without a policy. The others read texts without end.
+/// (`h2o` to `fastGen`) read a prompt with all its rows, as `full` does, but layer by layer, and choose when a layer has
+/// attended: what stays in memory beyond the layer that is being read is what was chosen. Positions stay those of the
+/// text, so that the model's window limits texts as without a policy. The others read texts without end.
 public enum CachePolicy: Sendable, Hashable {
   /// All of them: the cache grows with the text.
   case full
