@@ -6,8 +6,9 @@ import Testing
 
 @testable import SharedPack
 
-/// Many answers at once: each is the one that it is alone, and what they share is shared fairly.
-@Suite struct AnswerEngineTests {
+/// Many answers at once: each is the one that it is alone, and what they share is shared fairly. One test at a time, as
+/// answers without end take every processor until their test has a thread to end them with.
+@Suite(.serialized) struct AnswerEngineTests {
   let scratch: Scratch
 
   init() throws { scratch = try Scratch() }

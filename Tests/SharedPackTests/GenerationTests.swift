@@ -198,7 +198,8 @@ import Tokenization
     weak var model: LanguageModel?
   }
 
-  @Test(arguments: Leaving.allCases, [true, false])
+  // One at a time: what is written goes on until the reader has a thread to leave with, and others wait for threads, too.
+  @Test(.serialized, arguments: Leaving.allCases, [true, false])
   func leavingTheLoopEndsTheWork(_ leaving: Leaving, hasTokenizer: Bool) async throws {
     // Without tokenizer no text comes.
     if leaving == .atFirstText, !hasTokenizer { return }
