@@ -56,7 +56,7 @@ struct CompareCost {
     let asked = Double(options.sampleCount * ComparedTask.allCases.count)
     let steps = Double(texts.documents.count * ComparedTexts.timedCount) + asked * 12
     var reads = Double(texts.documents.count) + asked
-    if method.encodes { reads += Double(options.sampleCount) }
+    if case .trees = method.way { reads += Double(options.sampleCount) }
     let length = Double(windows * texts.window)
     let (tokens, seen): (Double, Double) =
       switch method.way {
@@ -67,7 +67,7 @@ struct CompareCost {
       case .positions: (length, length / 2)
       case .truncated, .deep: (min(length, Double(rows)), Double(rows) / 2)
       // The lower layers read it, chunk by chunk.
-      case .trees, .states: (length / 2, Double(rows))
+      case .trees: (length / 2, Double(rows))
       }
     let scored = Double(texts.documents.count * options.scored) * (ofToken + ofPair * seen)
     return reads * tokens * (ofToken + ofPair * seen) + scored + steps * (ofStep + ofPair * seen)

@@ -35,8 +35,7 @@ public struct CompareEvaluation {
       options.methods
       ?? ComparedMethod.allCases.filter { method in
         switch method.way {
-        case .trees: model.pack.sharedLLM != nil && model.pack.sharedLLM?.encoder == nil
-        case .states: model.pack.sharedLLM?.encoder != nil
+        case .trees(let ofEncoder): model.pack.sharedLLM.map { ($0.encoder != nil) == ofEncoder } ?? false
         case .deep: model.pack.sharedLLM == nil
         case .policy, .positions, .truncated: true
         }
@@ -221,7 +220,8 @@ public struct CompareEvaluation {
       notes: [
         "Every method but full and the scalings of positions may keep keys and values of \(byteCount) bytes of a text: "
           + "\(Int(Double(byteCount) / RowSizes(model, deep: nil).own)) rows as the model's cache keeps them; fastgen keeps "
-          + "what it needs, and blocks that infllm chooses are float16 and count as rows of the cache. What is scored or answered comes on top where a method does not drop rows after a prompt. "
+          + "what it needs, and blocks that infllm chooses are float16 and count as rows of the cache. What is scored or "
+          + "answered comes on top where a method does not drop rows after a prompt. "
           + "Positions are those of the text, but for streaming, lm-infinite and infllm, which have no limit, and the "
           + "scalings.",
         "Methods: "

@@ -15,9 +15,8 @@ public struct ComparedMethod: Sendable, Hashable, CaseIterable {
     case positions(PositionScaling.Rule)
     /// The end of the text alone.
     case truncated
-    /// Trees of the text before the last tokens, which are read themselves, or the states that an encoder has of it.
-    case trees
-    case states
+    /// Trees of the text before the last tokens, which are read themselves; of an encoder they hold its states.
+    case trees(ofEncoder: Bool)
     /// Chunks of the text before the last tokens that have their words.
     case deep
   }
@@ -31,9 +30,11 @@ public struct ComparedMethod: Sendable, Hashable, CaseIterable {
       ComparedMethod(
         "dynamic-ntk", "all tokens, a rotary base that grows with the text (factor 2)", .positions(.dynamicNTK)),
       ComparedMethod("yarn", "all tokens, positions of YaRN for the length", .positions(.yarn)),
-      ComparedMethod("shared", "context trees of the text before the last tokens, searched by cosine", .trees),
       ComparedMethod(
-        "cepe", "an encoder's states of the text before the last tokens, the chunks nearest to them", .states),
+        "shared", "context trees of the text before the last tokens, searched by cosine", .trees(ofEncoder: false)),
+      ComparedMethod(
+        "cepe", "an encoder's states of the text before the last tokens, the chunks nearest to them",
+        .trees(ofEncoder: true)),
       ComparedMethod("deep", "stored chunks of the text that have the words of the last tokens", .deep),
     ]
 
@@ -46,14 +47,6 @@ public struct ComparedMethod: Sendable, Hashable, CaseIterable {
     self.name = name
     self.summary = summary
     self.way = way
-  }
-
-  /// Whether a lower model reads the text first.
-  var encodes: Bool {
-    switch way {
-    case .trees, .states: true
-    case .policy, .positions, .truncated, .deep: false
-    }
   }
 
   public static func == (a: ComparedMethod, b: ComparedMethod) -> Bool { a.name == b.name }

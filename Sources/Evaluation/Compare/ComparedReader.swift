@@ -103,12 +103,12 @@ struct ComparedReader {
       guard rows >= CachePolicy.leastRows else {
         throw Refusal(.rowLimit, file: model.pack.path, "there are bytes for \(rows) rows, which are too few")
       }
-    case .truncated, .trees, .states:
+    case .truncated, .trees:
       self.model = model
       deep = nil
       sizes = RowSizes(model, deep: nil)
     }
-    if method.encodes { _ = try model.requireTrees(.int8) }
+    if case .trees = method.way { _ = try model.requireTrees(.int8) }
   }
 
   /// Rows of a head that there are bytes for, where the model keeps them as its own.
@@ -117,7 +117,7 @@ struct ComparedReader {
   /// Whether a question is what decides which parts of a stored text are read.
   var searches: Bool {
     switch method.way {
-    case .trees, .states, .deep: true
+    case .trees, .deep: true
     case .policy, .positions, .truncated: false
     }
   }
@@ -135,8 +135,7 @@ struct ComparedReader {
     case .policy(let name): String("\(cachePolicy(name))".drop { $0 != "(" }.dropFirst().dropLast())
     case .positions: model.runtime.positions?.numerics(of: model.pack.configuration) ?? ""
     case .truncated: "\(rows) tokens"
-    case .trees: "\(treeRows) rows of trees"
-    case .states: "\(treeRows) rows of states"
+    case .trees(let ofEncoder): "\(treeRows) rows of \(ofEncoder ? "states" : "trees")"
     case .deep: deep.map { "chunks of \($0.reading.chunkSize), \($0.form.layout.encoding)" } ?? ""
     }
   }
@@ -173,7 +172,7 @@ struct ComparedReader {
       return text
     case .positions: return try read(prompt.tokens, room: room, .full, rowSize: sizes.own)
     case .truncated: return try read(Array(prompt.tokens.suffix(rows)), room: room, .full, rowSize: sizes.own)
-    case .trees, .states: return try readTrees(prompt, room: room)
+    case .trees: return try readTrees(prompt, room: room)
     case .deep: return try readChunks(prompt, room: room)
     }
   }
