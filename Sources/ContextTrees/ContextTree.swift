@@ -96,6 +96,12 @@ extension ContextTree {
     package let range: Range<Int>
     /// The nodes of the spine, longest first. All start where the pass starts.
     package let nodes: [TreeNode]
+
+    /// - Parameter nodes: a node and left children of it, each of the one before.
+    package init(_ nodes: [TreeNode]) {
+      range = nodes[0].range
+      self.nodes = nodes
+    }
   }
 
   /// The passes that encode the whole tree: 2^h of them for a chunk that is long enough.
@@ -103,7 +109,7 @@ extension ContextTree {
     nodes.filter { $0.level == 1 || $0.number % 2 == 1 }.map { head in
       var spine = [head]
       while let last = spine.last, last.level < shape.depth, let left = children(of: last).left { spine.append(left) }
-      return SpinePass(range: head.range, nodes: spine)
+      return SpinePass(spine)
     }
   }
 }

@@ -63,12 +63,12 @@ extension LlamaModel {
   public func makeContext(_ chunks: [[NodeBlock]], encoding: RowEncoding) throws(Refusal) -> InjectedContext? {
     guard let layout = nodeLayout(encoding), let sharedLLM else { return nil }
     let stored = InjectedContext(layout: layout, chunks: chunks)
-    guard let encoder = sharedLLM.encoder, let injected = injectedLayout(cacheEncoding) else { return stored }
+    guard sharedLLM.encoder != nil, let injected = injectedLayout(cacheEncoding) else { return stored }
     let compute = Compute(threads: threads)
     let weightStream = makeWeightStream(weights)
     let nodes = chunks.flatMap(\.self)
     let writers = nodes.map { NodeBlockWriter(layout: injected, keeping: Array(0..<$0.rowCount)) }
-    let states = nodes.map { Self.states($0, width: encoder.hiddenSize) }
+    let states = nodes.map(StateRows.states(of:))
     let rowCount = nodes.map(\.rowCount).max() ?? 0
     let width = injected.kvHeadCount * injected.headDim
     let (keys, values) = (FloatBuffer(rows: rowCount, columns: width), FloatBuffer(rows: rowCount, columns: width))
@@ -96,21 +96,5 @@ extension LlamaModel {
         defer { first += nodes.count }
         return Array(blocks[first..<first + nodes.count])
       })
-  }
-
-  /// The states that a node keeps: (rows, hidden of the encoder).
-  private static func states(_ block: NodeBlock, width: Int) -> FloatBuffer {
-    let (first, second) = block.rows(layer: 0)
-    let half = block.layout.headDim
-    let states = FloatBuffer(rows: block.rowCount, columns: width)
-    for row in 0..<block.rowCount {
-      let target = unsafe states.row(row)
-      for i in 0..<width / 2 {
-        let place = 2 * (i / half) * half + i % half
-        unsafe target[place] = first[row * width / 2 + i]
-        unsafe target[place + half] = second[row * width / 2 + i]
-      }
-    }
-    return states
   }
 }

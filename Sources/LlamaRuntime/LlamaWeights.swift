@@ -54,15 +54,13 @@ extension LlamaWeights {
     switch shared.lowerModel {
     case .shared:
       return LlamaWeights(
-        embedding: upper.embedding, layers: Array(upper.layers.prefix(shared.injectedLayerCount)), norm: upper.norm,
+        embedding: upper.embedding, layers: Array(upper.layers.prefix(shared.lowerLayerCount)), norm: upper.norm,
         head: nil)
     case .own:
       let find = TensorFinder(pack: pack)
       return LlamaWeights(
         embedding: find.matrix("encoder.embed_tokens.weight"),
-        layers: (0..<(shared.encoder?.layerCount ?? shared.injectedLayerCount)).map {
-          find.layer("encoder.layers.\($0)")
-        },
+        layers: (0..<shared.lowerLayerCount).map { find.layer("encoder.layers.\($0)") },
         norm: find.vector("encoder.norm.weight"), head: nil)
     }
   }

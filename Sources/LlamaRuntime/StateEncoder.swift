@@ -6,7 +6,7 @@ internal import NodeBlocks
 /// An encoder: a lower model whose tokens see each other before and behind, and of which the last states are kept.
 ///
 /// Source: arXiv 2402.16617, section 2. A chunk is read from position 0. Not thread-safe: one task or thread at a time.
-final class StateEncoder {
+final class StateEncoder: NodeEncoder {
   private let model: LlamaModel
   private let weights: LlamaWeights
   private let forward: ForwardPass
@@ -67,32 +67,16 @@ final class StateEncoder {
       rows: forward.finalStates(weights, tokens: tokens.count), tokenCount: tokens.count, faultyLayer: faultyLayer)
   }
 
-  /// Encodes a chunk.
-  /// - Parameters:
-  ///   - tokens: the chunk's.
-  ///   - nodes: of its tree.
-  /// - Throws: `Refusal` `not-finite`, `file-changed`.
   func encode(
-    _ tokens: [Int32], nodes: [TreeNode], layout: NodeBlockLayout
+    _ tokens: [Int32], _ passes: [ContextTree.SpinePass], _ layout: NodeBlockLayout
   ) throws(Refusal) -> [TreeEncoder.EncodedNode] {
     let states = states(tokens)
-    let halves = (
-      FloatBuffer(rows: tokens.count, columns: states.rows.columns / 2),
-      FloatBuffer(rows: tokens.count, columns: states.rows.columns / 2)
-    )
-    let half = layout.headDim
-    for token in 0..<tokens.count {
-      for head in 0..<layout.kvHeadCount {
-        let source = unsafe states.rows.row(token) + 2 * head * half
-        unsafe (halves.0.row(token) + head * half).update(from: source, count: half)
-        unsafe (halves.1.row(token) + head * half).update(from: source + half, count: half)
-      }
-    }
+    let (keys, values) = StateRows.halves(of: states.rows, count: tokens.count, layout)
     var encoded: [TreeEncoder.EncodedNode] = []
-    for node in nodes {
+    for node in passes.flatMap(\.nodes) {
       let kept = (0..<node.rowCount).map { node.range.lowerBound + node.position(row: $0) }
       let writer = NodeBlockWriter(layout: layout, keeping: kept)
-      let isFinite = unsafe writer.write(layer: 0, keys: halves.0.base, values: halves.1.base)
+      let isFinite = unsafe writer.write(layer: 0, keys: keys.base, values: values.base)
       guard states.faultyLayer == nil, isFinite else {
         try model.pack.requireWhole()
         throw Refusal(

@@ -38,8 +38,7 @@ extension LlamaConfiguration {
     if let sharedLLM, sharedLLM.lowerModel == .own {
       var lower = TensorList(configuration: sharedLLM.encoder ?? self)
       lower.vocabulary("encoder.embed_tokens")
-      let count = sharedLLM.encoder?.layerCount ?? sharedLLM.injectedLayerCount
-      for layer in 0..<count { lower.layer("encoder.layers.\(layer)", crossAttention: .none) }
+      for layer in 0..<sharedLLM.lowerLayerCount { lower.layer("encoder.layers.\(layer)", crossAttention: .none) }
       lower.norm("encoder.norm")
       list.tensors += lower.tensors
     }

@@ -36,6 +36,9 @@ public struct SharedLLMConfiguration: Sendable, Hashable {
     self.encoder = encoder
   }
 
+  /// Layers of the lower model.
+  public var lowerLayerCount: Int { encoder?.layerCount ?? injectedLayerCount }
+
   /// Which layers of the upper model read injected rows; the i-th of them reads those of the lower model's layer i, or,
   /// like all others, the states of an encoder.
   public enum InjectionPlace: String, Sendable, Hashable, CaseIterable {
