@@ -11,8 +11,8 @@ internal import PackedTiles
   private let headDim: Int
   private let capacity: Int
   private let element: ElementType
-  /// Keep the memory.
-  private let memory: [AnyObject]
+  private let keyMemory: AlignedMemory
+  private let valueMemory: AlignedMemory
   let byteCount: Int
   /// Of int8: (layer · kv head, capacity).
   private let keyScales: FloatBuffer?
@@ -20,10 +20,7 @@ internal import PackedTiles
   @unsafe private let keys: UnsafeMutableRawPointer
   @unsafe private let values: UnsafeMutableRawPointer
 
-  /// - Parameter scratch: the memory; nil for some of the process's own.
-  init(
-    layerCount: Int, kvHeadCount: Int, headDim: Int, capacity: Int, element: ElementType, scratch: ScratchMapping? = nil
-  ) {
+  init(layerCount: Int, kvHeadCount: Int, headDim: Int, capacity: Int, element: ElementType) {
     self.layerCount = layerCount
     self.kvHeadCount = kvHeadCount
     self.headDim = headDim
@@ -37,17 +34,9 @@ internal import PackedTiles
       (keyScales, valueScales) = (nil, nil)
     }
     byteCount = 2 * half + (element == .int8 ? 2 * 4 * layerCount * kvHeadCount * capacity : 0)
-    if let scratch {
-      precondition(element != .int8 && scratch.byteCount >= 2 * half, "the memory was made for fewer rows")
-      memory = [scratch]
-      unsafe keys = scratch.base
-      unsafe values = scratch.base + half
-    } else {
-      let (keyMemory, valueMemory) = (AlignedMemory(byteCount: half), AlignedMemory(byteCount: half))
-      memory = [keyMemory, valueMemory]
-      unsafe keys = keyMemory.base
-      unsafe values = valueMemory.base
-    }
+    (keyMemory, valueMemory) = (AlignedMemory(byteCount: half), AlignedMemory(byteCount: half))
+    unsafe keys = keyMemory.base
+    unsafe values = valueMemory.base
   }
 
   /// Rows of the same form, of one layer.
@@ -172,19 +161,22 @@ internal import PackedTiles
     }
   }
 
-  /// Replaces `key` by the key of a row, of all heads: (kv heads · head dim).
-  func readKey(layer: Int, row: Int, into key: inout [Float]) {
-    key.removeAll(keepingCapacity: true)
+  /// Reads rows of a layer, which are floats, into the first rows of buffers: (rows, kv heads · head dim).
+  func read(layer: Int, _ rows: Range<Int>, keys keyTarget: FloatBuffer, values valueTarget: FloatBuffer) {
+    precondition(element != .int8, "rows of floats")
     for head in 0..<kvHeadCount {
-      let source = unsafe UnsafeRawBufferPointer(
-        start: keys + byteOffset(layer: layer, head: head, row: row), count: headDim * element.byteCount)
-      let part = unsafe [Float](unsafeUninitializedCapacity: headDim) { target, count in
-        unsafe PackedTiles.widen(
-          source, from: element, into: UnsafeMutableBufferPointer(start: target.baseAddress, count: headDim))
-        count = headDim
+      for (number, row) in rows.enumerated() {
+        let offset = byteOffset(layer: layer, head: head, row: row)
+        unsafe widen(keys + offset, into: keyTarget.row(number) + head * headDim)
+        unsafe widen(values + offset, into: valueTarget.row(number) + head * headDim)
       }
-      key += part
     }
+  }
+
+  @unsafe private func widen(_ source: UnsafeRawPointer, into target: UnsafeMutablePointer<Float>) {
+    unsafe PackedTiles.widen(
+      UnsafeRawBufferPointer(start: source, count: headDim * element.byteCount), from: element,
+      into: UnsafeMutableBufferPointer(start: target, count: headDim))
   }
 
   /// - Parameter angles: cosines and sines: (2, head dim / 2).

@@ -78,7 +78,7 @@ internal import PackedTiles
     distant = policy.window.flatMap {
       DistantRows(
         $0, policy.blocks, layerCount: layerCount, kvHeadCount: kvHeadCount, headDim: headDim, capacity: capacity,
-        element: DistantRows.element(besides: encoding), scratch: scratch)
+        encoding: encoding, scratch: scratch)
     }
     switch encoding {
     // Rows that share their tiles do not go one by one.

@@ -77,12 +77,10 @@ public final class LlamaModel: Sendable {
   }
 
   /// How nodes of this model's trees are laid out; nil for a plain pack. The states of an encoder stand as the keys and
-  /// values of one layer: of each part of a state that is as long as one of the encoder's heads, the first half as a key,
-  /// the second as a value.
+  /// values of one layer.
   public func nodeLayout(_ encoding: RowEncoding) -> NodeBlockLayout? {
     guard let encoder = sharedLLM?.encoder else { return injectedLayout(encoding) }
-    return NodeBlockLayout(
-      layerCount: 1, kvHeadCount: encoder.headCount, headDim: encoder.headDim / 2, encoding: encoding)
+    return StateRows.layout(encoder, encoding)
   }
 
   /// How the rows are laid out that layers read of nodes; nil for a plain pack.
@@ -149,11 +147,10 @@ public final class LlamaModel: Sendable {
   /// Bytes of what a policy keeps beyond its window, for a text of a number of tokens; 0 for nothing.
   /// - Parameter encoding: of the session's rows; nil for the one that is usual.
   public func scratchByteCount(_ policy: CachePolicy, capacity: Int, encoding: RowEncoding? = nil) -> Int {
-    guard case .infLLM = policy else { return 0 }
-    let element = DistantRows.element(besides: encoding ?? cacheEncoding)
-    let perToken = 2 * configuration.layerCount * configuration.kvHeadCount * configuration.headDim * element.byteCount
-    let (bytes, overflow) = perToken.multipliedReportingOverflow(by: capacity)
-    return overflow ? .max : bytes
+    guard let blocks = rowPolicy(policy).blocks else { return 0 }
+    return DistantRows.blockByteCount(
+      blocks, layerCount: configuration.layerCount, kvHeadCount: configuration.kvHeadCount,
+      headDim: configuration.headDim, tokens: capacity, encoding: encoding ?? cacheEncoding)
   }
 
   /// Where a policy chooses among rows, they stand one by one, and with one scale for all channels of a value int8 is

@@ -64,8 +64,8 @@ internal import PackedTiles
   }
 
   /// Keys and values of the first key-value head: of its first row in floats, of its row 0 in tiles.
-  @unsafe let keys: UnsafeRawPointer
-  @unsafe let values: UnsafeRawPointer
+  @unsafe fileprivate(set) var keys: UnsafeRawPointer
+  @unsafe fileprivate(set) var values: UnsafeRawPointer
   /// Of rows that stand one by one in int8: the first head's scales, and how many numbers there are from one head's to
   /// the next one's.
   @unsafe var scales: (keys: UnsafePointer<Float>, values: UnsafePointer<Float>, headStride: Int)?
@@ -123,11 +123,21 @@ internal import PackedTiles
 extension RowSpan {
   /// The rows of a node for a layer. The caller keeps the block alive while it attends to them.
   static func node(_ block: NodeBlock, layer: Int, queryAngle: QueryAngle) -> RowSpan {
+    unsafe node(
+      block.layout, rowCount: block.rowCount, keys: block.keys(layer: layer), values: block.values(layer: layer),
+      queryAngle: queryAngle)
+  }
+
+  /// The rows of a layer that lie as those of a node.
+  /// - Parameter keys, values: of the first head.
+  @unsafe static func node(
+    _ layout: NodeBlockLayout, rowCount: Int, keys: UnsafeRawPointer, values: UnsafeRawPointer, queryAngle: QueryAngle
+  ) -> RowSpan {
     let form: Form
-    switch block.layout.encoding {
+    switch layout.encoding {
     case .int8:
-      let keys = block.layout.keyTiles(rows: block.rowCount)
-      let values = block.layout.valueTiles(rows: block.rowCount)
+      let keys = layout.keyTiles(rows: rowCount)
+      let values = layout.valueTiles(rows: rowCount)
       precondition(values.groupSize <= SP_ATTENTION_BLOCK_ROWS)
       form = .tiles(
         Tiles(
@@ -135,13 +145,23 @@ extension RowSpan {
           keyBlockByteStride: values.groupSize / PackedTileLayout.tileRows * keys.rowBlockByteCount,
           valueBlockByteStride: (values.groupSize / values.element.tileColumns + 1) * PackedTileLayout.tileByteCount,
           valueChannelByteStride: values.rowBlockByteCount, partByteStride: 0))
-    case .float16, .float32: form = .floats(block.layout.encoding.element)
+    case .float16, .float32: form = .floats(layout.encoding.element)
     case .int4: preconditionFailure("a node has no layout for int4")
     }
+    let headByteStride = layout.headByteCount(rows: rowCount)
     return unsafe RowSpan(
-      keys: block.keys(layer: layer), values: block.values(layer: layer), keyHeadByteStride: block.headByteStride,
-      valueHeadByteStride: block.headByteStride, rows: 0..<block.rowCount, form: form, queryAngle: queryAngle,
-      visibility: .all)
+      keys: keys, values: values, keyHeadByteStride: headByteStride, valueHeadByteStride: headByteStride,
+      rows: 0..<rowCount, form: form, queryAngle: queryAngle, visibility: .all)
+  }
+}
+
+extension RowSpan {
+  /// The same rows of memory of the same form that lies further on.
+  func moved(byBytes count: Int) -> RowSpan {
+    var span = self
+    unsafe span.keys += count
+    unsafe span.values += count
+    return span
   }
 }
 

@@ -84,7 +84,7 @@ public import FileAccess
 
   public var byteCount: Int { storage.byteCount }
 
-  /// A head's keys in a layer, for the kernels; the next head's follow after `headByteStride`. Valid as long as the
+  /// A head's keys in a layer, for the kernels; the next head's follow after `layout.headByteCount`. Valid as long as the
   /// storage lives.
   @unsafe public func keys(layer: Int, head: Int = 0) -> UnsafeRawPointer {
     unsafe storage.unsafeBytes.baseAddress! + layout.keyByteOffset(layer: layer, head: head, rows: rowCount)
@@ -94,9 +94,6 @@ public import FileAccess
   @unsafe public func values(layer: Int, head: Int = 0) -> UnsafeRawPointer {
     unsafe storage.unsafeBytes.baseAddress! + layout.valueByteOffset(layer: layer, head: head, rows: rowCount)
   }
-
-  /// Bytes from one head's keys to the next one's, and from one head's values.
-  public var headByteStride: Int { layout.keyByteCount(rows: rowCount) + layout.valueByteCount(rows: rowCount) }
 }
 
 /// A chunk's tree as the lower model makes it and a store keeps it.

@@ -75,6 +75,9 @@ public struct NodeBlockLayout: Sendable, Hashable {
     encoding == .int8 ? valueTiles(rows: rows).byteCount : rowMajorByteCount(rows: rows)
   }
 
+  /// Bytes from one head's keys to the next one's, and from one head's values.
+  public func headByteCount(rows: Int) -> Int { keyByteCount(rows: rows) + valueByteCount(rows: rows) }
+
   private func rowMajorByteCount(rows: Int) -> Int {
     let byteCount = rows * headDim * encoding.element.byteCount
     return (byteCount + 63) / 64 * 64
@@ -82,7 +85,7 @@ public struct NodeBlockLayout: Sendable, Hashable {
 
   /// The offset of a head's keys in the block; its values follow.
   public func keyByteOffset(layer: Int, head: Int, rows: Int) -> Int {
-    (layer * kvHeadCount + head) * (keyByteCount(rows: rows) + valueByteCount(rows: rows))
+    (layer * kvHeadCount + head) * headByteCount(rows: rows)
   }
 
   /// The offset of a head's values in the block.
@@ -91,7 +94,5 @@ public struct NodeBlockLayout: Sendable, Hashable {
   }
 
   /// Bytes of a node's block. A multiple of 64.
-  public func byteCount(rows: Int) -> Int {
-    layerCount * kvHeadCount * (keyByteCount(rows: rows) + valueByteCount(rows: rows))
-  }
+  public func byteCount(rows: Int) -> Int { layerCount * kvHeadCount * headByteCount(rows: rows) }
 }

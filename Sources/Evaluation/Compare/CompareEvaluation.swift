@@ -220,8 +220,8 @@ public struct CompareEvaluation {
       notes: [
         "Every method but full and the scalings of positions may keep keys and values of \(byteCount) bytes of a text: "
           + "\(Int(Double(byteCount) / RowSizes(model, deep: nil).own)) rows as the model's cache keeps them; fastgen keeps "
-          + "what it needs, and blocks that infllm chooses are float16 and count as rows of the cache. What is scored or "
-          + "answered comes on top where a method does not drop rows after a prompt. "
+          + "what it needs, and blocks that infllm chooses count as rows of the cache. What is scored or answered comes on "
+          + "top where a method does not drop rows after a prompt. "
           + "Positions are those of the text, but for streaming, lm-infinite and infllm, which have no limit, and the "
           + "scalings.",
         "Methods: "

@@ -164,7 +164,8 @@ struct ComparedReader {
         (text.viewBytes, text.keptBytes) = (seen, Double(text.session.rowByteCount))
         let shape = model.configuration
         let blocks = max(tokens.count - recent - initial, 0) / block
-        text.indexBytes = Double(blocks * shape.layerCount * shape.kvHeadCount * shape.headDim * 4)
+        let floatByteCount = RowSizes.encoding(model) == .float32 ? 4 : 2
+        text.indexBytes = Double(blocks * shape.layerCount * shape.kvHeadCount * shape.headDim * floatByteCount)
       case .h2o, .snapKV, .pyramidKV, .tova, .fastGen:
         text.keptBytes = Double(text.session.rowByteCount)
         text.viewBytes = text.keptBytes

@@ -1,5 +1,6 @@
 internal import CKernels
 internal import NodeBlocks
+internal import PackedTiles
 
 /// InfLLM's blocks: the rows of tokens that have left the window, in blocks of which a piece of the text chooses some.
 /// See `CachePolicy.infLLM`.
@@ -16,8 +17,8 @@ final class BlockMemory {
   private struct Layer {
     /// Attention that the tokens behind the last block got while they were recent, of all heads and queries.
     var masses: [Float] = []
-    /// The mean of the representatives' keys, not rotated: (blocks, kv heads · head dim).
-    var keys: [Float] = []
+    /// The mean of the representatives' keys, not rotated: (blocks, kv heads · head dim), in the bytes of `element`.
+    var keys: [UInt8] = []
     /// The blocks that the piece at hand attends to, ascending.
     var chosen: [Int] = []
     var blockCount = 0
@@ -27,19 +28,23 @@ final class BlockMemory {
   private let recent: Int
   private let kvHeadCount: Int
   private let headDim: Int
+  /// Of what blocks are found by.
+  private let element: ElementType
   private var layers: [Layer]
   /// The sum of a piece's queries of each kv head: (kv heads · head dim).
   private var query: [Float]
   /// Of the blocks of a layer.
   private var scores = FloatBuffer(rows: 1, columns: 0)
 
-  init(_ shape: Shape, recent: Int, layerCount: Int, kvHeadCount: Int, headDim: Int) {
+  /// - Parameter element: in what floats blocks are found by: all of a text are read for every token.
+  init(_ shape: Shape, recent: Int, layerCount: Int, kvHeadCount: Int, headDim: Int, element: ElementType) {
     precondition(
       shape.initial >= 0 && shape.block > 0 && shape.chosen > 0 && (1...shape.block).contains(shape.representatives))
     self.shape = shape
     self.recent = recent
     self.kvHeadCount = kvHeadCount
     self.headDim = headDim
+    self.element = element
     layers = [Layer](repeating: Layer(), count: layerCount)
     query = [Float](repeating: 0, count: kvHeadCount * headDim)
   }
@@ -52,6 +57,8 @@ final class BlockMemory {
   /// Tokens before those that are in no block yet.
   func blockedCount(layer: Int) -> Int { shape.initial + layers[layer].blockCount * shape.block }
 
+  func blockCount(layer: Int) -> Int { layers[layer].blockCount }
+
   /// The blocks that the piece at hand attends to, ascending.
   func chosen(layer: Int) -> [Int] { layers[layer].chosen }
 
@@ -61,28 +68,37 @@ final class BlockMemory {
   ///   - start: tokens before the piece.
   ///   - queries: (rows, heads · head dim), not rotated.
   ///   - rows: of the piece in the queries.
-  ///   - readKey: copies the key of a token, not rotated, of all kv heads: (kv heads · head dim).
+  ///   - takeBlock: takes in the next block, and gives the keys of its tokens, not rotated: (tokens, kv heads · head dim).
   func begin(
     layer: Int, at start: Int, queries: FloatBuffer, rows: Range<Int>,
-    _ compute: Compute, readKey: (_ token: Int, _ key: inout [Float]) -> Void
+    _ compute: Compute, takeBlock: (_ block: Int) -> FloatBuffer
   ) {
     while tokens(ofBlock: layers[layer].blockCount).upperBound <= start + 1 - recent {
-      appendBlock(layer: layer, readKey: readKey)
+      append(takeBlock(layers[layer].blockCount), layer: layer)
     }
     choose(layer: layer, queries, rows, compute)
   }
 
-  private func appendBlock(layer: Int, readKey: (_ token: Int, _ key: inout [Float]) -> Void) {
-    let tokens = tokens(ofBlock: layers[layer].blockCount)
+  private func append(_ keys: FloatBuffer, layer: Int) {
     let masses = layers[layer].masses
     let best = (0..<shape.block).sorted { masses[$0] > masses[$1] || masses[$0] == masses[$1] && $0 < $1 }
     var mean = [Float](repeating: 0, count: kvHeadCount * headDim)
-    var key: [Float] = []
     for representative in best.prefix(shape.representatives) {
-      readKey(tokens.lowerBound + representative, &key)
-      for i in mean.indices { mean[i] += key[i] / Float(shape.representatives) }
+      let key = unsafe keys.row(representative)
+      for i in mean.indices { mean[i] += unsafe key[i] / Float(shape.representatives) }
     }
-    layers[layer].keys += mean
+    let start = layers[layer].keys.count
+    layers[layer].keys.append(contentsOf: repeatElement(0, count: mean.count * element.byteCount))
+    unsafe layers[layer].keys.withUnsafeMutableBytes { keys in
+      let target = unsafe UnsafeMutableRawBufferPointer(rebasing: keys[start...])
+      unsafe mean.withUnsafeBufferPointer { mean in
+        if element == .float16 {
+          unsafe PackedTiles.narrowToFloat16(mean, into: target)
+        } else {
+          unsafe target.copyMemory(from: UnsafeRawBufferPointer(mean))
+        }
+      }
+    }
     layers[layer].masses.removeFirst(shape.block)
     layers[layer].blockCount += 1
   }
@@ -105,13 +121,22 @@ final class BlockMemory {
       }
     }
     if scores.columns < count { scores = FloatBuffer(rows: 1, columns: 2 * count) }
-    let output = unsafe sp_output(values: scores.base, stride: count, accumulate: false)
+    let target = unsafe scores.base
     unsafe layers[layer].keys.withUnsafeBytes { keys in
       unsafe query.withUnsafeBufferPointer { query in
         guard let keys = keys.baseAddress, let query = query.baseAddress else { return }
         let matrix = unsafe sp_matrix(
-          values: keys, element: SP_FLOAT32, rows: count, columns: self.query.count, group_size: 0, row_block_bytes: 0)
-        unsafe compute.kernels.pointee.product_floats(matrix, 0, (count + 15) / 16, query, 1, output)
+          values: keys, element: element.kernelElement, rows: count, columns: self.query.count, group_size: 0,
+          row_block_bytes: 0)
+        let output = unsafe sp_output(values: target, stride: count, accumulate: false)
+        // The kernels take 16 rows at a time.
+        unsafe compute.threads.run(
+          count: (count + 15) / 16, minimum: Compute.minimumShare(cost: 16 * self.query.count),
+          with: (compute.kernels, matrix, query, output)
+        ) { work, _, range in
+          let (kernels, matrix, query, output) = unsafe work
+          unsafe kernels.pointee.product_floats(matrix, range.lowerBound, range.upperBound, query, 1, output)
+        }
       }
     }
     let scores = unsafe UnsafeBufferPointer(start: scores.base, count: count)
