@@ -126,28 +126,29 @@ let package = Package(
       ],
       swiftSettings: strict),
 
-    .testTarget(name: "CanonicalJSONTests", dependencies: ["CanonicalJSON"], swiftSettings: strict),
+    .testTarget(name: "CanonicalJSONTests", dependencies: ["CanonicalJSON", "Fuzzing"], swiftSettings: strict),
     .testTarget(
-      name: "TemplatesTests", dependencies: ["Templates", "CanonicalJSON", "SeededRandom"],
+      name: "TemplatesTests", dependencies: ["Templates", "CanonicalJSON", "Fuzzing", "SeededRandom"],
       resources: [.copy("Fixtures")], swiftSettings: strict),
     .testTarget(name: "CKernelsTests", dependencies: ["CKernels", "SeededRandom"], swiftSettings: strict),
     .testTarget(
-      name: "FileAccessTests", dependencies: ["FileAccess", "FaultInjection"], swiftSettings: strict),
+      name: "FileAccessTests", dependencies: ["FileAccess", "FaultInjection", "Fuzzing"], swiftSettings: strict),
     .testTarget(name: "PackedTilesTests", dependencies: ["PackedTiles"], swiftSettings: strict),
     .testTarget(
-      name: "TokenizationTests", dependencies: ["Tokenization", "SeededRandom", "Templates"], swiftSettings: strict),
+      name: "TokenizationTests", dependencies: ["Tokenization", "Fuzzing", "SeededRandom", "Templates"],
+      swiftSettings: strict),
     .testTarget(name: "SeededRandomTests", dependencies: ["SeededRandom"], swiftSettings: strict),
     .testTarget(name: "ContextTreesTests", dependencies: ["ContextTrees", "SeededRandom"], swiftSettings: strict),
     .testTarget(
       name: "NodeBlocksTests", dependencies: ["NodeBlocks", "FileAccess", "PackedTiles"], swiftSettings: strict),
     .testTarget(
-      name: "ModelPacksTests", dependencies: ["ModelPacks", "FileAccess", "CanonicalJSON", "PackedTiles"],
+      name: "ModelPacksTests", dependencies: ["ModelPacks", "FileAccess", "CanonicalJSON", "Fuzzing", "PackedTiles"],
       swiftSettings: strict),
     .testTarget(
       name: "ConversionTests",
       dependencies: [
-        "Conversion", "ModelPacks", "FileAccess", "FaultInjection", "CanonicalJSON", "PackedTiles", "SeededRandom",
-        "TinyCheckpoint", "Tokenization",
+        "Conversion", "ModelPacks", "FileAccess", "FaultInjection", "Fuzzing", "CanonicalJSON", "PackedTiles",
+        "SeededRandom", "TinyCheckpoint", "Tokenization",
       ],
       swiftSettings: strict),
     .testTarget(
@@ -159,7 +160,9 @@ let package = Package(
       resources: [.copy("Fixtures")], swiftSettings: strict),
     .testTarget(
       name: "TreeStoreTests",
-      dependencies: ["TreeStore", "FileAccess", "CanonicalJSON", "ContextTrees", "FaultInjection", "NodeBlocks"],
+      dependencies: [
+        "TreeStore", "FileAccess", "CanonicalJSON", "ContextTrees", "FaultInjection", "Fuzzing", "NodeBlocks",
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "EvaluationTasksTests", dependencies: ["EvaluationTasks", "CanonicalJSON", "SeededRandom", "Tokenization"],
@@ -179,7 +182,8 @@ let package = Package(
     .testTarget(
       name: "ChatServiceTests",
       dependencies: [
-        "ChatService", "SharedPack", "CanonicalJSON", "Conversion", "FileAccess", "LlamaRuntime", "TinyCheckpoint",
+        "ChatService", "SharedPack", "CanonicalJSON", "Conversion", "FileAccess", "Fuzzing", "LlamaRuntime",
+        "TinyCheckpoint",
       ], swiftSettings: strict),
     .testTarget(
       name: "HTTPServiceTests",
@@ -197,5 +201,6 @@ let package = Package(
       name: "TinyCheckpoint", dependencies: ["Conversion", "ModelPacks", "FileAccess", "CanonicalJSON"],
       path: "Tests/TinyCheckpoint", swiftSettings: strict),
     .target(name: "FaultInjection", dependencies: ["FileAccess"], path: "Tests/FaultInjection", swiftSettings: strict),
+    .target(name: "Fuzzing", path: "Tests/Fuzzing", resources: [.copy("Corpus")], swiftSettings: strict),
   ]
 )

@@ -136,7 +136,7 @@ import Testing
   }
 
   /// Makes the digests of sections and the identity right, where the original has them.
-  private static func sign(_ bytes: inout [UInt8], as original: [UInt8]) {
+  static func sign(_ bytes: inout [UInt8], as original: [UInt8]) {
     func number(_ offset: Int) -> Int { original[offset..<offset + 8].reversed().reduce(0) { $0 << 8 | Int($1) } }
     let sectionCount = Int(original[40])
     let header = 96 + 64 * sectionCount

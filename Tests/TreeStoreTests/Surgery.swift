@@ -24,8 +24,13 @@ enum Surgery {
     bytes.replaceSubrange(byteOffset..<byteOffset + writer.bytes.count, with: writer.bytes)
   }
 
+  static func put(_ checksum: BlockChecksum, at byteOffset: Int, in bytes: inout [UInt8]) {
+    put(checksum.low, at: byteOffset, in: &bytes)
+    put(checksum.high, at: byteOffset + 8, in: &bytes)
+  }
+
   static func integer(_ bytes: [UInt8], at byteOffset: Int) -> Int {
-    Int(bytes[byteOffset..<byteOffset + 8].reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) })
+    Int(truncatingIfNeeded: bytes[byteOffset..<byteOffset + 8].reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) })
   }
 
   /// The segment's parts: where its header ends, its index starts and its footer starts.
@@ -54,6 +59,22 @@ enum Surgery {
     table.replaceSubrange((table.count - 32)..., with: hasher.finalize().bytes)
   }
 
+  /// Where the one page of a table lies.
+  static func page(of table: [UInt8]) -> Range<Int> {
+    let footer = table.count - CatalogTable.footerByteCount
+    let start = integer(table, at: footer)
+    return start..<start + integer(table, at: footer + 8)
+  }
+
+  /// Signs the one page of a table, then the table.
+  static func sign(page range: Range<Int>, of table: inout [UInt8]) {
+    let page = Array(table[range])
+    let seed = CatalogTable.seed(salt: UInt64(bitPattern: Int64(integer(table, at: 24))), byteOffset: range.lowerBound)
+    let footer = table.count - CatalogTable.footerByteCount
+    put(unsafe BlockChecksum(of: page.span.bytes, seed: seed), at: footer + 16, in: &table)
+    sign(table: &table)
+  }
+
   /// Signs the head of the record of an index entry, then the segment.
   static func sign(head entry: Int, headByteCount: Int, segment: inout [UInt8]) {
     let start = parts(segment).index + 64 * entry
@@ -62,8 +83,7 @@ enum Surgery {
     let head = Array(segment[offset..<offset + headByteCount])
     let location = BlockLocation(salt: UInt64(integer(segment, at: 24)), key: key, kind: .head)
     let checksum = unsafe location.checksum(of: head.span.bytes)
-    put(checksum.low, at: start + 48, in: &segment)
-    put(checksum.high, at: start + 56, in: &segment)
+    put(checksum, at: start + 48, in: &segment)
     sign(segment: &segment)
   }
 

@@ -73,7 +73,7 @@ import Testing
   }
 
   /// Small headers with everything that is read.
-  private static func headers() throws -> [[UInt8]] {
+  static func headers() throws -> [[UInt8]] {
     var file = TestGGUF(TestCheckpoint())
     // The fewest tensors that show all dimensions, types and offsets.
     file.tensors = Array(file.tensors.prefix(6))
