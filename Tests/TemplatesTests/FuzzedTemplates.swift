@@ -13,8 +13,8 @@ import Testing
       "messages": .array([
         .object([("role", text("user")), ("content", text("Who\n is it? ", isMarked: true))]),
         .object([("role", text("assistant")), ("content", text(" It is I.\n"))]),
-      ]), "add_generation_prompt": .boolean(true), "bos_token": text("<s>"), "eos_token": text("</s>"), "x": .integer(7),
-      "y": .array([.float(1.5), .none, text("b")]), "d": .object([("a", .integer(1))]),
+      ]), "add_generation_prompt": .boolean(true), "bos_token": text("<s>"), "eos_token": text("</s>"),
+      "x": .integer(7), "y": .array([.float(1.5), .none, text("b")]), "d": .object([("a", .integer(1))]),
     ]
     let limits = TemplateLimits(steps: 20_000)
     try FuzzedReader.run("template", seeds: TemplateCase.own.map { Array($0.template.utf8) }) { source in
