@@ -1,7 +1,6 @@
 import CanonicalJSON
 import FileAccess
 import Fuzzing
-import Glibc
 import Testing
 import Tokenization
 
@@ -57,10 +56,7 @@ import Tokenization
     ]
     let scratch = try Scratch()
     try FuzzedReader.run("configuration", seeds: seeds.map(\.canonical)) { text in
-      // Not published: nothing is synchronized.
-      let descriptor = unsafe open("\(scratch.path)/config.json", O_WRONLY | O_CREAT | O_TRUNC, 0o600)
-      precondition(unsafe write(descriptor, text, text.count) == text.count, "cannot write config.json")
-      close(descriptor)
+      FuzzedReader.write(text, to: "\(scratch.path)/config.json")
       guard let configuration = try? HuggingFaceConfiguration(directory: scratch.path) else { return }
       _ = try? configuration.llama(isSharedLLM: false)
       _ = try? configuration.llama(isSharedLLM: true)

@@ -11,15 +11,11 @@ package enum FuzzedReader {
   ///   - name: also of the file `Corpus/NAME.hex`, which has an input in each line.
   ///   - seeds: inputs that are right, or nearly.
   ///   - read: reads an input, and traps where something is wrong that is no refusal.
-  /// - Returns: how many inputs were read.
-  @discardableResult
-  package static func run(_ name: String, seeds: [[UInt8]], _ read: @escaping ([UInt8]) -> Void) throws -> Int {
+  package static func run(_ name: String, seeds: [[UInt8]], _ read: @escaping ([UInt8]) -> Void) throws {
     let environment = ProcessInfo.processInfo.environment
     let inputs = try seeds + kept(name)
     switch environment["SHAREDPACK_FUZZ_READER"] {
-    case nil:
-      for input in inputs { read(input) }
-      return inputs.count
+    case nil: for input in inputs { read(input) }
     case name:
       if let seeds = environment["SHAREDPACK_FUZZ_SEEDS"] {
         for (number, input) in inputs.enumerated() {
@@ -28,8 +24,21 @@ package enum FuzzedReader {
       }
       let arguments = (environment["SHAREDPACK_FUZZ_ARGUMENTS"] ?? name).split(separator: "\n").map { String($0) }
       LibFuzzer.run(arguments, read)
-    default: return 0
+    default: break
     }
+  }
+
+  /// Bytes as many as a file that is right has, so that what is signed lies where it lay.
+  package static func fit(_ bytes: [UInt8], to original: [UInt8]) -> [UInt8] {
+    Array(bytes.prefix(original.count) + original.dropFirst(bytes.count))
+  }
+
+  /// Writes a new file in the place of what was there. It is not published: nothing is synchronized.
+  package static func write(_ bytes: [UInt8], to path: String) {
+    _ = unsafe unlink(path)
+    let descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
+    precondition(unsafe Glibc.write(descriptor, bytes, bytes.count) == bytes.count, "cannot write \(path)")
+    close(descriptor)
   }
 
   /// The inputs that are kept for a reader.

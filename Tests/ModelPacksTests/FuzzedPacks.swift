@@ -1,6 +1,5 @@
 import FileAccess
 import Fuzzing
-import Glibc
 import ModelPacks
 import Testing
 
@@ -11,13 +10,9 @@ import Testing
     let scratch = try Scratch()
     let path = "\(scratch.path)/fuzzed.spk"
     try FuzzedReader.run("pack", seeds: [original]) { bytes in
-      var bytes = Array(bytes.prefix(original.count) + original.dropFirst(bytes.count))
+      var bytes = FuzzedReader.fit(bytes, to: original)
       HostilePackTests.sign(&bytes, as: original)
-      // Another file each time, not published: nothing is synchronized.
-      _ = unsafe unlink(path)
-      let descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
-      precondition(unsafe write(descriptor, bytes, bytes.count) == bytes.count, "cannot write \(path)")
-      close(descriptor)
+      FuzzedReader.write(bytes, to: path)
       guard let pack = try? ModelPack(opening: path) else { return }
       var sum = 0
       for tensor in pack.tensors {

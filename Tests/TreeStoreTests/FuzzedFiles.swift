@@ -8,44 +8,27 @@ import Testing
 
 /// The files of a store, whatever their bytes, each signed before it is read: see `FuzzedReader`.
 @Suite struct FuzzedFiles {
-  /// Bytes as many as the original has, so that what is signed lies where it lay.
-  private static func fit(_ bytes: [UInt8], _ original: [UInt8]) -> [UInt8] {
-    Array(bytes.prefix(original.count) + original.dropFirst(bytes.count))
-  }
-
-  private static func write(_ bytes: [UInt8], to path: String) {
-    guard (try? Surgery.write(bytes, to: path)) != nil else { preconditionFailure("cannot write \(path)") }
-  }
-
   @Test(arguments: [false, true]) func segments(ofTexts isText: Bool) throws {
-    let workplace = try Workplace.inMemory()
-    try SegmentParts.addSegment(to: workplace.store, .zstd, ofTexts: isText, chunks: 2)
-    let file = try #require(try workplace.segments().first)
-    let original = try Surgery.read(file)
-    let segment = try Segment(opening: try MappedFile(file))
+    let (workplace, original, segment) = try SegmentParts.example(.zstd, ofTexts: isText, chunks: 2)
     let parts = try SegmentParts(segment)
     let path = "\(workplace.path)/fuzzed"
     try FuzzedReader.run(isText ? "text-segment" : "tree-segment", seeds: [original]) { bytes in
-      var bytes = Self.fit(bytes, original)
+      var bytes = FuzzedReader.fit(bytes, to: original)
       parts.sign(&bytes)
-      Self.write(bytes, to: path)
+      FuzzedReader.write(bytes, to: path)
       _ = SegmentParts.read(path)
     }
   }
 
   /// Bytes in the place of a segment's records, without index.
   @Test(arguments: [false, true]) func records(ofTexts isText: Bool) throws {
-    let workplace = try Workplace.inMemory()
-    try SegmentParts.addSegment(to: workplace.store, .none, ofTexts: isText, chunks: 2)
-    let file = try #require(try workplace.segments().first)
-    let original = try Surgery.read(file)
-    let segment = try Segment(opening: try MappedFile(file))
+    let (workplace, original, segment) = try SegmentParts.example(.none, ofTexts: isText, chunks: 2)
     let (header, configuration) = (Array(original[..<segment.records.lowerBound]), segment.configuration)
     let path = "\(workplace.path)/fuzzed"
     try FuzzedReader.run(
       isText ? "text-records" : "tree-records", seeds: [Array(original[segment.records])]
     ) { bytes in
-      Self.write(header + bytes, to: path)
+      FuzzedReader.write(header + bytes, to: path)
       guard let file = try? MappedFile(path), let found = SegmentRescue(file, configuration)?.segment else { return }
       guard (try? SegmentParts.contents(found)) != nil else { preconditionFailure("what was examined cannot be read") }
     }
@@ -65,7 +48,7 @@ import Testing
     let path = try Surgery.manifestPath(workplace)
     let seed = Array(try Surgery.read(path).dropLast(32))
     try FuzzedReader.run("manifest", seeds: [seed]) { bytes in
-      Self.write(bytes + Digest256(of: bytes).bytes, to: path)
+      FuzzedReader.write(bytes + Digest256(of: bytes).bytes, to: path)
       _ = refusal { () throws(Refusal) in
         let store = try TreeStore(opening: workplace.store)
         _ = try store.statistics()
@@ -81,9 +64,9 @@ import Testing
     let keys = try store.documents().map { CatalogKey.document($0.name) }
     let path = "\(workplace.path)/fuzzed"
     try FuzzedReader.run("table", seeds: [original]) { bytes in
-      var bytes = Self.fit(bytes, original)
+      var bytes = FuzzedReader.fit(bytes, to: original)
       Surgery.sign(page: page, of: &bytes)
-      Self.write(bytes, to: path)
+      FuzzedReader.write(bytes, to: path)
       _ = refusal { () throws(Refusal) in
         let table = try CatalogTable(opening: try MappedFile(path))
         for key in keys { _ = try? table.value(of: key) }

@@ -54,11 +54,8 @@ import Testing
 
   @Test(arguments: Compression.allCases, [false, true])
   func segments(_ compression: Compression, ofTexts isText: Bool) throws {
-    let workplace = try Workplace.inMemory()
-    try SegmentParts.addSegment(to: workplace.store, compression, ofTexts: isText)
-    let file = try #require(try workplace.segments().first)
-    let bytes = try Surgery.read(file)
-    let parts = try SegmentParts(try Segment(opening: try MappedFile(file)))
+    let (workplace, bytes, original) = try SegmentParts.example(compression, ofTexts: isText)
+    let parts = try SegmentParts(original)
     var random = Random(state: UInt64(compression.rawValue) * 2 + (isText ? 1 : 0))
     let path = "\(workplace.path)/hostile"
     var outcomes: [String: Int] = [:]
@@ -78,11 +75,7 @@ import Testing
   /// from its records alone is what was there.
   @Test(arguments: Compression.allCases, [false, true])
   func recordsWithoutIndex(_ compression: Compression, ofTexts isText: Bool) throws {
-    let workplace = try Workplace.inMemory()
-    try SegmentParts.addSegment(to: workplace.store, compression, ofTexts: isText)
-    let file = try #require(try workplace.segments().first)
-    let bytes = try Surgery.read(file)
-    let original = try Segment(opening: try MappedFile(file))
+    let (workplace, bytes, original) = try SegmentParts.example(compression, ofTexts: isText)
     let parts = try SegmentParts(original)
     let before = try SegmentParts.contents(original)
     #expect(before.count == parts.records.count)

@@ -132,8 +132,19 @@ struct SegmentParts {
 
   private static func array(_ block: BlockBytes) -> [UInt8] { block.bytes.array }
 
-  /// Makes a store with one segment.
-  static func addSegment(to path: String, _ compression: Compression, ofTexts isText: Bool, chunks: Int = 4) throws {
+  /// A store with one segment, and the segment's bytes.
+  static func example(
+    _ compression: Compression, ofTexts isText: Bool, chunks: Int = 4
+  ) throws -> (Workplace, bytes: [UInt8], Segment) {
+    let workplace = try Workplace.inMemory()
+    try addSegment(to: workplace.store, compression, ofTexts: isText, chunks: chunks)
+    let file = try #require(try workplace.segments().first)
+    return (workplace, try Surgery.read(file), try Segment(opening: try MappedFile(file)))
+  }
+
+  private static func addSegment(
+    to path: String, _ compression: Compression, ofTexts isText: Bool, chunks: Int
+  ) throws {
     guard !isText else { return try addTexts(to: path, compression, chunks: chunks) }
     var writer = try TreeStoreWriter(
       opening: path, creating: try Fixture.configuration(chunkSize: 32, headDim: 8), segmentByteLimit: 1 << 30,

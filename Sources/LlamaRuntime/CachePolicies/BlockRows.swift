@@ -30,7 +30,7 @@ internal import NodeBlocks
     rowCount = block
     capacity = max(tokens, 0) / block
     blockByteCount = layout.byteCount(rows: block)
-    let byteCount = layerCount * capacity * blockByteCount
+    let byteCount = Self.byteCount(layerCount: layerCount, layout, block: block, tokens: tokens)
     if let scratch {
       precondition(scratch.byteCount >= byteCount, "the memory was made for fewer rows")
       owner = scratch
@@ -44,6 +44,13 @@ internal import NodeBlocks
     first = unsafe .node(
       layout, rowCount: block, keys: start + layout.keyByteOffset(layer: 0, head: 0, rows: block),
       values: start + layout.valueByteOffset(layer: 0, head: 0, rows: block), queryAngle: queryAngle)
+  }
+
+  /// Bytes of the blocks of all layers that a number of tokens makes; `Int.max` for more than there are.
+  static func byteCount(layerCount: Int, _ layout: NodeBlockLayout, block: Int, tokens: Int) -> Int {
+    let (bytes, overflow) = (layerCount * layout.byteCount(rows: block))
+      .multipliedReportingOverflow(by: max(tokens, 0) / block)
+    return overflow ? .max : bytes
   }
 
   /// Bytes of a number of blocks of all layers.

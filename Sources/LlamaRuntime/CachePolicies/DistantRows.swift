@@ -12,7 +12,6 @@ final class DistantRows {
   /// until there is a block.
   private let rows: FloatRows
   private let rowCapacity: Int
-  private let layerCount: Int
   private let kvHeadCount: Int
   private let blocks: Blocks?
 
@@ -36,7 +35,6 @@ final class DistantRows {
   ) {
     guard case .fixed(let distance) = window.sinkDistance else { return nil }
     self.window = window
-    self.layerCount = layerCount
     self.kvHeadCount = kvHeadCount
     self.distance = distance
     // Those that are in no block are recent, a part of a block, and a piece, which is no longer than a block.
@@ -72,9 +70,8 @@ final class DistantRows {
     _ shape: BlockMemory.Shape, layerCount: Int, kvHeadCount: Int, headDim: Int, tokens: Int, encoding: RowEncoding
   ) -> Int {
     guard let layout = layout(kvHeadCount: kvHeadCount, headDim: headDim, encoding) else { return 0 }
-    let perBlock = layerCount * layout.byteCount(rows: shape.block)
-    let (bytes, overflow) = perBlock.multipliedReportingOverflow(by: max(tokens - shape.initial, 0) / shape.block)
-    return overflow ? .max : bytes
+    return BlockRows.byteCount(
+      layerCount: layerCount, layout, block: shape.block, tokens: tokens - shape.initial)
   }
 
   var byteCount: Int { rows.byteCount + (blocks.map { $0.rows.byteCount + ($0.first?.byteCount ?? 0) } ?? 0) }
