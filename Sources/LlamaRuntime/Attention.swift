@@ -329,9 +329,18 @@ internal import PackedTiles
     _ item: Int, injected spans: Range<Int>, of call: Call, desk: AttentionDesk, into sums: sp_attention
   ) {
     let head = item / call.sets
+    // What is summed of mixed values is mixed, as what was summed before is while they are.
+    var isMixed = false
+    func mixOutputs() {
+      for i in 0..<call.tokens(item: item).count * (headCount / kvHeadCount) {
+        unsafe HeadMixing.mix(sums.outputs + i * headDim, headDim: headDim)
+      }
+      isMixed.toggle()
+    }
     for index in spans {
       let span = call.injected.spans[index]
       guard span.isSeen(by: head) else { continue }
+      if span.isMixed != isMixed { mixOutputs() }
       // Spans lie far apart, and the kernels prefetch no further than the end of one.
       if index + 1 < call.injected.spans.count {
         let next = call.injected.spans[index + 1]
@@ -339,11 +348,12 @@ internal import PackedTiles
       }
       unsafe visit(item, of: call, span, span.rows, desk: desk, sums)
     }
+    if isMixed { mixOutputs() }
   }
 
   /// Attends to some rows of a span, or adds up their weights.
   /// - Parameters:
-  ///   - sums: the attention so far, or, where weights are added, to all rows.
+  ///   - sums: the attention so far, whose outputs are mixed if the rows are, or, where weights are added, to all rows.
   ///   - weights: of the head's rows in the cache, from its first one on.
   @unsafe private func visit(
     _ item: Int, of call: Call, _ span: RowSpan, _ rows: Range<Int>, desk: AttentionDesk, _ sums: sp_attention,
@@ -385,12 +395,6 @@ internal import PackedTiles
       }
     case .tiles(let tiles):
       let quantized = unsafe desk.quantizedQueries(count, kernels)
-      func mixOutputs() {
-        guard span.isMixed, unsafe weights == nil else { return }
-        for i in 0..<count { unsafe HeadMixing.mix(sums.outputs + i * headDim, headDim: headDim) }
-      }
-      mixOutputs()
-      defer { mixOutputs() }
       // A part of the text may lie in two parts of the memory when rows before it have been dropped.
       var first = rows.lowerBound
       while first < rows.upperBound {

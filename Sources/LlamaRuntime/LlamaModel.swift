@@ -165,7 +165,7 @@ public final class LlamaModel: Sendable {
   /// The encodings that a session's rows can have: any, but for a scaling that turns keys again.
   public var rowEncodings: [RowEncoding] {
     if case .dynamic = configuration.ropeScaling { return [.float32] }
-    return RowEncoding.allCases
+    return RowEncoding.ofCaches
   }
 
   /// Bytes of a row of every head of every layer, in the form that a policy's cache keeps.

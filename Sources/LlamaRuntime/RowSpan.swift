@@ -145,8 +145,15 @@ extension RowSpan {
           keyBlockByteStride: values.groupSize / PackedTileLayout.tileRows * keys.rowBlockByteCount,
           valueBlockByteStride: (values.groupSize / values.element.tileColumns + 1) * PackedTileLayout.tileByteCount,
           valueChannelByteStride: values.rowBlockByteCount, partByteStride: 0))
+    case .int4:
+      precondition(layout.headDim <= SP_ATTENTION_INT4_HEAD_DIM)
+      let block = layout.firstInt4Block(rows: rowCount)
+      form = .tiles(
+        Tiles(
+          element: .int4, blockRows: block.valueTiles.groupSize, keyBlockByteStride: block.keyByteCount,
+          valueBlockByteStride: block.valueByteCount, valueChannelByteStride: block.valueTiles.rowBlockByteCount,
+          partByteStride: 0))
     case .float16, .float32: form = .floats(layout.encoding.element)
-    case .int4: preconditionFailure("a node has no layout for int4")
     }
     let headByteStride = layout.headByteCount(rows: rowCount)
     return unsafe RowSpan(

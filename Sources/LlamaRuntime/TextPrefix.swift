@@ -121,18 +121,18 @@ extension RowSpan {
       ]
     }
     precondition(layout.encoding != .int4 || layout.headDim <= Int(SP_ATTENTION_INT4_HEAD_DIM))
-    let blockByteCount = layout.blockByteCount(blockRows: together)
+    let blockByteCount = layout.block(rows: together).byteCount
     func span(_ rows: Range<Int>, blockRows: Int, at start: UnsafeRawPointer) -> RowSpan {
-      let valueTiles = layout.valueTiles(blockRows: blockRows)
+      let block = layout.block(rows: blockRows)
       return unsafe RowSpan(
-        keys: start, values: start + layout.keyByteCount(blockRows: blockRows), keyHeadByteStride: stride,
+        keys: start, values: start + block.keyByteCount, keyHeadByteStride: stride,
         valueHeadByteStride: stride,
         rows: rows,
         form: .tiles(
           Tiles(
-            element: layout.encoding.element, blockRows: valueTiles.groupSize, keyBlockByteStride: blockByteCount,
+            element: layout.encoding.element, blockRows: block.valueTiles.groupSize, keyBlockByteStride: blockByteCount,
             valueBlockByteStride: blockByteCount,
-            valueChannelByteStride: valueTiles.rowBlockByteCount, partByteStride: 0)),
+            valueChannelByteStride: block.valueTiles.rowBlockByteCount, partByteStride: 0)),
         queryAngle: angle, visibility: .all, onlyHead: onlyHead)
     }
     var spans: [RowSpan] = []

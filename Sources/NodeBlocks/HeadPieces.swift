@@ -91,12 +91,9 @@ struct HeadPieces {
     }
   }
 
-  /// A matrix of int4 of a text's rows: the tiles of all row blocks, and a scale for each of the text's rows.
-  /// - Parameters:
-  ///   - byteCount: of the matrix.
-  ///   - blockRows: rows of the text.
-  mutating func append(int4 tiles: PackedTileLayout, byteCount matrixByteCount: Int, blockRows: Int) {
-    let tileBytes = TextRowLayout.int4TileByteCount(tiles)
+  /// A matrix of int4: the tiles of all row blocks, and a scale for each of the rows that are packed together.
+  private mutating func append(int4 tiles: PackedTileLayout, byteCount matrixByteCount: Int, rows packedRows: Int) {
+    let tileBytes = HeadBlockLayout.int4TileByteCount(tiles)
     let blockBytes = tileBytes / tiles.rowBlockCount
     let (whole, rest) = (tiles.columns / tiles.element.tileColumns, tiles.columns % tiles.element.tileColumns)
     for block in 0..<tiles.rowBlockCount {
@@ -111,18 +108,33 @@ struct HeadPieces {
       append(
         Run(byteOffset: lastTile + bytes, width: min(rest, 4) - bytes, stride: 4, count: rows, isHalf: true))
     }
-    append(Run(byteOffset: byteCount + tileBytes, width: 2 * blockRows, stride: 2 * blockRows, count: 1))
+    append(Run(byteOffset: byteCount + tileBytes, width: 2 * packedRows, stride: 2 * packedRows, count: 1))
     byteCount += matrixByteCount
+  }
+
+  /// The keys of a block of int4.
+  mutating func append(int4KeysOf block: HeadBlockLayout) {
+    append(int4: block.keyTiles, byteCount: block.keyByteCount, rows: block.rows)
+  }
+
+  /// The values of a block of int4.
+  mutating func append(int4ValuesOf block: HeadBlockLayout) {
+    append(int4: block.valueTiles, byteCount: block.valueByteCount, rows: block.rows)
   }
 }
 
 extension HeadPieces {
   /// A head of a node.
   init(_ layout: NodeBlockLayout, rows: Int) {
-    if layout.encoding == .int8 {
+    switch layout.encoding {
+    case .int8:
       append(int8: layout.keyTiles(rows: rows))
       append(int8: layout.valueTiles(rows: rows))
-    } else {
+    case .int4:
+      let blocks = layout.int4Blocks(rows: rows)
+      for block in blocks { append(int4KeysOf: block) }
+      for block in blocks { append(int4ValuesOf: block) }
+    case .float16, .float32:
       for _ in 0..<2 { append(floatByteCount: rows * layout.headDim * layout.encoding.element.byteCount) }
     }
   }
@@ -134,16 +146,13 @@ extension HeadPieces {
       return
     }
     for start in stride(from: 0, to: rows, by: TextRowLayout.rowsTogether) {
-      let blockRows = min(rows - start, TextRowLayout.rowsTogether)
-      let (keys, values) = (layout.keyTiles(blockRows: blockRows), layout.valueTiles(blockRows: blockRows))
+      let block = layout.block(rows: min(rows - start, TextRowLayout.rowsTogether))
       if layout.encoding == .int8 {
-        append(int8: keys)
-        append(int8: values)
+        append(int8: block.keyTiles)
+        append(int8: block.valueTiles)
       } else {
-        let keyByteCount = layout.keyByteCount(blockRows: blockRows)
-        append(int4: keys, byteCount: keyByteCount, blockRows: blockRows)
-        append(
-          int4: values, byteCount: layout.blockByteCount(blockRows: blockRows) - keyByteCount, blockRows: blockRows)
+        append(int4KeysOf: block)
+        append(int4ValuesOf: block)
       }
     }
   }

@@ -48,7 +48,7 @@ struct Int4Levels {
     rows = transposed ? tiles.columns : tiles.rows
     headDim = transposed ? tiles.rows : tiles.columns
     let (rows, headDim) = (rows, headDim)
-    let tileBytes = unsafe UnsafeRawBufferPointer(start: source, count: TextRowLayout.int4TileByteCount(tiles))
+    let tileBytes = unsafe UnsafeRawBufferPointer(start: source, count: HeadBlockLayout.int4TileByteCount(tiles))
     indices = [UInt8](repeating: 0, count: rows * headDim)
     for row in 0..<rows {
       for d in 0..<headDim {
@@ -65,7 +65,7 @@ struct Int4Levels {
   ///   - tiles: of the rows, or of the channels, where transposed.
   @unsafe func write(to target: UnsafeMutableRawPointer, _ tiles: PackedTileLayout, transposed: Bool) {
     let tileBytes = unsafe UnsafeMutableRawBufferPointer(
-      start: target, count: TextRowLayout.int4TileByteCount(tiles))
+      start: target, count: HeadBlockLayout.int4TileByteCount(tiles))
     for byte in tileBytes.indices { unsafe tileBytes[byte] = Self.zeros }
     for row in 0..<rows {
       for d in 0..<headDim {
@@ -107,7 +107,7 @@ struct Int4Levels {
 
   private static func layout(rows: Int, headDim: Int) -> PackedTileLayout {
     guard let layout = PackedTileLayout(.int4, rows: rows, columns: headDim, groupSize: (headDim + 7) / 8 * 8) else {
-      preconditionFailure("a block has 1 to 64 rows")
+      preconditionFailure("a block has at least one row")
     }
     return layout
   }
@@ -120,7 +120,7 @@ struct Int4Levels {
   /// The byte of a number among the tiles of all row blocks.
   private static func byte(row: Int, _ column: Int, of tiles: PackedTileLayout) -> Int {
     let rowBlock = row / PackedTileLayout.tileRows
-    return rowBlock * TextRowLayout.int4TileByteCount(tiles) / tiles.rowBlockCount
+    return rowBlock * HeadBlockLayout.int4TileByteCount(tiles) / tiles.rowBlockCount
       + byte(row: row % PackedTileLayout.tileRows, column)
   }
 }

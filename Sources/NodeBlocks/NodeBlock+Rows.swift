@@ -8,44 +8,51 @@ extension NodeBlock {
     var keys = [Float](repeating: 0, count: rowCount * width)
     var values = keys
     for head in 0..<layout.kvHeadCount {
-      let (keyBase, valueBase) = unsafe (self.keys(layer: layer, head: head), self.values(layer: layer, head: head))
+      let floats = floats(layer: layer, head: head)
       for row in 0..<rowCount {
+        let source = row * headDim..<(row + 1) * headDim
         let target = row * width + head * headDim..<row * width + (head + 1) * headDim
-        switch layout.encoding {
-        case .int8:
-          keys.replaceSubrange(target, with: unsafe tileRow(row, layout.keyTiles(rows: rowCount), at: keyBase))
-        case .float16, .float32:
-          keys.replaceSubrange(target, with: unsafe floatRow(row, at: keyBase))
-          values.replaceSubrange(target, with: unsafe floatRow(row, at: valueBase))
-        case .int4: preconditionFailure("a node has no layout for int4")
-        }
-      }
-      guard layout.encoding == .int8 else { continue }
-      // Tiles hold values transposed.
-      for d in 0..<headDim {
-        let channel = unsafe tileRow(d, layout.valueTiles(rows: rowCount), at: valueBase)
-        for row in 0..<rowCount { values[row * width + head * headDim + d] = channel[row] }
+        keys.replaceSubrange(target, with: floats.keys[source])
+        values.replaceSubrange(target, with: floats.values[source])
       }
     }
     return (keys, values)
   }
 
-  @unsafe private func tileRow(_ row: Int, _ tiles: PackedTileLayout, at base: UnsafeRawPointer) -> [Float] {
-    var result = [Float](repeating: 0, count: tiles.columns)
-    unsafe result.withUnsafeMutableBufferPointer { result in
-      unsafe PackedTiles.dequantize(
-        row: row, of: UnsafeRawBufferPointer(start: base, count: tiles.byteCount), layout: tiles, into: result)
+  /// The rows of a head: (rows, head dim) each.
+  private func floats(layer: Int, head: Int) -> (keys: [Float], values: [Float]) {
+    let headDim = layout.headDim
+    var (keyBase, valueBase) = unsafe (self.keys(layer: layer, head: head), self.values(layer: layer, head: head))
+    switch layout.encoding {
+    case .int8:
+      // Tiles hold values transposed.
+      let transposed = unsafe layout.valueTiles(rows: rowCount).floats(at: valueBase)
+      var values = [Float](repeating: 0, count: rowCount * headDim)
+      for row in 0..<rowCount {
+        for d in 0..<headDim { values[row * headDim + d] = transposed[d * rowCount + row] }
+      }
+      return unsafe (layout.keyTiles(rows: rowCount).floats(at: keyBase), values)
+    case .int4:
+      var (keys, values): ([Float], [Float]) = ([], [])
+      for block in layout.int4Blocks(rows: rowCount) {
+        let floats = unsafe block.floats(keys: keyBase, values: valueBase)
+        keys += floats.keys
+        values += floats.values
+        unsafe keyBase += block.keyByteCount
+        unsafe valueBase += block.valueByteCount
+      }
+      return (keys, values)
+    case .float16, .float32:
+      return unsafe (widened(at: keyBase), widened(at: valueBase))
     }
-    return result
   }
 
-  @unsafe private func floatRow(_ row: Int, at base: UnsafeRawPointer) -> [Float] {
+  @unsafe private func widened(at base: UnsafeRawPointer) -> [Float] {
     let element = layout.encoding.element
-    let byteCount = layout.headDim * element.byteCount
-    var result = [Float](repeating: 0, count: layout.headDim)
+    var result = [Float](repeating: 0, count: rowCount * layout.headDim)
     unsafe result.withUnsafeMutableBufferPointer { result in
-      unsafe PackedTiles.widen(
-        UnsafeRawBufferPointer(start: base + row * byteCount, count: byteCount), from: element, into: result)
+      let source = unsafe UnsafeRawBufferPointer(start: base, count: result.count * element.byteCount)
+      unsafe PackedTiles.widen(source, from: element, into: result)
     }
     return result
   }

@@ -8,11 +8,14 @@ public enum RowEncoding: UInt8, Sendable, Hashable, CaseIterable {
   /// Row-major, keys (rows, head dim) and values (rows, head dim).
   case float16 = 2
   case float32 = 3
-  /// Of prepared texts alone: see `TextRowLayout`.
+  /// Packed tiles of mixed numbers, with a scale for each row: see `TextRowLayout`.
   case int4 = 4
 
-  /// Those of nodes and caches.
-  public static let allCases: [RowEncoding] = [.int8, .float16, .float32]
+  /// Those of caches, which take rows one by one.
+  public static let ofCaches: [RowEncoding] = [.int8, .float16, .float32]
+
+  /// The largest head that int4 takes.
+  public static let int4HeadDimLimit = HeadBlockLayout.int4HeadDimLimit
 
   package var element: ElementType {
     switch self {
@@ -25,7 +28,8 @@ public enum RowEncoding: UInt8, Sendable, Hashable, CaseIterable {
 }
 
 /// Where the keys and values of a node lie in its block of bytes: layer by layer, in a layer head by head, in a head
-/// the keys and then the values, each padded with zeros to 64 bytes.
+/// the keys and then the values, each padded with zeros to 64 bytes. In int4 each
+/// 128 rows, and the rest, are packed for themselves.
 /// Format: `Formats/tree-store.md`, node blocks.
 public struct NodeBlockLayout: Sendable, Hashable {
   /// M: layers whose keys and values are kept.
@@ -34,13 +38,13 @@ public struct NodeBlockLayout: Sendable, Hashable {
   public let headDim: Int
   public let encoding: RowEncoding
 
-  /// Rows of values that share a scale per channel, at most.
+  /// Rows of int8 values that share a scale per channel, and rows of int4 that are packed together, at most.
   public static let valueGroupSize = 128
 
-  /// - Returns: nil when a number is not positive or larger than any model's, and for int4.
+  /// - Returns: nil when a number is not positive or larger than any model's, or a head too large for int4.
   public init?(layerCount: Int, kvHeadCount: Int, headDim: Int, encoding: RowEncoding) {
     guard (1...1024).contains(layerCount), (1...1024).contains(kvHeadCount), (2...1024).contains(headDim),
-      encoding != .int4
+      encoding != .int4 || headDim <= RowEncoding.int4HeadDimLimit
     else { return nil }
     self.layerCount = layerCount
     self.kvHeadCount = kvHeadCount
@@ -65,14 +69,38 @@ public struct NodeBlockLayout: Sendable, Hashable {
     return layout
   }
 
+  /// The rows of int4 that are packed together, in order.
+  package func int4Blocks(rows: Int) -> [HeadBlockLayout] {
+    stride(from: 0, to: rows, by: Self.valueGroupSize).map { int4Block(rows: min(rows - $0, Self.valueGroupSize)) }
+  }
+
+  /// The first rows of int4, as many as are packed together.
+  package func firstInt4Block(rows: Int) -> HeadBlockLayout { int4Block(rows: min(rows, Self.valueGroupSize)) }
+
+  private func int4Block(rows: Int) -> HeadBlockLayout { HeadBlockLayout(.int4, rows: rows, headDim: headDim) }
+
+  private func int4ByteCount(rows: Int, _ byteCount: (HeadBlockLayout) -> Int) -> Int {
+    let (whole, rest) = rows.quotientAndRemainder(dividingBy: Self.valueGroupSize)
+    return (whole == 0 ? 0 : whole * byteCount(int4Block(rows: Self.valueGroupSize)))
+      + (rest == 0 ? 0 : byteCount(int4Block(rows: rest)))
+  }
+
   /// Bytes of one head's keys.
   public func keyByteCount(rows: Int) -> Int {
-    encoding == .int8 ? keyTiles(rows: rows).byteCount : rowMajorByteCount(rows: rows)
+    switch encoding {
+    case .int8: keyTiles(rows: rows).byteCount
+    case .int4: int4ByteCount(rows: rows, \.keyByteCount)
+    case .float16, .float32: rowMajorByteCount(rows: rows)
+    }
   }
 
   /// Bytes of one head's values.
   public func valueByteCount(rows: Int) -> Int {
-    encoding == .int8 ? valueTiles(rows: rows).byteCount : rowMajorByteCount(rows: rows)
+    switch encoding {
+    case .int8: valueTiles(rows: rows).byteCount
+    case .int4: int4ByteCount(rows: rows, \.valueByteCount)
+    case .float16, .float32: rowMajorByteCount(rows: rows)
+    }
   }
 
   /// Bytes from one head's keys to the next one's, and from one head's values.

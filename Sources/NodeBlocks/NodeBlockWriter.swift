@@ -40,11 +40,15 @@ internal import PackedTiles
       }
       let keyOffset = layout.keyByteOffset(layer: layer, head: head, rows: rowCount)
       let valueOffset = layout.valueByteOffset(layer: layer, head: head, rows: rowCount)
-      let stored = unsafe store(keys, tiles: layout.keyTiles(rows: rowCount), at: keyOffset..<valueOffset)
-      let alsoStored = unsafe store(
-        values, tiles: layout.valueTiles(rows: rowCount),
-        at: valueOffset..<valueOffset + layout.valueByteCount(rows: rowCount))
-      isFinite = isFinite && stored && alsoStored
+      let end = valueOffset + layout.valueByteCount(rows: rowCount)
+      let stored = unsafe keys.withUnsafeBufferPointer { keys in
+        unsafe values.withUnsafeBufferPointer { values in
+          let keyTarget = unsafe UnsafeMutableRawBufferPointer(rebasing: memory.unsafeBytes[keyOffset..<valueOffset])
+          let valueTarget = unsafe UnsafeMutableRawBufferPointer(rebasing: memory.unsafeBytes[valueOffset..<end])
+          return unsafe store(keys, values, at: keyTarget, valueTarget)
+        }
+      }
+      isFinite = isFinite && stored
     }
     return isFinite
   }
@@ -54,20 +58,39 @@ internal import PackedTiles
     NodeBlock(BlockBytes(memory), layout: layout, rowCount: tokens.count)
   }
 
-  @unsafe private func store(_ floats: [Float], tiles: PackedTileLayout, at range: Range<Int>) -> Bool {
-    let target = unsafe UnsafeMutableRawBufferPointer(rebasing: memory.unsafeBytes[range])
-    return unsafe floats.withUnsafeBufferPointer { floats in
-      switch layout.encoding {
-      case .int8:
-        return unsafe PackedTiles.quantizeMatrix(floats, layout: tiles, into: target)
-      case .float16:
-        unsafe PackedTiles.narrowToFloat16(
-          floats, into: UnsafeMutableRawBufferPointer(rebasing: target[0..<floats.count * 2]))
-      case .float32:
-        unsafe target.copyMemory(from: UnsafeRawBufferPointer(floats))
-      case .int4: preconditionFailure("a node has no layout for int4")
+  /// Writes one head.
+  @unsafe private func store(
+    _ keys: UnsafeBufferPointer<Float>, _ values: UnsafeBufferPointer<Float>,
+    at keyTarget: UnsafeMutableRawBufferPointer, _ valueTarget: UnsafeMutableRawBufferPointer
+  ) -> Bool {
+    switch layout.encoding {
+    case .int8:
+      let keyTiles = layout.keyTiles(rows: tokens.count)
+      let isFinite = unsafe PackedTiles.quantizeMatrix(keys, layout: keyTiles, into: keyTarget)
+      let valueTiles = layout.valueTiles(rows: tokens.count)
+      return unsafe PackedTiles.quantizeMatrix(values, layout: valueTiles, into: valueTarget) && isFinite
+    case .int4:
+      var (start, keyOffset, valueOffset) = (0, 0, 0)
+      for block in layout.int4Blocks(rows: tokens.count) {
+        let range = start..<start + block.rows * layout.headDim
+        let isFinite = unsafe block.write(
+          keys: UnsafeBufferPointer(rebasing: keys[range]), values: UnsafeBufferPointer(rebasing: values[range]),
+          to: keyTarget.baseAddress! + keyOffset, valueTarget.baseAddress! + valueOffset)
+        guard isFinite else { return false }
+        start = range.upperBound
+        keyOffset += block.keyByteCount
+        valueOffset += block.valueByteCount
       }
-      return unsafe PackedTiles.allFinite(floats)
+      return true
+    case .float16:
+      unsafe PackedTiles.narrowToFloat16(
+        keys, into: UnsafeMutableRawBufferPointer(rebasing: keyTarget[0..<keys.count * 2]))
+      unsafe PackedTiles.narrowToFloat16(
+        values, into: UnsafeMutableRawBufferPointer(rebasing: valueTarget[0..<values.count * 2]))
+    case .float32:
+      unsafe keyTarget.copyMemory(from: UnsafeRawBufferPointer(keys))
+      unsafe valueTarget.copyMemory(from: UnsafeRawBufferPointer(values))
     }
+    return unsafe PackedTiles.allFinite(keys) && PackedTiles.allFinite(values)
   }
 }

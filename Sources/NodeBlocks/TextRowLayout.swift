@@ -1,15 +1,11 @@
-package import PackedTiles
+internal import PackedTiles
 
 /// Where the keys and values of consecutive tokens of a text lie in their bytes: layer by layer, in a layer head by
 /// head, as a session keeps them, so that they can stand in for having been read. A token may have no row in some heads:
 /// then each head has as many as it has.
 ///
-/// A head in int8: blocks of 64 rows, each its keys and then its values; the last block has the rest. In floats: the keys
-/// and then the values, row-major, each padded with zeros to 64 bytes.
-///
-/// In int4, blocks as of int8: the tiles of 16 rows × 8 columns of the keys, and of the values transposed, of all row
-/// blocks, and behind them a bfloat16 scale for each of the block's rows, up to a multiple of 16 rows, padded with zeros
-/// to 64 bytes. Keys and values are mixed: see `HeadMixing`.
+/// A head in int8 or int4: blocks of 64 rows, each its keys and then its values; the last block has the rest: see
+/// `HeadBlockLayout`. In floats: the keys and then the values, row-major, each padded with zeros to 64 bytes.
 public struct TextRowLayout: Sendable, Hashable {
   /// All layers of the model.
   public let layerCount: Int
@@ -19,13 +15,10 @@ public struct TextRowLayout: Sendable, Hashable {
 
   /// Rows that are packed together in int8 and int4.
   public static let rowsTogether = 64
-  /// The largest head that int4 takes.
-  public static let int4HeadDimLimit = 256
-
   /// - Returns: nil when a number is not positive or larger than any model's, or a head too large for int4.
   public init?(layerCount: Int, kvHeadCount: Int, headDim: Int, encoding: RowEncoding) {
     guard (1...1024).contains(layerCount), (1...1024).contains(kvHeadCount), (2...1024).contains(headDim),
-      encoding != .int4 || headDim <= Self.int4HeadDimLimit
+      encoding != .int4 || headDim <= RowEncoding.int4HeadDimLimit
     else { return nil }
     self.layerCount = layerCount
     self.kvHeadCount = kvHeadCount
@@ -42,44 +35,8 @@ public struct TextRowLayout: Sendable, Hashable {
   /// Whether rows are packed in blocks.
   package var isPacked: Bool { encoding == .int8 || encoding == .int4 }
 
-  /// The tiles of the keys of a block: (rows, head dim), one group.
-  package func keyTiles(blockRows: Int) -> PackedTileLayout {
-    tiles(rows: blockRows, columns: headDim)
-  }
-
-  /// The tiles of the values of a block, transposed: (head dim, rows), one group.
-  package func valueTiles(blockRows: Int) -> PackedTileLayout {
-    tiles(rows: headDim, columns: blockRows)
-  }
-
-  private func tiles(rows: Int, columns: Int) -> PackedTileLayout {
-    let element = encoding.element
-    let step = element.tileColumns
-    guard
-      let layout = PackedTileLayout(
-        element, rows: rows, columns: columns, groupSize: (columns + step - 1) / step * step)
-    else { preconditionFailure("a block has 1 to 64 rows") }
-    return layout
-  }
-
-  /// Bytes of the keys of a block in int8 or int4; its values follow.
-  package func keyByteCount(blockRows: Int) -> Int { byteCount(keyTiles(blockRows: blockRows), blockRows: blockRows) }
-
-  private func byteCount(_ tiles: PackedTileLayout, blockRows: Int) -> Int {
-    guard encoding == .int4 else { return tiles.byteCount }
-    let scales = (blockRows + PackedTileLayout.tileRows - 1) / PackedTileLayout.tileRows * PackedTileLayout.tileRows * 2
-    return (Self.int4TileByteCount(tiles) + scales + 63) / 64 * 64
-  }
-
-  /// Bytes of the tiles of a matrix of int4, without scales.
-  package static func int4TileByteCount(_ tiles: PackedTileLayout) -> Int {
-    tiles.byteCount - tiles.rowBlockCount * PackedTileLayout.tileByteCount
-  }
-
-  /// Bytes of a block of one head in int8 or int4.
-  package func blockByteCount(blockRows: Int) -> Int {
-    keyByteCount(blockRows: blockRows) + byteCount(valueTiles(blockRows: blockRows), blockRows: blockRows)
-  }
+  /// A block of a head in int8 or int4: its keys, and its values behind them.
+  package func block(rows: Int) -> HeadBlockLayout { HeadBlockLayout(encoding, rows: rows, headDim: headDim) }
 
   /// Bytes of one head's keys in floats; its values follow and take as many.
   package func floatByteCount(rows: Int) -> Int {
@@ -90,8 +47,8 @@ public struct TextRowLayout: Sendable, Hashable {
   public func headByteCount(rows: Int) -> Int {
     guard isPacked else { return 2 * floatByteCount(rows: rows) }
     let rest = rows % Self.rowsTogether
-    return rows / Self.rowsTogether * blockByteCount(blockRows: Self.rowsTogether)
-      + (rest == 0 ? 0 : blockByteCount(blockRows: rest))
+    return rows / Self.rowsTogether * block(rows: Self.rowsTogether).byteCount
+      + (rest == 0 ? 0 : block(rows: rest).byteCount)
   }
 
   /// Bytes of all layers. A multiple of 64.

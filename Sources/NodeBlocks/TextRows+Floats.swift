@@ -16,20 +16,12 @@ extension TextRows {
     let together = TextRowLayout.rowsTogether
     for start in stride(from: 0, to: rowCount, by: together) {
       let rows = min(rowCount - start, together)
-      let (keyTiles, valueTiles) = (layout.keyTiles(blockRows: rows), layout.valueTiles(blockRows: rows))
-      let block = unsafe base + start / together * layout.blockByteCount(blockRows: together)
-      let valueStart = unsafe block + layout.keyByteCount(blockRows: rows)
+      let block = layout.block(rows: rows)
+      let place = unsafe base + start / together * layout.block(rows: together).byteCount
+      let floats = unsafe block.floats(keys: place, values: place + block.keyByteCount)
       let range = start * headDim..<(start + rows) * headDim
-      if layout.encoding == .int4 {
-        keys.replaceSubrange(range, with: unsafe Int4Levels(reading: block, keyTiles, transposed: false).floats)
-        values.replaceSubrange(range, with: unsafe Int4Levels(reading: valueStart, valueTiles, transposed: true).floats)
-        continue
-      }
-      keys.replaceSubrange(range, with: unsafe restored(keyTiles, at: block))
-      let transposed = unsafe restored(valueTiles, at: valueStart)
-      for row in 0..<rows {
-        for d in 0..<headDim { values[(start + row) * headDim + d] = transposed[d * rows + row] }
-      }
+      keys.replaceSubrange(range, with: floats.keys)
+      values.replaceSubrange(range, with: floats.values)
     }
     return (keys, values)
   }
@@ -40,20 +32,6 @@ extension TextRows {
     unsafe result.withUnsafeMutableBufferPointer { result in
       let source = unsafe UnsafeRawBufferPointer(start: base, count: result.count * element.byteCount)
       unsafe PackedTiles.widen(source, from: element, into: result)
-    }
-    return result
-  }
-
-  /// A whole matrix of int8: (rows, columns).
-  @unsafe private func restored(_ tiles: PackedTileLayout, at base: UnsafeRawPointer) -> [Float] {
-    let packed = unsafe UnsafeRawBufferPointer(start: base, count: tiles.byteCount)
-    var result = [Float](repeating: 0, count: tiles.rows * tiles.columns)
-    unsafe result.withUnsafeMutableBufferPointer { result in
-      for row in 0..<tiles.rows {
-        let target = unsafe UnsafeMutableBufferPointer(
-          rebasing: result[row * tiles.columns..<(row + 1) * tiles.columns])
-        unsafe PackedTiles.dequantize(row: row, of: packed, layout: tiles, into: target)
-      }
     }
     return result
   }

@@ -131,31 +131,11 @@ extension TextRowLayout {
     precondition(layout.isPacked && block * together < rowCount, "floats are not packed in blocks")
     let rows = min(rowCount - block * together, together)
     let headDim = layout.headDim
-    let start =
-      unsafe self.head(head, layer: layer) + block * layout.blockByteCount(blockRows: together)
-    let (keyTiles, valueTiles) = (layout.keyTiles(blockRows: rows), layout.valueTiles(blockRows: rows))
-    let valueStart = unsafe start + layout.keyByteCount(blockRows: rows)
-    let keys = unsafe UnsafeBufferPointer(start: keys, count: rows * headDim)
-    let values = unsafe UnsafeBufferPointer(start: values, count: rows * headDim)
-    if layout.encoding == .int4 {
-      guard let keyLevels = unsafe Int4Levels(keys, headDim: headDim),
-        let valueLevels = unsafe Int4Levels(values, headDim: headDim)
-      else { return false }
-      unsafe keyLevels.write(to: start, keyTiles, transposed: false)
-      unsafe valueLevels.write(to: valueStart, valueTiles, transposed: true)
-      return true
-    }
-    var transposed = [Float](repeating: 0, count: rows * headDim)
-    for row in 0..<rows {
-      for d in 0..<headDim { transposed[d * rows + row] = unsafe values[row * headDim + d] }
-    }
-    let stored = unsafe PackedTiles.quantizeMatrix(
-      keys, layout: keyTiles, into: UnsafeMutableRawBufferPointer(start: start, count: keyTiles.byteCount))
-    return unsafe transposed.withUnsafeBufferPointer { transposed in
-      unsafe PackedTiles.quantizeMatrix(
-        transposed, layout: valueTiles,
-        into: UnsafeMutableRawBufferPointer(start: valueStart, count: valueTiles.byteCount))
-    } && stored
+    let layout = self.layout.block(rows: rows)
+    let start = unsafe self.head(head, layer: layer) + block * self.layout.block(rows: together).byteCount
+    return unsafe layout.write(
+      keys: UnsafeBufferPointer(start: keys, count: rows * headDim),
+      values: UnsafeBufferPointer(start: values, count: rows * headDim), to: start, start + layout.keyByteCount)
   }
 
   /// The rows, when all heads have been written. Nothing may be written after it.

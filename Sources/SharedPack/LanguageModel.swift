@@ -117,18 +117,22 @@ public final class LanguageModel: Sendable {
   }
 
   /// The form of the model's context trees and the layout of their nodes.
-  /// - Throws: `Refusal` `no-injection` for a plain pack.
+  /// - Throws: `Refusal` `no-injection` for a plain pack, `unsupported-encoding` when the model's heads have no such rows.
   package func requireTrees(_ encoding: RowEncoding) throws(Refusal) -> (shape: TreeShape, layout: NodeBlockLayout) {
-    guard let shape = runtime.treeShape, let layout = runtime.nodeLayout(encoding) else {
+    guard let shape = runtime.treeShape else {
+      throw Refusal(.noInjection, file: pack.path, "a plain model has no context trees")
+    }
+    guard let layout = runtime.nodeLayout(encoding) else {
       throw Refusal(
-        .noInjection, file: pack.path, "a plain model has no context trees")
+        .unsupportedEncoding, file: pack.path,
+        "int4 rows have at most \(RowEncoding.int4HeadDimLimit) numbers, and this model's have more")
     }
     return (shape, layout)
   }
 
   /// The lower model, which encodes chunks.
   /// - Parameter moments: receives the inputs of the lower model's matrices.
-  /// - Throws: `Refusal` `no-injection` for a plain pack.
+  /// - Throws: `Refusal` as `requireTrees`.
   package func makeTreeEncoder(_ encoding: RowEncoding, moments: SecondMoments? = nil) throws(Refusal) -> TreeEncoder {
     _ = try requireTrees(encoding)
     guard let encoder = TreeEncoder(runtime, encoding: encoding, moments: moments) else {
@@ -138,7 +142,7 @@ public final class LanguageModel: Sendable {
   }
 
   /// The configuration of the stores that this model can read.
-  /// - Throws: `Refusal` `no-injection` for a plain pack.
+  /// - Throws: `Refusal` as `requireTrees`.
   package func storeConfiguration(_ encoding: RowEncoding) throws(Refusal) -> TreeStoreConfiguration {
     let (shape, layout) = try requireTrees(encoding)
     return TreeStoreConfiguration(

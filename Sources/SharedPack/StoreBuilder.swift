@@ -49,7 +49,7 @@ public struct StoreBuilder: ~Copyable {
   /// - Throws: `Refusal`, as the other initializers.
   public init(opening path: String, model: LanguageModel) throws(Refusal) {
     if model.pack.sharedLLM != nil {
-      try self.init(opening: path, model: model, encoding: .int8)
+      try self.init(opening: path, model: model, encoding: nil)
     } else {
       try self.init(deeply: path, model: model)
     }
@@ -59,15 +59,16 @@ public struct StoreBuilder: ~Copyable {
   /// - Parameters:
   ///   - path: of the store's directory.
   ///   - model: encodes the texts; a store has one model.
-  ///   - encoding: how keys and values are kept; a store has one encoding.
+  ///   - encoding: how keys and values are kept; nil takes the store's, or int8. A store has one encoding.
   ///   - compression: of new blocks; compressed blocks are not mapped.
   ///   - borders: where texts are cut.
   ///   - sharing: who may read a store that is created.
   /// - Throws: `Refusal` `busy`, `model-mismatch`, `configuration-mismatch`, `no-injection`, `cannot-create`.
   public init(
-    opening path: String, model: LanguageModel, encoding: RowEncoding = .int8, compression: Compression = .none,
+    opening path: String, model: LanguageModel, encoding: RowEncoding? = nil, compression: Compression = .none,
     borders: ChunkBorders = .sentences, sharing: StoreSharing = .owner
   ) throws(Refusal) {
+    let encoding = encoding ?? Self.treeEncoding(of: path) ?? .int8
     let configuration = try model.storeConfiguration(encoding)
     let work = Work.trees(try model.requireTrees(encoding).shape, try model.makeTreeEncoder(encoding), borders)
     writer = try TreeStoreWriter(opening: path, creating: configuration, sharing: sharing)
@@ -128,6 +129,11 @@ public struct StoreBuilder: ~Copyable {
   /// How the documents of a store are cut and kept; nil where there is no store for deep reading.
   public static func reading(of path: String) -> DeepReading? {
     form(of: path).flatMap { $0.manner == .deep ? DeepReading(of: $0) : nil }
+  }
+
+  /// How a store of context trees keeps keys and values; nil where there is none.
+  public static func treeEncoding(of path: String) -> RowEncoding? {
+    Directory.exists(path) == nil ? nil : try? TreeStore.configuration(of: path).tree?.layout.encoding
   }
 
   /// What stands around the documents of a store of texts; nil where there is none.

@@ -12,8 +12,8 @@ struct EvalRowsCommand: AsyncParsableCommand {
       sharedpack eval rows model.spk --haystack novels/ --kv f16,int4 --keep 1,0.48
 
       Asks a model that follows instructions about facts in novels, from the stored
-      rows of the chunks that fit the question. Each form of rows is compared with the
-      first one. A pack of f16 or f32 weights reads in floats; the rows of one of int8
+      rows of the chunks that fit the question, and a model that reads trees for pass
+      keys in them. Each form of rows is compared with the first one. A pack of f16 or f32 weights reads in floats; the rows of one of int8
       are int8 to begin with.
       """)
 

@@ -86,7 +86,7 @@ struct DeepReadingArguments: ParsableArguments {
 struct RowArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "How keys and values are kept: int8, f16 or f32 and, for deep reading, int4. (default: int8 for trees; for deep reading as the store has them, else int4, or floats of a model that keeps its own so)",
+      "How keys and values are kept: int4, int8, f16 or f32. (default: as the store has them; else int8 for trees, and for deep reading int4, or floats of a model that keeps its own so)",
       valueName: "form"))
   var kv: RowEncodingArgument?
 
@@ -102,12 +102,12 @@ struct RowArguments: ParsableArguments {
     guard keep.map({ $0 > 0 && $0 <= 1 }) ?? true else { throw ValidationError("--keep must be above 0, at most 1.") }
   }
 
-  func treeEncoding(_ model: LanguageModel) throws(Refusal) -> RowEncoding {
-    guard kv != .int4, keep == nil else {
-      throw Refusal(
-        .unsupportedEncoding, file: model.pack.path, "--kv int4 and --keep are for deep reading, not for trees")
+  /// - Parameter store: the path of a store, whose encoding it is if none is given.
+  func treeEncoding(_ model: LanguageModel, store: String? = nil) throws(Refusal) -> RowEncoding {
+    guard keep == nil else {
+      throw Refusal(.unsupportedEncoding, file: model.pack.path, "--keep is for deep reading, not for trees")
     }
-    return kv?.encoding ?? .int8
+    return kv?.encoding ?? store.flatMap(StoreBuilder.treeEncoding) ?? .int8
   }
 
   /// - Parameters:

@@ -45,7 +45,7 @@ import TinyCheckpoint
     #expect(result.rows.count == 12)
     func value(_ measure: String, _ row: Int) -> Double? { result.rows[row].measures[measure]?.value }
     // The same form has the same answers, and each row of zstd tells only bytes.
-    #expect(value("divergence", 2) == 0 && value("minus_first", 2) == 0 && value("same_first_token", 2) == 1)
+    #expect(value("divergence", 2) == 0 && value("minus_first", 2) == 0 && value("same_token", 2) == 1)
     #expect(try #require(value("divergence", 4)) > 0)
     #expect(value("right", 1) == nil)
     let bytes = result.rows.indices.compactMap { value("bytes_per_token", $0) }

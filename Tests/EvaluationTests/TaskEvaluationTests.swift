@@ -46,6 +46,25 @@ import TinyCheckpoint
     #expect(PromptDivision.middleTruncated(Array(0..<10), to: 10).count == 10)
   }
 
+  /// The same pass keys from the same trees in several forms.
+  @Test func formsOfRowsOfTrees() async throws {
+    let model = try Workplace().model()
+    var evaluation = RowFormEvaluation()
+    evaluation.encodings = [.float32, .float32, .int8, .int4]
+    evaluation.length = 256
+    evaluation.sampleCount = 2
+    let result = try await evaluation.run(model, haystack: []) { _, _ in }
+    #expect(result.rows.count == 8)
+    func value(_ measure: String, _ row: Int) -> Double? { result.rows[row].measures[measure]?.value }
+    #expect(value("divergence", 2) == 0 && value("minus_first", 2) == 0 && value("same_token", 2) == 1)
+    let divergences = [4, 6].compactMap { value("divergence", $0) }
+    #expect(divergences.count == 2 && divergences[0] > 0 && divergences[1] > divergences[0])
+    let bytes = [0, 4, 6].compactMap { value("bytes_per_token", $0) }
+    #expect(bytes.count == 3 && bytes[1] < bytes[0] && bytes[2] < bytes[1])
+    evaluation.shares = [0.5]
+    await #expect(throws: Refusal.self) { try await evaluation.run(model, haystack: []) { _, _ in } }
+  }
+
   @Test func retrieval() async throws {
     let workplace = try Workplace()
     let model = try workplace.model()

@@ -24,7 +24,9 @@ import Testing
       case .int8: #expect(layout.keyByteCount(rows: rows) >= raw + 64)
       case .float16: #expect((raw * 2..<raw * 2 + 64).contains(layout.keyByteCount(rows: rows)))
       case .float32: #expect((raw * 4..<raw * 4 + 64).contains(layout.keyByteCount(rows: rows)))
-      case .int4: Issue.record("nodes have no rows in int4")
+      case .int4:
+        #expect(layout.keyByteCount(rows: rows) >= raw / 2 + 2 * rows)
+        #expect(layout.valueByteCount(rows: rows) >= raw / 2 + 2 * rows)
       }
     }
   }
@@ -36,11 +38,21 @@ import Testing
     #expect(layout.valueByteCount(rows: 32) == 32 * 128 + 8 * 64)
   }
 
+  /// The same in int4: half a byte a number, and two bytes for each row's keys and for each row's values. Rows beyond 128
+  /// are packed for themselves.
+  @Test func int4() throws {
+    let layout = try #require(NodeBlockLayout(layerCount: 4, kvHeadCount: 32, headDim: 128, encoding: .int4))
+    #expect(layout.keyByteCount(rows: 32) == 32 * 64 + 64 && layout.valueByteCount(rows: 32) == 32 * 64 + 64)
+    #expect(layout.keyByteCount(rows: 300) == 2 * layout.keyByteCount(rows: 128) + layout.keyByteCount(rows: 44))
+    #expect(layout.int4Blocks(rows: 300).map(\.rows) == [128, 128, 44])
+  }
+
   @Test func bounds() {
     #expect(NodeBlockLayout(layerCount: 0, kvHeadCount: 1, headDim: 64, encoding: .int8) == nil)
     #expect(NodeBlockLayout(layerCount: 1, kvHeadCount: 0, headDim: 64, encoding: .int8) == nil)
     #expect(NodeBlockLayout(layerCount: 1, kvHeadCount: 1, headDim: 1, encoding: .int8) == nil)
     #expect(NodeBlockLayout(layerCount: 1025, kvHeadCount: 1, headDim: 64, encoding: .int8) == nil)
     #expect(NodeBlockLayout(layerCount: 1, kvHeadCount: 1, headDim: 1025, encoding: .int8) == nil)
+    #expect(NodeBlockLayout(layerCount: 1, kvHeadCount: 1, headDim: 257, encoding: .int4) == nil)
   }
 }

@@ -48,6 +48,28 @@ import Testing
     #expect(try workplace.run("store", "show", "library", "latin.txt").output.contains("\ntext    13 bytes, "))
   }
 
+  /// A store of trees keeps the form of its rows, and int4 is the smallest.
+  @Test func rowsOfTrees() throws {
+    let workplace = try Workplace()
+    func plan(_ kv: String...) throws -> Int {
+      let plan = try workplace.run(["store", "plan", "model.spk", "notes.txt", "--json"] + kv)
+      #expect(plan.status == 0, "\(plan.error)")
+      return try #require(try JSONValue(parsing: Array(plan.output.utf8))["store_bytes"]?.integer)
+    }
+    #expect(try plan("--kv", "int8") == plan() && plan("--kv", "int4") < plan())
+    let build = ["store", "build", "model.spk", "notes.txt", "--store", "library"]
+    #expect(try workplace.run(build + ["--kv", "int4"]).output.hasPrefix("added\tnotes.txt\t"))
+    #expect(try workplace.run(build).output.hasPrefix("unchanged\tnotes.txt\t"))
+    let other = try workplace.run(build + ["--kv", "int8"])
+    #expect(other.status == 65 && other.error.contains("row encoding is int4, not int8; --kv says how rows are kept"))
+    #expect(try workplace.run("verify", "library").status == 0)
+    let question = ["--document", "notes.txt", "who wrote", "--max-tokens", "4"]
+    let stored = try workplace.run(["ask", "model.spk", "--store", "library"] + question)
+    #expect(stored.status == 0)
+    #expect(try workplace.run(["ask", "model.spk", "--kv", "int4"] + question).output == stored.output)
+    #expect(try workplace.run(["ask", "model.spk", "--keep", "0.5"] + question).status != 0)
+  }
+
   @Test func standardInput() throws {
     let workplace = try Workplace()
     let text = Array(Workplace.text.utf8)

@@ -53,7 +53,11 @@ import Testing
     SegmentFault("layers 0", "malformed-configuration") { Surgery.put(UInt32(0), at: 76, in: &$0) },
     SegmentFault("heads 2^32-1", "malformed-configuration") { Surgery.put(UInt32.max, at: 80, in: &$0) },
     SegmentFault("head dim 1", "malformed-configuration") { Surgery.put(UInt32(1), at: 84, in: &$0) },
-    SegmentFault("encoding 4", "malformed-configuration") { Surgery.put(UInt32(4), at: 88, in: &$0) },
+    SegmentFault("encoding 5", "malformed-configuration") { Surgery.put(UInt32(5), at: 88, in: &$0) },
+    SegmentFault("int4 with head dim 257", "malformed-configuration") {
+      Surgery.put(UInt32(257), at: 84, in: &$0)
+      Surgery.put(UInt32(4), at: 88, in: &$0)
+    },
     SegmentFault("encoding 257", "malformed-configuration") { Surgery.put(UInt32(257), at: 88, in: &$0) },
     SegmentFault("embedding 0", "malformed-configuration") { Surgery.put(UInt32(0), at: 92, in: &$0) },
     SegmentFault("numerics 257", "malformed-configuration", signs: false) {

@@ -104,7 +104,8 @@ struct SweepVariant: Hashable {
     case .runningText: return sizes([runningText / 4, runningText / 2, runningText]) { $0 > scored }
     case .positions: return PositionMode.allCases.map { .string($0.rawValue) }
     case .policy: return ["right", "left", "random", "cosine"].map(JSONValue.string)
-    case .rows: return RowEncoding.allCases.reversed().map { .string("\($0)") }
+    case .rows:
+      return [RowEncoding.float32, .float16, .int8, .int4].map { .string("\($0)") }
     case .levels: return RowLevels.allCases.map { .string($0.rawValue) }
     case .similarity: return ["cosine", "dot", "distance", "centred", "bm25"].map(JSONValue.string)
     case .expansion:

@@ -6,10 +6,10 @@ public import NodeBlocks
 public import SharedPack
 import TreeStore
 
-/// What it costs and what it changes to keep rows of texts in fewer bytes.
+/// What it costs and what it changes to keep rows in fewer bytes.
 ///
 /// A model that follows instructions is asked about facts in novels, from the stored rows of the chunks that fit the
-/// question; every form sees the same samples.
+/// question; one that reads trees is asked for pass keys. Every form sees the same samples.
 public struct RowFormEvaluation: Sendable {
   /// How rows are kept; the first is what the others are compared with.
   public var encodings: [RowEncoding] = [.float16, .int8, .int4]
@@ -27,11 +27,10 @@ public struct RowFormEvaluation: Sendable {
   private struct Form {
     let encoding: RowEncoding
     let share: Double
-    let reader: FactReader
     var right: [Double] = []
     var seconds: [Double] = []
     var divergence: [Double] = []
-    /// Whether the most likely token is the one of the first form.
+    /// The share of places at which the most likely token is that of the first form.
     var agreement: [Double] = []
     var storage: [Storage]
 
@@ -52,37 +51,64 @@ public struct RowFormEvaluation: Sendable {
     _ model: LanguageModel, haystack sources: [EvaluationSource], progress: (_ done: Int, _ of: Int) -> Void
   ) async throws -> EvaluationResult {
     let start = ContinuousClock.now
-    let maker = try FactSampleMaker(model, haystack: sources, seed: seed)
-    var forms = try self.forms(model, sources)
+    let reader = try reader(model, sources)
+    var forms = shares.flatMap { share in
+      encodings.map { encoding in
+        Form(
+          encoding: encoding, share: share,
+          storage: [Form.Storage](repeating: Form.Storage(), count: compressions.count))
+      }
+    }
     for number in 0..<sampleCount {
-      let sample = try maker.sample(.one, length: length, number: number, of: model)
-      let finding = try forms[0].reader.find(sample, reading: reading)
-      var expected: [Double] = []
-      for index in forms.indices {
-        let reader = forms[index].reader
-        let rows = try model.rows(of: finding.passages, of: finding.documents, reader.form)
-        let answer = try await reader.answer(sample, finding, from: rows)
-        let found = LogProbabilities.of(answer.logits)
+      var expected: [[Double]] = []
+      for (index, answer) in try await reader.ask(number).enumerated() {
+        let vocabulary = model.configuration.vocabularySize
+        let found = stride(from: 0, to: answer.logits.count, by: vocabulary).map {
+          LogProbabilities.of(answer.logits[$0..<$0 + vocabulary])
+        }
         if index == 0 { expected = found }
+        let places = Double(found.count)
         forms[index].right.append(answer.isRight ? 1 : 0)
         forms[index].seconds.append(answer.secondsToFirstToken)
-        forms[index].divergence.append(zip(expected, found).reduce(0) { $0 + exp($1.0) * ($1.0 - $1.1) })
-        forms[index].agreement.append(Self.best(expected) == Self.best(found) ? 1 : 0)
+        forms[index].divergence.append(zip(expected, found).reduce(0) { $0 + Self.divergence($1.0, $1.1) } / places)
+        forms[index].agreement.append(
+          zip(expected, found).reduce(0) { $0 + (Self.best($1.0) == Self.best($1.1) ? 1 : 0) } / places)
         for (place, compression) in compressions.enumerated() {
-          for (tokens, rows) in rows {
-            Self.add(rows, tokens: tokens.count, reader.form, compression, to: &forms[index].storage[place])
+          for chunk in answer.chunks {
+            forms[index].storage[place].tokenCount += chunk.tokenCount
+            for (bytes, geometry) in chunk.blocks {
+              Self.add(bytes, geometry, compression, to: &forms[index].storage[place])
+            }
           }
         }
       }
       progress(number + 1, sampleCount)
     }
-    return result(model, forms, sources: sources, seconds: (ContinuousClock.now - start).seconds)
+    return result(
+      model, forms, reader, sources: sources, seconds: (ContinuousClock.now - start).seconds)
+  }
+
+  /// Of probabilities from others, in nats (Kullback-Leibler).
+  private static func divergence(_ expected: [Double], _ found: [Double]) -> Double {
+    zip(expected, found).reduce(0) { $0 + exp($1.0) * ($1.0 - $1.1) }
   }
 
   private static func best(_ values: [Double]) -> Int? { values.indices.max { values[$0] < values[$1] } }
 
-  private func forms(_ model: LanguageModel, _ sources: [EvaluationSource]) throws(Refusal) -> [Form] {
-    var forms: [Form] = []
+  /// Who asks in all forms: encodings one after the other, for each share.
+  private func reader(_ model: LanguageModel, _ sources: [EvaluationSource]) throws -> any RowFormReader {
+    if let shape = model.runtime.treeShape {
+      guard shares == [1] else {
+        throw Refusal(
+          .unsupportedEncoding, file: model.pack.path, "of trees all rows are kept; --keep is for deep reading")
+      }
+      let maker = RetrievalTaskMaker(
+        tokenizer: try model.requireTokenizer(), haystack: try RetrievalEvaluation.haystack(model, sources),
+        chunkSize: shape.chunkSize, style: .trainer, seed: seed)
+      return TreeRowFormReader(model: model, maker: maker, length: length, encodings: encodings)
+    }
+    let maker = try FactSampleMaker(model, haystack: sources, seed: seed)
+    var readers: [FactReader] = []
     for share in shares {
       for encoding in encodings {
         var reading = reading
@@ -95,22 +121,16 @@ public struct RowFormEvaluation: Sendable {
           reading.shares = try model.headShares(
             keeping: share, of: texts, reading: reading, frame: try model.readingFrame())
         }
-        forms.append(
-          Form(
-            encoding: encoding, share: share, reader: try FactReader(model, reading: reading),
-            storage: [Form.Storage](repeating: Form.Storage(), count: compressions.count)))
+        readers.append(try FactReader(model, reading: reading))
       }
     }
-    return forms
+    return TextRowFormReader(model: model, maker: maker, length: length, reading: reading, readers: readers)
   }
 
-  /// Counts a chunk as a store keeps it.
+  /// Counts a block as a store keeps it.
   private static func add(
-    _ rows: TextRows, tokens: Int, _ form: TextForm, _ compression: Compression, to storage: inout Form.Storage
+    _ block: BlockBytes, _ geometry: BlockGeometry, _ compression: Compression, to storage: inout Form.Storage
   ) {
-    let geometry = BlockGeometry.text(form.layout, rowCounts: form.rows(tokens: tokens, isFrame: false).counts)
-    let block = rows.storage
-    storage.tokenCount += tokens
     let packed = compression == .none ? block.bytes.array : compression.compress(block.bytes)
     // As a store chooses.
     let dense = geometry.isStoredDense && geometry.denseByteCount < packed.count ? geometry.dense(block) : nil
@@ -136,7 +156,7 @@ public struct RowFormEvaluation: Sendable {
   }
 
   private func result(
-    _ model: LanguageModel, _ forms: [Form], sources: [EvaluationSource], seconds: Double
+    _ model: LanguageModel, _ forms: [Form], _ reader: any RowFormReader, sources: [EvaluationSource], seconds: Double
   ) -> EvaluationResult {
     let bootstrap = Bootstrap(seed: seed)
     var rows: [EvaluationResult.Row] = []
@@ -156,7 +176,8 @@ public struct RowFormEvaluation: Sendable {
           if index > 0 {
             measures["minus_first"] = bootstrap.difference(form.right, forms[0].right)
             measures["divergence"] = bootstrap.mean(of: form.divergence)
-            measures["same_first_token"] = .proportion(of: form.agreement)
+            measures["same_token"] = bootstrap.mean(
+              of: form.agreement, areYesOrNo: form.agreement.allSatisfy { $0 == 0 || $0 == 1 })
           }
         }
         rows.append(
@@ -169,24 +190,36 @@ public struct RowFormEvaluation: Sendable {
     return EvaluationResult(
       protocolName: "rows", model: EvaluationResult.Model(model),
       settings: [
-        JSONValue.Member("tokens", .integer(length)), JSONValue.Member("chunk", .integer(reading.chunkSize)),
-        JSONValue.Member("chunks", .integer(reading.chunkCount)),
-        JSONValue.Member("repair", .integer(reading.repair)),
+        JSONValue.Member("tokens", .integer(length)), JSONValue.Member("reading", self.settings(model)),
         JSONValue.Member("samples", .integer(sampleCount)), JSONValue.Member("seed", .integer(Int(seed))),
         JSONValue.Member("haystack", .array(sources.map { .string($0.domain) })),
       ],
       columns: [
         "kv", "kept", "compression", "bytes_per_token", "expanded_gb_per_second", "seconds_to_first_token",
-        "divergence", "same_first_token", "right", "minus_first",
+        "divergence", "same_token", "right", "minus_first",
       ], rows: rows,
       notes: [
         "bytes per token: of keys and values, as a store keeps them",
         "expanded GB per second: what kernels read, made of what is stored, on one thread; nothing where both are the same",
         "seconds to the first token: medians, with the search",
-        "divergence: of the probabilities of the first token from those of the first row, in nats (Kullback-Leibler)",
-        "same first token: share of samples whose most likely first token is that of the first row",
-        "right: share of answers whose first \(FactReader.maxTokens) tokens have the value",
+        "divergence: of the probabilities from those of the first row, in nats (Kullback-Leibler), over \(reader.places)",
+        "same token: share of these places where the most likely token is that of the first row",
+        "right: \(reader.question)",
         "minus first: right, less that of the first row; interval over the differences of each sample",
       ], seconds: seconds)
+  }
+
+  /// How the model reads.
+  private func settings(_ model: LanguageModel) -> JSONValue {
+    if let shape = model.runtime.treeShape {
+      return .object([
+        JSONValue.Member("chunk", .integer(shape.chunkSize)), JSONValue.Member("tree_depth", .integer(shape.depth)),
+        JSONValue.Member("leaf_ratio", .integer(shape.leafRatio)),
+      ])
+    }
+    return .object([
+      JSONValue.Member("chunk", .integer(reading.chunkSize)), JSONValue.Member("chunks", .integer(reading.chunkCount)),
+      JSONValue.Member("repair", .integer(reading.repair)),
+    ])
   }
 }

@@ -22,7 +22,7 @@ extension LanguageModel {
     guard let layout = own.encoded(as: reading.encoding ?? own.standardEncoding) else {
       throw Refusal(
         .unsupportedEncoding, file: pack.path,
-        "int4 rows have at most \(TextRowLayout.int4HeadDimLimit) numbers; this model's have \(own.headDim)")
+        "int4 rows have at most \(RowEncoding.int4HeadDimLimit) numbers; this model's have \(own.headDim)")
     }
     return TextForm(
       manner: .deep, chunkSize: textChunkSize(reading), layout: layout, frame: frame,

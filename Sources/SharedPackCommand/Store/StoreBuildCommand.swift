@@ -183,7 +183,8 @@ extension StoreCommand {
           switch manner {
           case .trees:
             try StoreBuilder.plan(
-              sources, model: model, encoding: try rows.treeEncoding(model), borders: borders.value, fault: fault)
+              sources, model: model, encoding: try rows.treeEncoding(model, store: store), borders: borders.value,
+              fault: fault)
           case .texts(let manner):
             try StoreBuilder.plan(sources, model: model, manner: manner, reading: deep, fault: fault)
           }
@@ -260,7 +261,8 @@ extension StoreCommand {
           Console.error("sharedpack: the injection of this model is untrained (merged softmax)")
         }
         return try StoreBuilder(
-          opening: store, model: model, encoding: try rows.treeEncoding(model), compression: compress.compression,
+          opening: store, model: model, encoding: try rows.treeEncoding(model, store: store),
+          compression: compress.compression,
           borders: borders.value, sharing: shared.sharing)
       case .texts(let manner):
         switch manner {

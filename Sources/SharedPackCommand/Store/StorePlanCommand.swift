@@ -28,6 +28,8 @@ extension StoreCommand {
 
     @OptionGroup var chunks: ChunkSizeArguments
 
+    @OptionGroup var rows: RowArguments
+
     @Option(help: ArgumentHelp("Parts that are built apart, 1 to 65536.", valueName: "count"))
     var shards = 1
 
@@ -45,7 +47,7 @@ extension StoreCommand {
       let model = try memory.open(model, threads: threads)
       let sources = try DocumentSource.find(paths)
       let manner = try reading.manner(of: model)
-      let encoding: RowEncoding? = if case .trees = manner { .int8 } else { nil }
+      let encoding: RowEncoding? = if case .trees = manner { try rows.treeEncoding(model) } else { nil }
       let speed = try StoreBuilder.tokensPerSecond(of: sources[0], model: model, encoding: encoding)
       var parts: [[DocumentSource]] = Array(repeating: [], count: shards)
       for source in sources { parts[DocumentShard.number(of: source.name, count: shards) - 1].append(source) }
@@ -74,10 +76,11 @@ extension StoreCommand {
       _ sources: [DocumentSource], _ model: LanguageModel, _ manner: ReadingArguments.Manner
     ) throws(Refusal) -> StoreBuilder.Plan {
       switch manner {
-      case .trees: return try StoreBuilder.plan(sources, model: model)
+      case .trees: return try StoreBuilder.plan(sources, model: model, encoding: try rows.treeEncoding(model))
       case .texts(let manner):
         var deep = model.reading
         if let chunkSize = chunks.chunkSize { deep.chunkSize = chunkSize }
+        deep = try rows.reading(deep, manner, model, sources: sources, frame: try model.readingFrame())
         return try StoreBuilder.plan(sources, model: model, manner: manner, reading: deep)
       }
     }
