@@ -1,5 +1,6 @@
 import ContextTrees
 import FileAccess
+import Glibc
 import Synchronization
 import Testing
 
@@ -30,6 +31,77 @@ import Testing
       for try await generation in group { #expect(generation > 1) }
     }
     #expect(try TreeStore(opening: path).documents().count == 5)
+  }
+
+  /// Two writers that add, replace, remove, collect and merge, and eight readers of whatever generation is the newest, in
+  /// one process. SHAREDPACK_CROWD says for how many seconds, and SHAREDPACK_CROWD_STORE where the store is, which may be
+  /// what a killed process left.
+  @Test func crowd() async throws {
+    func setting(_ name: String) -> String? { unsafe getenv(name).map { unsafe String(cString: $0) } }
+    let workplace = try Workplace.inMemory()
+    let path = setting("SHAREDPACK_CROWD_STORE") ?? workplace.store
+    let end = ContinuousClock.now + .seconds(setting("SHAREDPACK_CROWD").flatMap(Double.init) ?? 1)
+    let configuration = try Fixture.configuration()
+    _ = try TreeStoreWriter(opening: path, creating: configuration)
+    let done = Flag()
+    let written = try await withThrowingTaskGroup(of: Void.self) { readers in
+      for _ in 0..<8 { readers.addTask { _ = try await Self.readUntil(done, path) } }
+      let written = try await withThrowingTaskGroup(of: [String: [[Int32]]].self) { writers in
+        for number in 0..<2 { writers.addTask { try await Self.write(number, until: end, path) } }
+        return try await writers.reduce(into: [:]) { $0.merge($1) { $1 } }
+      }
+      done.raise()
+      try await readers.waitForAll()
+      return written
+    }
+    #expect(try StoreWork.documents(path) == written)
+  }
+
+  /// Changes the documents that begin with a writer's number; another writer has turns in between.
+  /// - Returns: what is in the store of them.
+  private static func write(
+    _ number: Int, until end: ContinuousClock.Instant, _ path: String
+  ) async throws -> [String: [[Int32]]] {
+    var random = HostileFileTests.Random(state: UInt64.random(in: .min ... .max))
+    func own() async throws -> [String: [[Int32]]] {
+      while true {
+        do throws(Refusal) {
+          return try StoreWork.documents(path).filter { $0.key.hasPrefix("\(number)-") }
+        } catch {
+          guard error.name == .busy else { throw error }
+        }
+        await Task.yield()
+      }
+    }
+    var expected = try await own()
+    while ContinuousClock.now < end {
+      do throws(Refusal) {
+        var writer = try TreeStoreWriter(opening: path, creating: nil, segmentByteLimit: 3_000)
+        for _ in 0..<Int.random(in: 1...6, using: &random) {
+          let name = "\(number)-\(Int.random(in: 0..<12, using: &random))"
+          if Int.random(in: 0..<4, using: &random) > 0 {
+            let chunks = (0..<2).map { _ in Fixture.tokens(Int.random(in: 0..<40, using: &random)) }
+            try writer.add(document: name, chunks, replacing: true)
+            expected[name] = chunks
+          } else if expected.removeValue(forKey: name) != nil {
+            try writer.removeDocument(named: name)
+          }
+        }
+        try writer.commit()
+        switch Int.random(in: 0..<8, using: &random) {
+        case 0: _ = try writer.collectGarbage()
+        case 1: _ = try writer.collectGarbage(.all)
+        case 2: _ = try writer.collectGarbage(.compact)
+        default: break
+        }
+      } catch {
+        guard error.name == .busy else { throw error }
+      }
+      await Task.yield()
+    }
+    let found = try await own()
+    #expect(found == expected)
+    return expected
   }
 
   /// - Returns: the last generation that was read.
