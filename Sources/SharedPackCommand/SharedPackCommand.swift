@@ -32,6 +32,7 @@ struct SharedPackCommand: AsyncParsableCommand {
     ])
 
   static func main() async {
+    StandardDescriptors.occupy()
     // A reader that closes the pipe ends the program quietly, and a file that grows too large is an error to report.
     signal(SIGPIPE, SIG_DFL)
     signal(SIGXFSZ, SIG_IGN)

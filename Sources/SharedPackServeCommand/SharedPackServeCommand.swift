@@ -201,6 +201,7 @@ struct SharedPackServeCommand: AsyncParsableCommand {
   private static func log(_ text: String) { StandardError.write(line: "sharedpack: \(text)") }
 
   static func main() async {
+    StandardDescriptors.occupy()
     Allocator.prepare()
     signal(SIGPIPE, SIG_IGN)
     signal(SIGXFSZ, SIG_IGN)

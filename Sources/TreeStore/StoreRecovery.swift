@@ -13,17 +13,21 @@ enum StoreRecovery {
 
   /// The latest generation that was written after the newest manifest and that is whole but for its own.
   /// - Returns: nil when there is none.
+  /// - Throws: `Refusal` when a file cannot be read at present: then nobody knows, and who went on would lose what was
+  ///   acknowledged.
   static func unfinishedGeneration(in path: String, after manifest: Manifest) throws(Refusal) -> Unfinished? {
-    var segments: [SegmentReference] = []
+    let files = try StoreCreation.unknownFiles(path, manifest)
     var tables: [(reference: TableReference, table: CatalogTable)] = []
-    for file in try StoreCreation.unknownFiles(path, manifest) {
-      if file.hasSuffix(StoreFormat.tableSuffix), let table = table(file, manifest.configuration),
+    for file in files where file.hasSuffix(StoreFormat.tableSuffix) {
+      guard let table = try table(file, manifest.configuration),
         table.reference.generations.upperBound > manifest.generation
-      {
-        tables.append(table)
-      } else if file.hasSuffix(StoreFormat.segmentSuffix), let segment = segment(file, manifest.configuration) {
-        segments.append(segment)
-      }
+      else { continue }
+      tables.append(table)
+    }
+    guard !tables.isEmpty else { return nil }
+    var segments: [SegmentReference] = []
+    for file in files where file.hasSuffix(StoreFormat.segmentSuffix) {
+      if let segment = try segment(file, manifest.configuration) { segments.append(segment) }
     }
     tables.sort { $0.reference.generations.upperBound > $1.reference.generations.upperBound }
     let there = Set((manifest.segments + segments).map(\.digest.tag))
@@ -48,9 +52,11 @@ enum StoreRecovery {
       manifest.tables.filter { $0.generations.upperBound < first },
       manifest.tables.filter { $0.generations.lowerBound >= first }
     )
+    var segments: [SegmentReference] = []
     // What that generation had dropped may have been removed already.
-    let segments = (manifest.segments + unfinished.segments).filter {
-      Directory.exists(StoreFormat.segmentPath(path, $0.digest)) != nil
+    for segment in manifest.segments + unfinished.segments
+    where try Directory.kind(of: StoreFormat.segmentPath(path, segment.digest)) != nil {
+      segments.append(segment)
     }
     return Manifest(
       generation: unfinished.reference.generations.upperBound, previous: digest,
@@ -82,7 +88,9 @@ enum StoreRecovery {
     var tags = Set(store.manifest.segments.map(\.digest.tag))
     for path in try StoreCreation.unknownFiles(store.path, store.manifest)
     where path.hasSuffix(StoreFormat.segmentSuffix) {
-      guard let reference = segment(path, store.configuration), tags.insert(reference.digest.tag).inserted else {
+      // What cannot be read at present is taken in another time.
+      guard let reference = (try? segment(path, store.configuration)) ?? nil, tags.insert(reference.digest.tag).inserted
+      else {
         continue
       }
       let file = SegmentFile(reference, in: store.path, store.configuration)
@@ -102,48 +110,95 @@ enum StoreRecovery {
     return found
   }
 
+  /// A table of a configuration.
+  /// - Returns: nil for a file that is none, or damaged, or gone.
+  /// - Throws: `Refusal` when it cannot be read at present.
   static func table(
     _ path: String, _ configuration: TreeStoreConfiguration
-  ) -> (reference: TableReference, table: CatalogTable)? {
+  ) throws(Refusal) -> (reference: TableReference, table: CatalogTable)? {
     let name = Directory.split(path).name.dropLast(StoreFormat.tableSuffix.count)
-    guard let digest = Digest256(hexadecimal: String(name)), let file = try? MappedFile(path),
-      let table = try? CatalogTable(opening: file), table.configuration == configuration
+    guard let digest = Digest256(hexadecimal: String(name)),
+      let table = try opened(path, { (file) throws(Refusal) in try CatalogTable(opening: file) }),
+      table.configuration == configuration
     else { return nil }
     let reference = TableReference(
-      digest: digest, closingDigest: table.closingDigest, byteCount: file.byteCount, entryCount: table.entryCount,
-      generations: table.generations)
+      digest: digest, closingDigest: table.closingDigest, byteCount: table.file.byteCount,
+      entryCount: table.entryCount, generations: table.generations)
     return (reference, table)
   }
 
-  private static func segment(_ path: String, _ configuration: TreeStoreConfiguration) -> SegmentReference? {
+  private static func segment(
+    _ path: String, _ configuration: TreeStoreConfiguration
+  ) throws(Refusal) -> SegmentReference? {
     let name = Directory.split(path).name.dropLast(StoreFormat.segmentSuffix.count)
-    guard let digest = Digest256(hexadecimal: String(name)), let file = try? MappedFile(path),
-      let segment = try? Segment(opening: file), segment.configuration == configuration
+    guard let digest = Digest256(hexadecimal: String(name)),
+      let segment = try opened(path, { (file) throws(Refusal) in try Segment(opening: file) }),
+      segment.configuration == configuration
     else { return nil }
     return SegmentReference(
-      digest: digest, closingDigest: segment.closingDigest, byteCount: file.byteCount,
+      digest: digest, closingDigest: segment.closingDigest, byteCount: segment.file.byteCount,
       chunkCount: segment.totals.chunkCount)
+  }
+
+  /// What a file holds.
+  /// - Returns: nil where it is damaged, or gone.
+  /// - Throws: `Refusal` when it cannot be read at present.
+  private static func opened<Opened>(
+    _ path: String, _ open: (MappedFile) throws(Refusal) -> Opened
+  ) throws(Refusal) -> Opened? {
+    try unlessDamaged { () throws(Refusal) in
+      let file = try MappedFile(path)
+      return try checked(file) { () throws(Refusal) in try open(file) }
+    }
+  }
+
+  /// What is read of a file, if that was the file's: what could not be read looks like damage.
+  private static func checked<Result>(
+    _ file: MappedFile, _ read: () throws(Refusal) -> Result
+  ) throws(Refusal) -> Result {
+    let result: Result
+    do throws(Refusal) {
+      result = try read()
+    } catch {
+      try file.requireWhole()
+      throw error
+    }
+    try file.requireWhole()
+    return result
+  }
+
+  /// - Returns: nil when what is wrong lies in a file, or it is gone.
+  private static func unlessDamaged<Result>(_ body: () throws(Refusal) -> Result) throws(Refusal) -> Result? {
+    do throws(Refusal) {
+      return try body()
+    } catch {
+      switch error.name.exitStatus {
+      case .badInput, .missing: return nil
+      case .inputOutput, .tryAgain, .cannotCreate, .usage: throw error
+      }
+    }
   }
 
   /// Whether a table is the file that its name says and all its chunks' segments are there.
   private static func isWhole(
     _ table: CatalogTable, _ digest: Digest256, segments: Set<UInt64>
   ) throws(Refusal) -> Bool {
-    var hasher = Hasher256()
     let file = table.file
-    hasher.update(file.bytes)
-    guard hasher.finalize() == digest else { return false }
-    do throws(Refusal) {
-      var cursor = try CatalogCursor(table, from: CatalogKey.chunks)
-      while let entry = cursor.entry, entry.key.starts(with: CatalogKey.chunks) {
-        if let value = entry.value.bytes, try !segments.contains(ChunkPlace(value, file: table.path).segment) {
-          return false
+    let isWhole = try unlessDamaged { () throws(Refusal) in
+      try checked(file) { () throws(Refusal) in
+        var hasher = Hasher256()
+        hasher.update(file.bytes)
+        guard hasher.finalize() == digest else { return false }
+        var cursor = try CatalogCursor(table, from: CatalogKey.chunks)
+        while let entry = cursor.entry, entry.key.starts(with: CatalogKey.chunks) {
+          if let value = entry.value.bytes, try !segments.contains(ChunkPlace(value, file: table.path).segment) {
+            return false
+          }
+          try cursor.advance()
         }
-        try cursor.advance()
+        return true
       }
-      return true
-    } catch {
-      return false
     }
+    return isWhole ?? false
   }
 }

@@ -104,12 +104,3 @@ import Testing
     #expect(expanded(dense, geometry) == nil)
   }
 }
-
-/// Numbers between -1 and 1, the same on every machine.
-private func uniform(_ count: Int) -> [Float] {
-  var state: UInt32 = 1
-  return (0..<count).map { _ in
-    state = state &* 1_664_525 &+ 1_013_904_223
-    return Float(state >> 8) / Float(1 << 23) - 1
-  }
-}

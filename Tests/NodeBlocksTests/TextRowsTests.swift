@@ -41,15 +41,9 @@ import Testing
       encoded.storage.byteCount == (try Self.layout(encoding.0, headDim: shape.headDim)).byteCount(rows: shape.rows))
     for (layer, head) in [(0, 0), (0, 2), (1, 1)] {
       let (exact, restored) = (rows.floats(head: head, layer: layer), encoded.floats(head: head, layer: layer))
-      #expect(Self.relativeError(restored.keys, exact.keys) <= encoding.1)
-      #expect(Self.relativeError(restored.values, exact.values) <= encoding.1)
+      #expect(relativeError(restored.keys, exact.keys) <= encoding.1)
+      #expect(relativeError(restored.values, exact.values) <= encoding.1)
     }
-  }
-
-  /// The root of the mean squared error over the root of the mean square.
-  private static func relativeError(_ x: [Float], _ y: [Float]) -> Float {
-    let error = zip(x, y).reduce(Float(0)) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
-    return (error / y.reduce(0) { $0 + $1 * $1 }).squareRoot()
   }
 
   /// Each head of each layer keeps rows of its own, and as many as it has.
@@ -66,8 +60,8 @@ import Testing
         let (all, some) = (rows.floats(head: head, layer: layer), few.floats(head: head, layer: layer))
         let exact = kept.rows(layer: layer, head: head).map { Int($0) * 16..<Int($0) * 16 + 16 }
         #expect(some.keys.count == exact.count * 16 && some.values.count == exact.count * 16)
-        #expect(Self.relativeError(some.keys, exact.flatMap { all.keys[$0] }) <= error)
-        #expect(Self.relativeError(some.values, exact.flatMap { all.values[$0] }) <= error)
+        #expect(relativeError(some.keys, exact.flatMap { all.keys[$0] }) <= error)
+        #expect(relativeError(some.values, exact.flatMap { all.values[$0] }) <= error)
       }
     }
   }
@@ -106,14 +100,5 @@ import Testing
     bytes.replaceSubrange(0..<4, with: [0, 0, 0x80, 0x7F])
     let infinite = TextRows(BlockBytes(bytes), layout: rows.layout, rowCount: 3)
     #expect(infinite.compressed(as: encoding) == nil)
-  }
-
-  /// Floats in -1 ..< 1 from a linear congruential generator.
-  private static func uniform(_ count: Int) -> [Float] {
-    var state: UInt64 = 7
-    return (0..<count).map { _ in
-      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-      return Float(state >> 40) / Float(1 << 23) - 1
-    }
   }
 }

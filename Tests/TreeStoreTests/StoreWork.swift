@@ -27,6 +27,8 @@ enum StoreWork {
     case collecting
     /// Adds documents to a store that is full; the oldest ones make room.
     case limited
+    /// Takes up a removal whose manifest is lost, and adds documents.
+    case recovering
   }
 
   /// What the work starts from.
@@ -53,6 +55,14 @@ enum StoreWork {
       writer.setByteLimit(limit)
       for number in 0..<8 { try add("l\(number)", [Fixture.tokens(number)]) }
       for number in 8..<12 { expected["l\(number)"] = [nil] }
+    case .recovering:
+      try add("a", [chunks[0], chunks[1]])
+      try add("b", chunks)
+      try writer.removeDocument(named: "a")
+      try writer.commit()
+      try Directory.removeFile("\(path)/\(StoreFormat.manifestName(writer.generation))")
+      expected["a"] = [[chunks[0], chunks[1]], nil]
+      for number in 0..<3 { expected["r\(number)"] = [nil] }
     }
     return expected
   }
@@ -104,6 +114,15 @@ enum StoreWork {
         }
         try writer.add(document: name, version, replacing: true)
         expect([name: (expected[name] ?? []) + [version]])
+        try writer.commit()
+        expect([name: [version]])
+      }
+    case .recovering:
+      expect(["a": [nil]])
+      for number in 0..<3 {
+        let (name, version) = ("r\(number)", [Fixture.tokens(10 + number)])
+        try writer.add(document: name, version, replacing: true)
+        expect([name: (start[name] ?? []) + [version]])
         try writer.commit()
         expect([name: [version]])
       }

@@ -59,7 +59,12 @@ struct StoreSurvey {
     }
     var later: Manifest?
     if !isBeingWritten, let base, names.contains(StoreFormat.segmentsName), names.contains(StoreFormat.catalogName) {
-      later = try StoreRecovery.nextManifest(in: path, after: base.0, base.1)
+      do throws(Refusal) {
+        later = try StoreRecovery.nextManifest(in: path, after: base.0, base.1)
+      } catch {
+        // Nobody knows whether there is a later generation.
+        faults.append(StoreFault(kind: .generation, refusal: error))
+      }
     }
     isUnfinished = later.map { !generations.contains($0.generation) } ?? false
     isManifestDamaged = later.map { generations.contains($0.generation) } ?? false
@@ -186,7 +191,7 @@ struct StoreSurvey {
     among files: [String], _ configuration: TreeStoreConfiguration
   ) -> [(path: String, reference: TableReference, table: CatalogTable)] {
     files.compactMap { file in
-      guard let table = StoreRecovery.table(file, configuration) else { return nil }
+      guard let table = (try? StoreRecovery.table(file, configuration)) ?? nil else { return nil }
       return (file, table.reference, table.table)
     }
   }
