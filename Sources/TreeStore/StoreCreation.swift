@@ -9,7 +9,7 @@ enum StoreCreation {
   static func lock(
     _ path: String, creating configuration: TreeStoreConfiguration?, _ sharing: StoreSharing
   ) throws(Refusal) -> FileLock {
-    switch Directory.exists(path) {
+    switch try Directory.kind(of: path) {
     case .directory:
       let names = try Directory.names(in: path)
       // Nothing is written into a directory that is neither a store nor the beginning of one.

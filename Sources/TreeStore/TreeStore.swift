@@ -45,7 +45,9 @@ public final class TreeStore: Sendable {
   }
 
   static func newestGeneration(_ path: String) throws(Refusal) -> Int {
-    guard let kind = Directory.exists(path) else { throw Refusal(.missingFile, file: path, "there is no store here") }
+    guard let kind = try Directory.kind(of: path) else {
+      throw Refusal(.missingFile, file: path, "there is no store here")
+    }
     guard kind == .directory else { throw Refusal(.notADirectory, file: path, "a store is a directory") }
     guard let newest = try StoreFormat.generations(in: path).last else {
       let isStore = Directory.exists("\(path)/\(StoreFormat.segmentsName)") == .directory

@@ -216,7 +216,7 @@ extension TreeStoreWriter {
       for name in try Directory.names(in: directory) {
         let file = "\(directory)/\(name)"
         // A temporary one is counted by who writes it.
-        guard !StoreCreation.isPartial(name), Directory.exists(file) == .file else { continue }
+        guard !StoreCreation.isPartial(name), try Directory.kind(of: file) == .file else { continue }
         sum = CheckedSize.sum(sum, Directory.byteCount(of: file) ?? 0) ?? .max
       }
     }

@@ -286,23 +286,37 @@ import Testing
   // MARK: Stopped anywhere
 
   /// A store with all that a repair does: a damaged chunk, a damaged table, a lost manifest, an unknown segment.
-  private static func damaged() throws -> (Workplace, [String: [[Int32]]]) {
+  /// - Returns: besides the store the documents that can be read, and those that can be once it is repaired.
+  private static func damaged() throws -> (Workplace, before: [String: [[Int32]]], after: [String: [[Int32]]]) {
     let workplace = try store(documents: 5)
-    let segment = try #require(try workplace.segments().first)
+    let earlier = Set(try workplace.segments())
+    do {
+      var writer = try TreeStoreWriter(opening: workplace.store, creating: nil)
+      try writer.add(document: "d7", [Fixture.tokens(77)])
+      try writer.commit()
+    }
+    try Directory.removeFile(try Surgery.manifestPath(workplace))
+    let segment = try #require(try workplace.segments().first { earlier.contains($0) })
     var bytes = try Surgery.read(segment)
     bytes[bytes.count / 3] ^= 1
     try Surgery.write(bytes, to: segment)
-    let table = try #require(try workplace.tables().max { try Surgery.read($0).count < Surgery.read($1).count })
+    // Not that of the generation whose manifest is lost.
+    let named = try TreeStore(opening: workplace.store).manifest.tables.max { $0.byteCount < $1.byteCount }
+    let table = StoreFormat.tablePath(workplace.store, try #require(named).digest)
     bytes = try Surgery.read(table)
     bytes[bytes.count / 2] ^= 1
     try Surgery.write(bytes, to: table)
     try Surgery.write([1, 2], to: "\(workplace.store)/segments/x")
-    return (workplace, readable(workplace.store))
+    let repaired = try copy(workplace)
+    _ = try StoreRepair.repair(repaired.store)
+    let documents = readable(repaired.store)
+    #expect(documents["d7"] != nil && documents.count > 3)
+    return (workplace, readable(workplace.store), documents)
   }
 
   /// Whatever call fails, or is the last one of a process, another repair makes the store good.
   @Test(arguments: FaultTests.cases) func everyCallFails(_ test: FaultTests.Case) throws {
-    let (original, before) = try Self.damaged()
+    let (original, before, after) = try Self.damaged()
     var number = 0
     while true {
       let workplace = try Self.copy(original)
@@ -317,7 +331,7 @@ import Testing
       let note = "call \(number), \(faults.operations[number])"
       let left = Self.readable(workplace.store)
       for (name, chunks) in before where left[name] != chunks { Issue.record("\(note): \(name) is lost") }
-      try repair(workplace.store, keeping: before, note)
+      try repair(workplace.store, keeping: after, note)
       number += 1
     }
     #expect(number > 60, "\(number)")
@@ -325,7 +339,7 @@ import Testing
 
   /// The power goes at every point of a repair.
   @Test func everyCut() throws {
-    let (original, before) = try Self.damaged()
+    let (original, _, after) = try Self.damaged()
     let workplace = try Workplace.inMemory()
     let journal = FileJournal()
     let start = try FileOperation.withProbe(journal) { () throws(Refusal) -> Int in
@@ -348,7 +362,7 @@ import Testing
         guard seen.insert(contents).inserted else { continue }
         let cut = try Workplace.inMemory()
         try CrashModel.write(contents, into: cut.path)
-        try repair(cut.store, keeping: before, "point \(point), seed \(seed)")
+        try repair(cut.store, keeping: after, "point \(point), seed \(seed)")
       }
     }
     #expect(seen.count > 12, "\(seen.count)")

@@ -92,8 +92,8 @@ package enum StoreRepair {
   }
 
   /// Repairs a store.
-  /// - Throws: `Refusal` `busy` when another process writes, `no-space`, `input-output`; then nothing is lost, and it can
-  ///   be done again.
+  /// - Throws: `Refusal` `busy` when another process writes, `no-space`, `input-output`, `permission-denied`, also of a
+  ///   file that cannot be opened; then nothing is lost, and it can be done again.
   package static func repair(
     _ path: String, progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
   ) throws(Refusal) -> RepairReport {
@@ -102,6 +102,7 @@ package enum StoreRepair {
     let lock = try FileLock(exclusive: "\(path)/\(StoreFormat.lockName)")
     StoreCreation.removePartialFiles(path)
     let survey = try StoreSurvey(path, isLocked: true, progress: progress)
+    if let fault = survey.openingFault { throw fault }
     var report = RepairReport(survey)
     report.actions = survey.actions
     if !report.actions.isEmpty { report.generation = try survey.repair() }

@@ -62,7 +62,6 @@ struct StoreSurvey {
       do throws(Refusal) {
         later = try StoreRecovery.nextManifest(in: path, after: base.0, base.1)
       } catch {
-        // Nobody knows whether there is a later generation.
         faults.append(StoreFault(kind: .generation, refusal: error))
       }
     }
@@ -105,7 +104,7 @@ struct StoreSurvey {
     }
     self.configuration = configuration
     var last = max(generations.last ?? 0, manifest?.generation ?? 0)
-    let unknown = Self.tables(among: files, configuration)
+    let unknown = Self.tables(among: files, configuration) { faults.append(StoreFault(kind: .file, refusal: $0)) }
     for table in unknown { last = max(last, table.reference.generations.upperBound) }
     lastGeneration = last
     self.faults = faults
@@ -187,12 +186,30 @@ struct StoreSurvey {
   }
 
   /// The tables of a configuration that can be opened.
+  /// - Parameter fault: called with why a file cannot be read at present.
   private static func tables(
-    among files: [String], _ configuration: TreeStoreConfiguration
+    among files: [String], _ configuration: TreeStoreConfiguration, fault: (Refusal) -> Void
   ) -> [(path: String, reference: TableReference, table: CatalogTable)] {
     files.compactMap { file in
-      guard let table = (try? StoreRecovery.table(file, configuration)) ?? nil else { return nil }
-      return (file, table.reference, table.table)
+      do throws(Refusal) {
+        guard let table = try StoreRecovery.table(file, configuration) else { return nil }
+        return (file, table.reference, table.table)
+      } catch {
+        fault(error)
+        return nil
+      }
+    }
+  }
+
+  /// Why it is not known what is there: a file that cannot be opened at present is not lost.
+  var openingFault: Refusal? {
+    faults.lazy.map(\.refusal).first {
+      switch $0.name.exitStatus {
+      // What is read of a file that was cut, or of a disk that lost a part of it, is damaged.
+      case .inputOutput: $0.name != .fileChanged
+      case .tryAgain: true
+      case .badInput, .missing, .cannotCreate, .usage: false
+      }
     }
   }
 
