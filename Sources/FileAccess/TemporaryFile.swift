@@ -96,7 +96,7 @@ struct TemporaryFile: ~Copyable {
       hasName = true
       Self.names.withLock { [path] in _ = $0.insert(path) }
       guard link(to: path) == 0 else { throw SystemError.refusal("linkat", path: target) }
-    } else if !replacing, Directory.exists(target) != nil {
+    } else if !replacing, try Directory.kind(of: target) != nil {
       throw SystemError.refusal("rename", path: target, code: EEXIST)
     }
     let path = path
