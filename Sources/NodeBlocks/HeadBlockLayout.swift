@@ -10,9 +10,6 @@ package struct HeadBlockLayout: Sendable, Hashable {
   package let keyTiles: PackedTileLayout
   package let valueTiles: PackedTileLayout
 
-  /// The largest head that int4 takes.
-  static let int4HeadDimLimit = 256
-
   /// - Precondition: the encoding is int8 or int4, and there is a row.
   init(_ encoding: RowEncoding, rows: Int, headDim: Int) {
     let element = encoding.element
@@ -88,13 +85,7 @@ extension HeadBlockLayout {
         Int4Levels(reading: values, valueTiles, transposed: true).floats
       )
     }
-    let (rows, headDim) = (rows, keyTiles.columns)
-    let transposed = unsafe valueTiles.floats(at: values)
-    var floats = [Float](repeating: 0, count: rows * headDim)
-    for row in 0..<rows {
-      for d in 0..<headDim { floats[row * headDim + d] = transposed[d * rows + row] }
-    }
-    return unsafe (keyTiles.floats(at: keys), floats)
+    return unsafe (keyTiles.floats(at: keys), valueTiles.transposedFloats(at: values))
   }
 }
 
@@ -108,6 +99,28 @@ extension PackedTileLayout {
         let target = unsafe UnsafeMutableBufferPointer(rebasing: result[row * columns..<(row + 1) * columns])
         unsafe PackedTiles.dequantize(row: row, of: packed, layout: self, into: target)
       }
+    }
+    return result
+  }
+
+  /// A whole matrix: (columns, rows).
+  @unsafe func transposedFloats(at base: UnsafeRawPointer) -> [Float] {
+    let matrix = unsafe floats(at: base)
+    var result = [Float](repeating: 0, count: matrix.count)
+    for row in 0..<rows {
+      for column in 0..<columns { result[column * rows + row] = matrix[row * columns + column] }
+    }
+    return result
+  }
+}
+
+extension ElementType {
+  /// Floats that stand one behind the other.
+  @unsafe func floats(_ count: Int, at base: UnsafeRawPointer) -> [Float] {
+    var result = [Float](repeating: 0, count: count)
+    unsafe result.withUnsafeMutableBufferPointer { result in
+      let source = unsafe UnsafeRawBufferPointer(start: base, count: result.count * byteCount)
+      unsafe PackedTiles.widen(source, from: self, into: result)
     }
     return result
   }

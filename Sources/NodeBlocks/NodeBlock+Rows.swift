@@ -21,17 +21,14 @@ extension NodeBlock {
 
   /// The rows of a head: (rows, head dim) each.
   private func floats(layer: Int, head: Int) -> (keys: [Float], values: [Float]) {
-    let headDim = layout.headDim
     var (keyBase, valueBase) = unsafe (self.keys(layer: layer, head: head), self.values(layer: layer, head: head))
     switch layout.encoding {
     case .int8:
       // Tiles hold values transposed.
-      let transposed = unsafe layout.valueTiles(rows: rowCount).floats(at: valueBase)
-      var values = [Float](repeating: 0, count: rowCount * headDim)
-      for row in 0..<rowCount {
-        for d in 0..<headDim { values[row * headDim + d] = transposed[d * rowCount + row] }
-      }
-      return unsafe (layout.keyTiles(rows: rowCount).floats(at: keyBase), values)
+      return unsafe (
+        layout.keyTiles(rows: rowCount).floats(at: keyBase),
+        layout.valueTiles(rows: rowCount).transposedFloats(at: valueBase)
+      )
     case .int4:
       var (keys, values): ([Float], [Float]) = ([], [])
       for block in layout.int4Blocks(rows: rowCount) {
@@ -43,17 +40,8 @@ extension NodeBlock {
       }
       return (keys, values)
     case .float16, .float32:
-      return unsafe (widened(at: keyBase), widened(at: valueBase))
+      let (element, count) = (layout.encoding.element, rowCount * layout.headDim)
+      return unsafe (element.floats(count, at: keyBase), element.floats(count, at: valueBase))
     }
-  }
-
-  @unsafe private func widened(at base: UnsafeRawPointer) -> [Float] {
-    let element = layout.encoding.element
-    var result = [Float](repeating: 0, count: rowCount * layout.headDim)
-    unsafe result.withUnsafeMutableBufferPointer { result in
-      let source = unsafe UnsafeRawBufferPointer(start: base, count: result.count * element.byteCount)
-      unsafe PackedTiles.widen(source, from: element, into: result)
-    }
-    return result
   }
 }

@@ -15,7 +15,7 @@ public enum RowEncoding: UInt8, Sendable, Hashable, CaseIterable {
   public static let ofCaches: [RowEncoding] = [.int8, .float16, .float32]
 
   /// The largest head that int4 takes.
-  public static let int4HeadDimLimit = HeadBlockLayout.int4HeadDimLimit
+  public static let int4HeadDimLimit = 256
 
   package var element: ElementType {
     switch self {

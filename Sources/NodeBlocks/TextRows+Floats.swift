@@ -9,7 +9,8 @@ extension TextRows {
     let base = unsafe self.head(head, layer: layer)
     guard layout.isPacked else {
       let values = unsafe base + layout.floatByteCount(rows: rowCount)
-      return unsafe (widened(rowCount * headDim, at: base), widened(rowCount * headDim, at: values))
+      let (element, count) = (layout.encoding.element, rowCount * headDim)
+      return unsafe (element.floats(count, at: base), element.floats(count, at: values))
     }
     var keys = [Float](repeating: 0, count: rowCount * headDim)
     var values = keys
@@ -24,15 +25,5 @@ extension TextRows {
       values.replaceSubrange(range, with: floats.values)
     }
     return (keys, values)
-  }
-
-  @unsafe private func widened(_ count: Int, at base: UnsafeRawPointer) -> [Float] {
-    let element = layout.encoding.element
-    var result = [Float](repeating: 0, count: count)
-    unsafe result.withUnsafeMutableBufferPointer { result in
-      let source = unsafe UnsafeRawBufferPointer(start: base, count: result.count * element.byteCount)
-      unsafe PackedTiles.widen(source, from: element, into: result)
-    }
-    return result
   }
 }

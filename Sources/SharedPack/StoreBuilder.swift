@@ -133,15 +133,17 @@ public struct StoreBuilder: ~Copyable {
 
   /// How a store of context trees keeps keys and values; nil where there is none.
   public static func treeEncoding(of path: String) -> RowEncoding? {
-    Directory.exists(path) == nil ? nil : try? TreeStore.configuration(of: path).tree?.layout.encoding
+    configuration(of: path)?.tree?.layout.encoding
   }
 
   /// What stands around the documents of a store of texts; nil where there is none.
   public static func frame(of path: String) -> ReadingFrame? { form(of: path)?.frame }
 
   /// The texts' form of a store that is there.
-  private static func form(of path: String) -> TextForm? {
-    Directory.exists(path) == nil ? nil : try? TreeStore.configuration(of: path).text
+  private static func form(of path: String) -> TextForm? { configuration(of: path)?.text }
+
+  private static func configuration(of path: String) -> TreeStoreConfiguration? {
+    Directory.exists(path) == nil ? nil : try? TreeStore.configuration(of: path)
   }
 
   private static func frame(

@@ -13,8 +13,8 @@ struct EvalRowsCommand: AsyncParsableCommand {
 
       Asks a model that follows instructions about facts in novels, from the stored
       rows of the chunks that fit the question, and a model that reads trees for pass
-      keys in them. Each form of rows is compared with the first one. A pack of f16 or f32 weights reads in floats; the rows of one of int8
-      are int8 to begin with.
+      keys in them. Each form of rows is compared with the first one. A pack of f16 or
+      f32 weights reads in floats; the rows of one of int8 are int8 to begin with.
       """)
 
   @Argument(help: "The model pack.", completion: .file(extensions: ["spk"]))

@@ -33,3 +33,8 @@ extension Refusal.Name {
   public static let storeFull = Refusal.Name("store-full", .cannotCreate)
   public static let writerFailed = Refusal.Name("writer-failed", .inputOutput)
 }
+
+extension Refusal {
+  /// Whether it says what a file holds, or that there is none. Any other says that nobody knows at present.
+  var isOfContents: Bool { name.exitStatus == .badInput || name.exitStatus == .missing }
+}

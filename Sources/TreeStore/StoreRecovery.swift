@@ -172,10 +172,8 @@ enum StoreRecovery {
     do throws(Refusal) {
       return try body()
     } catch {
-      switch error.name.exitStatus {
-      case .badInput, .missing: return nil
-      case .inputOutput, .tryAgain, .cannotCreate, .usage: throw error
-      }
+      guard error.isOfContents else { throw error }
+      return nil
     }
   }
 

@@ -262,8 +262,7 @@ extension StoreCommand {
         }
         return try StoreBuilder(
           opening: store, model: model, encoding: try rows.treeEncoding(model, store: store),
-          compression: compress.compression,
-          borders: borders.value, sharing: shared.sharing)
+          compression: compress.compression, borders: borders.value, sharing: shared.sharing)
       case .texts(let manner):
         switch manner {
         case .exact:

@@ -203,14 +203,8 @@ struct StoreSurvey {
 
   /// Why it is not known what is there: a file that cannot be opened at present is not lost.
   var openingFault: Refusal? {
-    faults.lazy.map(\.refusal).first {
-      switch $0.name.exitStatus {
-      // What is read of a file that was cut, or of a disk that lost a part of it, is damaged.
-      case .inputOutput: $0.name != .fileChanged
-      case .tryAgain: true
-      case .badInput, .missing, .cannotCreate, .usage: false
-      }
-    }
+    // What is read of a file that was cut, or of a disk that lost a part of it, is damaged.
+    faults.lazy.map(\.refusal).first { !$0.isOfContents && $0.name != .fileChanged }
   }
 
   private mutating func surveyTables(
